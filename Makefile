@@ -1,0 +1,121 @@
+# One Makefile, no recursion. `make help` lists the targets; SAN=address,undefined and COV=1 build into a variant directory.
+PREFIX  ?= /usr/local
+BINDIR  ?= $(PREFIX)/bin
+MANDIR  ?= $(PREFIX)/share/man
+VERSION := 0.1.0
+CC      ?= cc
+CFLAGS  ?= -O2 -g
+VARIANT := $(if $(SAN),san-$(subst $(comma),-,$(SAN)),$(if $(COV),cov,release))
+BUILD   ?= build/$(VARIANT)
+comma   := ,
+
+# What a tool may link beside libc is part of the design (tests/bats/01-links.bats compares it with DT_NEEDED).
+PKGS-hoy           :=
+PKGS-hoy-image     := yajl
+PKGS-hoy-transfer  := yajl libcurl libcrypto libarchive libisal libzstd gpgme
+PKGS-hoy-run       := yajl
+PKGS-hoy-conmon    := yajl
+PKGS-hoy-runtime   := yajl libseccomp libcap
+PKGS-hoy-net       := yajl libmnl libnftables
+
+# A tool is a folder cmd-X, its heavy half a folder in it: cmd-image/transfer/ is hoy-transfer.
+DIRS-hoy           := cmd-hoy
+DIRS-hoy-image     := cmd-image
+DIRS-hoy-transfer  := cmd-image/transfer
+DIRS-hoy-run       := cmd-run
+DIRS-hoy-conmon    := cmd-conmon
+DIRS-hoy-runtime   := cmd-runtime
+DIRS-hoy-net       := cmd-net
+TOOLS := $(foreach t,hoy hoy-image hoy-transfer hoy-run hoy-conmon hoy-runtime hoy-net,$(if $(wildcard $(DIRS-$(t))/*.c),$(t)))
+UNITS := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
+
+hoy_cflags := -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DHOY_VERSION='"$(VERSION)"' -I. -fPIE -fno-plt \
+	-Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wno-unused-parameter \
+	-fstack-protector-strong -fno-common -ffunction-sections -fdata-sections
+hoy_ldflags := -pie -Wl,-z,relro,-z,now,-z,noexecstack,--as-needed,--gc-sections,--hash-style=gnu
+ifdef SAN
+hoy_cflags  += -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer
+hoy_ldflags += -fsanitize=$(SAN)
+else ifdef COV
+hoy_cflags  += --coverage
+hoy_ldflags += --coverage
+else
+hoy_cflags  += -D_FORTIFY_SOURCE=2
+endif
+
+objs = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(addsuffix /*.c,$(1))))
+LIB  := $(BUILD)/libhoy.a
+
+Q := $(if $(V),,@)
+
+all: $(addprefix $(BUILD)/,$(TOOLS))
+
+$(LIB): $(call objs,common/base common/data common/proc common/conf common/store common/oci common/cli)
+	@rm -f $@
+	$(Q)$(AR) rcs $@ $^
+
+define tool
+$(BUILD)/$(1): $(call objs,$(DIRS-$(1))) $(LIB)
+	@echo '  LD $$@'
+	$(Q)$(CC) $(hoy_ldflags) $(LDFLAGS) -o $$@ $$^ $(if $(PKGS-$(1)),$$(shell pkg-config --libs $(PKGS-$(1)))) $(if $(filter hoy-transfer,$(1)),-lpthread)
+endef
+$(foreach t,$(TOOLS),$(eval $(call tool,$(t))))
+
+# A unit test may also link the objects of the tool that it names in a line "/* links: cmd-runtime */".
+define unit
+$(BUILD)/tests/unit/$(1): $(BUILD)/tests/unit/$(1).o $(filter-out %/main.o,$(call objs,$(shell sed -n 's,^/\* links: \(.*\) \*/,\1,p' tests/unit/$(1).c))) $(LIB)
+	@echo '  LD $$@'
+	$(Q)$(CC) $(hoy_ldflags) $(LDFLAGS) -o $$@ $$^ $$(shell pkg-config --libs yajl libseccomp libcap libcrypto libarchive libisal libzstd libcurl gpgme libmnl libnftables) -lpthread
+endef
+$(foreach u,$(UNITS),$(eval $(call unit,$(u))))
+units: $(addprefix $(BUILD)/tests/unit/,$(UNITS))
+
+$(BUILD)/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	@echo '  CC $@'
+	$(Q)$(CC) $(hoy_cflags) $(CFLAGS) $(CPPFLAGS) -MMD -MP -c -o $@ $<
+
+install: all
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(PREFIX)/libexec/hoy/podman $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man7
+	install -m 755 $(addprefix $(BUILD)/,$(TOOLS)) $(DESTDIR)$(BINDIR)
+	$(foreach s,1 5 7,$(if $(wildcard man/*.$(s)),install -m 644 $(wildcard man/*.$(s)) $(DESTDIR)$(MANDIR)/man$(s);))
+	ln -sf $(BINDIR)/hoy-net $(DESTDIR)$(PREFIX)/libexec/hoy/podman/netavark
+	ln -sf $(BINDIR)/hoy-conmon $(DESTDIR)$(PREFIX)/libexec/hoy/podman/conmon
+	ln -sf $(BINDIR)/hoy-runtime $(DESTDIR)$(PREFIX)/libexec/hoy/podman/crun
+
+# deps: what building needs; test-deps: what the tests need beside that. Debian only; elsewhere the list is the answer.
+DEPS      := build-essential pkg-config libyajl-dev libcurl4-openssl-dev libssl-dev libarchive-dev libisal-dev libzstd-dev libgpgme-dev \
+	libseccomp-dev libcap-dev libmnl-dev libnftables-dev uidmap passt nftables iproute2 ca-certificates
+TEST_DEPS := bats mmdebstrap docker-registry busybox-static podman runc jq hyperfine curl zstd isal openssl apache2-utils socat strace sudo \
+	python3 procps acl attr clang nginx-light slirp4netns mandoc
+apt_install = DEBIAN_FRONTEND=noninteractive; export DEBIAN_FRONTEND; dpkg -s $(1) >/dev/null 2>&1 || \
+	{ apt-get update -q && apt-get install -y -q --no-install-recommends $(1); }
+deps:
+	@$(call apt_install,$(DEPS))
+test-deps: deps
+	@$(call apt_install,$(TEST_DEPS))
+
+check: test-deps
+	@$(MAKE) --no-print-directory all units
+	@HOY_BUILD=$(abspath $(BUILD)) tests/run
+asan:
+	@$(MAKE) --no-print-directory SAN=address,undefined all units
+	@HOY_BUILD=$(abspath build/san-address-undefined) tests/run
+bench: all
+	@HOY_BUILD=$(abspath $(BUILD)) tests/bench/run
+fuzz:
+	@tests/fuzz/run
+compile_commands.json:
+	bear --output $@ -- $(MAKE) -B all units
+format:
+	clang-format -i $$(git ls-files '*.c' '*.h')
+clean:
+	rm -rf build compile_commands.json
+help:
+	@echo 'targets: all install deps check asan bench fuzz compile_commands.json format clean'
+	@echo 'variables: PREFIX DESTDIR CC CFLAGS SAN=address,undefined COV=1'
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+.PHONY: all units install deps test-deps check asan bench fuzz format clean help
+.DELETE_ON_ERROR:
+.SECONDARY:

@@ -1,0 +1,332 @@
+#include "common/base/fd.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+
+#include "common/base/buf.h"
+#include "common/base/err.h"
+
+ssize_t hoy_read_full(int fd, void *buf, size_t len)
+{
+	size_t done = 0;
+
+	while (done < len) {
+		ssize_t n = read(fd, (char *)buf + done, len - done);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (!n)
+			break;
+		done += n;
+	}
+	return (ssize_t)done;
+}
+
+int hoy_write_full(int fd, const void *buf, size_t len)
+{
+	const char *p = buf;
+
+	while (len) {
+		ssize_t n = write(fd, p, len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		p += n;
+		len -= n;
+	}
+	return 0;
+}
+
+int hoy_read_fd(int fd, const char *name, size_t max, char **ret_data, size_t *ret_len, struct hoy_err *err)
+{
+	struct hoy_buf b = HOY_BUF_INIT(max + 1);
+	struct stat st;
+	size_t chunk;
+	ssize_t n;
+
+	if (fstat(fd, &st) < 0)
+		return hoy_fail_errno(err, errno, "cannot stat '%s'", name);
+	if (!S_ISREG(st.st_mode))
+		return hoy_fail(err, S_ISDIR(st.st_mode) ? EISDIR : EINVAL, "'%s' is not a regular file", name);
+	if ((size_t)st.st_size > max)
+		return hoy_fail(err, EFBIG, "'%s' is larger than %zu bytes", name, max);
+	chunk = st.st_size ? (size_t)st.st_size + 1 : 4096;
+	do {
+		char *p;
+
+		if (chunk > max + 1 - b.len)
+			chunk = max + 1 - b.len;
+		p = hoy_buf_reserve(&b, chunk);
+		n = p ? hoy_read_full(fd, p, chunk) : -b.error;
+		if (n > 0)
+			b.len += n;
+	} while (n == (ssize_t)chunk && b.len <= max);
+	if (n >= 0 && b.len > max)
+		n = -EFBIG;
+	if (n < 0) {
+		hoy_buf_release(&b);
+		return hoy_fail_errno(err, (int)-n, "cannot read '%s'", name);
+	}
+	b.data[b.len] = '\0';
+	if (ret_len)
+		*ret_len = b.len;
+	*ret_data = b.data;
+	return 0;
+}
+
+int hoy_read_file(int dirfd, const char *path, size_t max, char **ret_data, size_t *ret_len, struct hoy_err *err)
+{
+	cleanup_fd int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0)
+		return hoy_fail_errno(err, errno, "cannot open '%s'", path);
+	return hoy_read_fd(fd, path, max, ret_data, ret_len, err);
+}
+
+ssize_t hoy_read_small(int dirfd, const char *path, char *buf, size_t size)
+{
+	cleanup_fd int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	n = hoy_read_full(fd, buf, size - 1);
+	if (n < 0)
+		return n;
+	while (n > 0 && buf[n - 1] == '\n')
+		n--;
+	buf[n] = '\0';
+	return n;
+}
+
+int hoy_write_small(int dirfd, const char *path, const char *str)
+{
+	cleanup_fd int fd = openat(dirfd, path, O_WRONLY | O_CLOEXEC);
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	do
+		n = write(fd, str, strlen(str));
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : 0;
+}
+
+static int write_tmp(int dirfd, const char *tmp, const void *data, size_t len, mode_t mode, bool sync)
+{
+	cleanup_fd int fd = openat(dirfd, tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	r = hoy_write_full(fd, data, len);
+	if (!r && sync && fdatasync(fd) < 0)
+		r = -errno;
+	if (!r && mode != 0600 && fchmod(fd, mode) < 0)
+		r = -errno;
+	return r;
+}
+
+int hoy_replace_file(int dirfd, const char *name, const void *data, size_t len, mode_t mode, bool sync)
+{
+	const char *base = strrchr(name, '/') ? strrchr(name, '/') + 1 : name;
+	unsigned long long rnd = 0;
+	char tmp[PATH_MAX];
+	int r;
+
+	if (getrandom(&rnd, sizeof(rnd), 0) < 0)
+		return -errno;
+	if (snprintf(tmp, sizeof(tmp), "%.*s.tmp-%.200s%llu", (int)(base - name), name, base, rnd) >= (int)sizeof(tmp))
+		return -ENAMETOOLONG;
+	r = write_tmp(dirfd, tmp, data, len, mode, sync);
+	if (!r && renameat(dirfd, tmp, dirfd, name) < 0)
+		r = -errno;
+	if (r)
+		unlinkat(dirfd, tmp, 0);
+	return r;
+}
+
+static int mkdir_exact(int dirfd, const char *path, mode_t mode)
+{
+	if (mkdirat(dirfd, path, mode) < 0)
+		return errno == EEXIST ? 0 : -errno;
+	/* The umask may have taken bits away that the format asks for. */
+	return fchmodat(dirfd, path, mode, 0) < 0 ? -errno : 0;
+}
+
+static int mkdir_p_at(int dirfd, const char *path, mode_t mode)
+{
+	cleanup_free char *copy = NULL;
+	struct stat st;
+
+	if (!fstatat(dirfd, path, &st, 0))
+		return S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
+	copy = strdup(path);
+	if (!copy)
+		return -ENOMEM;
+	for (char *p = copy + 1; *p; p++) {
+		int r;
+
+		if (*p != '/')
+			continue;
+		*p = '\0';
+		r = faccessat(dirfd, copy, F_OK, 0) < 0 ? mkdir_exact(dirfd, copy, mode) : 0;
+		*p = '/';
+		if (r < 0)
+			return r;
+	}
+	return mkdir_exact(dirfd, copy, mode);
+}
+
+int hoy_mkdir_p(const char *path, mode_t mode)
+{
+	return mkdir_p_at(AT_FDCWD, path, mode);
+}
+
+int hoy_open_dir_p(int dirfd, const char *path, mode_t mode)
+{
+	int fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r;
+
+	if (fd >= 0 || errno != ENOENT)
+		return fd >= 0 ? fd : -errno;
+	r = mkdir_p_at(dirfd, path, mode);
+	if (r < 0)
+		return r;
+	fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+static void keep_first(int *r, int err)
+{
+	if (!*r && err && err != ENOENT)
+		*r = -err;
+}
+
+/* Empty the directory FD (owned, closed here), which lies on device DEV. */
+static int empty_dir(int fd, dev_t dev)
+{
+	cleanup_dir DIR *d = fdopendir(fd);
+	struct dirent *e;
+	int r = 0;
+
+	if (!d) {
+		r = -errno;
+		hoy_close(fd);
+		return r;
+	}
+	while ((e = readdir(d))) {
+		struct stat st;
+		int sub;
+
+		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
+			continue;
+		if (!unlinkat(dirfd(d), e->d_name, 0))
+			continue;
+		if (errno != EISDIR && errno != EPERM) {
+			keep_first(&r, errno);
+			continue;
+		}
+		sub = openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (sub < 0) {
+			/* A directory without permission bits, in a tree that is ours. */
+			if (errno == EACCES && !fchmodat(dirfd(d), e->d_name, 0700, 0))
+				sub = openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		}
+		if (sub < 0 || fstat(sub, &st) < 0) {
+			keep_first(&r, errno);
+			hoy_close(sub);
+			continue;
+		}
+		if (st.st_dev != dev) {
+			hoy_close(sub);
+			keep_first(&r, EBUSY);
+			continue;
+		}
+		keep_first(&r, -empty_dir(sub, dev));
+		if (unlinkat(dirfd(d), e->d_name, AT_REMOVEDIR) < 0)
+			keep_first(&r, errno);
+	}
+	return r;
+}
+
+int hoy_remove_tree(int dirfd, const char *path)
+{
+	struct stat st;
+	int fd, r;
+
+	if (!unlinkat(dirfd, path, 0) || errno == ENOENT)
+		return 0;
+	if (errno != EISDIR && errno != EPERM)
+		return -errno;
+	fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		r = -errno;
+		hoy_close(fd);
+		return r;
+	}
+	r = empty_dir(fd, st.st_dev);
+	if (unlinkat(dirfd, path, AT_REMOVEDIR) < 0 && errno != ENOENT && !r)
+		r = -errno;
+	return r;
+}
+
+ssize_t hoy_copy_fd(int in, int out)
+{
+	cleanup_free char *buf = NULL;
+	ssize_t n, total = 0;
+
+	while ((n = copy_file_range(in, NULL, out, NULL, (size_t)1 << 30, 0)) > 0)
+		total += n;
+	if (!n && total)
+		return total;
+	buf = malloc(1 << 17);
+	if (!buf)
+		return -ENOMEM;
+	while ((n = read(in, buf, 1 << 17)) != 0) {
+		int r;
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		r = hoy_write_full(out, buf, n);
+		if (r < 0)
+			return r;
+		total += n;
+	}
+	return total;
+}
+
+bool hoy_exists(int dirfd, const char *path)
+{
+	struct stat st;
+
+	return !fstatat(dirfd, path, &st, AT_SYMLINK_NOFOLLOW);
+}
+
+int hoy_set_cloexec(int fd, bool on)
+{
+	return fcntl(fd, F_SETFD, on ? FD_CLOEXEC : 0) < 0 ? -errno : 0;
+}
+
+char *hoy_path_join(const char *dir, const char *name)
+{
+	size_t len = strlen(dir);
+
+	while (len && dir[len - 1] == '/')
+		len--;
+	while (*name == '/')
+		name++;
+	return hoy_asprintf("%.*s/%s", (int)len, dir, name);
+}
