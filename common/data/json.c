@@ -24,35 +24,33 @@ struct parser {
 	size_t hint;
 };
 
-static void *take(struct parser *p, size_t size, size_t align)
+static void *take(struct hoy_json_doc *doc, size_t size, size_t align, size_t hint)
 {
-	struct chunk *c = p->doc->chunks;
+	struct chunk *c = doc->chunks;
 	size_t at = c ? (c->used + align - 1) & ~(align - 1) : 0;
 
 	if (!c || at + size > c->size) {
-		size_t want = c ? c->size * 2 : p->hint;
+		size_t want = c ? c->size * 2 : hint;
 
 		if (want > (1 << 20))
 			want = 1 << 20;
 		if (want < size)
 			want = size;
 		c = malloc(sizeof(*c) + want);
-		if (!c) {
-			p->error = ENOMEM;
+		if (!c)
 			return NULL;
-		}
-		c->next = p->doc->chunks;
+		c->next = doc->chunks;
 		c->size = want;
 		at = 0;
-		p->doc->chunks = c;
+		doc->chunks = c;
 	}
 	c->used = at + size;
 	return c->data + at;
 }
 
-static char *take_text(struct parser *p, const void *s, size_t len)
+static char *take_text(struct hoy_json_doc *doc, const void *s, size_t len, size_t hint)
 {
-	char *t = take(p, len + 1, 1);
+	char *t = take(doc, len + 1, 1, hint);
 
 	if (t) {
 		memcpy(t, s, len);
@@ -61,25 +59,33 @@ static char *take_text(struct parser *p, const void *s, size_t len)
 	return t;
 }
 
-static struct hoy_json *add(struct parser *p, enum hoy_json_type type)
+static void append(struct hoy_json *up, struct hoy_json *n)
 {
-	struct hoy_json *n = take(p, sizeof(*n), _Alignof(struct hoy_json));
-	struct hoy_json *up = p->depth ? p->stack[p->depth - 1] : NULL;
-
-	if (!n)
-		return NULL;
-	*n = (struct hoy_json){ .type = type };
-	if (!up) {
-		p->doc->root = n;
-		return n;
-	}
-	n->key = up->type == HOY_JSON_OBJECT ? p->key : NULL;
+	n->next = NULL;
 	if (up->last)
 		up->last->next = n;
 	else
 		up->child = n;
 	up->last = n;
 	up->count++;
+}
+
+static struct hoy_json *add(struct parser *p, enum hoy_json_type type)
+{
+	struct hoy_json *n = take(p->doc, sizeof(*n), _Alignof(struct hoy_json), p->hint);
+	struct hoy_json *up = p->depth ? p->stack[p->depth - 1] : NULL;
+
+	if (!n) {
+		p->error = ENOMEM;
+		return NULL;
+	}
+	*n = (struct hoy_json){ .type = type };
+	if (!up) {
+		p->doc->root = n;
+		return n;
+	}
+	n->key = up->type == HOY_JSON_OBJECT ? p->key : NULL;
+	append(up, n);
 	return n;
 }
 
@@ -116,8 +122,10 @@ static int scalar(struct parser *p, enum hoy_json_type type, const void *s, size
 
 	if (!n)
 		return 0;
-	n->str = take_text(p, s, len);
+	n->str = take_text(p->doc, s, len, p->hint);
 	n->len = len;
+	if (!n->str)
+		p->error = ENOMEM;
 	return n->str != NULL;
 }
 
@@ -128,7 +136,9 @@ static int on_key(void *ctx, const unsigned char *s, size_t len)
 {
 	struct parser *p = ctx;
 
-	p->key = take_text(p, s, len);
+	p->key = take_text(p->doc, s, len, p->hint);
+	if (!p->key)
+		p->error = ENOMEM;
 	return p->key != NULL;
 }
 
@@ -266,4 +276,117 @@ bool hoy_json_bool(const struct hoy_json *obj, const char *key, bool absent)
 	const struct hoy_json *n = hoy_json_get(obj, key);
 
 	return hoy_json_is(n, HOY_JSON_BOOL) ? n->boolean : absent;
+}
+
+#define FRESH 1024 /* first chunk of a document that was not parsed */
+
+struct hoy_json *hoy_json_new(struct hoy_json_doc *doc, enum hoy_json_type type)
+{
+	struct hoy_json *n = take(doc, sizeof(*n), _Alignof(struct hoy_json), FRESH);
+
+	if (n)
+		*n = (struct hoy_json){ .type = type };
+	return n;
+}
+
+static struct hoy_json *new_text(struct hoy_json_doc *doc, enum hoy_json_type type, const char *s, size_t len)
+{
+	struct hoy_json *n = hoy_json_new(doc, type);
+
+	if (!n)
+		return NULL;
+	n->str = take_text(doc, s, len, FRESH);
+	n->len = len;
+	return n->str ? n : NULL;
+}
+
+struct hoy_json *hoy_json_put(struct hoy_json_doc *doc, struct hoy_json *parent, const char *key, struct hoy_json *node)
+{
+	struct hoy_json *old = key ? hoy_json_get(parent, key) : NULL;
+	struct hoy_json **at;
+
+	if (!node)
+		return NULL;
+	node->key = key ? take_text(doc, key, strlen(key), FRESH) : NULL;
+	if (key && !node->key)
+		return NULL;
+	if (!old) {
+		append(parent, node);
+		return node;
+	}
+	for (at = &parent->child; *at != old; at = &(*at)->next)
+		;
+	*at = node;
+	node->next = old->next;
+	if (parent->last == old)
+		parent->last = node;
+	return node;
+}
+
+struct hoy_json *hoy_json_set_string(struct hoy_json_doc *doc, struct hoy_json *obj, const char *key, const char *value)
+{
+	return hoy_json_put(doc, obj, key, new_text(doc, HOY_JSON_STRING, value, strlen(value)));
+}
+
+struct hoy_json *hoy_json_set_int(struct hoy_json_doc *doc, struct hoy_json *obj, const char *key, int64_t value)
+{
+	char text[24];
+	int len = snprintf(text, sizeof(text), "%lld", (long long)value);
+
+	return hoy_json_put(doc, obj, key, new_text(doc, HOY_JSON_NUMBER, text, len));
+}
+
+struct hoy_json *hoy_json_set_bool(struct hoy_json_doc *doc, struct hoy_json *obj, const char *key, bool value)
+{
+	struct hoy_json *n = hoy_json_new(doc, HOY_JSON_BOOL);
+
+	if (n)
+		n->boolean = value;
+	return hoy_json_put(doc, obj, key, n);
+}
+
+struct hoy_json *hoy_json_copy(struct hoy_json_doc *doc, const struct hoy_json *node)
+{
+	struct hoy_json *n;
+
+	if (node->str)
+		n = new_text(doc, node->type, node->str, node->len);
+	else
+		n = hoy_json_new(doc, node->type);
+	if (!n)
+		return NULL;
+	n->boolean = node->boolean;
+	HOY_JSON_EACH(it, node)
+		if (!hoy_json_put(doc, n, it->key, hoy_json_copy(doc, it)))
+			return NULL;
+	return n;
+}
+
+struct hoy_json *hoy_json_need(struct hoy_json_doc *doc, struct hoy_json *obj, const char *key, enum hoy_json_type type)
+{
+	struct hoy_json *n = hoy_json_get(obj, key);
+
+	return hoy_json_is(n, type) ? n : hoy_json_put(doc, obj, key, hoy_json_new(doc, type));
+}
+
+void hoy_json_remove(struct hoy_json *parent, struct hoy_json *child)
+{
+	struct hoy_json **at, *prev = NULL;
+
+	for (at = &parent->child; *at && *at != child; at = &(*at)->next)
+		prev = *at;
+	if (!*at)
+		return;
+	*at = child->next;
+	if (parent->last == child)
+		parent->last = prev;
+	parent->count--;
+}
+
+void hoy_json_unset(struct hoy_json *obj, const char *key)
+{
+	struct hoy_json *n = hoy_json_get(obj, key);
+
+	if (n)
+		hoy_json_remove(obj, n);
 }

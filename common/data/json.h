@@ -60,6 +60,25 @@ static inline bool hoy_json_is(const struct hoy_json *n, enum hoy_json_type t) {
 #define HOY_JSON_EACH(it, parent) \
 	for (const struct hoy_json *it = (parent) ? (parent)->child : NULL; it; it = it->next)
 
+/*
+ * Changing a parsed document, so that a file can be rewritten with what we do not understand carried on. New nodes
+ * belong to DOC. Each returns the node set or added, or NULL without memory. VALUE and KEY are copied.
+ */
+struct hoy_json *hoy_json_new(struct hoy_json_doc *doc, enum hoy_json_type type);
+struct hoy_json *hoy_json_set_string(struct hoy_json_doc *doc, struct hoy_json *obj, const char *key, const char *value);
+struct hoy_json *hoy_json_set_int(struct hoy_json_doc *doc, struct hoy_json *obj, const char *key, int64_t value);
+struct hoy_json *hoy_json_set_bool(struct hoy_json_doc *doc, struct hoy_json *obj, const char *key, bool value);
+/* Put NODE (fresh, or taken out of its parent) under KEY, replacing what was there; KEY NULL appends to an array. */
+struct hoy_json *hoy_json_put(struct hoy_json_doc *doc, struct hoy_json *parent, const char *key, struct hoy_json *node);
+/* A deep copy of NODE (of any document) owned by DOC. */
+struct hoy_json *hoy_json_copy(struct hoy_json_doc *doc, const struct hoy_json *node);
+/* Member KEY of OBJ, created as TYPE if it is missing or of another type. */
+struct hoy_json *hoy_json_need(struct hoy_json_doc *doc, struct hoy_json *obj, const char *key, enum hoy_json_type type);
+/* Take CHILD out of PARENT; the memory stays with the document. */
+void hoy_json_remove(struct hoy_json *parent, struct hoy_json *child);
+/* Remove member KEY if there is one. */
+void hoy_json_unset(struct hoy_json *obj, const char *key);
+
 /* Writing. Opening and closing calls must pair; KEY is NULL inside arrays and for the root. */
 struct hoy_jw {
 	struct hoy_buf *out;

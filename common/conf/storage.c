@@ -1,0 +1,209 @@
+#include "common/conf/storage.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/base/fd.h"
+#include "common/conf/dirs.h"
+#include "common/conf/toml.h"
+
+void hoy_storage_conf_release(struct hoy_storage_conf *c)
+{
+	free(c->graphroot);
+	free(c->runroot);
+	free(c->driver);
+	free(c->imagestore);
+	free(c->mountopt);
+	free(c->mount_program);
+	free(c->file);
+	hoy_strv_release(&c->stores);
+	memset(c, 0, sizeof(*c));
+}
+
+static void set(char **field, const char *value)
+{
+	free(*field);
+	*field = value && *value ? strdup(value) : NULL;
+}
+
+static void set_path(char **field, const char *value)
+{
+	free(*field);
+	*field = value && *value ? hoy_expand_path(value) : NULL;
+}
+
+/* "true"/true: older files quote booleans. */
+static bool truth(const struct hoy_json *table, const char *key, bool absent)
+{
+	const char *s = hoy_json_str(table, key);
+
+	return s ? !strcmp(s, "true") : hoy_json_bool(table, key, absent);
+}
+
+static void take_stores(struct hoy_storage_conf *c, const struct hoy_json *list)
+{
+	if (!list)
+		return;
+	hoy_strv_release(&c->stores);
+	HOY_JSON_EACH(it, list)
+		if (hoy_json_text(it) && *it->str)
+			hoy_strv_take(&c->stores, hoy_expand_path(it->str));
+}
+
+/* A file's [storage]; PRIVILEGED_PATHS false skips graphroot and runroot (a system file read by an ordinary user). */
+static void apply(struct hoy_storage_conf *c, const struct hoy_json *root, bool paths)
+{
+	const struct hoy_json *s = hoy_json_get(root, "storage"), *o = hoy_json_get(s, "options");
+	const struct hoy_json *ov = hoy_json_get(o, "overlay");
+	const char *v;
+
+	if ((v = hoy_json_str(s, "driver")))
+		set(&c->driver, !strcmp(v, "overlay2") ? "overlay" : v);
+	if ((v = hoy_json_str(s, "rootless_storage_path")) && hoy_rootless())
+		set_path(&c->graphroot, v);
+	if (paths && (v = hoy_json_str(s, "graphroot")) && *v)
+		set_path(&c->graphroot, v);
+	if (paths && (v = hoy_json_str(s, "runroot")) && *v)
+		set_path(&c->runroot, v);
+	if ((v = hoy_json_str(s, "imagestore")))
+		set_path(&c->imagestore, v);
+	c->transient = truth(s, "transient_store", c->transient);
+	take_stores(c, hoy_json_get(o, "additionalimagestores"));
+	c->disable_volatile = truth(o, "disable-volatile", c->disable_volatile);
+	if ((v = hoy_json_str(ov, "mountopt")) || (v = hoy_json_str(o, "mountopt")))
+		set(&c->mountopt, v);
+	if ((v = hoy_json_str(ov, "mount_program")) || (v = hoy_json_str(o, "mount_program")))
+		set(&c->mount_program, v);
+	c->skip_mount_home = truth(ov, "skip_mount_home", c->skip_mount_home);
+	c->ignore_chown_errors = truth(ov, "ignore_chown_errors", truth(o, "ignore_chown_errors", c->ignore_chown_errors));
+}
+
+static int read_conf(struct hoy_storage_conf *c, const char *path, bool paths, struct hoy_err *err)
+{
+	cleanup_json struct hoy_json_doc doc = HOY_JSON_DOC_INIT;
+	int r;
+
+	if (access(path, F_OK) < 0)
+		return -ENOENT;
+	r = hoy_toml_load(&doc, path, err);
+	if (r < 0)
+		return r;
+	apply(c, doc.root, paths);
+	set(&c->file, path);
+	return 0;
+}
+
+static int read_files(struct hoy_storage_conf *c, struct hoy_err *err)
+{
+	const char *env = getenv("CONTAINERS_STORAGE_CONF");
+	cleanup_free char *home = NULL, *user = NULL;
+	int r = -ENOENT;
+
+	if (env && *env)
+		return read_conf(c, env, true, err);
+	if (hoy_rootless()) {
+		home = hoy_config_home();
+		user = home ? hoy_path_join(home, "containers/storage.conf") : NULL;
+		r = user ? read_conf(c, user, true, err) : hoy_fail_oom(err);
+	}
+	if (r == -ENOENT)
+		r = read_conf(c, "/etc/containers/storage.conf", !hoy_rootless(), err);
+	if (r == -ENOENT)
+		r = read_conf(c, "/usr/share/containers/storage.conf", !hoy_rootless(), err);
+	return r == -ENOENT ? 0 : r;
+}
+
+static int defaults(struct hoy_storage_conf *c, struct hoy_err *err)
+{
+	cleanup_free char *data = hoy_data_home(), *run = hoy_runtime_dir();
+
+	if (!data || !run)
+		return hoy_fail_oom(err);
+	c->graphroot = hoy_rootless() ? hoy_path_join(data, "containers/storage") : strdup("/var/lib/containers/storage");
+	c->runroot = hoy_rootless() ? hoy_path_join(run, "containers") : strdup("/run/containers/storage");
+	return c->graphroot && c->runroot ? 0 : hoy_fail_oom(err);
+}
+
+static int storage_opt(struct hoy_storage_conf *c, const char *opt, struct hoy_err *err)
+{
+	const char *eq = strchr(opt, '='), *name = opt, *dot;
+	size_t len = eq ? (size_t)(eq - opt) : 0;
+
+	if (!eq)
+		return hoy_fail(err, EINVAL, "storage option '%s' has no value", opt);
+	dot = memchr(opt, '.', len);
+	if (dot) { /* driver prefix */
+		len -= dot + 1 - opt;
+		name = dot + 1;
+	}
+#define IS(s) (len == strlen(s) && !strncmp(name, s, len))
+	if (IS("mountopt"))
+		set(&c->mountopt, eq + 1);
+	else if (IS("mount_program"))
+		set(&c->mount_program, eq + 1);
+	else if (IS("imagestore"))
+		set(&c->imagestore, eq + 1);
+	else if (IS("skip_mount_home"))
+		c->skip_mount_home = !strcmp(eq + 1, "true");
+	else if (IS("ignore_chown_errors"))
+		c->ignore_chown_errors = !strcmp(eq + 1, "true");
+	else if (IS("additionalimagestore"))
+		hoy_strv_push(&c->stores, eq + 1);
+	else
+		return hoy_fail(err, EINVAL, "storage option '%s' is not known", opt);
+#undef IS
+	return 0;
+}
+
+static int storage_opts(struct hoy_storage_conf *c, const struct hoy_storage_args *args, struct hoy_err *err)
+{
+	const char *env = getenv("STORAGE_OPTS");
+	cleanup_strv struct hoy_strv list = HOY_STRV_INIT;
+	int r = 0;
+
+	if (env) {
+		set(&c->mountopt, NULL);
+		set(&c->mount_program, NULL);
+		hoy_strv_split(&list, env, ',');
+	}
+	for (size_t i = 0; !r && i < list.n; i++)
+		r = storage_opt(c, list.v[i], err);
+	for (size_t i = 0; !r && args && i < args->opts.n; i++)
+		r = storage_opt(c, args->opts.v[i], err);
+	return r;
+}
+
+int hoy_storage_conf_load(struct hoy_storage_conf *c, const struct hoy_storage_args *args, struct hoy_err *err)
+{
+	const char *env = getenv("STORAGE_DRIVER");
+	int r;
+
+	memset(c, 0, sizeof(*c));
+	r = defaults(c, err);
+	if (!r)
+		r = read_files(c, err);
+	if (!r && env && *env)
+		set(&c->driver, !strcmp(env, "overlay2") ? "overlay" : env);
+	if (!r)
+		r = storage_opts(c, args, err);
+	if (r < 0)
+		return r;
+	if (args && args->root)
+		set(&c->graphroot, args->root);
+	if (args && args->runroot)
+		set(&c->runroot, args->runroot);
+	if (args && args->driver)
+		set(&c->driver, args->driver);
+	if (args && args->imagestore)
+		set(&c->imagestore, args->imagestore);
+	if (args && args->transient)
+		c->transient = true;
+	if (!c->driver)
+		set(&c->driver, "overlay");
+	return c->graphroot && c->runroot && c->driver ? 0 : hoy_fail_oom(err);
+}

@@ -1,0 +1,49 @@
+#include "common/data/units.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+bool hoy_size_parse(const char *s, int64_t *ret)
+{
+	static const char letters[] = "bkmgtp";
+	const char *unit;
+	double v;
+	char *end;
+
+	if (!s || !isdigit((unsigned char)*s))
+		return false;
+	v = strtod(s, &end);
+	if (*end == ' ')
+		end++;
+	if (*end) {
+		unit = strchr(letters, tolower((unsigned char)*end));
+		if (!unit)
+			return false;
+		for (const char *u = letters; u < unit; u++)
+			v *= 1024;
+		end++;
+		if (unit != letters && tolower((unsigned char)*end) == 'i')
+			end++;
+		if (unit != letters && tolower((unsigned char)*end) == 'b')
+			end++;
+	}
+	if (*end || v >= 9.2e18)
+		return false;
+	*ret = (int64_t)v;
+	return true;
+}
+
+const char *hoy_size_human(int64_t bytes, char buf[32])
+{
+	static const char *const units[] = { "B", "kB", "MB", "GB", "TB", "PB", "EB" };
+	double v = (double)bytes;
+	int i = 0;
+
+	for (; v >= 1000 && i < 6; i++)
+		v /= 1000;
+	snprintf(buf, 32, "%.3g %s", v, units[i]);
+	return buf;
+}
