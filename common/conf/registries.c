@@ -1,0 +1,156 @@
+#include "common/conf/registries.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/base/fd.h"
+#include "common/conf/dirs.h"
+#include "common/conf/toml.h"
+#include "common/data/ref.h"
+
+struct search {
+	struct hoy_strv registries; /* unqualified-search-registries of the last file that has the key */
+	char *alias;
+	const char *path; /* the short name, without tag */
+};
+
+static void take_file(struct search *s, const struct hoy_json *root)
+{
+	const struct hoy_json *list = hoy_json_get(root, "unqualified-search-registries");
+	const char *alias = hoy_json_str(hoy_json_get(root, "aliases"), s->path);
+
+	if (hoy_json_is(list, HOY_JSON_ARRAY)) {
+		hoy_strv_release(&s->registries);
+		HOY_JSON_EACH(it, list)
+			if (hoy_json_text(it))
+				hoy_strv_push(&s->registries, it->str);
+	}
+	if (alias) {
+		free(s->alias);
+		s->alias = strdup(alias);
+	}
+}
+
+static int read_one(struct search *s, const char *path, struct hoy_err *err)
+{
+	cleanup_json struct hoy_json_doc doc = HOY_JSON_DOC_INIT;
+	int r;
+
+	if (access(path, F_OK) < 0)
+		return -ENOENT;
+	r = hoy_toml_load(&doc, path, err);
+	if (!r)
+		take_file(s, doc.root);
+	return r;
+}
+
+static int read_drop_ins(struct search *s, const char *dir, struct hoy_err *err)
+{
+	cleanup_dir DIR *d = opendir(dir);
+	cleanup_strv struct hoy_strv names = HOY_STRV_INIT;
+	struct dirent *e;
+	int r = 0;
+
+	while (d && (e = readdir(d))) {
+		size_t len = strlen(e->d_name);
+
+		if (len > 5 && !strcmp(e->d_name + len - 5, ".conf"))
+			hoy_strv_push(&names, e->d_name);
+	}
+	hoy_strv_sort(&names);
+	for (size_t i = 0; i < names.n && (!r || r == -ENOENT); i++) {
+		cleanup_free char *path = hoy_path_join(dir, names.v[i]);
+
+		r = path ? read_one(s, path, err) : hoy_fail_oom(err);
+	}
+	return r == -ENOENT ? 0 : r;
+}
+
+/* CONTAINERS_REGISTRIES_CONF alone; else the user's or the system's file, then the drop-ins of both. */
+static int read_all(struct search *s, struct hoy_err *err)
+{
+	const char *env = getenv("CONTAINERS_REGISTRIES_CONF");
+	cleanup_free char *home = NULL, *user = NULL, *user_d = NULL, *cache = NULL;
+	int r = -ENOENT;
+
+	if (env && *env)
+		return read_one(s, env, err);
+	home = hoy_config_home();
+	user = home ? hoy_path_join(home, "containers/registries.conf") : NULL;
+	user_d = home ? hoy_path_join(home, "containers/registries.conf.d") : NULL;
+	cache = home ? hoy_path_join(home, "containers/short-name-aliases.conf") : NULL;
+	if (!user || !user_d || !cache)
+		return hoy_fail_oom(err);
+	if (hoy_rootless())
+		r = read_one(s, user, err);
+	if (r == -ENOENT)
+		r = read_one(s, "/etc/containers/registries.conf", err);
+	if (r == -ENOENT)
+		r = read_one(s, "/usr/share/containers/registries.conf", err);
+	if (!r || r == -ENOENT)
+		r = read_drop_ins(s, "/etc/containers/registries.conf.d", err);
+	if (!r && hoy_rootless())
+		r = read_drop_ins(s, user_d, err);
+	if (!r) {
+		r = read_one(s, hoy_rootless() ? cache : "/var/cache/containers/short-name-aliases.conf", err);
+		r = r == -ENOENT ? 0 : r;
+	}
+	return r;
+}
+
+static void add(struct hoy_strv *ret, const char *repo, const struct hoy_ref *ref)
+{
+	char *name = ref->digest ? hoy_asprintf("%s@%s", repo, ref->digest) :
+				   hoy_asprintf("%s:%s", repo, ref->tag ? ref->tag : "latest");
+
+	if (name && hoy_strv_has(ret, name))
+		free(name);
+	else
+		hoy_strv_take(ret, name);
+}
+
+static void add_at(struct hoy_strv *ret, const char *registry, const struct hoy_ref *ref)
+{
+	bool library = !strcmp(registry, "docker.io") && !strchr(ref->path, '/');
+	cleanup_free char *repo = hoy_asprintf("%s/%s%s", registry, library ? "library/" : "", ref->path);
+
+	if (repo)
+		add(ret, repo, ref);
+	else
+		ret->error = ENOMEM;
+}
+
+static int resolve(const struct hoy_ref *ref, bool local, struct hoy_strv *ret, struct hoy_err *err)
+{
+	struct search s = { HOY_STRV_INIT, NULL, ref->path };
+	int r = read_all(&s, err);
+
+	if (r == -ENOENT)
+		r = 0;
+	if (!r && s.alias)
+		add(ret, s.alias, ref);
+	if (!r && local)
+		add_at(ret, "localhost", ref);
+	for (size_t i = 0; !r && i < s.registries.n && (local || !s.alias); i++)
+		add_at(ret, s.registries.v[i], ref);
+	if (!r && (local || (!s.alias && !s.registries.n)))
+		add_at(ret, "docker.io", ref);
+	hoy_strv_release(&s.registries);
+	free(s.alias);
+	return r ? r : ret->error ? hoy_fail_oom(err) : 0;
+}
+
+int hoy_short_name_local(const struct hoy_ref *ref, struct hoy_strv *ret, struct hoy_err *err)
+{
+	return resolve(ref, true, ret, err);
+}
+
+int hoy_short_name_remote(const struct hoy_ref *ref, struct hoy_strv *ret, struct hoy_err *err)
+{
+	return resolve(ref, false, ret, err);
+}

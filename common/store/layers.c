@@ -1,0 +1,308 @@
+#include "common/store/layers.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/base/fd.h"
+#include "common/data/digest.h"
+#include "common/data/time.h"
+
+#define ADDITION "0-addition"
+
+int hoy_stage_new(struct hoy_stage *st, const struct hoy_store *s, struct hoy_err *err)
+{
+	int r;
+
+	*st = (struct hoy_stage){ HOY_TEMPDIR_INIT, HOY_TEMPDIR_INIT, -1, -1 };
+	r = hoy_tempdir_new(&st->tree, s->homefd, "tempdirs");
+	if (!r)
+		r = hoy_tempdir_new(&st->meta, s->layersfd, "tmp");
+	if (!r && mkdirat(st->tree.dirfd, ADDITION, 0555) < 0)
+		r = -errno;
+	/* As the base layer's directory is; a parent's mode and owner are copied at the commit. */
+	if (!r && fchmodat(st->tree.dirfd, ADDITION, 0555, 0) < 0)
+		r = -errno;
+	if (!r) {
+		st->difffd = openat(st->tree.dirfd, ADDITION, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		st->splitfd = openat(st->meta.dirfd, ADDITION, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+		if (st->difffd < 0 || st->splitfd < 0)
+			r = -errno;
+	}
+	if (r < 0) {
+		hoy_stage_free(st);
+		return hoy_fail_errno(err, -r, "cannot make room for a layer in '%s'", s->conf.graphroot);
+	}
+	return 0;
+}
+
+void hoy_stage_free(struct hoy_stage *st)
+{
+	hoy_close(st->difffd);
+	hoy_close(st->splitfd);
+	hoy_tempdir_free(&st->tree);
+	hoy_tempdir_free(&st->meta);
+	*st = (struct hoy_stage){ HOY_TEMPDIR_INIT, HOY_TEMPDIR_INIT, -1, -1 };
+}
+
+static struct hoy_json *add_record(struct hoy_table *t, const char *id)
+{
+	struct hoy_json *rec = hoy_json_put(&t->doc, t->doc.root, NULL, hoy_json_new(&t->doc, HOY_JSON_OBJECT));
+	char buf[HOY_TIME_SIZE];
+
+	t->dirty = true;
+	if (!rec || !hoy_json_set_string(&t->doc, rec, "id", id) ||
+	    !hoy_json_set_string(&t->doc, rec, "created", hoy_time_format(hoy_now(), buf)))
+		return NULL;
+	return rec;
+}
+
+static void set_incomplete(struct hoy_table *t, struct hoy_json *rec, bool on)
+{
+	struct hoy_json *flags = hoy_json_need(&t->doc, rec, "flags", HOY_JSON_OBJECT);
+
+	t->dirty = true;
+	if (on && flags)
+		hoy_json_set_bool(&t->doc, flags, "incomplete", true);
+	else if (flags)
+		hoy_json_unset(flags, "incomplete");
+	if (flags && !flags->child)
+		hoy_json_unset(rec, "flags");
+}
+
+static bool incomplete(const struct hoy_json *rec)
+{
+	return hoy_json_bool(hoy_json_get(rec, "flags"), "incomplete", false);
+}
+
+static void set_ids(struct hoy_table *t, struct hoy_json *rec, const char *key, const unsigned *v, size_t n)
+{
+	struct hoy_json *arr = n ? hoy_json_need(&t->doc, rec, key, HOY_JSON_ARRAY) : NULL;
+
+	for (size_t i = 0; arr && i < n; i++)
+		hoy_json_set_int(&t->doc, arr, NULL, v[i]);
+}
+
+static void fill(struct hoy_table *t, struct hoy_json *rec, const struct hoy_layer_new *n)
+{
+	if (n->compressed_digest) {
+		hoy_json_set_string(&t->doc, rec, "compressed-diff-digest", n->compressed_digest);
+		if (n->compressed_size)
+			hoy_json_set_int(&t->doc, rec, "compressed-size", n->compressed_size);
+	}
+	if (n->diff_digest) {
+		hoy_json_set_string(&t->doc, rec, "diff-digest", n->diff_digest);
+		if (n->diff_size)
+			hoy_json_set_int(&t->doc, rec, "diff-size", n->diff_size);
+	}
+	if (n->compression)
+		hoy_json_set_int(&t->doc, rec, "compression", n->compression);
+	set_ids(t, rec, "uidset", n->uids, n->n_uids);
+	set_ids(t, rec, "gidset", n->gids, n->n_gids);
+}
+
+/* The staged files take their final places; the driver directory is there, with an empty diff. */
+static int move_in(struct hoy_store *s, struct hoy_stage *st, const struct hoy_layer_new *n)
+{
+	char diff[HOY_ID_SIZE + 8], split[HOY_ID_SIZE + 20];
+	struct stat sb;
+
+	snprintf(diff, sizeof(diff), "%s/diff", n->id);
+	snprintf(split, sizeof(split), "%s.tar-split.gz", n->id);
+	if (!n->no_split && renameat(st->meta.dirfd, ADDITION, s->layersfd, split) < 0)
+		return -errno;
+	/* The mode and owner that the driver chose (the parent's) hold, whatever the tar said of its root. */
+	if (fstatat(s->homefd, diff, &sb, 0) < 0)
+		return -errno;
+	if (fchown(st->difffd, sb.st_uid, sb.st_gid) < 0 || fchmod(st->difffd, sb.st_mode & 07777) < 0)
+		return -errno;
+	if (unlinkat(s->homefd, diff, AT_REMOVEDIR) < 0 || renameat(st->tree.dirfd, ADDITION, s->homefd, diff) < 0)
+		return -errno;
+	return 0;
+}
+
+int hoy_layer_commit(struct hoy_store *s, struct hoy_stage *st, const struct hoy_layer_new *n, struct hoy_err *err)
+{
+	struct hoy_table *t = &s->layers[0];
+	struct hoy_json *rec;
+	int r;
+
+	if (hoy_layer_get(s, n->id))
+		return hoy_fail(err, EEXIST, "layer '%s' exists already", n->id);
+	if (n->parent && !hoy_layer_get(s, n->parent))
+		return hoy_fail(err, ENOENT, "layer '%s' is gone, which '%s' stands on", n->parent, n->id);
+	rec = add_record(t, n->id);
+	if (!rec || (n->parent && !hoy_json_set_string(&t->doc, rec, "parent", n->parent)))
+		return hoy_fail_oom(err);
+	set_incomplete(t, rec, true);
+	r = hoy_store_save(s, err);
+	if (!r)
+		r = hoy_overlay_create(s, n->id, n->parent, err);
+	if (!r && (r = move_in(s, st, n)) < 0)
+		hoy_fail_errno(err, -r, "cannot move layer '%s' into place", n->id);
+	if (!r) {
+		set_incomplete(t, rec, false);
+		fill(t, rec, n);
+		r = hoy_store_save(s, err);
+	}
+	if (r < 0) {
+		set_incomplete(t, rec, true);
+		(void)hoy_layers_clean(s, NULL);
+	}
+	return r;
+}
+
+int hoy_layer_create_rw(struct hoy_store *s, const char *id, const char *parent, const char *name, const char *label,
+			bool vol, struct hoy_err *err)
+{
+	struct hoy_table *t = &s->layers[vol];
+	struct hoy_json *rec, *names;
+	int r;
+
+	if (parent && !hoy_layer_get(s, parent))
+		return hoy_fail(err, ENOENT, "layer '%s' is not in the store", parent);
+	rec = add_record(t, id);
+	if (!rec || (parent && !hoy_json_set_string(&t->doc, rec, "parent", parent)) ||
+	    (label && *label && !hoy_json_set_string(&t->doc, rec, "mountlabel", label)))
+		return hoy_fail_oom(err);
+	if (name) {
+		names = hoy_json_need(&t->doc, rec, "names", HOY_JSON_ARRAY);
+		if (!names || !hoy_json_set_string(&t->doc, names, NULL, name))
+			return hoy_fail_oom(err);
+	}
+	set_incomplete(t, rec, true);
+	r = hoy_store_save(s, err);
+	if (!r)
+		r = hoy_overlay_create(s, id, parent, err);
+	if (!r) {
+		set_incomplete(t, rec, false);
+		r = hoy_store_save(s, err);
+	}
+	if (r < 0) {
+		set_incomplete(t, rec, true);
+		(void)hoy_layers_clean(s, NULL);
+	}
+	return r;
+}
+
+bool hoy_layer_used(const struct hoy_store *s, const char *id)
+{
+	for (struct hoy_json *r = hoy_first(s->layers); r; r = hoy_next(s->layers, r)) {
+		const char *p = hoy_json_str(r, "parent");
+
+		if (p && !strcmp(p, id))
+			return true;
+	}
+	HOY_JSON_EACH(r, s->images.doc.root) {
+		const char *l = hoy_json_str(r, "layer");
+
+		if ((l && !strcmp(l, id)) || hoy_record_has(r, "mapped-layers", id))
+			return true;
+	}
+	for (struct hoy_json *r = hoy_first(s->ctrs); r; r = hoy_next(s->ctrs, r)) {
+		const char *l = hoy_json_str(r, "layer");
+
+		if (l && !strcmp(l, id))
+			return true;
+	}
+	return false;
+}
+
+static int trash_open(struct hoy_store *s)
+{
+	int r = 0;
+
+	if (s->trash[0].dirfd < 0)
+		r = hoy_tempdir_new(&s->trash[0], s->layersfd, "tmp");
+	if (!r && s->trash[1].dirfd < 0)
+		r = hoy_tempdir_new(&s->trash[1], s->homefd, "tempdirs");
+	return r;
+}
+
+/* The files of layer ID go aside: link, directory, tar-split, big data, in this order. */
+static int trash_files(struct hoy_store *s, const char *id)
+{
+	char path[HOY_ID_SIZE + 32], link[64], l[80];
+	int r = trash_open(s);
+
+	if (r < 0)
+		return r;
+	snprintf(path, sizeof(path), "%s/link", id);
+	if (hoy_read_small(s->homefd, path, link, sizeof(link)) > 0 && !strchr(link, '/')) {
+		snprintf(l, sizeof(l), "l/%s", link);
+		r = hoy_tempdir_take(&s->trash[1], s->homefd, l);
+	}
+	if (!r)
+		r = hoy_tempdir_take(&s->trash[1], s->homefd, id);
+	snprintf(path, sizeof(path), "%s.tar-split.gz", id);
+	if (!r)
+		r = hoy_tempdir_take(&s->trash[0], s->layersfd, path);
+	if (!r)
+		r = hoy_tempdir_take(&s->trash[0], s->layersfd, id);
+	return r;
+}
+
+static struct hoy_table *table_of(struct hoy_store *s, const struct hoy_json *rec)
+{
+	for (const struct hoy_json *r = s->layers[0].doc.root->child; r; r = r->next)
+		if (r == rec)
+			return &s->layers[0];
+	return &s->layers[1];
+}
+
+/* Unmount, mark, move the files, drop the record (saved). */
+static int remove_layer(struct hoy_store *s, struct hoy_json *rec, struct hoy_err *err)
+{
+	const char *id = hoy_json_str(rec, "id");
+	struct hoy_table *t = table_of(s, rec);
+	int r;
+
+	if (!hoy_is_id(id)) {
+		hoy_json_remove(t->doc.root, rec);
+		t->dirty = true;
+		return hoy_store_save(s, err);
+	}
+	r = hoy_layer_unmount(s, id, true, err);
+	if (r < 0)
+		return r;
+	if (!incomplete(rec)) {
+		set_incomplete(t, rec, true);
+		r = hoy_store_save(s, err);
+		if (r < 0)
+			return r;
+	}
+	r = trash_files(s, id);
+	if (r < 0)
+		return hoy_fail_errno(err, -r, "cannot remove the files of layer '%s'", id);
+	hoy_json_remove(t->doc.root, rec);
+	t->dirty = true;
+	return hoy_store_save(s, err);
+}
+
+int hoy_layer_delete(struct hoy_store *s, const char *id, struct hoy_err *err)
+{
+	struct hoy_json *rec = hoy_layer_get(s, id);
+
+	if (!rec)
+		return hoy_fail(err, ENOENT, "layer '%s' is not in the store", id);
+	if (hoy_layer_used(s, id))
+		return hoy_fail(err, HOY_EBUSY, "layer '%s' is in use", id);
+	return remove_layer(s, rec, err);
+}
+
+int hoy_layers_clean(struct hoy_store *s, struct hoy_err *err)
+{
+	struct hoy_json *next;
+	int r = 0;
+
+	for (struct hoy_json *rec = hoy_first(s->layers); rec && !r; rec = next) {
+		next = hoy_next(s->layers, rec);
+		if (incomplete(rec))
+			r = remove_layer(s, rec, err);
+	}
+	return r;
+}

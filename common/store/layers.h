@@ -1,0 +1,74 @@
+/* common/store/layers.h: layers of the store: staged from blobs, made for containers, deleted, mounted. */
+#pragma once
+#include "common/store/store.h"
+
+/* A layer being filled outside of any lock, in overlay/tempdirs and overlay-layers/tmp. */
+struct hoy_stage {
+	struct hoy_tempdir tree, meta;
+	int difffd;  /* directory that the content goes into */
+	int splitfd; /* tar-split (gzip), empty, for writing; fsync it is the caller's */
+};
+int hoy_stage_new(struct hoy_stage *st, const struct hoy_store *s, struct hoy_err *err);
+/* Remove what was not committed. */
+void hoy_stage_free(struct hoy_stage *st);
+
+struct hoy_layer_new {
+	const char *id;			     /* 64 hex */
+	const char *parent;		     /* id or NULL */
+	const char *compressed_digest;	     /* NULL: not recorded */
+	int64_t compressed_size;
+	const char *diff_digest;	     /* NULL: none */
+	int64_t diff_size;
+	int compression;		     /* 0 none, 1 bzip2, 2 gzip, 3 xz, 4 zstd */
+	const unsigned *uids, *gids;	     /* sorted, distinct */
+	size_t n_uids, n_gids;
+	bool no_split; /* there is no tar-split: drop the empty file */
+};
+
+/*
+ * Make ST a layer of the store (formats/storage.md 7.1, steps 3 to 6); layers.lock is held for writing. The layer's
+ * files must have been synced by the caller. -EEXIST if the id is taken: then use that one, ST is still to be freed.
+ */
+int hoy_layer_commit(struct hoy_store *s, struct hoy_stage *st, const struct hoy_layer_new *n, struct hoy_err *err);
+
+/*
+ * An empty read-write layer on PARENT (NULL: on nothing) named NAME (may be NULL), ID drawn by the caller;
+ * VOLATILE chooses the table. layers.lock is held for writing; the record is saved.
+ */
+int hoy_layer_create_rw(struct hoy_store *s, const char *id, const char *parent, const char *name, const char *label,
+			bool vol, struct hoy_err *err);
+
+/*
+ * Delete one layer: unmounted, files moved aside (gone after hoy_store_unlock()), record removed and saved.
+ * layers.lock for writing, images and containers are loaded. -HOY_EBUSY if something is built on it or uses it.
+ */
+int hoy_layer_delete(struct hoy_store *s, const char *id, struct hoy_err *err);
+/* Is ID used by a layer, image or container record (the container EXCEPT apart)? */
+bool hoy_layer_used(const struct hoy_store *s, const char *id);
+/* Delete the layers that a dead process left incomplete; called by hoy_store_lock(). */
+int hoy_layers_clean(struct hoy_store *s, struct hoy_err *err);
+
+struct hoy_mount_opts {
+	bool rdonly;
+	bool vol;	     /* volatile, if the kernel and the configuration allow it */
+	const char *options; /* instead of the configured mountopt; NULL: that one */
+	const char *label;   /* SELinux mount label or NULL */
+};
+/* Mount layer ID, or count one more mount. HOY_GRAPH and HOY_LAYERS are held for writing. *RET_PATH is "home/ID/merged". */
+int hoy_layer_mount(struct hoy_store *s, const char *id, const struct hoy_mount_opts *o, char **ret_path,
+		    struct hoy_err *err);
+/* Count one mount less, unmount at zero; FORCE: whatever the count. HOY_LAYERS held for writing. Not mounted is fine. */
+int hoy_layer_unmount(struct hoy_store *s, const char *id, bool force, struct hoy_err *err);
+/*
+ * Before taking the lock for an unmount: write back what the overlay holds (not if it is volatile), so that the unmount
+ * itself needs no disk. The descriptor of the mount is kept until after the unlock.
+ */
+void hoy_layer_presync(struct hoy_store *s, const char *id, bool vol);
+/* Path of a layer's directory below the graphroot, in new memory. */
+char *hoy_layer_path(const struct hoy_store *s, const char *id, const char *below);
+/* Open "overlay/ID/diff" (or follows its absolute link); fd or -errno. */
+int hoy_layer_open_diff(const struct hoy_store *s, const char *id);
+/* The layers below ID, uppermost first, by lower-layers or lower: ids appended to RET. */
+int hoy_layer_lowers(const struct hoy_store *s, const char *id, struct hoy_strv *ret, struct hoy_err *err);
+/* The driver directory of a new layer; private to layers.c and overlay.c. */
+int hoy_overlay_create(struct hoy_store *s, const char *id, const char *parent, struct hoy_err *err);

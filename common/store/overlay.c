@@ -1,0 +1,480 @@
+/* common/store/overlay.c: directories of the overlay driver and their mounts (formats/storage.md 4). */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/base/fd.h"
+#include "common/data/digest.h"
+#include "common/store/layers.h"
+
+#define LINK_LEN 26
+#define MAX_LOWERS 500
+
+char *hoy_layer_path(const struct hoy_store *s, const char *id, const char *below)
+{
+	return hoy_asprintf("%s/overlay/%s/%s", s->conf.graphroot, id, below);
+}
+
+int hoy_layer_open_diff(const struct hoy_store *s, const char *id)
+{
+	char path[HOY_ID_SIZE + 8];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/diff", id);
+	fd = openat(s->homefd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+/* Standard base32 of 17 random bytes, its first 26 characters. */
+static int short_name(char ret[LINK_LEN + 1])
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+	unsigned char raw[17];
+	unsigned bits = 0, n = 0;
+	size_t at = 0;
+
+	if (getrandom(raw, sizeof(raw), 0) != (ssize_t)sizeof(raw))
+		return -errno;
+	for (int i = 0; i < LINK_LEN; i++) {
+		while (n < 5) {
+			bits = bits << 8 | raw[at++];
+			n += 8;
+		}
+		ret[i] = digits[bits >> (n - 5) & 31];
+		n -= 5;
+	}
+	ret[LINK_LEN] = '\0';
+	return 0;
+}
+
+static int make_link(struct hoy_store *s, int dirfd, const char *id)
+{
+	char name[LINK_LEN + 1], from[HOY_ID_SIZE + 16], to[LINK_LEN + 8];
+	int r, tries = 8;
+
+	snprintf(from, sizeof(from), "../%s/diff", id);
+	do {
+		r = short_name(name);
+		snprintf(to, sizeof(to), "l/%s", name);
+		if (!r && symlinkat(from, s->homefd, to) < 0)
+			r = -errno;
+		if (r == -ENOENT && mkdirat(s->homefd, "l", 0755) == 0)
+			r = -EEXIST;
+	} while (r == -EEXIST && --tries);
+	if (r < 0)
+		return r;
+	return hoy_replace_file(dirfd, "link", name, LINK_LEN, 0644, false);
+}
+
+/* "l/X" entries of a lower file resolve to the id in their second last component. */
+static int resolve_link(const struct hoy_store *s, const char *entry, char ret[HOY_ID_SIZE])
+{
+	char target[256];
+	ssize_t n = readlinkat(s->homefd, entry, target, sizeof(target) - 1);
+	char *slash, *start;
+
+	if (n < 0)
+		return -errno;
+	target[n] = '\0';
+	slash = strrchr(target, '/');
+	if (!slash)
+		return -EINVAL;
+	*slash = '\0';
+	start = strrchr(target, '/');
+	start = start ? start + 1 : target;
+	if (strlen(start) >= HOY_ID_SIZE)
+		return -EINVAL;
+	strcpy(ret, start);
+	return 0;
+}
+
+static int read_list(const struct hoy_store *s, const char *id, const char *name, struct hoy_strv *ret)
+{
+	cleanup_free char *data = NULL;
+	char path[HOY_ID_SIZE + 16];
+	int r;
+
+	snprintf(path, sizeof(path), "%s/%s", id, name);
+	r = hoy_read_file(s->homefd, path, 1 << 17, &data, NULL, NULL);
+	if (r < 0)
+		return r;
+	hoy_strv_split(ret, data, ':');
+	return ret->error ? -ENOMEM : ret->n > MAX_LOWERS ? -E2BIG : 0;
+}
+
+int hoy_layer_lowers(const struct hoy_store *s, const char *id, struct hoy_strv *ret, struct hoy_err *err)
+{
+	cleanup_strv struct hoy_strv links = HOY_STRV_INIT;
+	int r = read_list(s, id, "lower-layers", ret);
+
+	if (r != -ENOENT)
+		return r < 0 ? hoy_fail_errno(err, -r, "cannot read the lower layers of '%s'", id) : 0;
+	r = read_list(s, id, "lower", &links);
+	if (r == -ENOENT)
+		return 0;
+	for (size_t i = 0; !r && i < links.n; i++) {
+		char lower[HOY_ID_SIZE];
+
+		r = resolve_link(s, links.v[i], lower);
+		if (!r)
+			hoy_strv_push(ret, lower);
+	}
+	return r < 0 ? hoy_fail_errno(err, -r, "cannot read the lower layers of '%s'", id) : 0;
+}
+
+static int write_lowers(struct hoy_store *s, int dirfd, const char *parent, struct hoy_err *err)
+{
+	cleanup_strv struct hoy_strv ids = HOY_STRV_INIT, links = HOY_STRV_INIT;
+	cleanup_buf struct hoy_buf a = HOY_BUF_INIT(1 << 17), b = HOY_BUF_INIT(1 << 17);
+	char path[HOY_ID_SIZE + 16], link[64];
+	int r;
+
+	snprintf(path, sizeof(path), "%s/link", parent);
+	if (hoy_read_small(s->homefd, path, link, sizeof(link)) != LINK_LEN)
+		return hoy_fail(err, HOY_EFORMAT, "layer '%s' has no valid link file", parent);
+	hoy_buf_printf(&a, "l/%s", link);
+	hoy_buf_puts(&b, parent);
+	r = read_list(s, parent, "lower", &links);
+	if (r < 0 && r != -ENOENT)
+		return hoy_fail_errno(err, -r, "cannot read the lower layers of '%s'", parent);
+	r = hoy_layer_lowers(s, parent, &ids, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < links.n; i++)
+		hoy_buf_printf(&a, ":%s", links.v[i]);
+	for (size_t i = 0; i < ids.n; i++)
+		hoy_buf_printf(&b, ":%s", ids.v[i]);
+	if (a.error || b.error)
+		return hoy_fail_oom(err);
+	r = hoy_replace_file(dirfd, "lower", a.data, a.len, 0644, false);
+	if (!r)
+		r = hoy_replace_file(dirfd, "lower-layers", b.data, b.len, 0644, false);
+	return r < 0 ? hoy_fail_errno(err, -r, "cannot write the lower layers of a new layer") : 0;
+}
+
+static int make_dir(int dirfd, const char *name, const struct stat *like)
+{
+	if (mkdirat(dirfd, name, 0700) < 0)
+		return -errno;
+	if (fchownat(dirfd, name, like->st_uid, like->st_gid, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	return 0;
+}
+
+int hoy_overlay_create(struct hoy_store *s, const char *id, const char *parent, struct hoy_err *err)
+{
+	struct stat like = { .st_uid = geteuid(), .st_gid = getegid(), .st_mode = 0555 };
+	cleanup_fd int dirfd = -1;
+	char path[HOY_ID_SIZE + 8];
+	int r = 0;
+
+	if (parent) {
+		snprintf(path, sizeof(path), "%s/diff", parent);
+		if (fstatat(s->homefd, path, &like, 0) < 0)
+			return hoy_fail_errno(err, errno, "cannot look at layer '%s'", parent);
+	}
+	if (hoy_exists(s->homefd, id) && (r = hoy_remove_tree(s->homefd, id)) < 0)
+		return hoy_fail_errno(err, -r, "cannot remove the old directory of layer '%s'", id);
+	if (mkdirat(s->homefd, id, 0700) < 0 || (dirfd = openat(s->homefd, id, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+		return hoy_fail_errno(err, errno, "cannot make the directory of layer '%s'", id);
+	r = make_dir(dirfd, "diff", &like);
+	if (!r && fchmodat(dirfd, "diff", like.st_mode & 07777, 0) < 0)
+		r = -errno;
+	if (!r)
+		r = make_link(s, dirfd, id);
+	if (!r)
+		r = make_dir(dirfd, "work", &like);
+	if (!r)
+		r = make_dir(dirfd, "merged", &like);
+	if (!r && !parent)
+		r = make_dir(dirfd, "empty", &like);
+	if (r < 0)
+		return hoy_fail_errno(err, -r, "cannot fill the directory of layer '%s'", id);
+	return parent ? write_lowers(s, dirfd, parent, err) : 0;
+}
+
+static bool is_mount_point(int dirfd, const char *path)
+{
+	struct statx sx;
+
+	return !statx(dirfd, path, AT_NO_AUTOMOUNT | AT_SYMLINK_NOFOLLOW, 0, &sx) &&
+	       sx.stx_attributes & STATX_ATTR_MOUNT_ROOT;
+}
+
+/* The bind of home onto itself, which the last one to unmount takes away with everything below (4.5). */
+static int bind_home(struct hoy_store *s, struct hoy_err *err)
+{
+	cleanup_free char *home = hoy_path_join(s->conf.graphroot, "overlay");
+
+	if (!home)
+		return hoy_fail_oom(err);
+	if (s->conf.skip_mount_home || is_mount_point(AT_FDCWD, home))
+		return 0;
+	if (mount(home, home, NULL, MS_BIND, NULL) < 0 || mount(NULL, home, NULL, MS_PRIVATE, NULL) < 0)
+		return hoy_fail_errno(err, errno, "cannot bind '%s' onto itself", home);
+	hoy_close(s->homefd);
+	s->homefd = open(home, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return s->homefd < 0 ? hoy_fail_errno(err, errno, "cannot open '%s'", home) : 0;
+}
+
+/* Mount options as text: known words become flags, the others stay data. */
+static unsigned long split_options(const char *options, bool vol, struct hoy_buf *data)
+{
+	static const struct { const char *word; unsigned long flag; } words[] = {
+		{ "nodev", MS_NODEV }, { "nosuid", MS_NOSUID }, { "noexec", MS_NOEXEC }, { "ro", MS_RDONLY },
+		{ "noatime", MS_NOATIME }, { "nodiratime", MS_NODIRATIME }, { "relatime", MS_RELATIME },
+		{ "sync", MS_SYNCHRONOUS }, { "dirsync", MS_DIRSYNC }, { "rw", 0 }, { "dev", 0 }, { "suid", 0 },
+		{ "exec", 0 }, { "defaults", 0 },
+	};
+	cleanup_strv struct hoy_strv list = HOY_STRV_INIT;
+	unsigned long flags = 0;
+
+	hoy_strv_split(&list, options ? options : "", ',');
+	for (size_t i = 0; i < list.n; i++) {
+		size_t w;
+
+		for (w = 0; w < ARRAY_SIZE(words) && strcmp(words[w].word, list.v[i]); w++)
+			;
+		if (w < ARRAY_SIZE(words))
+			flags |= words[w].flag;
+		else if (*list.v[i] && !(vol && !strcmp(list.v[i], "volatile")))
+			hoy_buf_printf(data, ",%s", list.v[i]);
+	}
+	return flags;
+}
+
+struct plan {
+	struct hoy_strv lowers; /* "ID/diff", below home, uppermost first */
+	unsigned long flags;
+	struct hoy_buf tail; /* ",userxattr,volatile..." */
+	bool rw;
+};
+
+static int add_lower(const struct hoy_store *s, struct plan *p, const char *id, bool self)
+{
+	char path[HOY_ID_SIZE + 32];
+
+	snprintf(path, sizeof(path), "%s/composefs-data", id);
+	if (hoy_exists(s->homefd, path))
+		return -HOY_EUNSUPPORTED;
+	if (!self)
+		hoy_strv_pushf(&p->lowers, "%s/diff", id);
+	for (int i = 1; i < MAX_LOWERS; i++) { /* rotated by a chowning remap */
+		snprintf(path, sizeof(path), "%s/diff%d", id, i);
+		if (!hoy_exists(s->homefd, path))
+			break;
+		hoy_strv_push(&p->lowers, path);
+	}
+	return p->lowers.error ? -ENOMEM : p->lowers.n > MAX_LOWERS ? -E2BIG : 0;
+}
+
+static int plan_lowers(struct hoy_store *s, const char *id, struct plan *p, struct hoy_err *err)
+{
+	cleanup_strv struct hoy_strv ids = HOY_STRV_INIT;
+	int r = hoy_layer_lowers(s, id, &ids, err);
+
+	if (r < 0)
+		return r;
+	r = add_lower(s, p, id, p->rw);
+	for (size_t i = 0; !r && i < ids.n; i++) {
+		if (!hoy_is_id(ids.v[i]))
+			return hoy_fail(err, HOY_EFORMAT, "layer '%s' names a lower layer that is no id", id);
+		r = add_lower(s, p, ids.v[i], false);
+	}
+	if (r == -HOY_EUNSUPPORTED)
+		return hoy_fail(err, HOY_EUNSUPPORTED, "layer '%s' is made of composefs layers, which are not supported", id);
+	if (!r && (!ids.n && p->rw) && !p->lowers.n)
+		hoy_strv_pushf(&p->lowers, "%s/empty", id);
+	if (!r && !p->rw && p->lowers.n == 1) /* overlay wants two lowers when there is no upper */
+		hoy_strv_pushf(&p->lowers, "%s/empty", id);
+	return r < 0 ? hoy_fail_errno(err, -r, "cannot stack the layers of '%s'", id) : 0;
+}
+
+/* mount(2) takes one page of options: absolute paths, else descriptors of the lowers, seen from /proc/self/fd. */
+static int do_mount(struct hoy_store *s, const char *id, struct plan *p)
+{
+	cleanup_buf struct hoy_buf d = HOY_BUF_INIT(1 << 20);
+	cleanup_free char *target = hoy_layer_path(s, id, "merged");
+	cleanup_fd int cwd = -1;
+	int fds[MAX_LOWERS + 1], n = 0, r = 0;
+
+	if (!target)
+		return -ENOMEM;
+	for (size_t i = 0; i < p->lowers.n; i++)
+		hoy_buf_printf(&d, "%s%s/overlay/%s", i ? ":" : "lowerdir=", s->conf.graphroot, p->lowers.v[i]);
+	if (d.len > 3600) {
+		cwd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+		hoy_buf_reset(&d);
+		for (; n < (int)p->lowers.n && !r; n++) {
+			fds[n] = openat(s->homefd, p->lowers.v[n], O_PATH | O_DIRECTORY | O_CLOEXEC);
+			r = fds[n] < 0 ? -errno : 0;
+			hoy_buf_printf(&d, "%s%d", n ? ":" : "lowerdir=", fds[n]);
+		}
+		if (!r && (cwd < 0 || chdir("/proc/self/fd") < 0))
+			r = -errno;
+	}
+	if (p->rw)
+		hoy_buf_printf(&d, ",upperdir=%s/overlay/%s/diff,workdir=%s/overlay/%s/work", s->conf.graphroot, id,
+			       s->conf.graphroot, id);
+	hoy_buf_puts(&d, hoy_buf_str(&p->tail));
+	if (!r && d.error)
+		r = -d.error;
+	if (!r && mount("overlay", target, "overlay", p->flags, d.data) < 0)
+		r = -errno;
+	while (n > 0)
+		hoy_close(fds[--n]);
+	if (cwd >= 0 && fchdir(cwd) < 0 && !r)
+		r = -errno;
+	return r;
+}
+
+static int mount_overlay(struct hoy_store *s, const char *id, const struct hoy_mount_opts *o, struct hoy_err *err)
+{
+	struct plan p = { HOY_STRV_INIT, 0, HOY_BUF_INIT(1 << 16), !o->rdonly };
+	char path[HOY_ID_SIZE + 48];
+	bool vol = o->vol && !s->conf.disable_volatile;
+	int r;
+
+	if (s->conf.mount_program)
+		return hoy_fail(err, HOY_EUNSUPPORTED, "mount_program '%s' is not supported: this kernel mounts overlay itself",
+				s->conf.mount_program);
+	r = plan_lowers(s, id, &p, err);
+	if (!r) {
+		p.flags = split_options(o->options ? o->options : s->conf.mountopt, vol, &p.tail) |
+			  (o->rdonly ? MS_RDONLY : 0);
+		if (s->rootless)
+			hoy_buf_puts(&p.tail, ",userxattr");
+		if (vol && p.rw)
+			hoy_buf_puts(&p.tail, ",volatile");
+		if (o->label && *o->label)
+			hoy_buf_printf(&p.tail, ",context=\"%s\"", o->label);
+		/* Left by a volatile mount, it would make the kernel refuse this one. */
+		snprintf(path, sizeof(path), "%s/work/work/incompat/volatile", id);
+		if (p.rw)
+			hoy_remove_tree(s->homefd, path);
+		snprintf(path, sizeof(path), "%s/merged", id);
+		if (mkdirat(s->homefd, path, 0700) < 0 && errno != EEXIST)
+			r = hoy_fail_errno(err, errno, "cannot make the mount point of layer '%s'", id);
+	}
+	if (!r && (r = do_mount(s, id, &p)) < 0)
+		hoy_fail_errno(err, -r, "cannot mount layer '%s'", id);
+	hoy_strv_release(&p.lowers);
+	hoy_buf_release(&p.tail);
+	return r;
+}
+
+static struct hoy_json *count_of(struct hoy_store *s, const char *id)
+{
+	for (struct hoy_json *r = s->mounts.doc.root->child; r; r = r->next) {
+		const char *have = hoy_json_str(r, "id");
+
+		if (have && !strcmp(have, id))
+			return r;
+	}
+	return NULL;
+}
+
+static int count_up(struct hoy_store *s, const char *id, const char *path, struct hoy_err *err)
+{
+	struct hoy_table *t = &s->mounts;
+	struct hoy_json *rec = count_of(s, id);
+
+	if (!rec)
+		rec = hoy_json_put(&t->doc, t->doc.root, NULL, hoy_json_new(&t->doc, HOY_JSON_OBJECT));
+	if (!rec || !hoy_json_set_string(&t->doc, rec, "id", id) || !hoy_json_set_string(&t->doc, rec, "path", path) ||
+	    !hoy_json_set_int(&t->doc, rec, "count", hoy_json_int(rec, "count", 0) + 1))
+		return hoy_fail_oom(err);
+	t->dirty = true;
+	return hoy_store_save(s, err);
+}
+
+int hoy_layer_mount(struct hoy_store *s, const char *id, const struct hoy_mount_opts *o, char **ret_path,
+		    struct hoy_err *err)
+{
+	cleanup_free char *path = hoy_layer_path(s, id, "merged");
+	char merged[HOY_ID_SIZE + 8];
+	int r = path ? hoy_store_load_mounts(s, err) : hoy_fail_oom(err);
+
+	if (!r)
+		r = bind_home(s, err);
+	if (r < 0)
+		return r;
+	snprintf(merged, sizeof(merged), "%s/merged", id);
+	if (!count_of(s, id) || !is_mount_point(s->homefd, merged))
+		r = mount_overlay(s, id, o, err);
+	if (!r)
+		r = count_up(s, id, path, err);
+	if (!r)
+		*ret_path = steal_ptr(&path);
+	return r;
+}
+
+/* A fresh directory takes the place of the mount point, which is never missing. */
+static int detach(struct hoy_store *s, const char *id)
+{
+	cleanup_free char *path = hoy_layer_path(s, id, "merged");
+	char merged[HOY_ID_SIZE + 8], fresh[HOY_ID_SIZE + 12];
+	struct stat st;
+
+	if (!path)
+		return -ENOMEM;
+	if (umount2(path, MNT_DETACH) < 0)
+		return errno == EINVAL || errno == ENOENT ? 0 : -errno;
+	snprintf(merged, sizeof(merged), "%s/merged", id);
+	snprintf(fresh, sizeof(fresh), "%s/merged.1", id);
+	if (!fstatat(s->homefd, merged, &st, 0) && (!mkdirat(s->homefd, fresh, 0700) || errno == EEXIST)) {
+		(void)!fchownat(s->homefd, fresh, st.st_uid, st.st_gid, 0);
+		renameat(s->homefd, fresh, s->homefd, merged);
+	}
+	return 0;
+}
+
+int hoy_layer_unmount(struct hoy_store *s, const char *id, bool force, struct hoy_err *err)
+{
+	struct hoy_json *rec;
+	int64_t count;
+	int r = hoy_store_load_mounts(s, err);
+
+	if (r < 0)
+		return r;
+	rec = count_of(s, id);
+	count = hoy_json_int(rec, "count", 0);
+	if (count > 1 && !force) {
+		hoy_json_set_int(&s->mounts.doc, rec, "count", count - 1);
+	} else if (rec || force) {
+		r = detach(s, id);
+		if (r < 0)
+			return hoy_fail_errno(err, -r, "cannot unmount layer '%s'", id);
+		if (!rec)
+			return 0;
+		hoy_json_remove(s->mounts.doc.root, rec);
+	} else {
+		return 0;
+	}
+	s->mounts.dirty = true;
+	return hoy_store_save(s, err);
+}
+
+void hoy_layer_presync(struct hoy_store *s, const char *id, bool vol)
+{
+	cleanup_free char *path = hoy_layer_path(s, id, "merged");
+	int fd;
+
+	if (!path || s->n_late == ARRAY_SIZE(s->late_fds) || !is_mount_point(AT_FDCWD, path))
+		return;
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	if (!vol)
+		syncfs(fd);
+	s->late_fds[s->n_late++] = fd;
+}

@@ -1,0 +1,82 @@
+/*
+ * common/store/store.h: the containers/storage store on disk, overlay driver, as ../shared/formats/storage.md has it.
+ *
+ * A store is opened, locked in the order that the format demands, read, changed, saved and unlocked:
+ *
+ *	hoy_store_open(&s, args, 0, err);
+ *	hoy_store_lock(s, HOY_IMAGES, HOY_LAYERS, err);     read images, write layers; tables are (re)loaded
+ *	... change records ...
+ *	hoy_store_save(s, err);                             stamps first, then the files
+ *	hoy_store_unlock(s);                                then what was deleted is really removed
+ *
+ * or, by readers, hoy_store_peek(): a consistent view without any lock. A record is the parsed JSON object itself,
+ * so members that we do not know are carried on. Records stay valid until the next lock, peek or close.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/conf/storage.h"
+#include "common/data/json.h"
+#include "common/store/lock.h"
+#include "common/store/tempdir.h"
+
+struct hoy_err;
+
+enum hoy_part {
+	HOY_GRAPH = 1 << 0, /* storage.lock: every mount; always taken for writing */
+	HOY_LAYERS = 1 << 1,
+	HOY_IMAGES = 1 << 2,
+	HOY_CONTAINERS = 1 << 3,
+};
+
+enum hoy_store_flags {
+	HOY_STORE_RDONLY = 1 << 0, /* create nothing; what is missing is empty */
+};
+
+/* One JSON file of records. */
+struct hoy_table {
+	struct hoy_json_doc doc; /* root is an array, never NULL once loaded */
+	const char *file;
+	bool dirty, sync;
+};
+
+struct hoy_store {
+	struct hoy_storage_conf conf;
+	bool rdonly, rootless;
+	int graphfd, homefd, layersfd, imagesfd, ctrsfd, runfd, mountsfd; /* -1: not there (RDONLY) */
+	struct hoy_lock graph, layers_lock, images_lock, ctrs_lock, mounts_lock;
+	struct hoy_stamp layers_stamp, images_stamp, ctrs_stamp, mounts_stamp;
+	struct hoy_table layers[2], images, ctrs[2], mounts; /* [0] stable, [1] volatile */
+	struct hoy_tempdir trash[2];			     /* deferred deletion: overlay-layers/tmp, overlay/tempdirs */
+	int late_fds[16], n_late;			     /* closed after the locks are released */
+};
+
+int hoy_store_open(struct hoy_store **ret, const struct hoy_storage_args *args, enum hoy_store_flags flags,
+		   struct hoy_err *err);
+/* Free S; NULL is fine. Held locks are dropped, unsaved changes are lost. */
+void hoy_store_free(struct hoy_store *s);
+static inline void hoy_cleanup_store_(struct hoy_store **s) { hoy_store_free(*s); }
+#define cleanup_store __attribute__((cleanup(hoy_cleanup_store_)))
+
+/* Take the locks of the parts in READ and WRITE (in the mandated order) and load their tables. None may be held. */
+int hoy_store_lock(struct hoy_store *s, unsigned read, unsigned write, struct hoy_err *err);
+int hoy_store_save(struct hoy_store *s, struct hoy_err *err);
+void hoy_store_unlock(struct hoy_store *s);
+/* Take mountpoints.lock (innermost; a layers.lock is held) and load the mount counts. */
+int hoy_store_load_mounts(struct hoy_store *s, struct hoy_err *err);
+/* Load PARTS without a lock: stamps, containers, images, layers, stamps again; thrice, then under read locks. */
+int hoy_store_peek(struct hoy_store *s, unsigned parts, struct hoy_err *err);
+
+/* Records by exact id; NULL if there is none. V, if wanted, tells which of the two tables it is in. */
+struct hoy_json *hoy_layer_get(const struct hoy_store *s, const char *id);
+struct hoy_json *hoy_image_get(const struct hoy_store *s, const char *id);
+struct hoy_json *hoy_container_get(const struct hoy_store *s, const char *id);
+/* Exact id, exact name, or unique id prefix; -ENOENT, -HOY_EAMBIGUOUS. */
+int hoy_container_find(const struct hoy_store *s, const char *name, struct hoy_json **ret, struct hoy_err *err);
+/* Is the string STR an element of the array REC.KEY? */
+bool hoy_record_has(const struct hoy_json *rec, const char *key, const char *str);
+/* Iterate over both tables of a pair: for (r = hoy_first(s->layers); r; r = hoy_next(s->layers, r)). */
+struct hoy_json *hoy_first(const struct hoy_table pair[2]);
+struct hoy_json *hoy_next(const struct hoy_table pair[2], const struct hoy_json *rec);
