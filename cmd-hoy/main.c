@@ -1,0 +1,142 @@
+/* hoy: the front door. One table, verb to tool, and exec; the tool parses the same command line again. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "common/base/err.h"
+#include "common/base/msg.h"
+#include "common/cli/opts.h"
+#include "common/proc/sibling.h"
+
+static const struct route {
+	const char *verb, *tool, *summary; /* no summary: an alias, not in the help */
+} routes[] = {
+	{ "attach", "hoy-run", "Attach to a running container" },
+	{ "build", "hoy-build", "Build an image from a Containerfile" },
+	{ "container", "hoy-run", "Manage containers" },
+	{ "copy", "hoy-image", "Copy an image between registries, archives and the store" },
+	{ "cp", "hoy-run", "Copy files between a container and the host" },
+	{ "create", "hoy-run", "Create a container without starting it" },
+	{ "events", "hoy-run", "Show what happens" },
+	{ "exec", "hoy-run", "Run a command in a running container" },
+	{ "history", "hoy-image", "Show how an image was made" },
+	{ "image", "hoy-image", "Manage images" },
+	{ "images", "hoy-image", "List images" },
+	{ "import", "hoy-image", "Make an image from a tar archive of a root file system" },
+	{ "info", "hoy-run", "Show what hoy works with here" },
+	{ "init", "hoy-run", "Prepare a container for its start" },
+	{ "inspect", "hoy-run", "Print the configuration of containers and images" },
+	{ "kill", "hoy-run", "Send a signal to containers" },
+	{ "list", "hoy-run", NULL },
+	{ "load", "hoy-image", "Load images from an archive or directory" },
+	{ "login", "hoy-image", "Log in to a registry" },
+	{ "logout", "hoy-image", "Log out of a registry" },
+	{ "logs", "hoy-run", "Print the output of a container" },
+	{ "ls", "hoy-run", NULL },
+	{ "network", "hoy-run", "Manage networks" },
+	{ "pause", "hoy-run", "Freeze containers" },
+	{ "pod", "hoy-run", "Manage pods" },
+	{ "port", "hoy-run", "List the published ports of a container" },
+	{ "ps", "hoy-run", "List containers" },
+	{ "pull", "hoy-image", "Pull an image from a registry" },
+	{ "push", "hoy-image", "Push an image to a registry" },
+	{ "rename", "hoy-run", "Rename a container" },
+	{ "restart", "hoy-run", "Restart containers" },
+	{ "rm", "hoy-run", "Remove containers" },
+	{ "rmi", "hoy-image", "Remove images" },
+	{ "run", "hoy-run", "Run a command in a new container" },
+	{ "save", "hoy-image", "Save images to an archive or directory" },
+	{ "secret", "hoy-run", "Manage secrets" },
+	{ "start", "hoy-run", "Start containers" },
+	{ "stats", "hoy-run", "Show what containers use" },
+	{ "stop", "hoy-run", "Stop containers" },
+	{ "system", "hoy-run", "Manage hoy's files" },
+	{ "tag", "hoy-image", "Give an image more names" },
+	{ "top", "hoy-run", "List the processes of a container" },
+	{ "unpause", "hoy-run", "Thaw containers" },
+	{ "unshare", "hoy-run", "Run a command in the user namespace of rootless containers" },
+	{ "untag", "hoy-image", "Take names from an image" },
+	{ "update", "hoy-run", "Change the limits of a container" },
+	{ "volume", "hoy-run", "Manage volumes" },
+	{ "wait", "hoy-run", "Wait for containers to end" },
+};
+
+static int help(void)
+{
+	printf("Containers without a daemon\n\nUsage:\n  hoy [options] COMMAND\n\nCommands:\n");
+	for (size_t i = 0; i < ARRAY_SIZE(routes); i++)
+		if (routes[i].summary)
+			printf("  %-12s %s\n", routes[i].verb, routes[i].summary);
+	printf("  %-12s %s\n", "version", "Print the version");
+	printf("\nThe options before the command are those of every tool: see hoy(1), or `hoy run --help`.\n");
+	return hoy_finish_stdout(0);
+}
+
+static int version(const char *format)
+{
+	struct utsname u;
+
+	uname(&u);
+	if (format && !strcmp(format, "json"))
+		printf("{\n  \"Client\": {\n    \"APIVersion\": \"%s\",\n    \"Version\": \"%s\",\n    \"OsArch\": \"linux/%s\",\n"
+		       "    \"Os\": \"linux\"\n  }\n}\n",
+		       HOY_VERSION, HOY_VERSION, !strcmp(u.machine, "x86_64") ? "amd64" : u.machine);
+	else
+		printf("Client:       hoy\nVersion:      %s\nOS/Arch:      linux/%s\n", HOY_VERSION,
+		       !strcmp(u.machine, "x86_64") ? "amd64" : !strcmp(u.machine, "aarch64") ? "arm64" : u.machine);
+	return hoy_finish_stdout(0);
+}
+
+static bool plain_word(const char *s) { return s && s[0] != '-'; }
+
+/* Index of the verb behind the global options, argc if there is none. */
+static int find_verb(int argc, char **argv)
+{
+	int i;
+
+	for (i = 1; i < argc && !plain_word(argv[i]); i++) {
+		bool takes = false;
+
+		for (const struct hoy_opt *o = hoy_global_opts; o->name; o++)
+			if (!strncmp(argv[i], "--", 2) && !strcmp(argv[i] + 2, o->name))
+				takes = o->kind == HOY_OPT_STRING || o->kind == HOY_OPT_LIST;
+		i += takes;
+	}
+	return i < argc ? i : argc;
+}
+
+int main(int argc, char **argv)
+{
+	int at = find_verb(argc, argv), r;
+
+	for (int i = 1; i < at; i++) {
+		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
+			return help();
+		if (!strcmp(argv[i], "--version") || !strcmp(argv[i], "-v")) {
+			printf("hoy version %s\n", HOY_VERSION);
+			return hoy_finish_stdout(0);
+		}
+	}
+	if (at == argc)
+		return help();
+	if (!strcmp(argv[at], "help"))
+		return help();
+	if (!strcmp(argv[at], "version")) {
+		if (at + 1 < argc && (!strcmp(argv[at + 1], "--format") || !strcmp(argv[at + 1], "-f")) && at + 2 < argc)
+			return version(argv[at + 2]);
+		return version(at + 1 < argc && !strncmp(argv[at + 1], "--format=", 9) ? argv[at + 1] + 9 : NULL);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(routes); i++) {
+		if (strcmp(routes[i].verb, argv[at]))
+			continue;
+		setenv("_HOY_DOOR", "1", 1);
+		r = hoy_exec_sibling(routes[i].tool, argv);
+		hoy_error("cannot run %s: %s", routes[i].tool, hoy_strerror(-r));
+		return 125;
+	}
+	hoy_error("unrecognized command `hoy %s` (run: hoy --help)", argv[at]);
+	return 125;
+}

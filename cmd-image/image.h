@@ -1,0 +1,13 @@
+/* cmd-image/image.h: the verbs of hoy-image that need only the store's records. */
+#pragma once
+#include "common/cli/opts.h"
+#include "common/store/images.h"
+
+extern const struct hoy_verb verb_images, verb_image_ls, verb_image_list, verb_inspect, verb_image_inspect, verb_tag,
+	verb_image_tag, verb_untag, verb_image_untag, verb_rmi, verb_image_rm, verb_exists, verb_history, verb_image_history,
+	verb_mount, verb_unmount, verb_umount, verb_prune;
+
+/* Open the store for reading and load PARTS without a lock; complains. NULL on failure. */
+struct hoy_store *open_reader(unsigned parts);
+/* Repository and tag of a stored name: "docker.io/library/x", "latest" ("<none>" for a digest); new memory. */
+void split_name(const char *name, char **ret_repo, char **ret_tag);

@@ -1,0 +1,76 @@
+/* hoy-image: images of the store; what moves bytes is done by hoy-transfer, which takes the same command line. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd-image/image.h"
+#include "common/base/err.h"
+#include "common/base/msg.h"
+#include "common/proc/sibling.h"
+
+static char **whole_argv;
+
+/* The command line goes on unchanged: hoy-transfer parses it with the same globals. */
+static int hand_over(const struct hoy_verb *v, int argc, char **argv)
+{
+	int r;
+
+	(void)v;
+	(void)argc;
+	(void)argv;
+	r = hoy_exec_sibling("hoy-transfer", whole_argv);
+	hoy_error("cannot run hoy-transfer: %s", hoy_strerror(-r));
+	return 125;
+}
+
+#define HEAVY(verb_name, text) \
+	&(const struct hoy_verb){ .name = verb_name, .summary = text, .synopsis = "[options] ...", .run = hand_over, .command = true }
+
+static const struct hoy_verb *const verbs[] = {
+	&verb_images, &verb_image_ls, &verb_image_list, &verb_inspect, &verb_image_inspect, &verb_tag, &verb_image_tag,
+	&verb_untag, &verb_image_untag, &verb_rmi, &verb_image_rm, &verb_exists, &verb_history, &verb_image_history,
+	&verb_mount, &verb_unmount, &verb_umount, &verb_prune,
+	HEAVY("pull", "Pull an image from a registry"), HEAVY("image pull", NULL),
+	HEAVY("push", "Push an image to a registry"), HEAVY("image push", NULL),
+	HEAVY("copy", "Copy an image between registries, archives and the store"),
+	HEAVY("save", "Save images to an archive or directory"), HEAVY("image save", NULL),
+	HEAVY("load", "Load images from an archive or directory"), HEAVY("image load", NULL),
+	HEAVY("import", "Make an image from a tar archive of a root file system"), HEAVY("image import", NULL),
+	HEAVY("login", "Log in to a registry"), HEAVY("logout", "Log out of a registry"),
+	HEAVY("list-tags", "List the tags of a repository"),
+	HEAVY("manifest-digest", "Print the digest of a manifest file"),
+	HEAVY("layer", "Unpack, pack or digest a layer on stdin and stdout"),
+	NULL,
+};
+
+/* skopeo's inspect names a transport; what it looks at is not in the store. */
+static bool remote_inspect(char **argv)
+{
+	static const char *const transports[] = { "docker://", "oci:", "oci-archive:", "docker-archive:", "dir:",
+						  "containers-storage:" };
+	bool inspect = false;
+
+	for (; *argv; argv++) {
+		inspect = inspect || !strcmp(*argv, "inspect");
+		for (size_t i = 0; inspect && i < ARRAY_SIZE(transports); i++)
+			if (!strncmp(*argv, transports[i], strlen(transports[i])))
+				return true;
+	}
+	return false;
+}
+
+int main(int argc, char **argv)
+{
+	cleanup_strv struct hoy_strv copy = HOY_STRV_INIT;
+
+	/* Parsing moves the words of argv about. */
+	for (int i = 0; i < argc; i++)
+		hoy_strv_push(&copy, argv[i]);
+	if (copy.error)
+		return 125;
+	whole_argv = copy.v;
+	if (remote_inspect(argv))
+		return hand_over(NULL, argc, argv);
+	return hoy_tool_main("hoy-image", "Images: list, inspect, name, remove, and copy between registries, archives and the store",
+			     verbs, argc, argv);
+}

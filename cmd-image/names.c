@@ -1,0 +1,394 @@
+/* cmd-image/names.c: tag, untag, exists, rmi, prune, mount and unmount. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd-image/image.h"
+#include "common/base/err.h"
+#include "common/base/msg.h"
+#include "common/data/ref.h"
+#include "common/store/layers.h"
+
+static const struct hoy_opt no_opts[] = { HOY_OPTS_END };
+
+static struct hoy_store *open_writer(void)
+{
+	struct hoy_err err = HOY_ERR_INIT;
+	struct hoy_store *s = NULL;
+
+	if (!hoy_store_open(&s, &hoy_globals.storage, 0, &err))
+		return s;
+	hoy_report(&err, 125);
+	return NULL;
+}
+
+/* A name to give: short ones become localhost/NAME, a missing tag "latest", as podman tag does. */
+static int full_name(const char *name, char **ret, struct hoy_err *err)
+{
+	cleanup_ref struct hoy_ref ref = HOY_REF_INIT;
+	int r = hoy_ref_parse(&ref, name, err);
+
+	if (r < 0)
+		return r;
+	if (ref.digest)
+		return hoy_fail(err, EINVAL, "tag by digest not supported: '%s'", name);
+	if (!ref.domain)
+		ref.domain = strdup("localhost");
+	if (!ref.domain || hoy_ref_normalize(&ref) < 0 || !(*ret = hoy_ref_string(&ref)))
+		return hoy_fail_oom(err);
+	return 0;
+}
+
+static int run_tag(const struct hoy_verb *v, int argc, char **argv)
+{
+	struct hoy_err err = HOY_ERR_INIT;
+	cleanup_store struct hoy_store *s = NULL;
+	struct hoy_json *rec;
+	int status, r, n = hoy_verb_args(v, argc, argv, NULL, 2, -1, &status);
+
+	if (n < 0)
+		return status;
+	s = open_writer();
+	if (!s)
+		return 125;
+	r = hoy_store_lock(s, HOY_LAYERS, HOY_IMAGES, &err);
+	if (!r)
+		r = hoy_image_find(s, argv[1], &rec, NULL, &err);
+	for (int i = 2; i <= n && !r; i++) {
+		cleanup_free char *name = NULL;
+
+		r = full_name(argv[i], &name, &err);
+		if (!r)
+			r = hoy_image_add_name(s, rec, name, &err);
+	}
+	return r < 0 ? hoy_report(&err, 125) : 0;
+}
+const struct hoy_verb verb_tag = { "tag", "IMAGE NAME [NAME...]", "Give an image more names", no_opts, run_tag, false };
+const struct hoy_verb verb_image_tag = { "image tag", "IMAGE NAME [NAME...]", NULL, no_opts, run_tag, false };
+
+static int untag_one(struct hoy_store *s, struct hoy_json *rec, const char *arg, struct hoy_err *err)
+{
+	cleanup_free char *name = NULL;
+	int r = full_name(arg, &name, err);
+
+	if (r < 0)
+		return r;
+	if (!hoy_record_has(rec, "names", name)) {
+		struct hoy_json *other;
+		const char *matched = NULL;
+
+		if (hoy_image_find(s, arg, &other, &matched, NULL) < 0 || other != rec || !matched)
+			return hoy_fail(err, ENOENT, "%s: tag not known", arg);
+		free(name);
+		name = strdup(matched);
+	}
+	return name ? hoy_image_remove_name(s, rec, name, err) : hoy_fail_oom(err);
+}
+
+static int run_untag(const struct hoy_verb *v, int argc, char **argv)
+{
+	struct hoy_err err = HOY_ERR_INIT;
+	cleanup_store struct hoy_store *s = NULL;
+	struct hoy_json *rec, *names;
+	int status, r, n = hoy_verb_args(v, argc, argv, NULL, 1, -1, &status);
+
+	if (n < 0)
+		return status;
+	s = open_writer();
+	if (!s)
+		return 125;
+	r = hoy_store_lock(s, HOY_LAYERS, HOY_IMAGES, &err);
+	if (!r)
+		r = hoy_image_find(s, argv[1], &rec, NULL, &err);
+	for (int i = 2; i <= n && !r; i++)
+		r = untag_one(s, rec, argv[i], &err);
+	while (!r && n == 1 && (names = hoy_json_get(rec, "names")) && names->child)
+		r = hoy_image_remove_name(s, rec, names->child->str, &err);
+	return r < 0 ? hoy_report(&err, 125) : 0;
+}
+const struct hoy_verb verb_untag = { "untag", "IMAGE [NAME...]", "Take names from an image", no_opts, run_untag, false };
+const struct hoy_verb verb_image_untag = { "image untag", "IMAGE [NAME...]", NULL, no_opts, run_untag, false };
+
+static int run_exists(const struct hoy_verb *v, int argc, char **argv)
+{
+	struct hoy_err err = HOY_ERR_INIT;
+	cleanup_store struct hoy_store *s = NULL;
+	struct hoy_json *rec;
+	int status;
+
+	if (hoy_verb_args(v, argc, argv, NULL, 1, 1, &status) < 0)
+		return status;
+	s = open_reader(HOY_LAYERS | HOY_IMAGES);
+	if (!s)
+		return 125;
+	return hoy_image_find(s, argv[1], &rec, NULL, &err) < 0;
+}
+const struct hoy_verb verb_exists = { "image exists", "IMAGE", "Is an image in the store? Exit status 0 or 1", no_opts, run_exists,
+				      false };
+
+/* ---- rmi ---- */
+
+struct rmi_opts {
+	bool all, force, ignore, no_prune;
+};
+static const struct hoy_opt rmi_opts[] = {
+	{ 'a', "all", HOY_OPT_FLAG, offsetof(struct rmi_opts, all), NULL, "remove all images" },
+	{ 'f', "force", HOY_OPT_FLAG, offsetof(struct rmi_opts, force), NULL, "remove names and containers that are in the way" },
+	{ 'i', "ignore", HOY_OPT_FLAG, offsetof(struct rmi_opts, ignore), NULL, "images that are not there are no error" },
+	{ 0, "no-prune", HOY_OPT_FLAG, offsetof(struct rmi_opts, no_prune), NULL, "keep untagged parents" },
+	HOY_OPTS_END,
+};
+
+/* Image REC, which nobody has a name for any more, and the untagged images that only it stood on. */
+static int delete_chain(struct hoy_store *s, struct hoy_json *rec, bool prune, struct hoy_err *err)
+{
+	const char *top = hoy_json_str(rec, "layer"), *id = hoy_json_str(rec, "id");
+	const char *parent = hoy_json_str(top ? hoy_layer_get(s, top) : NULL, "parent");
+	int r = hoy_image_delete(s, id, NULL, err);
+
+	if (r < 0)
+		return r;
+	printf("Deleted: %s\n", id);
+	for (const struct hoy_json *i = parent && prune ? s->images.doc.root->child : NULL; i; i = i->next) {
+		const char *layer = hoy_json_str(i, "layer");
+		const struct hoy_json *names = hoy_json_get(i, "names");
+
+		if (layer && !strcmp(layer, parent) && (!names || !names->child)) {
+			/* Still needed by something else? Its own record apart, a child or a container. */
+			r = delete_chain(s, (struct hoy_json *)i, prune, err);
+			return r == -HOY_EBUSY ? 0 : r;
+		}
+	}
+	return 0;
+}
+
+static const char *container_of(const struct hoy_store *s, const char *image)
+{
+	for (struct hoy_json *c = hoy_first(s->ctrs); c; c = hoy_next(s->ctrs, c))
+		if (!strcmp(hoy_json_str(c, "image") ?: "", image))
+			return hoy_json_str(c, "id");
+	return NULL;
+}
+
+static bool by_id(const char *arg, const char *id)
+{
+	const char *p = strncmp(arg, "sha256:", 7) ? arg : arg + 7;
+
+	return !strncmp(p, id, strlen(p));
+}
+
+static int rmi_one(struct hoy_store *s, const char *arg, const struct rmi_opts *o, struct hoy_err *err)
+{
+	const char *matched = NULL, *id, *ctr;
+	struct hoy_json *rec, *names;
+	unsigned count;
+	int r = hoy_image_find(s, arg, &rec, &matched, err);
+
+	if (r < 0)
+		return r;
+	id = hoy_json_str(rec, "id");
+	names = hoy_json_get(rec, "names");
+	count = names ? names->count : 0;
+	ctr = container_of(s, id);
+	if (matched && count > 1 && !by_id(arg, id)) {
+		cleanup_free char *name = strdup(matched);
+
+		r = name ? hoy_image_remove_name(s, rec, name, err) : hoy_fail_oom(err);
+		if (!r)
+			printf("Untagged: %s\n", name);
+		return r;
+	}
+	if (!matched && count > 1 && !o->force)
+		return hoy_fail(err, HOY_EBUSY, "unable to delete image \"%s\" by ID with more than one tag (%u tags): please force removal",
+				id, count);
+	if (ctr)
+		return hoy_fail(err, HOY_EBUSY, "image used by %s: image is in use by a container: consider listing external "
+				"containers and force-removing image", ctr);
+	while ((names = hoy_json_get(rec, "names")) && names->child && !r) {
+		printf("Untagged: %s\n", names->child->str);
+		r = hoy_image_remove_name(s, rec, names->child->str, err);
+	}
+	if (r < 0)
+		return r;
+	r = delete_chain(s, rec, !o->no_prune, err);
+	return r;
+}
+
+/* Containers of an image that has to go: ours through hoy-run, which knows how; others' records stay. */
+static int rmi_each(struct hoy_store *s, char **names, int n, const struct rmi_opts *o)
+{
+	int status = 0;
+
+	for (int i = 0; i < n; i++) {
+		struct hoy_err err = HOY_ERR_INIT;
+		int r = hoy_store_lock(s, 0, HOY_LAYERS | HOY_IMAGES | HOY_CONTAINERS, &err);
+
+		if (!r)
+			r = rmi_one(s, names[i], o, &err);
+		hoy_store_unlock(s);
+		if (!r || (r == -ENOENT && o->ignore))
+			continue;
+		hoy_report(&err, 0);
+		/* podman: 1 for an unknown image, 2 for one in use, 125 for the rest; the worst counts. */
+		r = r == -ENOENT ? 1 : r == -HOY_EBUSY ? 2 : 125;
+		status = r > status ? r : status;
+	}
+	return status;
+}
+
+static int run_rmi(const struct hoy_verb *v, int argc, char **argv)
+{
+	struct rmi_opts o = { 0 };
+	cleanup_store struct hoy_store *s = NULL;
+	cleanup_strv struct hoy_strv all = HOY_STRV_INIT;
+	struct hoy_err err = HOY_ERR_INIT;
+	int status, n = hoy_verb_args(v, argc, argv, &o, 0, -1, &status);
+
+	if (n < 0)
+		return status;
+	if (o.force && n + o.all == 0)
+		return 0;
+	if (n + o.all == 0) {
+		hoy_error("image name or ID must be specified");
+		return 125;
+	}
+	s = open_writer();
+	if (!s)
+		return 125;
+	if (!o.all)
+		return rmi_each(s, argv + 1, n, &o);
+	if (hoy_store_peek(s, HOY_IMAGES, &err) < 0)
+		return hoy_report(&err, 125);
+	HOY_JSON_EACH(rec, s->images.doc.root)
+		if (hoy_json_str(rec, "id"))
+			hoy_strv_insert(&all, 0, hoy_json_str(rec, "id")); /* children first */
+	o.force = o.ignore = true;
+	return rmi_each(s, all.v, (int)all.n, &o);
+}
+const struct hoy_verb verb_rmi = { "rmi", "[options] IMAGE [IMAGE...]", "Remove images", rmi_opts, run_rmi, false };
+const struct hoy_verb verb_image_rm = { "image rm", "[options] IMAGE [IMAGE...]", NULL, rmi_opts, run_rmi, false };
+
+/* ---- prune ---- */
+
+struct prune_opts {
+	bool all, force;
+};
+static const struct hoy_opt prune_opts[] = {
+	{ 'a', "all", HOY_OPT_FLAG, offsetof(struct prune_opts, all), NULL, "remove all images that no container uses" },
+	{ 'f', "force", HOY_OPT_FLAG, offsetof(struct prune_opts, force), NULL, "do not ask" },
+	HOY_OPTS_END,
+};
+
+static bool confirm(const char *what)
+{
+	char line[16];
+
+	fprintf(stderr, "WARNING! This command removes %s.\nAre you sure you want to continue? [y/N] ", what);
+	return fgets(line, sizeof(line), stdin) && (line[0] == 'y' || line[0] == 'Y');
+}
+
+static int run_prune(const struct hoy_verb *v, int argc, char **argv)
+{
+	struct prune_opts o = { 0 };
+	struct hoy_err err = HOY_ERR_INIT;
+	cleanup_store struct hoy_store *s = NULL;
+	bool more = true;
+	int status, r, n = hoy_verb_args(v, argc, argv, &o, 0, 0, &status);
+
+	if (n < 0)
+		return status;
+	if (!o.force && !confirm(o.all ? "all images without at least one container associated with them" : "all dangling images"))
+		return 0;
+	s = open_writer();
+	if (!s)
+		return 125;
+	r = hoy_store_lock(s, 0, HOY_LAYERS | HOY_IMAGES | HOY_CONTAINERS, &err);
+	while (!r && more) {
+		more = false;
+		for (struct hoy_json *i = s->images.doc.root->child, *next; i && !r; i = next) {
+			const struct hoy_json *names = hoy_json_get(i, "names");
+			const char *id = hoy_json_str(i, "id"), *top = hoy_json_str(i, "layer");
+			bool child = false;
+
+			next = i->next;
+			for (struct hoy_json *l = hoy_first(s->layers); l && top; l = hoy_next(s->layers, l))
+				child = child || !strcmp(hoy_json_str(l, "parent") ?: "", top);
+			if (!id || child || container_of(s, id) || (!o.all && names && names->child))
+				continue;
+			r = hoy_image_delete(s, id, NULL, &err);
+			if (!r)
+				printf("%s\n", id);
+			more = true;
+		}
+	}
+	return r < 0 ? hoy_report(&err, 125) : 0;
+}
+const struct hoy_verb verb_prune = { "image prune", "[options]", "Remove unused images", prune_opts, run_prune, false };
+
+/* ---- mount ---- */
+
+static int run_mount(const struct hoy_verb *v, int argc, char **argv)
+{
+	struct hoy_err err = HOY_ERR_INIT;
+	cleanup_store struct hoy_store *s = NULL;
+	int status, r, n = hoy_verb_args(v, argc, argv, NULL, 1, -1, &status);
+
+	if (n < 0)
+		return status;
+	s = open_writer();
+	if (!s)
+		return 125;
+	r = hoy_store_lock(s, HOY_IMAGES, HOY_GRAPH | HOY_LAYERS, &err);
+	for (int i = 1; i <= n && !r; i++) {
+		static const struct hoy_mount_opts ro = { .rdonly = true };
+		cleanup_free char *path = NULL;
+		struct hoy_json *rec;
+
+		r = hoy_image_find(s, argv[i], &rec, NULL, &err);
+		if (!r && !hoy_json_str(rec, "layer"))
+			r = hoy_fail(&err, EINVAL, "image '%s' has no layers", argv[i]);
+		if (!r)
+			r = hoy_layer_mount(s, hoy_json_str(rec, "layer"), &ro, &path, &err);
+		if (!r)
+			puts(path);
+	}
+	return r < 0 ? hoy_report(&err, 125) : 0;
+}
+const struct hoy_verb verb_mount = { "image mount", "IMAGE [IMAGE...]", "Mount an image read-only", no_opts, run_mount, false };
+
+struct unmount_opts {
+	bool force;
+};
+static const struct hoy_opt unmount_opts[] = {
+	{ 'f', "force", HOY_OPT_FLAG, offsetof(struct unmount_opts, force), NULL, "whatever the number of mounts" },
+	HOY_OPTS_END,
+};
+
+static int run_unmount(const struct hoy_verb *v, int argc, char **argv)
+{
+	struct unmount_opts o = { 0 };
+	struct hoy_err err = HOY_ERR_INIT;
+	cleanup_store struct hoy_store *s = NULL;
+	int status, r, n = hoy_verb_args(v, argc, argv, &o, 1, -1, &status);
+
+	if (n < 0)
+		return status;
+	s = open_writer();
+	if (!s)
+		return 125;
+	r = hoy_store_lock(s, HOY_IMAGES, HOY_LAYERS, &err);
+	for (int i = 1; i <= n && !r; i++) {
+		struct hoy_json *rec;
+
+		r = hoy_image_find(s, argv[i], &rec, NULL, &err);
+		if (!r && hoy_json_str(rec, "layer"))
+			r = hoy_layer_unmount(s, hoy_json_str(rec, "layer"), o.force, &err);
+		if (!r)
+			puts(hoy_json_str(rec, "id"));
+	}
+	return r < 0 ? hoy_report(&err, 125) : 0;
+}
+const struct hoy_verb verb_unmount = { "image unmount", "[options] IMAGE [IMAGE...]", "Unmount an image", unmount_opts, run_unmount,
+				       false };
+const struct hoy_verb verb_umount = { "image umount", "[options] IMAGE [IMAGE...]", NULL, unmount_opts, run_unmount, false };

@@ -1,0 +1,7 @@
+/* common/proc/sibling.h: the other tools of the suite: beside our own executable first, then in PATH. */
+#pragma once
+
+/* Path of tool NAME, in new memory; NAME itself if it is not beside us. NULL without memory. */
+char *hoy_sibling(const char *name);
+/* Replace this process by tool NAME with ARGV (argv[0] is set to NAME); returns -errno. */
+int hoy_exec_sibling(const char *name, char **argv);
