@@ -1,0 +1,219 @@
+/*
+ * The container's cgroup: the same path in all hierarchies. On v1 the child moves itself by writing "0" to the tasks
+ * files: moving one's own only thread is the one case in which the kernel doesn't stop all forks and wait for RCU.
+ * On cgroup2 the child is born there.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "cmd-runtime/runtime.h"
+
+void cgroup_init(struct cgroup *cg)
+{
+	*cg = (struct cgroup){ .all = HOY_CGROUPS_INIT, .v2 = -1 };
+	for (int i = 0; i < HOY_CGROUP_MAX; i++)
+		cg->enter[i] = cg->dir[i] = -1;
+}
+
+void cgroup_release(struct cgroup *cg)
+{
+	for (int i = 0; i < HOY_CGROUP_MAX; i++) {
+		hoy_close(cg->enter[i]);
+		hoy_close(cg->dir[i]);
+	}
+	free(cg->path);
+	hoy_cgroups_release(&cg->all);
+	cgroup_init(cg);
+}
+
+bool cgroup_wants_limits(const struct hoy_json *res)
+{
+	static const char *const members[] = { "memory", "cpu", "pids", "blockIO", "hugepageLimits", "unified", "rdma",
+					       "network" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
+		const struct hoy_json *m = hoy_json_get(res, members[i]);
+
+		if (m && m->count)
+			return true;
+	}
+	return false;
+}
+
+static int choose_path(struct cgroup *cg, const struct spec *s, const char *id, struct hoy_err *err)
+{
+	const char *p = s->cgroups_path && *s->cgroups_path ? s->cgroups_path : id;
+
+	while (*p == '/')
+		p++;
+	for (const char *q = strstr(p, ".."); q; q = strstr(q + 1, ".."))
+		if ((q == p || q[-1] == '/') && (!q[2] || q[2] == '/'))
+			return hoy_fail(err, EINVAL, "linux.cgroupsPath '%s' leads upwards", p);
+	if (!*p)
+		return hoy_fail(err, EINVAL, "linux.cgroupsPath is the root");
+	cg->path = hoy_asprintf("/%s", p);
+	return cg->path ? 0 : hoy_fail_oom(err);
+}
+
+/* A new cpuset has no CPUs, and nothing could enter it: as the one above. */
+static int inherit_cpuset(const char *dir)
+{
+	static const char *const files[] = { "cpuset.cpus", "cpuset.mems" };
+	cleanup_fd int fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+		char value[4096], above[32];
+		int r;
+
+		if (hoy_read_small(fd, files[i], value, sizeof(value)) != 0)
+			continue;
+		snprintf(above, sizeof(above), "../%s", files[i]);
+		if (hoy_read_small(fd, above, value, sizeof(value)) <= 0)
+			continue;
+		r = hoy_write_small(fd, files[i], value);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* mkdir of FULL and what is missing between MOUNT and it; *MADE if FULL itself is new. */
+static int make_dirs(const struct hoy_cgroup_hier *h, char *full, bool *made)
+{
+	bool cpuset = !strcmp(h->name, "cpuset");
+	char *slash;
+	int r;
+
+	if (!mkdir(full, 0755)) {
+		*made = true;
+		return cpuset ? inherit_cpuset(full) : 0;
+	}
+	if (errno != ENOENT)
+		return errno == EEXIST ? 0 : -errno;
+	slash = strrchr(full, '/');
+	if (slash <= full + strlen(h->mount))
+		return -ENOENT;
+	*slash = '\0';
+	r = make_dirs(h, full, made);
+	*slash = '/';
+	*made = false;
+	if (!r && mkdir(full, 0755) < 0)
+		r = errno == EEXIST ? 0 : -errno;
+	else
+		*made = !r;
+	return !r && *made && cpuset ? inherit_cpuset(full) : r;
+}
+
+static bool may_go_without(int r)
+{
+	char map[64];
+
+	if (r != -EACCES && r != -EPERM && r != -EROFS)
+		return false;
+	return geteuid() || (hoy_read_small(AT_FDCWD, "/proc/self/uid_map", map, sizeof(map)) > 0 && !strstr(map, "4294967295"));
+}
+
+static int open_one(struct cgroup *cg, size_t i)
+{
+	const struct hoy_cgroup_hier *h = &cg->all.h[i];
+
+	cg->dir[i] = hoy_cgroup_open(h, cg->path);
+	if (cg->dir[i] < 0)
+		return cg->dir[i];
+	if (!*h->name)
+		return cg->v2 = cg->dir[i], 0;
+	cg->enter[i] = openat(cg->dir[i], "tasks", O_WRONLY | O_CLOEXEC);
+	return cg->enter[i] < 0 ? -errno : 0;
+}
+
+static int make_one(struct cgroup *cg, size_t i, bool limits, struct hoy_err *err)
+{
+	const struct hoy_cgroup_hier *h = &cg->all.h[i];
+	char full[PATH_MAX];
+	int r;
+
+	if (snprintf(full, sizeof(full), "%s%s", h->mount, cg->path) >= (int)sizeof(full))
+		return hoy_fail_errno(err, ENAMETOOLONG, "linux.cgroupsPath '%s'", cg->path);
+	r = make_dirs(h, full, &cg->made[i]);
+	if (!r && cg->all.unified)
+		r = cgroup_v2_controllers(h->mount, cg->path, err);
+	if (!r)
+		r = open_one(cg, i);
+	if (r < 0 && may_go_without(r) && !limits) {
+		log_debug("no right to make cgroup '%s', going without", full);
+		return 0;
+	}
+	return r < 0 ? hoy_fail_errno(err, -r, "cannot make cgroup '%s'", full) : 0;
+}
+
+int cgroup_create(struct cgroup *cg, const struct rt *rt, const struct spec *s, const char *id, struct hoy_err *err)
+{
+	bool limits = cgroup_wants_limits(s->resources), any = false;
+
+	if (rt->no_cgroup)
+		return 0;
+	if (hoy_cgroups_find(&cg->all, err) < 0 || choose_path(cg, s, id, err) < 0)
+		return -err->code;
+	for (size_t i = 0; i < cg->all.n; i++) {
+		if (make_one(cg, i, limits && (cg->all.unified || *cg->all.h[i].name), err) < 0)
+			return -err->code;
+		any = any || cg->dir[i] >= 0;
+	}
+	if (!any) {
+		free(cg->path);
+		cg->path = NULL;
+		return limits ? hoy_fail(err, ENOENT, "limits were asked for, but no cgroups are mounted") : 0;
+	}
+	if (cg->all.unified)
+		return cgroup_v2_limits(cg->dir[0], s->resources, true, err);
+	return cgroup_v1_limits(cg, s->resources, true, err);
+}
+
+int cgroup_open_existing(struct cgroup *cg, const char *path, struct hoy_err *err)
+{
+	if (hoy_cgroups_find(&cg->all, err) < 0)
+		return -err->code;
+	cg->path = strdup(path);
+	if (!cg->path)
+		return hoy_fail_oom(err);
+	for (size_t i = 0; i < cg->all.n; i++) {
+		int r = open_one(cg, i);
+
+		if (r < 0 && r != -ENOENT && !may_go_without(r))
+			return hoy_fail_errno(err, -r, "cannot open cgroup '%s%s'", cg->all.h[i].mount, path);
+	}
+	return 0;
+}
+
+int cgroup_enter_self(const struct cgroup *cg, struct hoy_err *err)
+{
+	for (size_t i = 0; i < cg->all.n; i++)
+		if (cg->enter[i] >= 0 && write(cg->enter[i], "0", 1) < 0)
+			return hoy_fail_errno(err, errno, "cannot enter cgroup '%s%s'", cg->all.h[i].mount, cg->path);
+	return 0;
+}
+
+int cgroup_update(struct cgroup *cg, const struct hoy_json *resources, struct hoy_err *err)
+{
+	bool devices = hoy_json_get(resources, "devices") != NULL;
+
+	if (cg->all.unified && cg->v2 >= 0)
+		return cgroup_v2_limits(cg->v2, resources, devices, err);
+	return cgroup_v1_limits(cg, resources, devices, err);
+}
+
+void cgroup_undo(struct cgroup *cg)
+{
+	for (size_t i = 0; cg->path && i < cg->all.n; i++) {
+		char full[PATH_MAX];
+
+		if (!cg->made[i] || snprintf(full, sizeof(full), "%s%s", cg->all.h[i].mount, cg->path) >= (int)sizeof(full))
+			continue;
+		/* The process was waited for, but its tasks leave the cgroup a moment later. */
+		for (int tries = 0; rmdir(full) < 0 && errno == EBUSY && tries < 200; tries++)
+			usleep(1000);
+	}
+}

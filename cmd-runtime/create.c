@@ -1,0 +1,337 @@
+/* create and run: the parent's side of a container's birth. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "cmd-runtime/mounts.h"
+#include "cmd-runtime/runtime.h"
+#include "common/proc/pidfd.h"
+
+struct create_opts {
+	const char *bundle, *config, *pid_file, *console_socket;
+	int64_t preserve;
+	bool no_pivot, no_keyring, detach, no_subreaper, keep;
+};
+
+static void birth_init(struct birth *b, const struct rt *rt)
+{
+	*b = (struct birth){ .rt = rt, .spec = SPEC_INIT, .state = STATE_INIT, .sock = { -1, -1 }, .fifo = -1,
+			     .console = -1, .seccomp_socket = -1, .filter = HOY_BUF_INIT(HOY_BUF_OURS) };
+	b->spawn = (struct spawn){ .spec = &b->spec, .cgroup_fd = -1, .child = init_main, .arg = b, .pidfd = -1 };
+	for (int i = 0; i < NS_COUNT; i++)
+		b->spawn.nsfd[i] = -1;
+	cgroup_init(&b->cgroup);
+}
+
+static void birth_release(struct birth *b)
+{
+	hoy_close(b->sock[0]);
+	hoy_close(b->sock[1]);
+	hoy_close(b->fifo);
+	hoy_close(b->console);
+	hoy_close(b->seccomp_socket);
+	spawn_release(&b->spawn);
+	cgroup_release(&b->cgroup);
+	state_release(&b->state);
+	spec_release(&b->spec);
+	mounts_release(b->jobs);
+	hoy_buf_release(&b->filter);
+}
+
+static int save_config(struct birth *b, struct hoy_err *err)
+{
+	cleanup_fd int fd = openat(b->state.dirfd, "config.json", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	int r = fd < 0 ? -errno : hoy_write_full(fd, b->spec.text, b->spec.len);
+
+	return r < 0 ? hoy_fail_errno(err, -r, "cannot save the configuration of container '%s'", b->state.id) : 0;
+}
+
+/* The reading end is held open for writing too: it never sees an end of file, whoever comes and goes. */
+static int make_fifo(struct birth *b, struct hoy_err *err)
+{
+	if (mkfifoat(b->state.dirfd, "exec.fifo", 0600) < 0)
+		return hoy_fail_errno(err, errno, "cannot make exec.fifo");
+	b->fifo = openat(b->state.dirfd, "exec.fifo", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	return b->fifo < 0 ? hoy_fail_errno(err, errno, "cannot open exec.fifo") : 0;
+}
+
+static int check_terminal(struct birth *b, const struct create_opts *o, bool attached, struct hoy_err *err)
+{
+	if (!b->spec.process.terminal || !b->spec.process.json)
+		return o->console_socket ? hoy_fail(err, EINVAL, "--console-socket needs process.terminal") : 0;
+	if (!o->console_socket && !attached)
+		return hoy_fail(err, EINVAL, "use --console-socket with create when a terminal is used");
+	b->proxy_tty = !o->console_socket;
+	b->console = o->console_socket ? tty_connect(o->console_socket, err) : -1;
+	return o->console_socket && b->console < 0 ? b->console : 0;
+}
+
+static int connect_seccomp(struct birth *b, struct hoy_err *err)
+{
+	const char *path = hoy_json_str(hoy_json_get(b->spec.linux_, "seccomp"), "listenerPath");
+
+	if (!path)
+		path = spec_annotation(&b->spec, "run.oci.seccomp.receiver");
+	if (!path || !hoy_json_get(b->spec.linux_, "seccomp"))
+		return 0;
+	b->seccomp_socket = tty_connect(path, err);
+	return b->seccomp_socket < 0 ? b->seccomp_socket : 0;
+}
+
+static int fill_state(struct birth *b, const struct create_opts *o, bool attached, struct hoy_err *err)
+{
+	b->state.bundle = strdup(b->bundle);
+	b->state.rootfs = b->spec.rootfs[0] == '/' ? strdup(b->spec.rootfs) : hoy_path_join(b->bundle, b->spec.rootfs);
+	b->state.cgroup = strdup(b->cgroup.path ? b->cgroup.path : "");
+	b->state.no_cgroup = !b->cgroup.path;
+	b->state.detached = !attached;
+	return b->state.bundle && b->state.rootfs && b->state.cgroup ? 0 : hoy_fail_oom(err);
+}
+
+/* Everything that can be known to be wrong before there is a process. */
+static int prepare(struct birth *b, const struct create_opts *o, const char *id, bool attached, struct hoy_err *err)
+{
+	const struct root r0 = { .b = b, .fd = -1 };
+	int r = check_terminal(b, o, attached, err);
+
+	if (!r)
+		r = spawn_open_namespaces(&b->spawn, err);
+	if (!r)
+		r = connect_seccomp(b, err);
+	if (!r)
+		r = state_create(&b->state, b->rt, id, err);
+	if (!r)
+		r = seccomp_build(b->rt, &b->spec, &b->filter, &b->filter_flags, err);
+	if (!r && !attached)
+		r = make_fifo(b, err);
+	if (!r)
+		r = cgroup_create(&b->cgroup, b->rt, &b->spec, id, err);
+	if (!r)
+		r = fill_state(b, o, attached, err);
+	if (!r)
+		r = mounts_parse(b->jobs, &b->spec, err);
+	if (!r)
+		r = idmap_prepare(b->jobs, &r0, &b->spec, err);
+	if (!r && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, b->sock) < 0)
+		r = hoy_fail_errno(err, errno, "cannot make a socket pair");
+	b->spawn.cgroup_fd = b->cgroup.v2;
+	return r;
+}
+
+/* What the parent does while the child builds its world. */
+static int record(struct birth *b, const struct create_opts *o, struct hoy_err *err)
+{
+	char pid[16];
+	int r;
+
+	b->state.pid = b->spawn.pid;
+	r = hoy_pid_start_time(b->state.pid, &b->state.ticks, NULL);
+	if (r < 0)
+		return hoy_fail_errno(err, -r, "the container's process died early");
+	if (save_config(b, err) < 0 || state_save(&b->state, err) < 0)
+		return -err->code;
+	if (b->spec.process.has_oom)
+		r = procattr_oom(b->state.pid, b->spec.process.oom, true, err);
+	if (r < 0 || !o->pid_file)
+		return r;
+	snprintf(pid, sizeof(pid), "%d", b->state.pid);
+	r = hoy_replace_file(AT_FDCWD, o->pid_file, pid, strlen(pid), 0644, false);
+	return r < 0 ? hoy_fail_errno(err, -r, "cannot write the pid file '%s'", o->pid_file) : 0;
+}
+
+static int run_create_hooks(struct birth *b, struct hoy_err *err)
+{
+	if (hooks_run(&b->spec, &b->state, "prestart", "creating", err) < 0 ||
+	    hooks_run(&b->spec, &b->state, "createRuntime", "creating", err) < 0)
+		return -err->code;
+	return sync_send(b->sock[0], MSG_GO, NULL);
+}
+
+/* Follow the child until it is ready (create) or has become the container's program (run). */
+static int follow(struct birth *b, int *ret_master, struct hoy_err *err)
+{
+	for (;;) {
+		int kind = sync_recv(b->sock[0], err);
+
+		switch (kind) {
+		case MSG_HOOKS:
+			if (run_create_hooks(b, err) < 0)
+				return -err->code;
+			break;
+		case MSG_TTY:
+			*ret_master = tty_recv(b->sock[0]);
+			break;
+		case MSG_READY:
+			return 0;
+		case 0:
+			if (b->fifo < 0)
+				return 0;
+			return hoy_fail(err, ESRCH, "the container's process died early");
+		default:
+			return kind;
+		}
+	}
+}
+
+static int give_birth(struct birth *b, const struct create_opts *o, int *ret_master, struct hoy_err *err)
+{
+	int r = spawn_start(&b->spawn, err);
+
+	if (r < 0)
+		return r;
+	hoy_close(b->sock[1]);
+	b->sock[1] = -1;
+	if (b->spec.ns_new[NS_USER]) {
+		r = spawn_map_ids(&b->spawn, err);
+		if (!r)
+			r = sync_send(b->sock[0], MSG_GO, NULL);
+	}
+	if (!r)
+		r = record(b, o, err);
+	/* The child's own reason says more than our "it died". */
+	if (r < 0) {
+		struct hoy_err theirs = HOY_ERR_INIT;
+
+		hoy_pidfd_kill(b->spawn.pidfd, SIGKILL);
+		return sync_recv(b->sock[0], &theirs) == MSG_ERROR ? (*err = theirs, -err->code) : r;
+	}
+	return follow(b, ret_master, err);
+}
+
+static void undo(struct birth *b)
+{
+	struct hoy_err ignored = HOY_ERR_INIT;
+
+	if (b->spawn.pid > 0) {
+		hoy_pidfd_kill(b->spawn.pidfd, SIGKILL);
+		while (waitpid(b->spawn.pid, NULL, 0) < 0 && errno == EINTR)
+			;
+	}
+	cgroup_undo(&b->cgroup);
+	if (b->state.dirfd >= 0)
+		state_remove(&b->state, b->rt, &ignored);
+}
+
+static int find_bundle(const struct create_opts *o, char *path, struct hoy_err *err)
+{
+	return realpath(o->bundle, path) ? 0 : hoy_fail_errno(err, errno, "cannot find bundle '%s'", o->bundle);
+}
+
+static int create(struct birth *b, const struct create_opts *o, const char *id, bool attached, int *ret_master,
+		  struct hoy_err *err)
+{
+	int r = spec_load(&b->spec, b->bundle, o->config, err);
+
+	if (r < 0)
+		return r;
+	if (attached && !b->spec.process.json)
+		return hoy_fail(err, EINVAL, "config.json has no process to run");
+	b->preserve = (unsigned)o->preserve;
+	if (getenv("LISTEN_FDS"))
+		b->preserve += (unsigned)atoi(getenv("LISTEN_FDS"));
+	b->no_pivot = o->no_pivot;
+	b->no_keyring = o->no_keyring;
+	/* Inherited by the child: until it becomes the container's program nobody may look into it. */
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	r = prepare(b, o, id, attached, err);
+	if (!r)
+		r = give_birth(b, o, ret_master, err);
+	if (!r && attached) {
+		if (hooks_run(&b->spec, &b->state, "poststart", "running", err) < 0)
+			log_warning("%s", err->msg);
+	}
+	/* mkdir EEXIST: that container is somebody else's. */
+	if (r < 0)
+		undo(b);
+	return r;
+}
+
+static int parse_opts(struct create_opts *o, bool run, int argc, char **argv, struct hoy_err *err)
+{
+	const struct cli_opt opts[] = {
+		{ "bundle", 'b', CLI_STR, &o->bundle, "DIR", "the bundle (default: .)" },
+		{ "config", 'f', CLI_STR, &o->config, "FILE", "the configuration in it (default: config.json)" },
+		{ "console-socket", 0, CLI_STR, &o->console_socket, "PATH", "socket that gets the terminal's master" },
+		{ "no-new-keyring", 0, CLI_FLAG, &o->no_keyring, NULL, "keep the session keyring" },
+		{ "no-pivot", 0, CLI_FLAG, &o->no_pivot, NULL, "change the root without pivot_root (unsafe)" },
+		{ "pid-file", 0, CLI_STR, &o->pid_file, "FILE", "write the process id to FILE" },
+		{ "preserve-fds", 0, CLI_INT, &o->preserve, "N", "pass N file descriptors after the first three" },
+		{ "detach", 'd', CLI_FLAG, &o->detach, NULL, "don't wait for the container to end" },
+		{ "keep", 0, CLI_FLAG, &o->keep, NULL, "don't remove the container when it ends" },
+		{ "no-subreaper", 0, CLI_FLAG, &o->no_subreaper, NULL, "accepted for runc's sake" },
+	};
+	struct cli cli = { run ? "run [OPTION]... ID" : "create [OPTION]... ID", opts,
+			   ARRAY_SIZE(opts) - (run ? 0 : 3), 1, 1, false };
+	int r = cli_parse(&cli, argc, argv, err);
+
+	if (r >= 0 && (o->preserve < 0 || o->preserve > 4096))
+		return hoy_fail(err, EINVAL, "option '--preserve-fds': %lld is out of range", (long long)o->preserve);
+	return r;
+}
+
+int cmd_create(struct rt *rt, int argc, char **argv, struct hoy_err *err)
+{
+	struct create_opts o = { .bundle = ".", .config = "config.json" };
+	char bundle[PATH_MAX];
+	struct mount_jobs jobs = { NULL, 0 };
+	struct birth b;
+	int master = -1, r = parse_opts(&o, false, argc, argv, err);
+
+	if (r < 0 || (r = find_bundle(&o, bundle, err)) < 0)
+		return r;
+	birth_init(&b, rt);
+	b.bundle = bundle;
+	b.jobs = &jobs;
+	r = create(&b, &o, argv[0], false, &master, err);
+	birth_release(&b);
+	return r;
+}
+
+static int destroy_own(struct birth *b, struct hoy_err *err)
+{
+	struct stat st;
+
+	/* Unless "delete --force" was faster. */
+	if (flock(b->state.dirfd, LOCK_EX) < 0 || fstat(b->state.dirfd, &st) < 0 || !st.st_nlink)
+		return 0;
+	return container_destroy(&b->state, b->rt, &b->spec, err);
+}
+
+int cmd_run(struct rt *rt, int argc, char **argv, struct hoy_err *err)
+{
+	struct create_opts o = { .bundle = ".", .config = "config.json" };
+	struct hoy_err gone = HOY_ERR_INIT;
+	char bundle[PATH_MAX];
+	struct mount_jobs jobs = { NULL, 0 };
+	struct birth b;
+	int master = -1, r = parse_opts(&o, true, argc, argv, err);
+
+	if (r < 0 || (r = find_bundle(&o, bundle, err)) < 0)
+		return r;
+	birth_init(&b, rt);
+	b.bundle = bundle;
+	b.jobs = &jobs;
+	signals_block(NULL);
+	r = create(&b, &o, argv[0], true, &master, err);
+	if (!r && o.detach && master >= 0) {
+		r = hoy_fail(err, EINVAL, "use --console-socket with --detach when a terminal is used");
+		undo(&b);
+	}
+	if (!r && !o.detach) {
+		/* Others may stop, pause or exec meanwhile. */
+		flock(b.state.dirfd, LOCK_UN);
+		r = wait_foreground(b.spawn.pid, b.spawn.pidfd, master);
+		if (!o.keep && destroy_own(&b, &gone) < 0)
+			log_warning("%s", gone.msg);
+	}
+	hoy_close(master);
+	birth_release(&b);
+	return r;
+}

@@ -1,0 +1,168 @@
+/* The last steps before execve, the same for a container's first process and for those of exec. */
+#include <errno.h>
+#include <grp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/personality.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+
+#include "cmd-runtime/runtime.h"
+#include "cmd-runtime/sys.h"
+
+#define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+static int check_executable(const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return -EPERM;
+	return faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) < 0 ? -errno : 0;
+}
+
+static int search_path(const char *name, const char *dirs, char *ret, size_t size)
+{
+	int found = -ENOENT;
+
+	while (*dirs) {
+		size_t len = strcspn(dirs, ":");
+		int r;
+
+		if (snprintf(ret, size, "%.*s/%s", len ? (int)len : 1, len ? dirs : ".", name) < (int)size) {
+			r = check_executable(ret);
+			if (!r)
+				return 0;
+			if (r == -EACCES)
+				found = r;
+		}
+		dirs += len + (dirs[len] == ':');
+	}
+	return found;
+}
+
+/* podman tells 127 from 126 by the words of these messages. */
+int find_executable(const struct process *p, char *ret, size_t size, struct hoy_err *err)
+{
+	const char *name = p->args.n ? p->args.v[0] : NULL, *path = hoy_env_get(&p->env, "PATH");
+	int r;
+
+	if (!name)
+		return hoy_fail(err, EINVAL, "process.args is empty");
+	if (!*name)
+		r = -ENOENT;
+	else if (strchr(name, '/'))
+		r = snprintf(ret, size, "%s", name) < (int)size ? check_executable(name) : -ENAMETOOLONG;
+	else
+		r = search_path(name, path ? path : DEFAULT_PATH, ret, size);
+	if (r == -ENOENT || r == -ENOTDIR)
+		return hoy_fail_errno(err, ENOENT, "executable file `%s` not found in $PATH", name);
+	return r < 0 ? hoy_fail_errno(err, -r, "open executable `%s`", name) : 0;
+}
+
+/* HOME is expected to be there; the image's passwd knows it. */
+static void set_home(struct process *p)
+{
+	cleanup_file FILE *f = NULL;
+	char line[1024], *field[7], *save;
+
+	if (hoy_env_get(&p->env, "HOME"))
+		return;
+	f = fopen("/etc/passwd", "re");
+	while (f && fgets(line, sizeof(line), f)) {
+		int n = 0;
+
+		save = line;
+		while (n < 7 && (field[n] = strsep(&save, ":\n")))
+			n++;
+		if (n < 6 || !*field[2] || strtoul(field[2], NULL, 10) != p->uid)
+			continue;
+		hoy_env_set(&p->env, "HOME", field[5]);
+		return;
+	}
+	hoy_env_set(&p->env, "HOME", p->uid ? "/" : "/root");
+}
+
+/* Pipes and terminals of ours become those of the user, who may open them again by /dev/stdout. */
+static void give_stdio(const struct process *p)
+{
+	struct stat st;
+
+	for (int fd = 0; fd < 3 && p->uid; fd++)
+		if (!fstat(fd, &st) && st.st_uid != p->uid && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode) || isatty(fd)))
+			(void)!fchown(fd, p->uid, (gid_t)-1);
+}
+
+static int set_groups(const struct final *f, struct hoy_err *err)
+{
+	const struct process *p = f->process;
+	char deny[8];
+
+	if (f->keep_groups || syscall(SYS_setgroups, p->ngids, p->gids) == 0)
+		return 0;
+	/* A user namespace made without privilege has given up setgroups(2). */
+	if (errno == EPERM && !p->ngids && hoy_read_small(f->proc, "self/setgroups", deny, sizeof(deny)) > 0 &&
+	    !strcmp(deny, "deny"))
+		return 0;
+	return hoy_fail_errno(err, errno, "cannot set additional groups");
+}
+
+static void set_listen_fds(struct process *p)
+{
+	const char *n = getenv("LISTEN_FDS"), *names = getenv("LISTEN_FDNAMES");
+
+	if (!n)
+		return;
+	hoy_env_set(&p->env, "LISTEN_FDS", n);
+	if (!hoy_env_get(&p->env, "LISTEN_PID"))
+		hoy_env_set(&p->env, "LISTEN_PID", "1");
+	if (names && !hoy_env_get(&p->env, "LISTEN_FDNAMES"))
+		hoy_env_set(&p->env, "LISTEN_FDNAMES", names);
+}
+
+int final_prepare(struct final *f, struct hoy_err *err)
+{
+	struct process *p = (struct process *)(uintptr_t)f->process;
+	bool cwd;
+
+	if (procattr_limits(p, err) < 0 || procattr_sched(p, err) < 0 || procattr_labels(f->proc, p, err) < 0)
+		return -err->code;
+	if (f->spec->personality != ~0UL && personality(f->spec->personality) < 0)
+		return hoy_fail_errno(err, errno, "cannot set the personality");
+	set_home(p);
+	set_listen_fds(p);
+	give_stdio(p);
+	/* As root it may be reachable where the user's own rights do not suffice, or only the other way round. */
+	cwd = procattr_enter_cwd(p->cwd, err) == 0;
+	if (set_groups(f, err) < 0)
+		return -err->code;
+	if (p->umask >= 0)
+		umask((mode_t)p->umask);
+	/* Without no_new_privs only a privileged process may load a filter. */
+	if (!p->no_new_privs && seccomp_install(f, err) < 0)
+		return -err->code;
+	if (caps_apply(p, err) < 0)
+		return -err->code;
+	if (!cwd && procattr_enter_cwd(p->cwd, err) < 0)
+		return -err->code;
+	if (p->no_new_privs && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return hoy_fail_errno(err, errno, "cannot set no_new_privs");
+	if (find_executable(p, f->exe, sizeof(f->exe), err) < 0)
+		return -err->code;
+	if (sys_close_range(3 + f->preserve, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
+		return hoy_fail_errno(err, errno, "cannot close our file descriptors");
+	return p->env.error ? hoy_fail_oom(err) : 0;
+}
+
+int final_exec(struct final *f, struct hoy_err *err)
+{
+	const struct process *p = f->process;
+	char *none[] = { NULL };
+
+	if (p->no_new_privs && seccomp_install(f, err) < 0)
+		return -err->code;
+	execve(f->exe, p->args.v, p->env.v ? p->env.v : none);
+	return hoy_fail_errno(err, errno, "exec container process `%s`", f->exe);
+}

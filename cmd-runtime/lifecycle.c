@@ -1,0 +1,278 @@
+/* start, kill, delete, pause, resume, state: commands on a container that exists. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "cmd-runtime/runtime.h"
+#include "common/proc/pidfd.h"
+
+static int load_spec(const struct state *st, struct spec *s, struct hoy_err *err)
+{
+	char dir[64];
+
+	snprintf(dir, sizeof(dir), "/proc/self/fd/%d", st->dirfd);
+	return spec_load(s, dir, "config.json", err);
+}
+
+static int start(struct state *st, struct spec *s, struct hoy_err *err)
+{
+	cleanup_fd int fifo = -1;
+
+	if (strcmp(st->status, "created"))
+		return hoy_fail(err, EINVAL, "container '%s' is %s, not created", st->id, st->status);
+	if (load_spec(st, s, err) < 0)
+		return -err->code;
+	fifo = openat(st->dirfd, "exec.fifo", O_WRONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+	if (fifo < 0)
+		return hoy_fail_errno(err, errno, "container '%s' does not wait to be started", st->id);
+	/* Gone first: from now on the container counts as started. */
+	if (unlinkat(st->dirfd, "exec.fifo", 0) < 0 || write(fifo, "0", 1) != 1)
+		return hoy_fail_errno(err, errno, "cannot start container '%s'", st->id);
+	if (hooks_run(s, st, "poststart", "running", err) < 0)
+		log_warning("%s", err->msg);
+	return 0;
+}
+
+int cmd_start(struct rt *rt, int argc, char **argv, struct hoy_err *err)
+{
+	const struct cli cli = { "start ID", NULL, 0, 1, 1, false };
+	struct state st = STATE_INIT;
+	struct spec s = SPEC_INIT;
+	int r = cli_parse(&cli, argc, argv, err);
+
+	if (r >= 0)
+		r = state_open(&st, rt, argv[0], true, err);
+	if (r >= 0)
+		r = start(&st, &s, err);
+	spec_release(&s);
+	state_release(&st);
+	return r;
+}
+
+int cmd_state(struct rt *rt, int argc, char **argv, struct hoy_err *err)
+{
+	const struct cli cli = { "state ID", NULL, 0, 1, 1, false };
+	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(HOY_BUF_OURS);
+	struct hoy_jw w = hoy_jw_on(&b, "  ");
+	struct hoy_err ignored = HOY_ERR_INIT;
+	struct state st = STATE_INIT;
+	struct spec s = SPEC_INIT;
+	int r = cli_parse(&cli, argc, argv, err);
+
+	if (r >= 0)
+		r = state_open(&st, rt, argv[0], false, err);
+	if (r >= 0) {
+		if (load_spec(&st, &s, &ignored) < 0)
+			log_debug("%s", ignored.msg);
+		state_write_oci(&w, NULL, &st, &s, st.status);
+		fwrite(hoy_buf_str(&b), 1, b.len, stdout);
+		putchar('\n');
+		r = hoy_finish_stdout(0);
+	}
+	spec_release(&s);
+	state_release(&st);
+	return r;
+}
+
+static const struct { const char *name; int sig; } signals[] = {
+	{ "HUP", SIGHUP }, { "INT", SIGINT }, { "QUIT", SIGQUIT }, { "ILL", SIGILL }, { "TRAP", SIGTRAP },
+	{ "ABRT", SIGABRT }, { "IOT", SIGIOT }, { "BUS", SIGBUS }, { "FPE", SIGFPE }, { "KILL", SIGKILL },
+	{ "USR1", SIGUSR1 }, { "SEGV", SIGSEGV }, { "USR2", SIGUSR2 }, { "PIPE", SIGPIPE }, { "ALRM", SIGALRM },
+	{ "TERM", SIGTERM }, { "STKFLT", SIGSTKFLT }, { "CHLD", SIGCHLD }, { "CLD", SIGCHLD }, { "CONT", SIGCONT },
+	{ "STOP", SIGSTOP }, { "TSTP", SIGTSTP }, { "TTIN", SIGTTIN }, { "TTOU", SIGTTOU }, { "URG", SIGURG },
+	{ "XCPU", SIGXCPU }, { "XFSZ", SIGXFSZ }, { "VTALRM", SIGVTALRM }, { "PROF", SIGPROF }, { "WINCH", SIGWINCH },
+	{ "IO", SIGIO }, { "POLL", SIGIO }, { "PWR", SIGPWR }, { "SYS", SIGSYS },
+};
+
+static int parse_signal(const char *s)
+{
+	char *end;
+	long n = strtol(s, &end, 10);
+
+	if (end != s && !*end)
+		return n >= 0 && n < NSIG ? (int)n : -1;
+	if (!strncasecmp(s, "SIG", 3))
+		s += 3;
+	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
+		if (!strcasecmp(s, signals[i].name))
+			return signals[i].sig;
+	if (!strncasecmp(s, "RTMIN", 5))
+		return s[5] == '+' ? SIGRTMIN + atoi(s + 6) : SIGRTMIN;
+	if (!strncasecmp(s, "RTMAX", 5))
+		return s[5] == '-' ? SIGRTMAX - atoi(s + 6) : SIGRTMAX;
+	return -1;
+}
+
+static bool has_cgroup(const struct state *st)
+{
+	return !st->no_cgroup && *st->cgroup;
+}
+
+static int kill_all(const struct state *st, int sig, struct hoy_err *err)
+{
+	cleanup_cgroups struct hoy_cgroups cg = HOY_CGROUPS_INIT;
+	int r;
+
+	if (!has_cgroup(st))
+		return hoy_fail(err, ENOENT, "container '%s' has no cgroup to find its processes by", st->id);
+	if (hoy_cgroups_find(&cg, err) < 0)
+		return -err->code;
+	r = hoy_cgroup_kill(&cg, st->cgroup, sig);
+	return r < 0 ? hoy_fail_errno(err, -r, "cannot kill all processes of container '%s'", st->id) : 0;
+}
+
+static int kill_init(const struct state *st, int sig, struct hoy_err *err)
+{
+	cleanup_fd int pidfd = st->pid > 0 ? hoy_pidfd_open(st->pid, st->ticks) : -ESRCH;
+	int r = pidfd < 0 ? pidfd : hoy_pidfd_kill(pidfd, sig);
+
+	if (r == -ESRCH || !strcmp(st->status, "stopped"))
+		return hoy_fail(err, ESRCH, "container '%s' is not running", st->id);
+	return r < 0 ? hoy_fail_errno(err, -r, "cannot kill container '%s'", st->id) : 0;
+}
+
+int cmd_kill(struct rt *rt, int argc, char **argv, struct hoy_err *err)
+{
+	bool all = false, regex = false;
+	const struct cli_opt opts[] = {
+		{ "all", 'a', CLI_FLAG, &all, NULL, "send the signal to all processes of the container" },
+		{ "regex", 'r', CLI_FLAG, &regex, NULL, "not supported" },
+	};
+	const struct cli cli = { "kill [OPTION]... ID [SIGNAL]", opts, ARRAY_SIZE(opts), 1, 2, false };
+	struct state st = STATE_INIT;
+	int sig, r = cli_parse(&cli, argc, argv, err);
+
+	if (r < 0)
+		return r;
+	if (regex)
+		return hoy_fail(err, HOY_EUNSUPPORTED, "kill --regex is not supported");
+	sig = r > 1 ? parse_signal(argv[1]) : SIGTERM;
+	if (sig < 0)
+		return hoy_fail(err, EINVAL, "unknown signal '%s'", argv[1]);
+	r = state_open(&st, rt, argv[0], false, err);
+	if (r >= 0)
+		r = all ? kill_all(&st, sig, err) : kill_init(&st, sig, err);
+	state_release(&st);
+	return r;
+}
+
+static int end_processes(struct state *st, struct hoy_err *err)
+{
+	cleanup_fd int pidfd = st->pid > 0 ? hoy_pidfd_open(st->pid, st->ticks) : -1;
+	cleanup_cgroups struct hoy_cgroups cg = HOY_CGROUPS_INIT;
+
+	if (pidfd >= 0)
+		hoy_pidfd_kill(pidfd, SIGKILL);
+	if (has_cgroup(st) && !hoy_cgroups_find(&cg, NULL)) {
+		/* A frozen process dies only when it is let go. */
+		if (!strcmp(st->status, "paused"))
+			(void)hoy_cgroup_freeze(&cg, st->cgroup, false);
+		(void)hoy_cgroup_kill(&cg, st->cgroup, SIGKILL);
+	}
+	if (pidfd >= 0 && hoy_pidfd_wait(pidfd, 10000) == -ETIMEDOUT)
+		return hoy_fail(err, ETIMEDOUT, "the process of container '%s' does not end", st->id);
+	return 0;
+}
+
+int container_destroy(struct state *st, const struct rt *rt, const struct spec *spec, struct hoy_err *err)
+{
+	cleanup_cgroups struct hoy_cgroups cg = HOY_CGROUPS_INIT;
+	int r = 0;
+
+	if (has_cgroup(st)) {
+		if (hoy_cgroups_find(&cg, err) < 0)
+			return -err->code;
+		r = hoy_cgroup_remove(&cg, st->cgroup);
+		if (r == -EBUSY) {
+			/* Without a pid namespace some may have outlived the first process. */
+			(void)hoy_cgroup_kill(&cg, st->cgroup, SIGKILL);
+			r = hoy_cgroup_remove(&cg, st->cgroup);
+		}
+		if (r < 0)
+			return hoy_fail_errno(err, -r, "cannot remove cgroup '%s'", st->cgroup);
+	}
+	r = state_remove(st, rt, err);
+	if (!r && hooks_run(spec, st, "poststop", "stopped", err) < 0)
+		log_warning("%s", err->msg);
+	return r;
+}
+
+static int delete_one(struct rt *rt, const char *id, bool force, struct hoy_err *err)
+{
+	struct state st = STATE_INIT;
+	struct spec s = SPEC_INIT;
+	struct hoy_err ignored = HOY_ERR_INIT;
+	int r = state_open(&st, rt, id, true, err);
+
+	if (r == -ENOENT && force)
+		r = 0;
+	else if (r >= 0) {
+		(void)load_spec(&st, &s, &ignored);
+		/* crun too: what was created but never started may go without force. */
+		if (!force && strcmp(st.status, "stopped") && strcmp(st.status, "created"))
+			r = hoy_fail(err, EBUSY, "cannot delete container '%s' that is not stopped", id);
+		else if (strcmp(st.status, "stopped") || (!s.ns_new[NS_PID] && force))
+			r = end_processes(&st, err);
+		if (!r)
+			r = container_destroy(&st, rt, &s, err);
+	}
+	spec_release(&s);
+	state_release(&st);
+	return r;
+}
+
+int cmd_delete(struct rt *rt, int argc, char **argv, struct hoy_err *err)
+{
+	bool force = false, regex = false;
+	const struct cli_opt opts[] = {
+		{ "force", 'f', CLI_FLAG, &force, NULL, "kill the container if it runs" },
+		{ "regex", 'r', CLI_FLAG, &regex, NULL, "not supported" },
+	};
+	const struct cli cli = { "delete [OPTION]... ID", opts, ARRAY_SIZE(opts), 1, 1, false };
+	int r = cli_parse(&cli, argc, argv, err);
+
+	if (r >= 0 && regex)
+		return hoy_fail(err, HOY_EUNSUPPORTED, "delete --regex is not supported");
+	return r < 0 ? r : delete_one(rt, argv[0], force, err);
+}
+
+static int set_frozen(struct rt *rt, const char *id, bool frozen, struct hoy_err *err)
+{
+	cleanup_cgroups struct hoy_cgroups cg = HOY_CGROUPS_INIT;
+	const char *want = frozen ? "running" : "paused";
+	struct state st = STATE_INIT;
+	int r = state_open(&st, rt, id, true, err);
+
+	if (r >= 0 && strcmp(st.status, want) && (!frozen || strcmp(st.status, "created")))
+		r = hoy_fail(err, EINVAL, "container '%s' is %s, not %s", id, st.status, want);
+	if (r >= 0 && !has_cgroup(&st))
+		r = hoy_fail(err, ENOENT, "container '%s' has no cgroup to freeze", id);
+	if (r >= 0)
+		r = hoy_cgroups_find(&cg, err);
+	if (r >= 0) {
+		r = hoy_cgroup_freeze(&cg, st.cgroup, frozen);
+		if (r < 0)
+			r = hoy_fail_errno(err, -r, "cannot %s container '%s'", frozen ? "pause" : "resume", id);
+	}
+	state_release(&st);
+	return r;
+}
+
+int cmd_pause(struct rt *rt, int argc, char **argv, struct hoy_err *err)
+{
+	const struct cli cli = { "pause ID", NULL, 0, 1, 1, false };
+	int r = cli_parse(&cli, argc, argv, err);
+
+	return r < 0 ? r : set_frozen(rt, argv[0], true, err);
+}
+
+int cmd_resume(struct rt *rt, int argc, char **argv, struct hoy_err *err)
+{
+	const struct cli cli = { "resume ID", NULL, 0, 1, 1, false };
+	int r = cli_parse(&cli, argc, argv, err);
+
+	return r < 0 ? r : set_frozen(rt, argv[0], false, err);
+}
