@@ -42,6 +42,8 @@ static int put(struct cgroup *cg, const char *controller, const char *file, cons
 
 	if (r == -ENODEV)
 		return hoy_fail(err, ENODEV, "cannot set %s: there is no cgroup controller '%s'", file, controller);
+	if (r == -ENOENT)
+		return hoy_fail(err, ENODEV, "cannot set '%s': this kernel does not have it", file);
 	return r < 0 ? hoy_fail_errno(err, -r, "cannot write '%s' to '%s'", value, file) : 0;
 }
 

@@ -10,6 +10,10 @@ static int put(int dir, const char *file, const char *value, struct hoy_err *err
 {
 	int r = hoy_write_small(dir, file, value);
 
+	/* Not ENOENT, which callers would take for a missing command. */
+	if (r == -ENOENT)
+		return hoy_fail(err, ENODEV, "cannot set '%s': the cgroup controller '%.*s' is not available", file,
+				(int)strcspn(file, "."), file);
 	return r < 0 ? hoy_fail_errno(err, -r, "cannot write '%s' to '%s'", value, file) : 0;
 }
 

@@ -19,7 +19,7 @@ static int check_executable(const char *path)
 	if (stat(path, &st) < 0)
 		return -errno;
 	if (!S_ISREG(st.st_mode))
-		return -EPERM;
+		return -EISDIR;
 	return faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) < 0 ? -errno : 0;
 }
 
@@ -43,23 +43,31 @@ static int search_path(const char *name, const char *dirs, char *ret, size_t siz
 	return found;
 }
 
-/* podman tells 127 from 126 by the words of these messages. */
+/* podman tells 127 from 126 by the words of these messages, which are crun's. */
+static int not_executable(int r, const char *name, struct hoy_err *err)
+{
+	if (r == -ENOENT || r == -ENOTDIR)
+		return hoy_fail_errno(err, ENOENT, "executable file `%s` not found%s", name,
+				      strchr(name, '/') ? "" : " in $PATH");
+	if (r == -EISDIR)
+		return hoy_fail_errno(err, EPERM, "the path `%s` is not a regular file", name);
+	if (r == -EACCES)
+		return hoy_fail_errno(err, EPERM, "the path `%s` exists but it is not executable", name);
+	return hoy_fail_errno(err, -r, "open executable `%s`", name);
+}
+
 int find_executable(const struct process *p, char *ret, size_t size, struct hoy_err *err)
 {
 	const char *name = p->args.n ? p->args.v[0] : NULL, *path = hoy_env_get(&p->env, "PATH");
-	int r;
+	int r = -ENOENT;
 
 	if (!name)
 		return hoy_fail(err, EINVAL, "process.args is empty");
-	if (!*name)
-		r = -ENOENT;
-	else if (strchr(name, '/'))
+	if (strchr(name, '/'))
 		r = snprintf(ret, size, "%s", name) < (int)size ? check_executable(name) : -ENAMETOOLONG;
-	else
+	else if (*name)
 		r = search_path(name, path ? path : DEFAULT_PATH, ret, size);
-	if (r == -ENOENT || r == -ENOTDIR)
-		return hoy_fail_errno(err, ENOENT, "executable file `%s` not found in $PATH", name);
-	return r < 0 ? hoy_fail_errno(err, -r, "open executable `%s`", name) : 0;
+	return r < 0 ? not_executable(r, name, err) : 0;
 }
 
 /* HOME is expected to be there; the image's passwd knows it. */
@@ -138,8 +146,7 @@ int final_prepare(struct final *f, struct hoy_err *err)
 	cwd = procattr_enter_cwd(p->cwd, err) == 0;
 	if (set_groups(f, err) < 0)
 		return -err->code;
-	if (p->umask >= 0)
-		umask((mode_t)p->umask);
+	umask(p->umask >= 0 ? (mode_t)p->umask : 022);
 	/* Without no_new_privs only a privileged process may load a filter. */
 	if (!p->no_new_privs && seccomp_install(f, err) < 0)
 		return -err->code;

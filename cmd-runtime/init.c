@@ -1,6 +1,7 @@
 /* The child's side of a container's birth: from clone3 to execve. */
 #include <errno.h>
 #include <net/if.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -111,6 +112,15 @@ static int setup_terminal(struct birth *b, struct root *r, struct hoy_err *err)
 	return tty_use(slave, err);
 }
 
+/* Our pid as the host counts, for those who are told of the container: in here it is 1. */
+static pid_t host_pid(const struct root *r)
+{
+	char pid[16] = "";
+
+	(void)!readlinkat(r->proc, "self", pid, sizeof(pid) - 1);
+	return (pid_t)atoi(pid);
+}
+
 static int run_hooks(struct birth *b, struct hoy_err *err)
 {
 	const struct spec *s = &b->spec;
@@ -129,6 +139,8 @@ static int build_world(struct birth *b, struct root *r, struct hoy_err *err)
 		return -err->code;
 	if (procattr_sysctls(r->proc, &b->spec, err) < 0 || set_names(&b->spec, err) < 0)
 		return -err->code;
+	if (b->spec.hooks || b->seccomp_socket >= 0)
+		b->state.pid = host_pid(r);
 	if (setup_terminal(b, r, err) < 0 || run_hooks(b, err) < 0)
 		return -err->code;
 	if (rootfs_paths(r, err) < 0)
@@ -165,7 +177,6 @@ int init_main(void *arg)
 	hoy_close(b->state.dirfd);
 	hoy_close(b->sock[0]);
 	b->state.dirfd = b->sock[0] = -1;
-	b->state.pid = getpid();
 	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	signals_reset();
 	f.keep_groups = spec_annotation(&b->spec, "run.oci.keep_original_groups") != NULL;
