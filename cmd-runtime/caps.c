@@ -9,31 +9,7 @@
 #include <sys/syscall.h>
 
 #include "cmd-runtime/runtime.h"
-
-static const char *const names[] = {
-	"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID",
-	"CAP_SETUID", "CAP_SETPCAP", "CAP_LINUX_IMMUTABLE", "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST",
-	"CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_IPC_LOCK", "CAP_IPC_OWNER", "CAP_SYS_MODULE", "CAP_SYS_RAWIO",
-	"CAP_SYS_CHROOT", "CAP_SYS_PTRACE", "CAP_SYS_PACCT", "CAP_SYS_ADMIN", "CAP_SYS_BOOT", "CAP_SYS_NICE",
-	"CAP_SYS_RESOURCE", "CAP_SYS_TIME", "CAP_SYS_TTY_CONFIG", "CAP_MKNOD", "CAP_LEASE", "CAP_AUDIT_WRITE",
-	"CAP_AUDIT_CONTROL", "CAP_SETFCAP", "CAP_MAC_OVERRIDE", "CAP_MAC_ADMIN", "CAP_SYSLOG", "CAP_WAKE_ALARM",
-	"CAP_BLOCK_SUSPEND", "CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF", "CAP_CHECKPOINT_RESTORE",
-};
-
-int caps_by_name(const char *name)
-{
-	if (!strncasecmp(name, "CAP_", 4))
-		name += 4;
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-		if (!strcasecmp(names[i] + 4, name))
-			return (int)i;
-	return -1;
-}
-
-const char *caps_name(int cap)
-{
-	return cap >= 0 && cap < (int)ARRAY_SIZE(names) ? names[cap] : NULL;
-}
+#include "common/oci/caps.h"
 
 int caps_last(void)
 {
@@ -51,14 +27,10 @@ int caps_parse(const struct hoy_json *list, uint64_t *ret, struct hoy_err *err)
 
 	HOY_JSON_EACH(c, list) {
 		const char *name = hoy_json_text(c);
-		int cap = name ? caps_by_name(name) : -1;
 
-		if (cap < 0) {
-			/* As the specification demands: what this host does not know is no error. */
+		/* As the specification demands: what is unknown here is no error. */
+		if (!name || strncasecmp(name, "CAP_", 4) || hoy_caps_parse(name, &mask, NULL) < 0)
 			log_warning("capability '%s' is unknown, ignoring", name ? name : "");
-			continue;
-		}
-		mask |= 1ULL << cap;
 	}
 	*ret = mask;
 	return 0;
@@ -70,7 +42,7 @@ int caps_drop_bounding(const struct process *p, struct hoy_err *err)
 
 	for (int c = 0; c <= caps_last(); c++)
 		if (!(keep & 1ULL << c) && prctl(PR_CAPBSET_DROP, c, 0, 0, 0) < 0 && errno != EINVAL)
-			return hoy_fail_errno(err, errno, "cannot drop %s from the bounding set", names[c]);
+			return hoy_fail_errno(err, errno, "cannot drop %s from the bounding set", hoy_cap_name(c));
 	return 0;
 }
 
@@ -118,6 +90,6 @@ int caps_apply(const struct process *p, struct hoy_err *err)
 	for (int c = 0; amb >> c && c < 64; c++)
 		if (amb & 1ULL << c && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, c, 0, 0) < 0 && errno != EPERM &&
 		    errno != EINVAL)
-			return hoy_fail_errno(err, errno, "cannot raise ambient %s", names[c]);
+			return hoy_fail_errno(err, errno, "cannot raise ambient %s", hoy_cap_name(c));
 	return 0;
 }

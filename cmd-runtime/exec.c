@@ -11,6 +11,7 @@
 
 #include "cmd-runtime/runtime.h"
 #include "cmd-runtime/sys.h"
+#include "common/oci/caps.h"
 #include "common/proc/pidfd.h"
 
 struct exec {
@@ -74,16 +75,15 @@ static int parse_user(const char *text, struct process *p, struct hoy_err *err)
 
 static int add_caps(const struct exec *x, struct process *p, struct hoy_err *err)
 {
-	for (size_t i = 0; i < x->caps.n; i++) {
-		int c = caps_by_name(x->caps.v[i]);
+	uint64_t add = 0;
 
-		if (c < 0)
-			return hoy_fail(err, EINVAL, "unknown capability '%s'", x->caps.v[i]);
-		for (int s = 0; s < CAPS_COUNT; s++)
-			if (s != CAPS_AMBIENT)
-				p->caps[s] |= 1ULL << c;
-		p->has_caps = true;
-	}
+	for (size_t i = 0; i < x->caps.n; i++)
+		if (hoy_caps_parse(x->caps.v[i], &add, err) < 0)
+			return -err->code;
+	for (int s = 0; s < CAPS_COUNT && add; s++)
+		if (s != CAPS_AMBIENT)
+			p->caps[s] |= add;
+	p->has_caps = p->has_caps || add;
 	return 0;
 }
 

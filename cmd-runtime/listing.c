@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 
 #include "cmd-runtime/runtime.h"
+#include "common/oci/caps.h"
 
 static int compare(const struct dirent **a, const struct dirent **b)
 {
@@ -156,8 +157,8 @@ static void linux_features(struct hoy_jw *w)
 		hoy_jw_string(w, NULL, ns_table[i].oci);
 	hoy_jw_end_array(w);
 	hoy_jw_array(w, "capabilities");
-	for (int c = 0; caps_name(c); c++)
-		hoy_jw_string(w, NULL, caps_name(c));
+	for (int c = 0; hoy_cap_name(c); c++)
+		hoy_jw_string(w, NULL, hoy_cap_name(c));
 	hoy_jw_end_array(w);
 	hoy_jw_object(w, "cgroup");
 	hoy_jw_bool(w, "v1", true);

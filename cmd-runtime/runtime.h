@@ -108,8 +108,6 @@ void process_release(struct process *p);
 bool spec_has_userns(const struct spec *s);
 
 /* caps.c */
-int caps_by_name(const char *name); /* "CAP_CHOWN", "chown": number or -1 */
-const char *caps_name(int cap);	    /* "CAP_CHOWN" */
 int caps_last(void);
 int caps_parse(const struct hoy_json *list, uint64_t *ret, struct hoy_err *err);
 /* Become UID:GID with exactly the sets of P. */
