@@ -24,7 +24,7 @@ static void birth_init(struct birth *b, const struct rt *rt)
 {
 	*b = (struct birth){ .rt = rt, .spec = SPEC_INIT, .state = STATE_INIT, .sock = { -1, -1 }, .fifo = -1,
 			     .console = -1, .seccomp_socket = -1, .filter = HOY_BUF_INIT(HOY_BUF_OURS) };
-	b->spawn = (struct spawn){ .spec = &b->spec, .cgroup_fd = -1, .child = init_main, .arg = b, .pidfd = -1 };
+	b->spawn = (struct spawn){ .spec = &b->spec, .cgroup_fd = -1, .target = -1, .child = init_main, .arg = b, .pidfd = -1 };
 	for (int i = 0; i < NS_COUNT; i++)
 		b->spawn.nsfd[i] = -1;
 	cgroup_init(&b->cgroup);
@@ -238,8 +238,12 @@ static int create(struct birth *b, const struct create_opts *o, const char *id, 
 		b->preserve += (unsigned)atoi(getenv("LISTEN_FDS"));
 	b->no_pivot = o->no_pivot;
 	b->no_keyring = o->no_keyring;
-	/* Inherited by the child: until it becomes the container's program nobody may look into it. */
-	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	/*
+	 * Inherited by the child: until it becomes the container's program nobody may look into it. An ordinary user
+	 * must still write its id maps first, and could not: then the child does this itself.
+	 */
+	if (!geteuid())
+		prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	r = prepare(b, o, id, attached, err);
 	if (!r)
 		r = give_birth(b, o, ret_master, err);

@@ -167,7 +167,7 @@ static int enter(struct exec *x, struct hoy_err *err)
 	x->proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (join_cgroups(x, err) < 0)
 		return -err->code;
-	if (flags && setns(x->target, flags) < 0)
+	if (flags && x->spawn.target < 0 && setns(x->target, flags) < 0)
 		return hoy_fail_errno(err, errno, "cannot join the namespaces of container '%s'", x->st.id);
 	if (!(flags & CLONE_NEWUSER))
 		return 0;
@@ -207,8 +207,15 @@ static int spawn_in_pidns(struct exec *x, struct hoy_err *err)
 
 	if (x->ns_flags & CLONE_NEWPID) {
 		home = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
-		if (home < 0 || setns(x->target, CLONE_NEWPID) < 0)
-			return hoy_fail_errno(err, errno, "cannot join the pid namespace of container '%s'", x->st.id);
+		r = home < 0 || setns(x->target, CLONE_NEWPID) < 0 ? -errno : 0;
+		if (r == -EPERM && x->ns_flags & CLONE_NEWUSER) {
+			/* The right to do this is only to be had inside the container's user namespace. */
+			x->spawn.target = x->target;
+			x->spawn.target_flags = x->ns_flags;
+			return spawn_start(&x->spawn, err);
+		}
+		if (r < 0)
+			return hoy_fail_errno(err, -r, "cannot join the pid namespace of container '%s'", x->st.id);
 	}
 	r = spawn_start(&x->spawn, err);
 	if (home >= 0 && setns(home, CLONE_NEWPID) < 0 && !r)
@@ -354,7 +361,7 @@ int cmd_exec(struct rt *rt, int argc, char **argv, struct hoy_err *err)
 			  .sock = { -1, -1 }, .console = -1, .seccomp_socket = -1, .proc = -1, .target = -1 };
 	int r;
 
-	x.spawn = (struct spawn){ .spec = &x.spec, .cgroup_fd = -1, .child = exec_child, .arg = &x, .pidfd = -1 };
+	x.spawn = (struct spawn){ .spec = &x.spec, .cgroup_fd = -1, .target = -1, .child = exec_child, .arg = &x, .pidfd = -1 };
 	for (int i = 0; i < NS_COUNT; i++)
 		x.spawn.nsfd[i] = -1;
 	cgroup_init(&x.cg);

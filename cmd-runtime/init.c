@@ -63,6 +63,7 @@ static int enter_namespaces(struct birth *b, struct hoy_err *err)
 		return -err->code;
 	if (b->spec.ns_new[NS_USER] && wait_go(b, err) < 0)
 		return -err->code;
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	if (spawn_join(&b->spawn, err) < 0)
 		return -err->code;
 	if (b->spec.ns_new[NS_CGROUP] && unshare(CLONE_NEWCGROUP) < 0)

@@ -3,6 +3,7 @@
  * onto the descriptor found: whatever an image or a neighbour does with symbolic links meanwhile, nothing lands elsewhere.
  */
 #include <errno.h>
+#include <limits.h>
 #include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,37 @@
 #include "cmd-runtime/runtime.h"
 #include "cmd-runtime/sys.h"
 #include "common/base/beneath.h"
+
+/*
+ * A link to something that isn't there yet ("/var/run" -> "/run"): the path with the first such link replaced by where
+ * it points, in new memory; NULL if there is none. Only names are handled here; they are resolved in the root again.
+ */
+static char *follow_dangling(int rootfd, const char *path)
+{
+	for (const char *p = path; *p;) {
+		size_t len = (size_t)(p - path) + strcspn(p, "/");
+		cleanup_free char *prefix = strndup(path, len);
+		cleanup_fd int link = -1, there = -1;
+		char to[PATH_MAX];
+		ssize_t n;
+
+		p = path + len + strspn(path + len, "/");
+		link = prefix ? hoy_open_beneath(rootfd, prefix, O_PATH | O_NOFOLLOW, 0, HOY_IN_ROOT) : -ENOMEM;
+		n = link < 0 ? -1 : readlinkat(link, "", to, sizeof(to) - 1);
+		if (link < 0)
+			return NULL;
+		if (n <= 0)
+			continue;
+		to[n] = '\0';
+		there = hoy_open_beneath(rootfd, prefix, O_PATH, 0, HOY_IN_ROOT);
+		if (there != -ENOENT)
+			continue;
+		len = strrchr(prefix, '/') ? (size_t)(strrchr(prefix, '/') - prefix) : 0;
+		return *to == '/' ? hoy_asprintf("%s/%s", to + strspn(to, "/"), p)
+				  : hoy_asprintf("%.*s/%s/%s", (int)len, prefix, to, p);
+	}
+	return NULL;
+}
 
 static int make_file(int rootfd, const char *path, struct hoy_err *err)
 {
@@ -33,6 +65,28 @@ static int make_file(int rootfd, const char *path, struct hoy_err *err)
 	return hoy_open_beneath(rootfd, path, O_PATH, 0, HOY_IN_ROOT);
 }
 
+static int make_target(const struct root *r, const char *path, bool dir, struct hoy_err *err)
+{
+	cleanup_free char *now = strdup(path);
+	int fd = -ENOMEM;
+
+	for (int links = 0; now && links < 40; links++) {
+		char *next;
+
+		fd = dir ? hoy_mkdir_in_root(r->fd, now, 0755) : make_file(r->fd, now, err);
+		next = fd == -ENOENT ? follow_dangling(r->fd, now) : NULL;
+		if (!next)
+			return fd;
+		free(now);
+		now = next;
+		while (*now == '/')
+			memmove(now, now + 1, strlen(now));
+		for (size_t n = strlen(now); n && now[n - 1] == '/'; n--)
+			now[n - 1] = '\0';
+	}
+	return now ? -ELOOP : fd;
+}
+
 int mounts_target(const struct root *r, const char *path, bool dir, bool nofollow, struct hoy_err *err)
 {
 	int fd;
@@ -43,7 +97,7 @@ int mounts_target(const struct root *r, const char *path, bool dir, bool nofollo
 		path = ".";
 	fd = hoy_open_beneath(r->fd, path, O_PATH | (nofollow ? O_NOFOLLOW : 0), 0, HOY_IN_ROOT);
 	if (fd == -ENOENT)
-		fd = dir ? hoy_mkdir_in_root(r->fd, path, 0755) : make_file(r->fd, path, err);
+		fd = make_target(r, path, dir, err);
 	if (fd < 0)
 		return hoy_fail_errno(err, -fd, "cannot make mount target '/%s'", path);
 	return fd;

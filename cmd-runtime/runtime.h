@@ -169,6 +169,8 @@ struct spawn {
 	int cgroup_fd;	     /* cgroup2 directory for CLONE_INTO_CGROUP, or -1 */
 	int nsfd[NS_COUNT];  /* namespaces to join, or -1 */
 	uint64_t new_flags;  /* CLONE_NEW* */
+	int target;	     /* pidfd whose namespaces TARGET_FLAGS a helper joins before the child is made, or -1 */
+	int target_flags;
 	int (*child)(void *arg); /* runs in the child; its result is the exit status */
 	void *arg;
 	pid_t pid;

@@ -146,8 +146,10 @@ static int helper(struct spawn *sp, int out)
 {
 	struct hoy_err err = HOY_ERR_INIT;
 	bool done[NS_COUNT] = { false };
-	int r = make_time_namespace(sp->spec, &err);
+	int r = sp->target < 0 ? make_time_namespace(sp->spec, &err) : 0;
 
+	if (sp->target >= 0 && setns(sp->target, sp->target_flags) < 0)
+		r = hoy_fail_errno(&err, errno, "cannot join the namespaces of the container");
 	for (int i = 0; i < NS_COUNT; i++)
 		done[i] = i != NS_USER && i != NS_MNT && sp->nsfd[i] >= 0 && !setns(sp->nsfd[i], ns_table[i].flag);
 	for (int i = 0; !r && i < NS_COUNT; i++)
@@ -192,7 +194,7 @@ static int start_via_helper(struct spawn *sp, struct hoy_err *err)
 
 int spawn_start(struct spawn *sp, struct hoy_err *err)
 {
-	return sp->nsfd[NS_USER] >= 0 ? start_via_helper(sp, err) : start_direct(sp, err);
+	return sp->nsfd[NS_USER] >= 0 || sp->target >= 0 ? start_via_helper(sp, err) : start_direct(sp, err);
 }
 
 static int write_map(const struct spawn *sp, const char *member, const char *file, struct hoy_err *err)
