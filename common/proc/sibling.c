@@ -27,10 +27,12 @@ char *hoy_sibling(const char *name)
 int hoy_exec_sibling(const char *name, char **argv)
 {
 	cleanup_free char *path = hoy_sibling(name);
+	char *own = argv[0];
 
 	if (!path)
 		return -ENOMEM;
 	argv[0] = (char *)name;
 	execvp(path, argv);
+	argv[0] = own; /* the caller may own it */
 	return -errno;
 }

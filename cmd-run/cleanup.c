@@ -1,0 +1,291 @@
+/* cmd-run/cleanup.c: what happens after a container's end, and how it goes away for good. Idempotent, for both callers. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cmd-run/run.h"
+#include "common/base/fd.h"
+#include "common/data/digest.h"
+#include "common/data/time.h"
+#include "common/store/containers.h"
+#include "common/store/layers.h"
+
+static bool exit_code(const struct ctr *c, int *ret)
+{
+	cleanup_free char *path = hoy_asprintf("%s/exit/%s", c->rundir, c->id);
+	char text[32];
+
+	if (!path || hoy_read_small(AT_FDCWD, path, text, sizeof(text)) <= 0)
+		return false;
+	*ret = atoi(text);
+	return true;
+}
+
+/* Wait on the directory until the file is there. The monitor's death without it ends the wait too. */
+int wait_exit_file(struct ctr *c, int *ret_code)
+{
+	cleanup_free char *dir = hoy_path_join(c->rundir, "exit");
+	cleanup_fd int in = inotify_init1(IN_CLOEXEC | IN_NONBLOCK), mon = -1;
+	pid_t monitor = (pid_t)hoy_json_int(c->live.root, "monitor", 0);
+	char waste[4096];
+
+	if (!dir || in < 0)
+		return -ENOMEM;
+	if (monitor > 0 && start_time(monitor) == (unsigned long long)hoy_json_int(c->live.root, "monitorStart", -1))
+		mon = (int)syscall(SYS_pidfd_open, monitor, 0);
+	if (inotify_add_watch(in, dir, IN_MOVED_TO | IN_CLOSE_WRITE | IN_DELETE_SELF) < 0)
+		goto gone;
+	for (;;) {
+		struct pollfd p[2] = { { in, POLLIN, 0 }, { mon, POLLIN, 0 } };
+
+		if (exit_code(c, ret_code))
+			return 0;
+		if (mon < 0 || !hoy_exists(AT_FDCWD, dir))
+			break;
+		if (poll(p, 2, -1) < 0 && errno != EINTR)
+			return -errno;
+		if (p[1].revents) {
+			hoy_close(mon);
+			mon = -1;
+		}
+		(void)!read(in, waste, sizeof(waste));
+	}
+gone:
+	/* Cleaned up by the monitor's command already: the state has the code, unless --rm took all. */
+	if (!ctr_load_state(c, NULL)) {
+		*ret_code = (int)hoy_json_int(c->state.root, "exitCode", 255);
+		return 0;
+	}
+	return exit_code(c, ret_code) ? 0 : -ESRCH;
+}
+
+static bool oom_killed(const struct ctr *c)
+{
+	cleanup_free char *a = hoy_asprintf("%s/persist/oom", c->rundir), *b = hoy_asprintf("%s/oom", c->rundir);
+
+	return (a && hoy_exists(AT_FDCWD, a)) || (b && hoy_exists(AT_FDCWD, b));
+}
+
+static int unmount(struct ctr *c, struct hoy_err *err)
+{
+	const char *layer = hoy_json_str(c->live.root, "layer");
+	bool vol = hoy_json_bool(c->state.root, "rm", false);
+	int r;
+
+	if (!layer)
+		return 0;
+	hoy_layer_presync(c->s, layer, vol);
+	r = hoy_store_lock(c->s, 0, HOY_LAYERS, err);
+	if (!r && hoy_layer_get(c->s, layer))
+		r = hoy_layer_unmount(c->s, layer, false, err);
+	hoy_store_unlock(c->s);
+	return r;
+}
+
+static int note_exit(struct ctr *c, int code, struct hoy_err *err)
+{
+	char now[HOY_TIME_SIZE];
+
+	hoy_json_set_string(&c->state, c->state.root, "status", "exited");
+	hoy_json_set_int(&c->state, c->state.root, "exitCode", code);
+	hoy_json_set_string(&c->state, c->state.root, "finished", hoy_time_format(hoy_now(), now));
+	if (oom_killed(c))
+		hoy_json_set_bool(&c->state, c->state.root, "oomKilled", true);
+	return ctr_save_state(c, err);
+}
+
+/* The run directory last: as long as `live` is there, somebody has something left to undo. */
+static void remove_rundir(struct ctr *c)
+{
+	hoy_remove_tree(AT_FDCWD, c->rundir);
+	hoy_json_release(&c->live);
+}
+
+int ctr_cleanup(struct ctr *c, struct hoy_err *err)
+{
+	bool rm = hoy_json_bool(c->state.root, "rm", false), started = hoy_json_bool(c->live.root, "started", false);
+	int code = 255, r;
+
+	if (!c->live.root)
+		return 0;
+	if (ctr_pid(c))
+		return hoy_fail(err, HOY_EBUSY, "container %.12s is running", c->id);
+	exit_code(c, &code);
+	net_teardown(c);
+	if (hoy_json_get(c->live.root, "pid"))
+		(void)runtime_call(c, "delete", "--force", NULL, NULL);
+	/* --rm: the layer goes in the same breath as the record, in ctr_remove(). */
+	r = rm ? 0 : unmount(c, err);
+	if (started)
+		event(c, "died", code);
+	if (!r && started)
+		r = note_exit(c, code, err);
+	if (!r && !rm)
+		event(c, "cleanup", -1);
+	if (!r)
+		remove_rundir(c);
+	return r;
+}
+
+/* A start that failed half-way. */
+void ctr_abort(struct ctr *c, struct hoy_err *err)
+{
+	pid_t monitor = (pid_t)hoy_json_int(c->live.root, "monitor", 0), pid = ctr_pid(c);
+
+	if (!c->live.root)
+		return;
+	net_teardown(c);
+	(void)runtime_call(c, "delete", "--force", NULL, NULL);
+	if (pid)
+		kill(pid, SIGKILL);
+	if (monitor > 0 && start_time(monitor) == (unsigned long long)hoy_json_int(c->live.root, "monitorStart", -1))
+		kill(monitor, SIGTERM);
+	unmount(c, err);
+	remove_rundir(c);
+}
+
+static void remove_volumes(struct ctr *c)
+{
+	HOY_JSON_EACH(m, hoy_json_get(c->def.root, "mounts")) {
+		const char *name = hoy_json_str(m, "name");
+		cleanup_free char *path = name ? hoy_asprintf("%s/hoy/volumes/%s", c->s->conf.graphroot, name) : NULL;
+
+		if (path && hoy_json_bool(m, "anonymous", false) && hoy_is_id(name))
+			hoy_remove_tree(AT_FDCWD, path);
+	}
+}
+
+int ctr_remove(struct ctr *c, bool volumes, struct hoy_err *err)
+{
+	cleanup_free char *doomed = hoy_asprintf("%s.gone", c->dir);
+	int r;
+
+	if (!doomed)
+		return hoy_fail_oom(err);
+	(void)ctr_load_def(c, NULL);
+	if (hoy_json_str(c->def.root, "layer"))
+		hoy_layer_presync(c->s, hoy_json_str(c->def.root, "layer"), true);
+	r = hoy_store_lock(c->s, 0, HOY_LAYERS | HOY_IMAGES | HOY_CONTAINERS, err);
+	if (!r && hoy_container_get(c->s, c->id))
+		r = hoy_container_delete(c->s, c->id, err);
+	hoy_store_unlock(c->s);
+	if (r < 0)
+		return r;
+	if (volumes)
+		remove_volumes(c);
+	remove_rundir(c);
+	event(c, "remove", -1);
+	/* Out of sight in one step, so that nobody opens a half of it. */
+	if (rename(c->dir, doomed) < 0 && errno != ENOENT)
+		return hoy_fail_errno(err, errno, "cannot remove '%s'", c->dir);
+	hoy_remove_tree(AT_FDCWD, doomed);
+	return 0;
+}
+
+/* A container of ours whose storage record somebody else deleted. */
+static void forget(struct hoy_store *s, const char *id)
+{
+	cleanup_ctr struct ctr c = CTR_INIT;
+	struct hoy_err err = HOY_ERR_INIT;
+	pid_t pid;
+
+	if (ctr_open_id(&c, s, id, NULL) < 0 || hoy_lock_open(&c.lock, c.dirfd, "lock", false) < 0 ||
+	    hoy_lock_try(&c.lock, true) < 0 || ctr_lock(&c, NULL) < 0)
+		return; /* being made or removed right now */
+	if (hoy_store_peek(s, HOY_CONTAINERS, NULL) < 0 || hoy_container_get(s, id) || hoy_json_bool(c.state.root, "noRecord", false))
+		return;
+	pid = ctr_pid(&c);
+	if (pid) {
+		kill(pid, SIGKILL);
+		for (int i = 0; i < 200 && ctr_pid(&c); i++)
+			nanosleep(&(struct timespec){ .tv_nsec = 5000000 }, NULL);
+	}
+	(void)ctr_cleanup(&c, &err);
+	if (ctr_remove(&c, true, &err) < 0)
+		hoy_warning("container %.12s, whose record another engine removed: %s, ignoring", id, err.msg);
+}
+
+void reconcile(struct hoy_store *s)
+{
+	cleanup_strv struct hoy_strv ids = HOY_STRV_INIT, lost = HOY_STRV_INIT;
+
+	if (ctr_list(s, &ids) < 0 || !ids.n || hoy_store_peek(s, HOY_CONTAINERS, NULL) < 0)
+		return;
+	for (size_t i = 0; i < ids.n; i++)
+		if (!hoy_container_get(s, ids.v[i]))
+			hoy_strv_push(&lost, ids.v[i]);
+	for (size_t i = 0; i < lost.n; i++)
+		forget(s, lost.v[i]);
+}
+
+/* ---- the verb: the monitor's exit command ---- */
+
+static bool should_restart(const struct ctr *c)
+{
+	const char *p = hoy_json_str(c->def.root, "restart") ?: "no";
+	int64_t code = hoy_json_int(c->state.root, "exitCode", 0), n = hoy_json_int(c->state.root, "restarts", 0);
+	int64_t max = hoy_json_int(c->def.root, "restartMax", 0);
+
+	if (hoy_json_bool(c->state.root, "stoppedByUser", false))
+		return false;
+	if (!strcmp(p, "always") || !strcmp(p, "unless-stopped"))
+		return true;
+	return !strcmp(p, "on-failure") && code && (!max || n < max);
+}
+
+static int cleanup_one(struct hoy_store *s, const char *name)
+{
+	cleanup_ctr struct ctr c = CTR_INIT;
+	struct hoy_err err = HOY_ERR_INIT;
+	struct start_how how = { 0 };
+	int r = ctr_open_id(&c, s, name, &err), code;
+
+	if (r == -EINVAL)
+		r = ctr_open(&c, s, name, &err);
+	if (!r)
+		r = ctr_lock(&c, &err);
+	if (r == -ENOENT)
+		return 0; /* done by somebody else */
+	if (!r && ctr_pid(&c))
+		return 0; /* started again meanwhile */
+	if (!r)
+		r = ctr_load_def(&c, &err);
+	if (!r)
+		r = ctr_cleanup(&c, &err);
+	if (!r && hoy_json_bool(c.state.root, "rm", false))
+		r = ctr_remove(&c, true, &err);
+	else if (!r && should_restart(&c)) {
+		hoy_json_set_int(&c.state, c.state.root, "restarts", hoy_json_int(c.state.root, "restarts", 0) + 1);
+		r = ctr_start(&c, &how, &code, &err);
+	}
+	return r < 0 ? hoy_report(&err, 125) : 0;
+}
+
+static const struct hoy_opt no_opts[] = { HOY_OPTS_END };
+
+static int run_cleanup(const struct hoy_verb *v, int argc, char **argv)
+{
+	cleanup_store struct hoy_store *s = NULL;
+	int status, worst = 0, n = hoy_verb_args(v, argc, argv, NULL, 1, -1, &status);
+
+	if (n < 0)
+		return status;
+	s = open_store(0);
+	if (!s)
+		return 125;
+	for (int i = 1; i <= n; i++) {
+		status = cleanup_one(s, argv[i]);
+		worst = status > worst ? status : worst;
+	}
+	return worst;
+}
+const struct hoy_verb verb_cleanup = { "container cleanup", "CONTAINER [CONTAINER...]", "Take down what an ended container left", no_opts,
+				       run_cleanup, false };

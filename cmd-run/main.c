@@ -1,0 +1,25 @@
+/* hoy-run: containers: define, start, look at, stop, remove. */
+#include "cmd-run/run.h"
+
+/* "container X" is X. */
+#define ALSO(alias, of) \
+	&(const struct hoy_verb){ .name = alias, .synopsis = (of).synopsis, .opts = (of).opts, .run = (of).run, .command = (of).command }
+
+int main(int argc, char **argv)
+{
+	const struct hoy_verb *const verbs[] = {
+		&verb_run, &verb_create, &verb_start, &verb_stop, &verb_restart, &verb_kill, &verb_rm, &verb_ps, &verb_logs, &verb_exec,
+		&verb_inspect, &verb_wait, &verb_attach, &verb_pause, &verb_unpause, &verb_port, &verb_rename, &verb_top, &verb_info, &verb_init,
+		&verb_cleanup, &verb_exists,
+		ALSO("container run", verb_run), ALSO("container create", verb_create), ALSO("container start", verb_start),
+		ALSO("container stop", verb_stop), ALSO("container restart", verb_restart), ALSO("container kill", verb_kill),
+		ALSO("container rm", verb_rm), ALSO("container ps", verb_ps), ALSO("container ls", verb_ps), ALSO("container list", verb_ps),
+		ALSO("ls", verb_ps), ALSO("list", verb_ps), ALSO("container logs", verb_logs), ALSO("container exec", verb_exec),
+		ALSO("container inspect", verb_inspect), ALSO("container wait", verb_wait), ALSO("container attach", verb_attach),
+		ALSO("container pause", verb_pause), ALSO("container unpause", verb_unpause), ALSO("container port", verb_port),
+		ALSO("container rename", verb_rename), ALSO("container top", verb_top), ALSO("container init", verb_init),
+		NULL,
+	};
+
+	return hoy_tool_main("hoy-run", "Containers: define them and drive their lives", verbs, argc, argv);
+}

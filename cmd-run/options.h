@@ -1,0 +1,40 @@
+/* cmd-run/options.h: the options of run and create. */
+#pragma once
+#include "cmd-run/run.h"
+
+struct create_opts {
+	/* of run alone */
+	bool detach, rmi;
+	int sig_proxy;
+	const char *detach_keys;
+	int64_t preserve_fds;
+	/* of both */
+	bool tty, interactive, rm, privileged, read_only, replace, quiet, publish_all, no_hosts, env_host, init, no_hostname, oom_kill_disable,
+		rootfs, tls_verify_given;
+	int read_only_tmpfs, http_proxy, tls_verify;
+	const char *name, *workdir, *user, *entrypoint, *hostname, *memory, *memory_swap, *memory_reservation, *cpus, *cpuset_cpus,
+		*cpuset_mems, *pull, *platform, *arch, *os, *variant, *authfile, *creds, *stop_signal, *shm_size, *pid, *ipc, *uts, *userns,
+		*cgroupns, *restart, *log_driver, *umask, *tz, *cidfile, *pidfile, *conmon_pidfile, *ip, *ip6, *mac, *image_volume, *timeout,
+		*systemd, *cgroup_parent, *cgroups, *stop_timeout, *pids_limit, *oom_score_adj, *cpu_shares, *cpu_quota, *cpu_period, *init_path;
+	struct hoy_strv env, env_file, unsetenv, publish, expose, volume, mount, tmpfs, network, network_alias, cap_add, cap_drop,
+		security_opt, ulimit, label, label_file, annotation, attach, device, group_add, dns, dns_search, dns_option, add_host, sysctl,
+		log_opt;
+};
+extern const struct hoy_opt run_options[];
+extern const struct hoy_opt *const create_options; /* run's without the first, which are about being attached */
+void create_opts_release(struct create_opts *o);
+
+/* options.c: O and the command line (IMAGE [COMMAND...]) into C->def, from the image's config CFG (NULL with --rootfs). */
+int define(struct ctr *c, const struct create_opts *o, char **command, const struct hoy_json *cfg, struct hoy_err *err);
+/* limits.c: cgroup limits, ulimits, capabilities, security options. */
+int define_limits(struct ctr *c, const struct create_opts *o, struct hoy_err *err);
+int define_security(struct ctr *c, const struct create_opts *o, struct hoy_err *err);
+/* env.c */
+int define_env(struct ctr *c, const struct create_opts *o, const struct hoy_json *image_env, struct hoy_err *err);
+
+/* Shorthands on C->def. */
+static inline struct hoy_json *def_array(struct ctr *c, const char *key)
+{
+	return hoy_json_need(&c->def, c->def.root, key, HOY_JSON_ARRAY);
+}
+void def_list(struct ctr *c, const char *key, const struct hoy_strv *list);

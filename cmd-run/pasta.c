@@ -1,0 +1,94 @@
+/* cmd-run/pasta.c: an ordinary user's network: pasta between the container's namespace and ours. */
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include "cmd-run/run.h"
+#include "common/base/fd.h"
+
+/* "-t" or "-u" with IP/HOST:INNER, ranges as they are. */
+static void port_words(const struct ctr *c, struct hoy_strv *argv, struct hoy_err *err, int *r)
+{
+	bool tcp = false, udp = false;
+
+	HOY_JSON_EACH(p, hoy_json_get(c->def.root, "ports")) {
+		const char *ip = hoy_json_str(p, "host_ip"), *proto = hoy_json_str(p, "protocol");
+		int64_t host = hoy_json_int(p, "host_port", 0), inner = hoy_json_int(p, "container_port", 0), n = hoy_json_int(p, "range", 1);
+
+		if (!strcmp(proto, "sctp")) {
+			*r = hoy_fail(err, HOY_EUNSUPPORTED, "pasta cannot publish SCTP ports");
+			return;
+		}
+		tcp = tcp || !strcmp(proto, "tcp");
+		udp = udp || !strcmp(proto, "udp");
+		hoy_strv_push(argv, !strcmp(proto, "udp") ? "-u" : "-t");
+		hoy_strv_pushf(argv, "%s%s%lld-%lld:%lld-%lld", ip, *ip ? "/" : "", (long long)host, (long long)(host + n - 1),
+			       (long long)inner, (long long)(inner + n - 1));
+	}
+	if (!tcp) {
+		hoy_strv_push(argv, "-t");
+		hoy_strv_push(argv, "none");
+	}
+	if (!udp) {
+		hoy_strv_push(argv, "-u");
+		hoy_strv_push(argv, "none");
+	}
+}
+
+int pasta_setup(struct ctr *c, struct hoy_err *err)
+{
+	cleanup_free char *pid = hoy_path_join(c->rundir, "pasta.pid"), *log = hoy_path_join(c->rundir, "pasta.log");
+	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
+	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(1 << 16), text = HOY_BUF_INIT(1 << 16);
+	int r = ctr_save_live(c, err);
+
+	if (!r)
+		r = pin_netns(c, err);
+	if (r < 0)
+		return r;
+	hoy_strv_push(&argv, hoy_globals.network_cmd && *hoy_globals.network_cmd ? hoy_globals.network_cmd : "pasta");
+	hoy_strv_push(&argv, "--config-net");
+	hoy_strv_push(&argv, "--pid");
+	hoy_strv_push(&argv, pid ? pid : "");
+	port_words(c, &argv, err, &r);
+	hoy_strv_push(&argv, "-T");
+	hoy_strv_push(&argv, "none");
+	hoy_strv_push(&argv, "-U");
+	hoy_strv_push(&argv, "none");
+	hoy_strv_push(&argv, "--no-map-gw");
+	hoy_strv_push(&argv, "--quiet");
+	hoy_strv_push(&argv, "--netns");
+	hoy_strv_push(&argv, net_path(c));
+	if (!r && (argv.error || !pid || !log))
+		r = hoy_fail_oom(err);
+	if (r < 0)
+		return r;
+	r = run_tool(argv.v, NULL, 0, &out, &text);
+	if (r < 0)
+		return hoy_fail_errno(err, -r, "cannot run '%s' (run: apt-get install passt)", argv.v[0]);
+	if (r)
+		return hoy_fail(err, HOY_EREMOTE, "pasta failed with exit code %d: %s", r, hoy_buf_str(&text));
+	return 0;
+}
+
+void pasta_teardown(struct ctr *c)
+{
+	cleanup_free char *path = hoy_path_join(c->rundir, "pasta.pid");
+	char text[32], comm[64], proc[64];
+	pid_t pid;
+
+	if (!path || hoy_read_small(AT_FDCWD, path, text, sizeof(text)) <= 0)
+		return;
+	pid = (pid_t)atoi(text);
+	snprintf(proc, sizeof(proc), "/proc/%d/comm", (int)pid);
+	/* It ends by itself with its namespace; a reused pid is not ours to kill. */
+	if (pid > 1 && hoy_read_small(AT_FDCWD, proc, comm, sizeof(comm)) > 0 && !strncmp(comm, "pasta", 5))
+		kill(pid, SIGTERM);
+	unlink(path);
+}

@@ -1,0 +1,164 @@
+/*
+ * cmd-run/run.h: what the files of hoy-run share.
+ *
+ * A container is
+ *   graphroot/hoy/containers/ID/def.json   its definition, written once (and by rename, update)
+ *   graphroot/hoy/containers/ID/state      summary and durable state, at most 1 KiB; all that `ps` reads
+ *   graphroot/hoy/containers/ID/lock       who changes the container holds it
+ *   graphroot/hoy/containers/ID/ctr.log    its output
+ *   <runroot>/hoy/ID/                      bundle, sockets and `live`: until it is cleaned up, gone after a reboot
+ * beside its storage record and read-write layer. Definitions and states are JSON trees, read by the accessors of
+ * common/data/json.h; man/hoy-container-files.5 lists their members.
+ */
+#pragma once
+#include <sys/types.h>
+
+#include "common/base/err.h"
+#include "common/base/msg.h"
+#include "common/cli/opts.h"
+#include "common/data/json.h"
+#include "common/store/store.h"
+
+enum status { ST_CREATED, ST_INITIALIZED, ST_RUNNING, ST_PAUSED, ST_STOPPING, ST_EXITED, ST_UNKNOWN };
+
+struct ctr {
+	struct hoy_store *s; /* borrowed */
+	char id[65];
+	char *dir, *rundir;   /* graphroot/hoy/containers/ID, runroot/hoy/ID */
+	int dirfd;
+	struct hoy_lock lock;
+	struct hoy_json_doc def, state, live; /* roots are NULL until loaded */
+	int port_fds[256], n_port_fds;	      /* bound host ports; the monitor holds them while the container runs */
+};
+
+extern const struct hoy_verb verb_run, verb_create, verb_start, verb_stop, verb_restart, verb_kill, verb_rm, verb_ps, verb_logs,
+	verb_exec, verb_inspect, verb_wait, verb_cleanup, verb_attach, verb_pause, verb_unpause, verb_port, verb_rename, verb_top,
+	verb_info, verb_unshare, verb_exists, verb_init;
+
+/* ---- state.c ---- */
+/* A container that does not exist yet: makes its directories. */
+int ctr_new(struct ctr *c, struct hoy_store *s, const char *id, struct hoy_err *err);
+/* The container that NAME means (id, name, unique prefix), ours only; its state is loaded. */
+int ctr_open(struct ctr *c, struct hoy_store *s, const char *name, struct hoy_err *err);
+/* By exact id, without looking at the storage records; -ENOENT if it is not ours. */
+int ctr_open_id(struct ctr *c, struct hoy_store *s, const char *id, struct hoy_err *err);
+void ctr_release(struct ctr *c);
+#define CTR_INIT { .dirfd = -1, .lock = HOY_LOCK_INIT }
+#define cleanup_ctr __attribute__((cleanup(ctr_release)))
+/* Take the container's lock and load its state again. */
+int ctr_lock(struct ctr *c, struct hoy_err *err);
+void ctr_unlock(struct ctr *c);
+int ctr_load_def(struct ctr *c, struct hoy_err *err);
+int ctr_save_def(struct ctr *c, struct hoy_err *err);
+int ctr_load_state(struct ctr *c, struct hoy_err *err);
+int ctr_save_state(struct ctr *c, struct hoy_err *err);
+/* live is absent (root NULL, 0) when there is no run directory. */
+int ctr_load_live(struct ctr *c, struct hoy_err *err);
+int ctr_save_live(struct ctr *c, struct hoy_err *err);
+const char *ctr_name(const struct ctr *c);
+/* The process of a running container, or 0: the boot id matches and (pid, start time) exists. Live is loaded. */
+pid_t ctr_pid(const struct ctr *c);
+enum status ctr_status(const struct ctr *c);
+const char *status_name(enum status st);
+/* Start time of a process in clock ticks (field 22 of /proc/PID/stat), 0 if it is gone or a zombie. */
+unsigned long long start_time(pid_t pid);
+const char *boot_id(void);
+/* Ids of all containers that have a directory of ours. */
+int ctr_list(struct hoy_store *s, struct hoy_strv *ret);
+/* Open the store for commands on containers; complains and returns NULL. */
+struct hoy_store *open_store(unsigned flags);
+/* Containers in state verbs: the names of ARGV, or all, or the last made. */
+int pick(struct hoy_store *s, int n, char **names, bool all, bool latest, struct hoy_strv *ret, struct hoy_err *err);
+/* containers.conf, loaded once. */
+const struct hoy_json *conf(void);
+
+/* ---- options.c: the command line of run and create becomes a definition ---- */
+struct create_opts;
+int create_from_args(const struct hoy_verb *v, int argc, char **argv, bool run, struct ctr *c, struct create_opts *o, int *status);
+
+/* ---- start.c ---- */
+struct start_how {
+	bool attach, stdin_open, quiet;
+	const char *detach_keys;
+	bool sig_proxy;
+	int preserve_fds;
+};
+/* Start a created or exited container (locked). Attached: returns when it ended, with its exit code in RET_CODE. */
+int ctr_start(struct ctr *c, const struct start_how *how, int *ret_code, struct hoy_err *err);
+/* The first half of it: everything up to the created OCI container (as `init` does). */
+int ctr_prepare(struct ctr *c, const struct start_how *how, int *ret_code, struct hoy_err *err);
+
+/* ---- tool.c ---- */
+char *runtime_path(const char *name);
+/* Call the runtime: VERB [ARG if it is an option] ID [ARG]. Its complaint becomes ERR, with podman's exit code for it. */
+int runtime_call(const struct ctr *c, const char *verb, const char *arg, int *ret_code, struct hoy_err *err);
+int runtime_error(const struct ctr *c, const char *said, int *ret_code, struct hoy_err *err);
+/* The runtime's command line up to its verb. */
+void runtime_argv(const struct ctr *c, struct hoy_strv *argv);
+/* Run a program quietly: its stderr text in RET_MSG (may be NULL); exit status or -errno. */
+int run_tool(char *const *argv, const char *input, size_t input_len, struct hoy_buf *out, struct hoy_buf *errtext);
+
+/* ---- spec.c ---- */
+int write_spec(struct ctr *c, const char *rootfs, const char *netns, struct hoy_buf *out, struct hoy_err *err);
+
+/* ---- files.c: hosts, resolv.conf, hostname, .containerenv in the run directory ---- */
+int write_files(struct ctr *c, const struct hoy_json *netstatus, struct hoy_err *err);
+
+/* ---- net.c ---- */
+/* What the definition's network means here: netMode ("none", "host", "bridge", "pasta") and netName of live. */
+int net_resolve(struct ctr *c, struct hoy_err *err);
+/* Make and pin the network namespace, set the network up; noted in live (netns, netStatus). */
+int net_setup(struct ctr *c, struct hoy_err *err);
+void net_teardown(struct ctr *c);
+/* Path of the network namespace of a container with a network of its own, NULL if the runtime makes one. */
+const char *net_path(const struct ctr *c);
+/* A new network namespace, pinned at <rundir>/netns and noted in live. */
+int pin_netns(struct ctr *c, struct hoy_err *err);
+int pasta_setup(struct ctr *c, struct hoy_err *err);
+void pasta_teardown(struct ctr *c);
+int parse_port(struct hoy_json_doc *d, struct hoy_json *ports, const char *text, struct hoy_err *err);
+
+/* ---- cleanup.c ---- */
+/* After its end: exit code, network, mounts, runtime's state; idempotent. The lock is held. */
+int ctr_cleanup(struct ctr *c, struct hoy_err *err);
+/* Remove it with all its files and its storage record; it must not run. The lock is held and goes with it. */
+int ctr_remove(struct ctr *c, bool volumes, struct hoy_err *err);
+/* Undo a start that failed half-way. */
+void ctr_abort(struct ctr *c, struct hoy_err *err);
+/* Forget what other engines removed beneath us. */
+void reconcile(struct hoy_store *s);
+/* Wait until the exit file is there (and the monitor has written it), then its code. -errno. */
+int wait_exit_file(struct ctr *c, int *ret_code);
+
+/* ---- stop.c ---- */
+int ctr_stop(struct ctr *c, int64_t timeout, struct hoy_err *err);
+int ctr_kill(struct ctr *c, int sig, bool all, struct hoy_err *err);
+int parse_signal(const char *s);
+
+/* ---- attach.c ---- */
+int attach_connect(const struct ctr *c);
+/* Copy between our stdio and the attach socket SOCK (owned) until it ends or the keys are typed: 0, 1 for detached, -errno. */
+int attach_run(struct ctr *c, int sock, const struct start_how *how, bool tty);
+int attach_raw(bool on);
+
+/* ---- volumes.c ---- */
+int parse_volume(struct hoy_store *s, struct hoy_json_doc *d, struct hoy_json *mounts, const char *text, struct hoy_err *err);
+int parse_tmpfs(struct hoy_json_doc *d, struct hoy_json *mounts, const char *text, struct hoy_err *err);
+int parse_mount(struct hoy_store *s, struct hoy_json_doc *d, struct hoy_json *mounts, const char *text, struct hoy_err *err);
+int image_volumes(struct hoy_store *s, struct hoy_json_doc *d, struct hoy_json *mounts, const struct hoy_json *volumes,
+		  struct hoy_err *err);
+/* Fill fresh named volumes with what the image has at their destination. */
+int copy_up(struct ctr *c, int rootfd, struct hoy_err *err);
+
+/* ---- user.c ---- */
+struct user {
+	unsigned uid, gid;
+	unsigned groups[64];
+	size_t n_groups;
+	char home[512], name[128];
+};
+/* USER[:GROUP] by the passwd and group files of the root file system ROOTFD. */
+int resolve_user(int rootfd, const char *spec, struct user *ret, struct hoy_err *err);
+
+/* ---- events ---- */
+void event(const struct ctr *c, const char *what, int code);

@@ -1,0 +1,397 @@
+/* cmd-run/start.c: a created container comes to life: mount, network, bundle, monitor, runtime start. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cmd-run/run.h"
+#include "common/base/fd.h"
+#include "common/data/time.h"
+#include "common/proc/sibling.h"
+#include "common/store/layers.h"
+
+extern char **environ;
+
+static void live_str(struct ctr *c, const char *key, const char *value)
+{
+	if (value)
+		hoy_json_set_string(&c->live, c->live.root, key, value);
+}
+
+static char *cgroup_path(const struct ctr *c)
+{
+	const char *parent = hoy_json_str(c->def.root, "cgroupParent");
+
+	if (hoy_json_bool(c->def.root, "noCgroups", false))
+		return NULL;
+	return hoy_asprintf("%s%s/libpod-%s", parent && *parent ? (*parent == '/' ? "" : "/") : "", parent && *parent ? parent : "/libpod_parent", c->id);
+}
+
+/* The run directory and the notes that make it possible to undo what follows. */
+static int begin(struct ctr *c, struct hoy_err *err)
+{
+	cleanup_free char *exitdir = hoy_path_join(c->rundir, "exit"), *persist = hoy_path_join(c->rundir, "persist"), *runtime = NULL,
+			  *cgroup = NULL, *host = NULL;
+	const char *name = hoy_json_str(c->def.root, "hostname");
+	char own[256];
+	int r;
+
+	r = exitdir && persist ? hoy_mkdir_p(exitdir, 0700) : -ENOMEM;
+	if (!r)
+		r = hoy_mkdir_p(persist, 0700);
+	if (r < 0)
+		return hoy_fail_errno(err, -r, "cannot make '%s'", c->rundir);
+	hoy_json_release(&c->live);
+	c->live.root = hoy_json_new(&c->live, HOY_JSON_OBJECT);
+	if (!c->live.root)
+		return hoy_fail_oom(err);
+	runtime = runtime_path(hoy_globals.runtime ? hoy_globals.runtime : hoy_json_str(c->def.root, "runtime"));
+	cgroup = cgroup_path(c);
+	live_str(c, "boot", boot_id());
+	live_str(c, "runtime", runtime);
+	if (hoy_globals.runtime_flags.n) {
+		struct hoy_json *f = hoy_json_need(&c->live, c->live.root, "runtimeFlags", HOY_JSON_ARRAY);
+
+		for (size_t i = 0; f && i < hoy_globals.runtime_flags.n; i++)
+			hoy_json_set_string(&c->live, f, NULL, hoy_globals.runtime_flags.v[i]);
+	}
+	live_str(c, "cgroup", cgroup);
+	live_str(c, "layer", hoy_json_str(c->def.root, "layer"));
+	if (!name || !*name) {
+		bool uts = !strcmp(hoy_json_str(c->def.root, "uts") ?: "", "host") || !strcmp(hoy_json_str(c->def.root, "network") ?: "", "host");
+
+		if (uts && !gethostname(own, sizeof(own)))
+			name = own;
+		else
+			name = host = strndup(c->id, 12);
+	}
+	live_str(c, "hostname", name);
+	r = net_resolve(c, err);
+	return r ? r : ctr_save_live(c, err);
+}
+
+/* The read-write layer's mount, or the directory of --rootfs. */
+static int mount_root(struct ctr *c, char **ret, struct hoy_err *err)
+{
+	const char *layer = hoy_json_str(c->def.root, "layer"), *rootfs = hoy_json_str(c->def.root, "rootfs");
+	struct hoy_mount_opts o = { .vol = hoy_json_bool(c->def.root, "rm", false) };
+	int r;
+
+	if (rootfs) {
+		*ret = strdup(rootfs);
+		return *ret ? 0 : hoy_fail_oom(err);
+	}
+	r = hoy_store_lock(c->s, 0, HOY_GRAPH | HOY_LAYERS, err);
+	if (!r && !hoy_layer_get(c->s, layer))
+		r = hoy_fail(err, ENOENT, "the layer of container %.12s is gone: another engine removed it", c->id);
+	if (!r)
+		r = hoy_layer_mount(c->s, layer, &o, ret, err);
+	hoy_store_unlock(c->s);
+	return r;
+}
+
+static int write_bundle(struct ctr *c, const char *root, struct hoy_err *err)
+{
+	cleanup_buf struct hoy_buf spec = HOY_BUF_INIT(16 << 20);
+	cleanup_free char *path = hoy_path_join(c->rundir, "config.json");
+	int r = write_files(c, hoy_json_get(c->live.root, "netStatus"), err);
+
+	if (!r)
+		r = write_spec(c, root, net_path(c), &spec, err);
+	if (!r && (r = path ? hoy_replace_file(AT_FDCWD, path, spec.data, spec.len, 0600, false) : -ENOMEM) < 0)
+		hoy_fail_errno(err, -r, "cannot write '%s'", path);
+	return r;
+}
+
+static void exit_command(const struct ctr *c, struct hoy_strv *argv)
+{
+	cleanup_strv struct hoy_strv words = HOY_STRV_INIT;
+	cleanup_free char *self = hoy_sibling("hoy-run");
+
+	hoy_strv_push(argv, "--exit-command");
+	hoy_strv_push(argv, self ? self : "hoy-run");
+	hoy_globals_argv(&words);
+	hoy_strv_push(&words, "container");
+	hoy_strv_push(&words, "cleanup");
+	hoy_strv_push(&words, c->id);
+	for (size_t i = 0; i < words.n; i++) {
+		hoy_strv_push(argv, "--exit-command-arg");
+		hoy_strv_push(argv, words.v[i]);
+	}
+}
+
+static void runtime_args(const struct ctr *c, struct hoy_strv *argv)
+{
+	cleanup_strv struct hoy_strv rt = HOY_STRV_INIT;
+
+	runtime_argv(c, &rt);
+	for (size_t i = 1; i < rt.n; i++)
+		hoy_strv_pushf(argv, "--runtime-arg=%s", rt.v[i]);
+}
+
+static char *monitor_path(void)
+{
+	const char *name = hoy_globals.conmon;
+
+	return name && *name ? strdup(name) : hoy_sibling("hoy-conmon");
+}
+
+/* conmon's command line, as podman gives it. */
+static void monitor_argv(struct ctr *c, struct hoy_strv *a)
+{
+	cleanup_free char *path = monitor_path();
+	const char *driver = hoy_json_str(c->def.root, "logDriver") ?: "k8s-file", *log = hoy_json_str(c->def.root, "logPath");
+	int64_t max = hoy_json_int(c->def.root, "logMax", 0), timeout = hoy_json_int(c->def.root, "timeout", 0);
+
+	hoy_strv_push(a, path ? path : "hoy-conmon");
+	hoy_strv_push(a, "--api-version");
+	hoy_strv_push(a, "1");
+	hoy_strv_push(a, "-c");
+	hoy_strv_push(a, c->id);
+	hoy_strv_push(a, "-u");
+	hoy_strv_push(a, c->id);
+	hoy_strv_push(a, "-r");
+	hoy_strv_push(a, hoy_json_str(c->live.root, "runtime"));
+	hoy_strv_push(a, "-b");
+	hoy_strv_push(a, c->rundir);
+	hoy_strv_push(a, "-p");
+	hoy_strv_pushf(a, "%s/pidfile", c->rundir);
+	hoy_strv_push(a, "-n");
+	hoy_strv_push(a, ctr_name(c));
+	hoy_strv_push(a, "--exit-dir");
+	hoy_strv_pushf(a, "%s/exit", c->rundir);
+	hoy_strv_push(a, "--persist-dir");
+	hoy_strv_pushf(a, "%s/persist", c->rundir);
+	hoy_strv_push(a, "--full-attach");
+	hoy_strv_push(a, "-l");
+	if (!strcmp(driver, "k8s-file"))
+		hoy_strv_pushf(a, "k8s-file:%s%s", log ? log : c->dir, log ? "" : "/ctr.log");
+	else
+		hoy_strv_push(a, driver);
+	if (max > 0) {
+		hoy_strv_push(a, "--log-size-max");
+		hoy_strv_pushf(a, "%lld", (long long)max);
+	}
+	if (hoy_json_str(c->def.root, "logTag")) {
+		hoy_strv_push(a, "--log-tag");
+		hoy_strv_push(a, hoy_json_str(c->def.root, "logTag"));
+	}
+	hoy_strv_push(a, "--log-level");
+	hoy_strv_push(a, "error");
+	runtime_args(c, a);
+	if (hoy_json_bool(c->def.root, "tty", false))
+		hoy_strv_push(a, "-t");
+	if (hoy_json_bool(c->def.root, "stdin", false))
+		hoy_strv_push(a, "-i");
+	if (timeout > 0)
+		hoy_strv_pushf(a, "--timeout=%lld", (long long)timeout);
+	hoy_strv_push(a, "--conmon-pidfile");
+	hoy_strv_pushf(a, "%s/conmon.pid", c->rundir);
+	exit_command(c, a);
+}
+
+/* Only async-signal-safe calls: we share the parent's memory until the exec. */
+static void become_monitor(char *const *argv, char *const *env, int sync, const int *keep, int n_keep, int stdio_from)
+{
+	static sigset_t none;
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	for (int i = 0; i < 3; i++)
+		if (stdio_from != 0 || i == 0)
+			dup2(null, i);
+	fcntl(sync, F_SETFD, 0);
+	for (int i = 0; i < n_keep; i++)
+		fcntl(keep[i], F_SETFD, 0);
+	execvpe(argv[0], argv, env);
+	_exit(127);
+}
+
+/* {"data":PID} or {"data":-1,"message":"..."} from the sync pipe. */
+static int read_sync(struct ctr *c, int fd, pid_t *ret, int *ret_code, struct hoy_err *err)
+{
+	cleanup_json struct hoy_json_doc doc = HOY_JSON_DOC_INIT;
+	char text[16384];
+	size_t len = 0;
+	ssize_t n;
+	int64_t pid;
+
+	while (len < sizeof(text) - 1 && (n = read(fd, text + len, sizeof(text) - 1 - len)) != 0) {
+		if (n < 0 && errno != EINTR)
+			break;
+		len += n > 0 ? n : 0;
+		if (len && text[len - 1] == '\n')
+			break;
+	}
+	text[len] = '\0';
+	if (!len)
+		return runtime_error(c, "the monitor ended before the container was made", ret_code, err);
+	if (hoy_json_parse(&doc, text, len, "the monitor's report", err) < 0)
+		return -err->code;
+	pid = hoy_json_int(doc.root, "data", hoy_json_int(doc.root, "pid", -1));
+	if (pid <= 0)
+		return runtime_error(c, hoy_json_str(doc.root, "message"), ret_code, err);
+	*ret = (pid_t)pid;
+	return 0;
+}
+
+static int spawn_monitor(struct ctr *c, const struct start_how *how, int *ret_code, struct hoy_err *err)
+{
+	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT, env = HOY_STRV_INIT;
+	cleanup_free char *pidfile = hoy_path_join(c->rundir, "conmon.pid");
+	bool passthrough = !strcmp(hoy_json_str(c->def.root, "logDriver") ?: "", "passthrough");
+	int sync[2], status, r, keep[300], n_keep = 0;
+	char text[32];
+	pid_t child, pid = 0;
+
+	if (pipe2(sync, O_CLOEXEC) < 0)
+		return hoy_fail_errno(err, errno, "cannot make a pipe");
+	monitor_argv(c, &argv);
+	if (how->preserve_fds) {
+		hoy_strv_pushf(&argv, "--runtime-opt=--preserve-fds=%d", how->preserve_fds);
+		for (int i = 0; i < how->preserve_fds && n_keep < 40; i++)
+			keep[n_keep++] = 3 + i;
+	}
+	for (int i = 0; i < c->n_port_fds; i++)
+		keep[n_keep++] = c->port_fds[i];
+	for (char **e = environ; *e; e++)
+		hoy_strv_push(&env, *e);
+	hoy_strv_pushf(&env, "_OCI_SYNCPIPE=%d", sync[1]);
+	if (argv.error || env.error || !pidfile)
+		return hoy_fail_oom(err);
+	child = vfork();
+	if (!child)
+		become_monitor(argv.v, env.v, sync[1], keep, n_keep, passthrough ? 0 : 1);
+	hoy_close(sync[1]);
+	while (c->n_port_fds)
+		hoy_close(c->port_fds[--c->n_port_fds]);
+	if (child < 0) {
+		hoy_close(sync[0]);
+		return hoy_fail_errno(err, errno, "cannot start the monitor");
+	}
+	r = read_sync(c, sync[0], &pid, ret_code, err);
+	hoy_close(sync[0]);
+	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+		;
+	if (r < 0 && WIFEXITED(status) && WEXITSTATUS(status) == 127)
+		return hoy_fail(err, ENOENT, "cannot run the monitor '%s'", argv.v[0]);
+	if (r < 0)
+		return r;
+	hoy_json_set_int(&c->live, c->live.root, "pid", pid);
+	hoy_json_set_int(&c->live, c->live.root, "pidStart", (int64_t)start_time(pid));
+	if (hoy_read_small(AT_FDCWD, pidfile, text, sizeof(text)) > 0) {
+		hoy_json_set_int(&c->live, c->live.root, "monitor", atoi(text));
+		hoy_json_set_int(&c->live, c->live.root, "monitorStart", (int64_t)start_time(atoi(text)));
+	}
+	return ctr_save_live(c, err);
+}
+
+static int note_started(struct ctr *c, struct hoy_err *err)
+{
+	char now[HOY_TIME_SIZE];
+	int r;
+
+	hoy_json_set_bool(&c->live, c->live.root, "started", true);
+	r = ctr_save_live(c, err);
+	hoy_json_set_string(&c->state, c->state.root, "status", "running");
+	hoy_json_set_string(&c->state, c->state.root, "started", hoy_time_format(hoy_now(), now));
+	hoy_json_unset(c->state.root, "stoppedByUser");
+	return r ? r : ctr_save_state(c, err);
+}
+
+static void write_pidfile(const char *path, int64_t pid)
+{
+	char text[24];
+
+	if (!path || !pid)
+		return;
+	snprintf(text, sizeof(text), "%lld", (long long)pid);
+	if (hoy_replace_file(AT_FDCWD, path, text, strlen(text), 0644, false) < 0)
+		hoy_warning("cannot write '%s', ignoring", path);
+}
+
+/* Everything up to the created OCI container. */
+int ctr_prepare(struct ctr *c, const struct start_how *how, int *ret_code, struct hoy_err *err)
+{
+	cleanup_free char *root = NULL;
+	int r = ctr_load_def(c, err);
+
+	*ret_code = 125;
+	if (!r)
+		r = begin(c, err);
+	if (!r)
+		r = mount_root(c, &root, err);
+	if (!r)
+		r = net_setup(c, err);
+	if (!r)
+		r = write_bundle(c, root, err);
+	if (!r)
+		r = spawn_monitor(c, how, ret_code, err);
+	return r;
+}
+
+/* Our part in the foreground: pass the streams on, then take the container down as its monitor's command would. */
+static int follow(struct ctr *c, int sock, const struct start_how *how, int *ret_code, struct hoy_err *err)
+{
+	bool tty = hoy_json_bool(c->def.root, "tty", false);
+	int r;
+
+	ctr_unlock(c);
+	r = attach_run(c, sock, how, tty);
+	if (r == 1) { /* detached by keys */
+		*ret_code = 0;
+		return 0;
+	}
+	if (r < 0)
+		return hoy_fail_errno(err, -r, "cannot pass on the output of container %.12s", c->id);
+	r = wait_exit_file(c, ret_code);
+	if (r < 0)
+		return hoy_fail_errno(err, -r, "cannot learn how container %.12s ended", c->id);
+	/* -ENOENT: the monitor's cleanup was faster and has removed it. */
+	r = ctr_lock(c, NULL);
+	if (r == -ENOENT)
+		return 0;
+	if (!r && c->live.root && !ctr_pid(c))
+		r = ctr_cleanup(c, err);
+	if (!r && hoy_json_bool(c->state.root, "rm", false))
+		r = ctr_remove(c, true, err);
+	return r;
+}
+
+int ctr_start(struct ctr *c, const struct start_how *how, int *ret_code, struct hoy_err *err)
+{
+	cleanup_fd int sock = -1;
+	int r = 0;
+
+	*ret_code = 125;
+	if (ctr_status(c) != ST_INITIALIZED)
+		r = ctr_prepare(c, how, ret_code, err);
+	else
+		r = ctr_load_def(c, err);
+	if (!r && how->attach && (sock = attach_connect(c)) < 0)
+		r = hoy_fail_errno(err, -sock, "cannot attach to container %.12s", c->id);
+	if (!r)
+		r = runtime_call(c, "start", NULL, ret_code, err);
+	if (!r)
+		r = note_started(c, err);
+	if (r < 0) {
+		struct hoy_err ignored = HOY_ERR_INIT;
+
+		/* What was half made goes away again; the error that we report stays the first one. */
+		ctr_abort(c, &ignored);
+		return r;
+	}
+	write_pidfile(hoy_json_str(c->def.root, "pidFile"), hoy_json_int(c->live.root, "pid", 0));
+	write_pidfile(hoy_json_str(c->def.root, "conmonPidFile"), hoy_json_int(c->live.root, "monitor", 0));
+	event(c, "start", -1);
+	if (!how->attach) {
+		*ret_code = 0;
+		return 0;
+	}
+	return follow(c, steal_fd(&sock), how, ret_code, err);
+}

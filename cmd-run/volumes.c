@@ -1,0 +1,449 @@
+/* cmd-run/volumes.c: -v, --mount and --tmpfs become mounts of the definition; named volumes and their first filling. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+
+#include "cmd-run/run.h"
+#include "common/base/beneath.h"
+#include "common/base/fd.h"
+#include "common/data/digest.h"
+#include "common/data/time.h"
+#include "common/data/units.h"
+
+static bool valid_name(const char *s)
+{
+	if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", *s) || !*s)
+		return false;
+	return strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") == strlen(s);
+}
+
+/*
+ * The directory of volume NAME: a podman volume is used where it is; ours are in graphroot/hoy/volumes, since podman
+ * would remove a directory in graphroot/volumes that it doesn't know. *FRESH tells whether it was made now.
+ */
+static int volume_dir(struct hoy_store *s, const char *name, bool anonymous, char **ret, bool *fresh, struct hoy_err *err)
+{
+	cleanup_free char *podman = hoy_asprintf("%s/volumes/%s/_data", s->conf.graphroot, name);
+	cleanup_free char *dir = hoy_asprintf("%s/hoy/volumes/%s", s->conf.graphroot, name), *data = NULL, *meta = NULL;
+	char now[HOY_TIME_SIZE];
+	int r;
+
+	*fresh = false;
+	if (!podman || !dir || !(data = hoy_path_join(dir, "_data")))
+		return hoy_fail_oom(err);
+	if (hoy_exists(AT_FDCWD, podman)) {
+		*ret = steal_ptr(&podman);
+		return 0;
+	}
+	if (!hoy_exists(AT_FDCWD, data)) {
+		cleanup_fd int fd = hoy_open_dir_p(AT_FDCWD, dir, 0700);
+
+		meta = hoy_asprintf("{\"name\":\"%s\",\"driver\":\"local\",\"created\":\"%s\",\"anonymous\":%s}", name,
+				    hoy_time_format(hoy_now(), now), anonymous ? "true" : "false");
+		r = fd < 0 ? fd : !meta ? -ENOMEM : hoy_replace_file(fd, "volume.json", meta, strlen(meta), 0600, true);
+		if (!r)
+			r = hoy_mkdir_p(data, 0755);
+		if (r < 0)
+			return hoy_fail_errno(err, -r, "cannot make volume '%s'", name);
+		*fresh = true;
+	}
+	*ret = steal_ptr(&data);
+	return 0;
+}
+
+struct mount_text {
+	const char *type;
+	char *source, *dest;
+	bool anonymous, copy, fresh;
+	struct hoy_strv options;
+};
+
+static void mount_text_release(struct mount_text *m)
+{
+	free(m->source);
+	free(m->dest);
+	hoy_strv_release(&m->options);
+}
+
+/* "a//b/./c/" to "a/b/c" with one leading slash; ".." is refused, as it would be by the kernel's view of the image. */
+static char *clean_path(const char *path)
+{
+	struct hoy_buf b = HOY_BUF_INIT(PATH_MAX);
+	cleanup_strv struct hoy_strv parts = HOY_STRV_INIT, out = HOY_STRV_INIT;
+
+	hoy_strv_split(&parts, path, '/');
+	for (size_t i = 0; i < parts.n; i++) {
+		if (!strcmp(parts.v[i], "..")) {
+			if (out.n)
+				hoy_strv_remove(&out, out.n - 1);
+		} else if (*parts.v[i] && strcmp(parts.v[i], ".")) {
+			hoy_strv_push(&out, parts.v[i]);
+		}
+	}
+	for (size_t i = 0; i < out.n; i++)
+		hoy_buf_printf(&b, "/%s", out.v[i]);
+	if (!b.len)
+		hoy_buf_putc(&b, '/');
+	return hoy_buf_steal(&b);
+}
+
+static int check_options(struct mount_text *m, const char *text, struct hoy_err *err)
+{
+	static const char *const known[] = { "ro", "rw", "dev", "nodev", "exec", "noexec", "suid", "nosuid", "bind", "rbind", "private",
+		"rprivate", "shared", "rshared", "slave", "rslave", "unbindable", "runbindable", "atime", "noatime", "relatime",
+		"tmpcopyup" };
+	static const char *const missing[] = { "U", "O", "idmap", "upperdir", "workdir" };
+	bool propagation = false, bind = false;
+
+	for (size_t i = m->options.n; i-- > 0;) {
+		const char *o = m->options.v[i];
+		size_t k;
+
+		for (k = 0; k < ARRAY_SIZE(missing); k++)
+			if (!strncmp(o, missing[k], strlen(missing[k])) && strchr("=", o[strlen(missing[k])]))
+				return hoy_fail(err, HOY_EUNSUPPORTED, "volume option '%s' is not supported (in '%s')", o, text);
+		if (!strcmp(o, "copy") || !strcmp(o, "nocopy")) {
+			m->copy = o[0] == 'c';
+			hoy_strv_remove(&m->options, i);
+			continue;
+		}
+		/* Relabelling has no effect without SELinux. */
+		if (!strcmp(o, "z") || !strcmp(o, "Z") || !*o) {
+			if (*o && hoy_exists(AT_FDCWD, "/sys/fs/selinux/enforce"))
+				return hoy_fail(err, HOY_EUNSUPPORTED, "volume option '%s' (SELinux) is not supported", o);
+			hoy_strv_remove(&m->options, i);
+			continue;
+		}
+		for (k = 0; k < ARRAY_SIZE(known) && strcmp(known[k], o); k++)
+			;
+		if (k == ARRAY_SIZE(known))
+			return hoy_fail(err, EINVAL, "invalid mount option \"%s\" in '%s'", o, text);
+		bind = bind || strstr(o, "bind") == o || !strcmp(o, "rbind");
+		propagation = propagation || strstr(o, "private") || strstr(o, "shared") || strstr(o, "slave");
+	}
+	if (!propagation)
+		hoy_strv_push(&m->options, "rprivate");
+	if (!bind)
+		hoy_strv_push(&m->options, "rbind");
+	return m->options.error ? hoy_fail_oom(err) : 0;
+}
+
+static int put_mount(struct hoy_json_doc *d, struct hoy_json *mounts, const struct mount_text *m, const char *name,
+		     struct hoy_err *err)
+{
+	struct hoy_json *o, *opts;
+
+	HOY_JSON_EACH(it, mounts)
+		if (!strcmp(hoy_json_str(it, "destination") ?: "", m->dest))
+			return hoy_fail(err, EEXIST, "%s: duplicate mount destination", m->dest);
+	o = hoy_json_put(d, mounts, NULL, hoy_json_new(d, HOY_JSON_OBJECT));
+	if (!o || !hoy_json_set_string(d, o, "type", m->type) || !hoy_json_set_string(d, o, "source", m->source) ||
+	    !hoy_json_set_string(d, o, "destination", m->dest) || !(opts = hoy_json_need(d, o, "options", HOY_JSON_ARRAY)))
+		return hoy_fail_oom(err);
+	for (size_t i = 0; i < m->options.n; i++)
+		hoy_json_set_string(d, opts, NULL, m->options.v[i]);
+	if (name)
+		hoy_json_set_string(d, o, "name", name);
+	if (m->anonymous)
+		hoy_json_set_bool(d, o, "anonymous", true);
+	if (name && m->copy)
+		hoy_json_set_bool(d, o, "copy", true);
+	return 0;
+}
+
+/* A named or anonymous volume at M->dest. */
+static int put_volume(struct hoy_store *s, struct hoy_json_doc *d, struct hoy_json *mounts, struct mount_text *m, const char *name,
+		      struct hoy_err *err)
+{
+	char id[65];
+	int r;
+
+	if (!name || !*name) {
+		r = hoy_random_id(id);
+		if (r < 0)
+			return hoy_fail_errno(err, -r, "cannot name a volume");
+		name = id;
+		m->anonymous = true;
+	} else if (!valid_name(name)) {
+		return hoy_fail(err, EINVAL, "invalid volume name \"%s\": names must match [a-zA-Z0-9][a-zA-Z0-9_.-]*: invalid argument", name);
+	}
+	free(m->source);
+	m->source = NULL;
+	r = volume_dir(s, name, m->anonymous, &m->source, &m->fresh, err);
+	return r ? r : put_mount(d, mounts, m, name, err);
+}
+
+static int put_bind(struct hoy_json_doc *d, struct hoy_json *mounts, struct mount_text *m, struct hoy_err *err)
+{
+	struct stat st;
+
+	if (stat(m->source, &st) < 0)
+		return hoy_fail_errno(err, errno, "statfs %s", m->source);
+	return put_mount(d, mounts, m, NULL, err);
+}
+
+int parse_volume(struct hoy_store *s, struct hoy_json_doc *d, struct hoy_json *mounts, const char *text, struct hoy_err *err)
+{
+	cleanup_strv struct hoy_strv parts = HOY_STRV_INIT;
+	struct mount_text m = { .type = "bind", .copy = true };
+	const char *src, *dst, *opts;
+	int r;
+
+	hoy_strv_split(&parts, text, ':');
+	if (!parts.n || parts.n > 3)
+		return hoy_fail(err, EINVAL, "incorrect volume format, should be [host-dir:]ctr-dir[:option]: '%s'", text);
+	src = parts.n > 1 ? parts.v[0] : "";
+	dst = parts.v[parts.n > 1];
+	opts = parts.n > 2 ? parts.v[2] : "";
+	if (dst[0] != '/')
+		return hoy_fail(err, EINVAL, "invalid container path \"%s\", must be an absolute path", dst);
+	m.dest = clean_path(dst);
+	hoy_strv_split(&m.options, opts, ',');
+	r = check_options(&m, text, err);
+	if (!r && (src[0] == '/' || src[0] == '.')) {
+		m.source = src[0] == '/' ? clean_path(src) : realpath(src, NULL);
+		r = m.source ? put_bind(d, mounts, &m, err) : hoy_fail_errno(err, errno, "statfs %s", src);
+	} else if (!r) {
+		m.type = "volume";
+		r = put_volume(s, d, mounts, &m, src, err);
+	}
+	mount_text_release(&m);
+	return r;
+}
+
+int parse_tmpfs(struct hoy_json_doc *d, struct hoy_json *mounts, const char *text, struct hoy_err *err)
+{
+	const char *colon = strchr(text, ':');
+	cleanup_free char *path = colon ? strndup(text, colon - text) : strdup(text);
+	struct mount_text m = { .type = "tmpfs" };
+	static const char *const defaults[] = { "rprivate", "nosuid", "nodev", "tmpcopyup" };
+	int r;
+
+	if (!path || path[0] != '/')
+		return hoy_fail(err, EINVAL, "tmpfs path '%s' is not absolute", text);
+	m.dest = clean_path(path);
+	m.source = strdup("tmpfs");
+	if (colon)
+		hoy_strv_split(&m.options, colon + 1, ',');
+	for (size_t i = 0; i < ARRAY_SIZE(defaults); i++)
+		if (!hoy_strv_has(&m.options, defaults[i]) && !hoy_strv_has(&m.options, defaults[i] + 2))
+			hoy_strv_push(&m.options, defaults[i]);
+	for (size_t i = m.options.n; i-- > 0;)
+		if (!strcmp(m.options.v[i], "notmpcopyup"))
+			hoy_strv_remove(&m.options, i);
+	r = m.dest && m.source && !m.options.error ? put_mount(d, mounts, &m, NULL, err) : hoy_fail_oom(err);
+	mount_text_release(&m);
+	return r;
+}
+
+/* type=bind,source=,target=,...: one key of --mount. */
+static int mount_key(struct mount_text *m, const char *word, const char **src, const char **dst, struct hoy_strv *fs_opts,
+		     const char **type, struct hoy_err *err)
+{
+	const char *eq = strchr(word, '='), *v = eq ? eq + 1 : "true";
+	size_t len = eq ? (size_t)(eq - word) : strlen(word);
+
+#define IS(s) (len == strlen(s) && !strncmp(word, s, len))
+	if (IS("type"))
+		*type = v;
+	else if (IS("source") || IS("src"))
+		*src = v;
+	else if (IS("target") || IS("destination") || IS("dst"))
+		*dst = v;
+	else if (IS("ro") || IS("readonly"))
+		hoy_strv_push(&m->options, strcmp(v, "false") ? "ro" : "rw");
+	else if (IS("rw"))
+		hoy_strv_push(&m->options, strcmp(v, "false") ? "rw" : "ro");
+	else if (IS("bind-propagation"))
+		hoy_strv_push(&m->options, v);
+	else if (IS("bind-nonrecursive"))
+		hoy_strv_push(&m->options, strcmp(v, "false") ? "bind" : "rbind");
+	else if (IS("tmpfs-size"))
+		hoy_strv_pushf(fs_opts, "size=%s", v);
+	else if (IS("tmpfs-mode"))
+		hoy_strv_pushf(fs_opts, "mode=%s", v);
+	else if (IS("volume-nocopy") || IS("nocopy"))
+		m->copy = false;
+	else if (!eq)
+		hoy_strv_push(&m->options, word);
+	else
+		return hoy_fail(err, HOY_EUNSUPPORTED, "--mount key '%.*s' is not supported", (int)len, word);
+#undef IS
+	return 0;
+}
+
+int parse_mount(struct hoy_store *s, struct hoy_json_doc *d, struct hoy_json *mounts, const char *text, struct hoy_err *err)
+{
+	cleanup_strv struct hoy_strv words = HOY_STRV_INIT, fs_opts = HOY_STRV_INIT;
+	const char *src = NULL, *dst = NULL, *type = "volume";
+	struct mount_text m = { .copy = true };
+	int r = 0;
+
+	hoy_strv_split(&words, text, ',');
+	for (size_t i = 0; i < words.n && !r; i++)
+		r = mount_key(&m, words.v[i], &src, &dst, &fs_opts, &type, err);
+	if (!r && (!dst || dst[0] != '/'))
+		r = hoy_fail(err, EINVAL, "must set volume destination: '%s'", text);
+	if (!r)
+		m.dest = clean_path(dst);
+	m.type = type;
+	if (!r && !strcmp(type, "tmpfs")) {
+		m.source = strdup("tmpfs");
+		for (size_t i = 0; i < fs_opts.n; i++)
+			hoy_strv_push(&m.options, fs_opts.v[i]);
+		hoy_strv_push(&m.options, "rprivate");
+		hoy_strv_push(&m.options, "nosuid");
+		hoy_strv_push(&m.options, "nodev");
+		r = put_mount(d, mounts, &m, NULL, err);
+	} else if (!r && (!strcmp(type, "bind") || !strcmp(type, "volume"))) {
+		r = check_options(&m, text, err);
+		if (!r && !strcmp(type, "bind")) {
+			m.source = src ? (src[0] == '/' ? clean_path(src) : realpath(src, NULL)) : NULL;
+			r = m.source ? put_bind(d, mounts, &m, err) : hoy_fail(err, ENOENT, "statfs %s: no such file or directory", src ? src : "''");
+		} else if (!r) {
+			r = put_volume(s, d, mounts, &m, src, err);
+		}
+	} else if (!r) {
+		r = hoy_fail(err, HOY_EUNSUPPORTED, "mount type '%s' is not supported (bind, volume, tmpfs)", type);
+	}
+	mount_text_release(&m);
+	return r;
+}
+
+int image_volumes(struct hoy_store *s, struct hoy_json_doc *d, struct hoy_json *mounts, const struct hoy_json *volumes,
+		  struct hoy_err *err)
+{
+	int r = 0;
+
+	HOY_JSON_EACH(it, volumes) {
+		struct mount_text m = { .type = "volume", .copy = true, .dest = clean_path(it->key) };
+		bool taken = false;
+
+		HOY_JSON_EACH(have, mounts)
+			taken = taken || !strcmp(hoy_json_str(have, "destination") ?: "", m.dest ?: "");
+		if (!taken && it->key[0] == '/') {
+			hoy_strv_push(&m.options, "rprivate");
+			hoy_strv_push(&m.options, "rbind");
+			r = put_volume(s, d, mounts, &m, NULL, err);
+		}
+		mount_text_release(&m);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* ---- the first filling of a volume ---- */
+
+static int copy_entry(int from, int to, const char *name, int depth);
+
+static int copy_attrs(int from, int to, const struct stat *st)
+{
+	struct timespec times[2] = { st->st_atim, st->st_mtim };
+	char names[4096], value[4096];
+	ssize_t n = flistxattr(from, names, sizeof(names));
+
+	for (char *p = names; n > 0 && p < names + n; p += strlen(p) + 1) {
+		ssize_t len = strncmp(p, "user.", 5) && strcmp(p, "security.capability") ? -1 : fgetxattr(from, p, value, sizeof(value));
+
+		if (len >= 0)
+			(void)fsetxattr(to, p, value, len, 0);
+	}
+	if (fchown(to, st->st_uid, st->st_gid) < 0 || fchmod(to, st->st_mode & 07777) < 0 || futimens(to, times) < 0)
+		return -errno;
+	return 0;
+}
+
+static int copy_dir(int from, int to, int depth)
+{
+	int fd = openat(from, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cleanup_dir DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+	struct stat st;
+	int r = d ? 0 : -errno;
+
+	while (!r && (e = readdir(d)))
+		if (strcmp(e->d_name, ".") && strcmp(e->d_name, ".."))
+			r = copy_entry(from, to, e->d_name, depth + 1);
+	if (!r && fstat(from, &st) < 0)
+		r = -errno;
+	return r ? r : copy_attrs(from, to, &st);
+}
+
+static int copy_entry(int from, int to, const char *name, int depth)
+{
+	cleanup_fd int a = -1, b = -1;
+	struct stat st;
+	char link[PATH_MAX];
+	ssize_t n;
+
+	if (depth > 200)
+		return -ELOOP;
+	if (fstatat(from, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	if (S_ISLNK(st.st_mode)) {
+		n = readlinkat(from, name, link, sizeof(link) - 1);
+		if (n < 0)
+			return -errno;
+		link[n] = '\0';
+		if (symlinkat(link, to, name) < 0)
+			return -errno;
+		return fchownat(to, name, st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+	}
+	if (S_ISDIR(st.st_mode)) {
+		a = openat(from, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (a < 0 || (mkdirat(to, name, 0700) < 0 && errno != EEXIST))
+			return -errno;
+		b = openat(to, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		return b < 0 ? -errno : copy_dir(a, b, depth);
+	}
+	if (!S_ISREG(st.st_mode)) /* FIFOs, sockets, devices: as podman, not copied */
+		return 0;
+	a = openat(from, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	b = a < 0 ? -1 : openat(to, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (a < 0 || b < 0)
+		return -errno;
+	n = hoy_copy_fd(a, b);
+	return n < 0 ? (int)n : copy_attrs(a, b, &st);
+}
+
+static bool empty_dir(int fd)
+{
+	int dup = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cleanup_dir DIR *d = dup < 0 ? NULL : fdopendir(dup);
+	struct dirent *e;
+
+	while (d && (e = readdir(d)))
+		if (strcmp(e->d_name, ".") && strcmp(e->d_name, ".."))
+			return false;
+	return d != NULL;
+}
+
+int copy_up(struct ctr *c, int rootfd, struct hoy_err *err)
+{
+	HOY_JSON_EACH(m, hoy_json_get(c->def.root, "mounts")) {
+		const char *dest = hoy_json_str(m, "destination"), *src = hoy_json_str(m, "source");
+		cleanup_fd int from = -1, to = -1;
+		int r;
+
+		if (!hoy_json_bool(m, "copy", false))
+			continue;
+		to = open(src, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (to < 0)
+			return hoy_fail_errno(err, errno, "cannot open volume '%s'", hoy_json_str(m, "name"));
+		if (!empty_dir(to))
+			continue;
+		from = hoy_open_beneath(rootfd, dest, O_RDONLY | O_DIRECTORY, 0, HOY_IN_ROOT);
+		if (from < 0)
+			continue; /* the image has no such directory */
+		r = copy_dir(from, to, 0);
+		if (r < 0)
+			return hoy_fail_errno(err, -r, "cannot copy '%s' of the image to volume '%s'", dest, hoy_json_str(m, "name"));
+	}
+	return 0;
+}
