@@ -278,8 +278,10 @@ static int spawn_monitor(struct ctr *c, const struct start_how *how, int *ret_co
 	hoy_close(sync[0]);
 	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
 		;
-	if (r < 0 && WIFEXITED(status) && WEXITSTATUS(status) == 127)
+	if (r < 0 && WIFEXITED(status) && WEXITSTATUS(status) == 127) {
+		*ret_code = 125;
 		return hoy_fail(err, ENOENT, "cannot run the monitor '%s'", argv.v[0]);
+	}
 	if (r < 0)
 		return r;
 	hoy_json_set_int(&c->live, c->live.root, "pid", pid);

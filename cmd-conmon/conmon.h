@@ -1,0 +1,70 @@
+/* cmd-conmon/conmon.h: what the files of hoy-conmon share: one container, one process, one epoll loop. */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/base/strv.h"
+
+struct hoy_err;
+
+struct options {
+	int64_t api_version, exit_delay, log_max, log_global_max, log_max_files, timeout;
+	const char *bundle, *cid, *cuuid, *name, *pidfile, *conmon_pidfile, *runtime, *exit_dir, *persist_dir, *exit_command, *log_level,
+		*log_tag, *process_spec, *socket_dir, *restore, *sdnotify, *seccomp_socket, *seccomp_plugins, *log_allow;
+	bool exec, exec_attach, full_attach, stdin_open, leave_stdin_open, terminal, systemd_cgroup, no_new_keyring, no_pivot, no_sync_log,
+		sync, syslog, replace_listen_pid, version, log_rotate, no_partial;
+	struct hoy_strv exit_args, runtime_args, runtime_opts, restore_args, log_paths, log_labels;
+};
+extern struct options opt;
+
+/* ---- log.c ---- */
+int log_open(struct hoy_err *err);
+/* One read from the container: STREAM is 1 for stdout, 2 for stderr. */
+void log_write(int stream, const char *data, size_t len);
+void log_reopen(void);
+/* The output of STREAM ended: finish its partial line. */
+void log_eof(int stream);
+bool log_passthrough(void);
+
+/* ---- attach.c ---- */
+int attach_open(int epfd, struct hoy_err *err);
+void attach_write(int stream, const char *data, size_t len);
+/* Something happened on a descriptor that the attach side registered. */
+void attach_event(uint64_t tag, uint32_t events);
+/* Is a client so far behind that the container's output has to wait for it? */
+bool attach_full(void);
+/* Tell all clients that it is over; what is queued for them is sent first (for a moment at most). */
+void attach_close(void);
+/* The container's stdin: fd that clients write to, -1 for none. */
+void attach_stdin(int fd);
+
+/* ---- child.c ---- */
+struct child {
+	pid_t runtime, pid; /* the runtime's process while it works; the container's */
+	int out, err, in;   /* our ends; -1: none */
+	int tty;	    /* pty master */
+};
+/* Run the runtime's create, exec or restore; the streams are ours when it returns. */
+int child_start(struct child *c, struct hoy_err *err);
+
+/* ---- exit.c ---- */
+void sync_open(void);
+/* {"data":N,"message":"..."} on the sync pipe, once per call; a closed pipe is no error. */
+void sync_send(int64_t data, const char *message);
+void write_exit_files(int code, bool oom);
+void note_oom(void);
+/* Become the exit command; returns if there is none. */
+void run_exit_command(void);
+void warn(const char *fmt, ...) HOY_PRINTF(1, 2);
+
+/* ---- oom.c ---- */
+/* A descriptor that becomes readable when the container's cgroup ran out of memory, or -1. */
+int oom_watch(pid_t pid);
+/* Read it: did something get killed? */
+bool oom_happened(int fd);
+
+/* ---- loop.c ---- */
+enum tag { TAG_OUT = 1, TAG_ERR, TAG_SIGNAL, TAG_TIMER, TAG_CTL, TAG_WINSZ, TAG_OOM, TAG_ATTACH = 16 };
+/* Serve until the container has ended and its output is drained; its exit code. */
+int loop_run(struct child *c, int epfd);

@@ -1,0 +1,234 @@
+/* hoy-conmon: watch one container: its streams, log, attach socket, exit status. Stands in for conmon(8). */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "cmd-conmon/conmon.h"
+#include "common/base/err.h"
+#include "common/base/fd.h"
+#include "common/base/msg.h"
+#include "common/cli/opts.h"
+
+struct options opt = { .log_max = -1, .log_global_max = -1, .log_max_files = 1 };
+
+#define O(f) offsetof(struct options, f)
+#define STR(letter, name, field, arg, help) { letter, name, HOY_OPT_STRING, O(field), arg, help }
+#define FLAG(letter, name, field, help) { letter, name, HOY_OPT_FLAG, O(field), NULL, help }
+#define INT(letter, name, field, arg, help) { letter, name, HOY_OPT_INT, O(field), arg, help }
+#define LIST(letter, name, field, arg, help) { letter, name, HOY_OPT_LIST, O(field), arg, help }
+
+static const struct hoy_opt table[] = {
+	INT(0, "api-version", api_version, "N", "version of the protocol on the sync pipe (0 or 1)"),
+	STR('b', "bundle", bundle, "PATH", "OCI bundle"),
+	STR('c', "cid", cid, "ID", "container id"),
+	STR('P', "conmon-pidfile", conmon_pidfile, "PATH", "write our own pid to a file"),
+	STR('p', "container-pidfile", pidfile, "PATH", "file for the container's pid"),
+	STR('u', "cuuid", cuuid, "ID", "container UUID"),
+	FLAG('e', "exec", exec, "run a process in an existing container"),
+	FLAG(0, "exec-attach", exec_attach, "attach to that process"),
+	STR(0, "exec-process-spec", process_spec, "PATH", "its specification"),
+	STR(0, "exit-command", exit_command, "PATH", "program to run when the container has ended"),
+	LIST(0, "exit-command-arg", exit_args, "ARG", "argument of that program"),
+	INT(0, "exit-delay", exit_delay, "SECONDS", "wait before running it"),
+	STR(0, "exit-dir", exit_dir, "PATH", "directory for the file with the exit status"),
+	FLAG(0, "full-attach", full_attach, "the attach socket is in the bundle"),
+	FLAG(0, "leave-stdin-open", leave_stdin_open, "keep stdin open when a client leaves"),
+	LIST('l', "log-path", log_paths, "[DRIVER:]PATH", "where the output goes"),
+	STR(0, "log-level", log_level, "LEVEL", "what we say ourselves"),
+	INT(0, "log-size-max", log_max, "BYTES", "largest size of a log file"),
+	INT(0, "log-size-global-max", log_global_max, "BYTES", NULL),
+	FLAG(0, "log-rotate", log_rotate, "keep old log files"),
+	INT(0, "log-max-files", log_max_files, "N", "how many of them"),
+	STR(0, "log-tag", log_tag, "TAG", "tag for journald"),
+	LIST(0, "log-label", log_labels, "K=V", NULL),
+	STR('n', "name", name, "NAME", "container name"),
+	FLAG(0, "no-new-keyring", no_new_keyring, "for the runtime"),
+	FLAG(0, "no-pivot", no_pivot, "for the runtime"),
+	FLAG(0, "no-sync-log", no_sync_log, "do not sync the log at the end"),
+	STR(0, "persist-dir", persist_dir, "PATH", "directory for exit status and OOM note"),
+	FLAG(0, "replace-listen-pid", replace_listen_pid, NULL),
+	STR(0, "restore", restore, "PATH", NULL),
+	LIST(0, "restore-arg", restore_args, "ARG", NULL),
+	STR('r', "runtime", runtime, "PATH", "OCI runtime"),
+	LIST(0, "runtime-arg", runtime_args, "ARG", "argument before the runtime's verb"),
+	LIST(0, "runtime-opt", runtime_opts, "ARG", "argument behind the runtime's verb"),
+	STR(0, "sdnotify-socket", sdnotify, "PATH", NULL),
+	STR(0, "seccomp-notify-socket", seccomp_socket, "PATH", NULL),
+	STR(0, "seccomp-notify-plugins", seccomp_plugins, "PATHS", NULL),
+	STR(0, "socket-dir-path", socket_dir, "PATH", "directory for links to attach sockets"),
+	FLAG('i', "stdin", stdin_open, "open the container's stdin"),
+	FLAG(0, "sync", sync, "keep the parent waiting until the container ends"),
+	FLAG(0, "syslog", syslog, NULL),
+	FLAG('s', "systemd-cgroup", systemd_cgroup, "for the runtime"),
+	FLAG('t', "terminal", terminal, "give it a terminal"),
+	INT('T', "timeout", timeout, "SECONDS", "kill it after that time"),
+	FLAG(0, "version", version, "print the version"),
+	HOY_OPTS_END,
+};
+static const struct hoy_verb verb = { "", "-c ID -r RUNTIME -b BUNDLE -l LOG [options]", "Watch one container", table, NULL, false };
+
+static int check(struct hoy_err *err)
+{
+	if (!opt.cid)
+		return hoy_fail(err, EINVAL, "container ID must be provided. Use --cid");
+	if (!opt.cuuid && !opt.exec)
+		opt.cuuid = opt.cid;
+	if (!opt.runtime)
+		return hoy_fail(err, EINVAL, "runtime path must be provided. Use --runtime");
+	if (access(opt.runtime, X_OK) < 0)
+		return hoy_fail_errno(err, errno, "runtime path %s is not valid", opt.runtime);
+	if (opt.exec && !opt.process_spec)
+		return hoy_fail(err, EINVAL, "exec process spec path must be provided. Use --exec-process-spec");
+	if (opt.restore)
+		return hoy_fail(err, HOY_EUNSUPPORTED, "--restore is not supported");
+	if (opt.sdnotify)
+		return hoy_fail(err, HOY_EUNSUPPORTED, "--sdnotify-socket is not supported");
+	if (opt.seccomp_socket || opt.seccomp_plugins)
+		return hoy_fail(err, HOY_EUNSUPPORTED, "--seccomp-notify-socket is not supported");
+	if (opt.replace_listen_pid)
+		return hoy_fail(err, HOY_EUNSUPPORTED, "--replace-listen-pid is not supported");
+	if (!opt.log_paths.n)
+		return hoy_fail(err, EINVAL, "log driver not provided. Use --log-path");
+	return 0;
+}
+
+static int pipe_from_env(const char *name)
+{
+	const char *v = getenv(name);
+	int fd = v ? atoi(v) : -1;
+
+	if (fd < 3 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+		return -1;
+	return fd;
+}
+
+/* The parent moves us into a cgroup before we may go on. */
+static void wait_for_start(void)
+{
+	int fd = pipe_from_env("_OCI_STARTPIPE");
+	char c;
+
+	if (fd < 0)
+		return;
+	while (read(fd, &c, 1) < 0 && errno == EINTR)
+		;
+	/* An attached exec is told a second time, when its client is there. */
+	if (!opt.exec_attach)
+		close(fd);
+}
+
+static void wait_for_client(void)
+{
+	int fd = pipe_from_env("_OCI_STARTPIPE");
+	char c;
+
+	if (fd >= 0 && opt.exec_attach) {
+		while (read(fd, &c, 1) < 0 && errno == EINTR)
+			;
+		close(fd);
+	}
+}
+
+static void tell_attached(void)
+{
+	int fd = pipe_from_env("_OCI_ATTACHPIPE");
+	static const char text[] = "{\"data\": 0}\n";
+
+	if (fd < 0)
+		return;
+	(void)hoy_write_full(fd, text, strlen(text));
+	close(fd);
+}
+
+/* Into the background: the first process notes the pid of the second, which goes on alone. */
+static int detach(struct hoy_err *err)
+{
+	char text[24];
+	pid_t pid = opt.sync ? 0 : fork();
+
+	if (pid < 0)
+		return hoy_fail_errno(err, errno, "cannot fork");
+	if (pid > 0 || opt.sync) {
+		snprintf(text, sizeof(text), "%d", (int)(opt.sync ? getpid() : pid));
+		if (opt.conmon_pidfile && hoy_replace_file(AT_FDCWD, opt.conmon_pidfile, text, strlen(text), 0644, false) < 0)
+			warn("cannot write '%s'", opt.conmon_pidfile);
+		if (!opt.sync)
+			_exit(0);
+	}
+	setsid();
+	return 0;
+}
+
+/* The kernel must not choose us when the container eats all memory; without the right for it we stay as we are. */
+static void shield(void)
+{
+	(void)hoy_write_small(AT_FDCWD, "/proc/self/oom_score_adj", "-1000");
+}
+
+static int serve(struct hoy_err *err)
+{
+	struct child c = { .runtime = -1, .pid = -1, .in = -1, .out = -1, .err = -1, .tty = -1 };
+	int epfd = epoll_create1(EPOLL_CLOEXEC), code, r;
+
+	if (epfd < 0)
+		return hoy_fail_errno(err, errno, "cannot make an epoll instance");
+	if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
+		return hoy_fail_errno(err, errno, "cannot become a subreaper");
+	r = log_open(err);
+	if (!r)
+		r = attach_open(epfd, err);
+	if (r < 0)
+		return r;
+	if (opt.exec_attach) {
+		tell_attached();
+		wait_for_client();
+	}
+	r = child_start(&c, err);
+	if (r < 0)
+		return r;
+	sync_send(c.pid, NULL);
+	code = loop_run(&c, epfd);
+	(void)code;
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct hoy_err err = HOY_ERR_INIT;
+	int r = hoy_opts_parse(&verb, argc, argv, &opt, &err);
+
+	if (r == -ECANCELED)
+		return hoy_finish_stdout(0);
+	if (r > 0)
+		r = hoy_fail(&err, EINVAL, "unexpected argument '%s'", argv[1]);
+	if (r < 0)
+		return hoy_report(&err, 1);
+	if (opt.version) {
+		/* podman wants a version of conmon's own numbering in the first line */
+		printf("conmon version 2.1.13\nhoy-conmon %s\n", HOY_VERSION);
+		return hoy_finish_stdout(0);
+	}
+	r = check(&err);
+	if (r < 0)
+		return hoy_report(&err, 1);
+	signal(SIGPIPE, SIG_IGN);
+	sync_open();
+	wait_for_start();
+	r = detach(&err);
+	if (!r) {
+		shield();
+		r = serve(&err);
+	}
+	if (r < 0) {
+		sync_send(-1, err.msg);
+		return hoy_report(&err, 1);
+	}
+	run_exit_command();
+	return 0;
+}
