@@ -262,8 +262,12 @@ int hoy_store_lock(struct hoy_store *s, unsigned read, unsigned write, struct ho
 	}
 	if (!r)
 		r = load_parts(s, read | write, err);
-	if (!r && write & HOY_LAYERS)
+	if (!r && write & HOY_LAYERS) {
+		/* What processes left that died while they made or deleted layers. */
+		hoy_tempdir_recover(s->layersfd, "tmp");
+		hoy_tempdir_recover(s->homefd, "tempdirs");
 		r = hoy_layers_clean(s, err);
+	}
 	if (r < 0)
 		hoy_store_unlock(s);
 	return r;

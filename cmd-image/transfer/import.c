@@ -1,0 +1,267 @@
+/* cmd-image/transfer/import.c: `import`: the tar of a root file system becomes an image of one layer. */
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd-image/transfer/layer.h"
+#include "cmd-image/transfer/transfer.h"
+#include "common/base/fd.h"
+#include "common/base/msg.h"
+#include "common/data/time.h"
+
+struct import_opts {
+	struct hoy_strv changes;
+	const char *message, *arch, *os, *variant;
+	bool quiet;
+};
+#define O(field) offsetof(struct import_opts, field)
+static const struct hoy_opt import_opts[] = {
+	{ 0, "arch", HOY_OPT_STRING, O(arch), "ARCH", "architecture of the image" },
+	{ 'c', "change", HOY_OPT_LIST, O(changes), "INSTRUCTION", "CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME, WORKDIR" },
+	{ 'm', "message", HOY_OPT_STRING, O(message), "TEXT", "comment in the image's history" },
+	{ 0, "os", HOY_OPT_STRING, O(os), "OS", "operating system of the image" },
+	{ 'q', "quiet", HOY_OPT_FLAG, O(quiet), NULL, "no progress" },
+	{ 0, "variant", HOY_OPT_STRING, O(variant), "VARIANT", "variant of the architecture" },
+	HOY_OPTS_END,
+};
+
+/* The image's config object, as the changes build it. */
+struct changes {
+	struct hoy_json_doc doc;
+	struct hoy_json *c;
+};
+
+static int set_list(struct changes *ch, const char *key, const char *value, bool shell, struct hoy_err *err)
+{
+	cleanup_json struct hoy_json_doc doc = HOY_JSON_DOC_INIT;
+	struct hoy_json *arr = hoy_json_new(&ch->doc, HOY_JSON_ARRAY);
+
+	if (!arr)
+		return hoy_fail_oom(err);
+	if (*value == '[' && !hoy_json_parse(&doc, value, strlen(value), key, NULL) && hoy_json_is(doc.root, HOY_JSON_ARRAY)) {
+		HOY_JSON_EACH(it, doc.root)
+			if (hoy_json_text(it))
+				hoy_json_set_string(&ch->doc, arr, NULL, it->str);
+	} else if (shell) {
+		hoy_json_set_string(&ch->doc, arr, NULL, "/bin/sh");
+		hoy_json_set_string(&ch->doc, arr, NULL, "-c");
+		hoy_json_set_string(&ch->doc, arr, NULL, value);
+	} else {
+		hoy_json_set_string(&ch->doc, arr, NULL, value);
+	}
+	return hoy_json_put(&ch->doc, ch->c, key, arr) ? 0 : hoy_fail_oom(err);
+}
+
+/* KEY=VALUE or KEY VALUE, in quotes perhaps; both parts in VALUE's memory. */
+static int split_pair(char *value, char **ret_key, char **ret_value, const char *what, struct hoy_err *err)
+{
+	size_t n = strcspn(value, "= \t"), len;
+
+	if (!n || !value[n])
+		return hoy_fail(err, EINVAL, "%s needs KEY=VALUE, not '%s'", what, value);
+	value[n] = '\0';
+	*ret_key = value;
+	value += n + 1;
+	len = strlen(value);
+	if (len >= 2 && (*value == '"' || *value == '\'') && value[len - 1] == *value) {
+		value[len - 1] = '\0';
+		value++;
+	}
+	*ret_value = value;
+	return 0;
+}
+
+static int set_env(struct changes *ch, char *value, struct hoy_err *err)
+{
+	struct hoy_json *env = hoy_json_need(&ch->doc, ch->c, "Env", HOY_JSON_ARRAY), *next;
+	cleanup_free char *line = NULL;
+	char *k, *v;
+	int r = split_pair(value, &k, &v, "ENV", err);
+
+	if (r < 0)
+		return r;
+	for (struct hoy_json *it = env ? env->child : NULL; it; it = next) {
+		next = it->next;
+		if (hoy_json_text(it) && !strncmp(it->str, k, strlen(k)) && it->str[strlen(k)] == '=')
+			hoy_json_remove(env, it);
+	}
+	line = hoy_asprintf("%s=%s", k, v);
+	return line && env && hoy_json_set_string(&ch->doc, env, NULL, line) ? 0 : hoy_fail_oom(err);
+}
+
+/* A set in an object's keys: ports, volumes. */
+static int set_keys(struct changes *ch, const char *key, const char *value, const char *ending, struct hoy_err *err)
+{
+	struct hoy_json *obj = hoy_json_need(&ch->doc, ch->c, key, HOY_JSON_OBJECT);
+	cleanup_strv struct hoy_strv words = HOY_STRV_INIT;
+	cleanup_json struct hoy_json_doc doc = HOY_JSON_DOC_INIT;
+
+	if (*value == '[' && !hoy_json_parse(&doc, value, strlen(value), key, NULL)) {
+		HOY_JSON_EACH(it, doc.root)
+			hoy_strv_push(&words, hoy_json_text(it) ? it->str : "");
+	} else {
+		hoy_strv_split(&words, value, ' ');
+	}
+	for (size_t i = 0; obj && i < words.n; i++) {
+		cleanup_free char *k = hoy_asprintf("%s%s", words.v[i], strchr(words.v[i], '/') ? "" : ending);
+
+		if (*words.v[i] && (!k || !hoy_json_put(&ch->doc, obj, k, hoy_json_new(&ch->doc, HOY_JSON_OBJECT))))
+			return hoy_fail_oom(err);
+	}
+	return obj ? 0 : hoy_fail_oom(err);
+}
+
+static int change(struct changes *ch, const char *text, struct hoy_err *err)
+{
+	cleanup_free char *copy = strdup(text + strspn(text, " \t"));
+	char *value, *k, *v, *word = copy;
+	struct hoy_json *labels;
+	int r;
+
+	if (!copy)
+		return hoy_fail_oom(err);
+	value = copy + strcspn(copy, " \t=");
+	if (!*value)
+		return hoy_fail(err, EINVAL, "the change '%s' has no value", text);
+	*value++ = '\0';
+	value += strspn(value, " \t");
+	for (char *p = word; *p; p++)
+		*p = toupper((unsigned char)*p);
+	if (!strcmp(word, "CMD"))
+		return set_list(ch, "Cmd", value, true, err);
+	if (!strcmp(word, "ENTRYPOINT"))
+		return set_list(ch, "Entrypoint", value, true, err);
+	if (!strcmp(word, "ONBUILD"))
+		return set_list(ch, "OnBuild", value, false, err);
+	if (!strcmp(word, "ENV"))
+		return set_env(ch, value, err);
+	if (!strcmp(word, "EXPOSE"))
+		return set_keys(ch, "ExposedPorts", value, "/tcp", err);
+	if (!strcmp(word, "VOLUME"))
+		return set_keys(ch, "Volumes", value, "", err);
+	if (!strcmp(word, "LABEL")) {
+		labels = hoy_json_need(&ch->doc, ch->c, "Labels", HOY_JSON_OBJECT);
+		r = split_pair(value, &k, &v, "LABEL", err);
+		return r < 0 ? r : labels && hoy_json_set_string(&ch->doc, labels, k, v) ? 0 : hoy_fail_oom(err);
+	}
+	word = !strcmp(word, "USER") ? "User" : !strcmp(word, "WORKDIR") ? "WorkingDir" : !strcmp(word, "STOPSIGNAL") ? "StopSignal" : NULL;
+	if (!word)
+		return hoy_fail(err, EINVAL, "the change '%s' is not known (CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME, WORKDIR)",
+				text);
+	return hoy_json_set_string(&ch->doc, ch->c, word, value) ? 0 : hoy_fail_oom(err);
+}
+
+struct describe {
+	const struct import_opts *o;
+	const struct hoy_json *config;
+};
+
+static void put_config(struct hoy_jw *w, const struct hoy_json *c)
+{
+	static const char *const keys[] = { "User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels",
+					    "StopSignal", "OnBuild" };
+
+	hoy_jw_object(w, "config");
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		if (hoy_json_get(c, keys[i]))
+			hoy_jw_value(w, keys[i], hoy_json_get(c, keys[i]));
+	hoy_jw_end_object(w);
+}
+
+static int describe(void *arg, const struct layer_got *g, struct hoy_buf *config, struct hoy_buf *manifest, struct hoy_err *err)
+{
+	const struct describe *d = arg;
+	struct platform p = platform_here(&(struct platform){ d->o->os, d->o->arch, d->o->variant });
+	struct hoy_jw w = hoy_jw_on(config, NULL);
+	char now[HOY_TIME_SIZE], sum[SHA_DIGEST_SIZE];
+	const char *suffix = g->kind == COMP_GZIP ? "+gzip" : g->kind == COMP_ZSTD ? "+zstd" : "";
+	struct desc cd, ld = { (char *)g->digest, (char *)layer_type(MAN_OCI, suffix), g->size, NULL };
+
+	hoy_time_format(hoy_now(), now);
+	hoy_jw_object(&w, NULL);
+	hoy_jw_string(&w, "created", now);
+	hoy_jw_string(&w, "architecture", p.arch);
+	hoy_jw_string_opt(&w, "variant", d->o->variant);
+	hoy_jw_string(&w, "os", p.os);
+	put_config(&w, d->config);
+	hoy_jw_object(&w, "rootfs");
+	hoy_jw_string(&w, "type", "layers");
+	hoy_jw_strings(&w, "diff_ids", (char *[]){ (char *)g->diff_id }, 1);
+	hoy_jw_end_object(&w);
+	hoy_jw_array(&w, "history");
+	hoy_jw_object(&w, NULL);
+	hoy_jw_string(&w, "created", now);
+	{
+		cleanup_free char *by = hoy_asprintf("/bin/sh -c #(nop) ADD file:%s in /", g->diff_id + 7);
+
+		hoy_jw_string(&w, "created_by", by);
+	}
+	hoy_jw_string_opt(&w, "comment", d->o->message);
+	hoy_jw_end_object(&w);
+	hoy_jw_end_array(&w);
+	hoy_jw_end_object(&w);
+	if (config->error)
+		return hoy_fail_oom(err);
+	sha_of(config->data, config->len, sum);
+	cd = (struct desc){ sum, (char *)T_OCI_CONFIG, config->len, NULL };
+	return manifest_write(manifest, MAN_OCI, &cd, &ld, 1, NULL) < 0 ? hoy_fail_oom(err) : 0;
+}
+
+static struct stream *open_input(const char *from, struct hoy_err *err)
+{
+	int fd;
+	struct stream *s;
+
+	if (!strcmp(from, "-"))
+		s = stream_fd(0, false, -1, -1, "stdin");
+	else if ((fd = open(from, O_RDONLY | O_CLOEXEC)) < 0) {
+		hoy_fail_errno(err, errno, "cannot open '%s'", from);
+		return NULL;
+	} else
+		s = stream_fd(fd, true, -1, -1, from);
+	if (!s)
+		hoy_fail_oom(err);
+	return s;
+}
+
+static int run_import(const struct hoy_verb *v, int argc, char **argv)
+{
+	struct import_opts o = { 0 };
+	struct changes ch = { HOY_JSON_DOC_INIT, NULL };
+	struct describe d = { &o, NULL };
+	struct hoy_err err = HOY_ERR_INIT;
+	cleanup_store struct hoy_store *s = NULL;
+	cleanup_stream struct stream *in = NULL;
+	cleanup_free char *name = NULL;
+	const char *names[2] = { NULL, NULL };
+	struct store_in si = { .quiet = o.quiet, .names = names };
+	char id[HOY_ID_SIZE];
+	int status, r = 0, n = hoy_verb_args(v, argc, argv, &o, 1, 2, &status);
+
+	if (n < 0)
+		return status;
+	ch.c = hoy_json_new(&ch.doc, HOY_JSON_OBJECT);
+	for (size_t i = 0; ch.c && !r && i < o.changes.n; i++)
+		r = change(&ch, o.changes.v[i], &err);
+	d.config = ch.c;
+	if (!r && n == 2 && !(names[0] = name = local_name(argv[2])))
+		r = hoy_fail(&err, EINVAL, "'%s' is no image name", argv[2]);
+	if (!r && !(in = open_input(argv[1], &err)))
+		r = -err.code;
+	if (!r && !(s = open_store(&err)))
+		r = -err.code;
+	if (!r)
+		r = store_import(s, in, describe, &d, &si, id, &err);
+	if (!r)
+		printf("sha256:%s\n", id);
+	hoy_json_release(&ch.doc);
+	hoy_strv_release(&o.changes);
+	return r < 0 ? hoy_report(&err, 125) : 0;
+}
+
+const struct hoy_verb verb_import = { "import", "[options] FILE|URL|- [NAME]", "Make an image from a tar archive of a root file system", import_opts,
+				      run_import, false };
+const struct hoy_verb verb_image_import = { "image import", "[options] FILE|URL|- [NAME]", NULL, import_opts, run_import, false };

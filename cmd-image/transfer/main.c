@@ -1,0 +1,23 @@
+/* hoy-transfer: the heavy half of hoy-image: everything that moves the bytes of images. */
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "cmd-image/transfer/transfer.h"
+
+static const struct hoy_verb *const verbs[] = {
+	&verb_pull, &verb_image_pull, &verb_load, &verb_image_load, &verb_import, &verb_image_import, NULL,
+};
+
+int main(int argc, char **argv)
+{
+	struct rlimit files;
+
+	/* Modes come from the layers; every other file that is made here says its own. */
+	umask(0);
+	/* A layer in the making holds eight descriptors. */
+	if (!getrlimit(RLIMIT_NOFILE, &files)) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
+	return hoy_tool_main("hoy-transfer", "Images: pull, push, copy, save, load", verbs, argc, argv);
+}

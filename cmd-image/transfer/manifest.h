@@ -1,0 +1,76 @@
+/* cmd-image/transfer/manifest.h: manifests and lists of schema 2 and OCI: read with suspicion, written as Go writes them. */
+#pragma once
+#include <stdint.h>
+
+#include "common/base/strv.h"
+#include "common/data/json.h"
+
+#define MANIFEST_MAX ((size_t)4 << 20)
+
+#define T_V2S2 "application/vnd.docker.distribution.manifest.v2+json"
+#define T_V2S2_LIST "application/vnd.docker.distribution.manifest.list.v2+json"
+#define T_V2S2_CONFIG "application/vnd.docker.container.image.v1+json"
+#define T_V2S2_LAYER "application/vnd.docker.image.rootfs.diff.tar"
+#define T_OCI "application/vnd.oci.image.manifest.v1+json"
+#define T_OCI_INDEX "application/vnd.oci.image.index.v1+json"
+#define T_OCI_CONFIG "application/vnd.oci.image.config.v1+json"
+#define T_OCI_LAYER "application/vnd.oci.image.layer.v1.tar"
+
+enum man_kind { MAN_OCI, MAN_V2S2, MAN_OCI_INDEX, MAN_V2S2_LIST };
+
+struct desc {
+	char *digest, *type; /* type may be NULL */
+	int64_t size;
+	const struct hoy_json *json; /* the descriptor itself, for what we do not look at; NULL if made by us */
+};
+
+struct manifest {
+	struct hoy_json_doc doc;
+	char *data; /* the bytes, which are never written anew unless something changes */
+	size_t len;
+	char digest[72];
+	enum man_kind kind;
+	struct desc config;
+	struct desc *v; /* layers, or the manifests of a list */
+	size_t n;
+};
+void manifest_release(struct manifest *m);
+static inline void hoy_cleanup_manifest_(struct manifest *m) { manifest_release(m); }
+#define cleanup_manifest __attribute__((cleanup(hoy_cleanup_manifest_)))
+
+/* Parse DATA (LEN bytes, copied), which the source calls of TYPE (may be NULL). M is blank. */
+int manifest_parse(struct manifest *m, const char *data, size_t len, const char *type, struct hoy_err *err);
+static inline bool manifest_is_list(const struct manifest *m) { return m->kind >= MAN_OCI_INDEX; }
+const char *manifest_type(enum man_kind kind);
+
+struct platform {
+	const char *os, *arch, *variant; /* NULL: not asked for */
+};
+/* What we run on, with the parts that WANT names instead. */
+struct platform platform_here(const struct platform *want);
+/* "os/arch[/variant]" into RET, whose strings point into TEXT, which is cut up. */
+int platform_parse(struct platform *ret, char *text, struct hoy_err *err);
+/* The entry of LIST for P. */
+int manifest_choose(const struct manifest *list, const struct platform *p, const struct desc **ret, struct hoy_err *err);
+
+/* An image's config, checked: an object whose rootfs.diff_ids are N digests (-1: any number). */
+struct config {
+	struct hoy_json_doc doc;
+	char *data;
+	size_t len;
+	struct hoy_strv diff_ids;
+	int64_t created;
+};
+#define CONFIG_INIT { HOY_JSON_DOC_INIT, NULL, 0, HOY_STRV_INIT, 0 }
+int config_parse(struct config *c, const char *data, size_t len, long n, struct hoy_err *err);
+void config_release(struct config *c);
+static inline void hoy_cleanup_config_(struct config *c) { config_release(c); }
+#define cleanup_config __attribute__((cleanup(hoy_cleanup_config_)))
+
+/* A manifest of KIND anew. LAYERS with json set keep what else it says; ANNOTATIONS may be NULL. */
+int manifest_write(struct hoy_buf *b, enum man_kind kind, const struct desc *config, const struct desc *layers, size_t n,
+		   const struct hoy_json *annotations);
+/* How a layer's media type ends: "", "+gzip" or "+zstd"; NULL if it is no layer type of ours. */
+const char *layer_suffix(const char *type);
+/* The media type of a layer so compressed; static. NULL: KIND doesn't know it. */
+const char *layer_type(enum man_kind kind, const char *suffix);

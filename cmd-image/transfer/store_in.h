@@ -1,0 +1,35 @@
+/* cmd-image/transfer/store_in.h: an image from anywhere becomes an image of the store. */
+#pragma once
+#include "cmd-image/transfer/transport.h"
+#include "common/data/digest.h"
+#include "common/store/store.h"
+
+struct store_in {
+	bool quiet;	    /* no progress */
+	const char *const *names; /* full names that it gets; NULL-terminated or NULL */
+	int64_t parallel;   /* layers at once; 0: as many as are good */
+};
+/*
+ * Put image M (and the LIST that it was chosen from, or a blank one) of SRC into S. All missing layers are fetched
+ * side by side without a lock; they become layers of the store together, after one sync. RET_ID is the image's id.
+ */
+int store_in(struct hoy_store *s, struct source *src, const struct manifest *m, const struct manifest *list,
+	     const struct store_in *o, char ret_id[HOY_ID_SIZE], struct hoy_err *err);
+/* The id of layer DIFF_ID on PARENT (NULL: the first). */
+void layer_chain(const char *parent, const char *diff_id, char ret[HOY_ID_SIZE]);
+/* Progress, unless QUIET: one line on stderr. */
+void progress(bool quiet, const char *fmt, ...) HOY_PRINTF(2, 3);
+/* Open the store for writing, its own temporary things of the past removed; complains. NULL on failure. */
+struct hoy_store *open_store(struct hoy_err *err);
+/* How many jobs at once are good for N pieces of work. */
+int jobs_for(size_t n, int64_t wanted);
+
+struct layer_got;
+/*
+ * Make an image of one layer from the stream TAR. DESCRIBE is told what the layer turned out to be and writes the config
+ * and the manifest's bytes; 0 or an error.
+ */
+int store_import(struct hoy_store *s, struct stream *tar,
+		 int (*describe)(void *arg, const struct layer_got *got, struct hoy_buf *config, struct hoy_buf *manifest,
+				 struct hoy_err *err),
+		 void *arg, const struct store_in *o, char ret_id[HOY_ID_SIZE], struct hoy_err *err);

@@ -1,0 +1,124 @@
+#include "cmd-image/transfer/transport.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const names[] = { "docker://", "oci:", "oci-archive:", "docker-archive:", "dir:", "containers-storage:" };
+enum { DOCKER, OCI, OCI_ARCHIVE, DOCKER_ARCHIVE, DIR_, STORAGE };
+
+static int which(const char *name, const char **rest)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (!strncmp(name, names[i], strlen(names[i]))) {
+			*rest = name + strlen(names[i]);
+			return i;
+		}
+	return -1;
+}
+
+bool has_transport(const char *name)
+{
+	return which(name, &(const char *){ NULL }) >= 0;
+}
+
+static int unknown(const char *name, struct hoy_err *err)
+{
+	return hoy_fail(err, EINVAL, "'%s' names no transport (docker://, oci:, oci-archive:, docker-archive:, dir:, containers-storage:)",
+			name);
+}
+
+int source_open(struct source **ret, const char *name, const struct reg_opts *o, struct hoy_err *err)
+{
+	const char *rest;
+
+	switch (which(name, &rest)) {
+	case OCI:
+		return source_oci(ret, rest, false, err);
+	case OCI_ARCHIVE:
+		return source_oci(ret, rest, true, err);
+	case DOCKER_ARCHIVE:
+		return source_docker_archive(ret, rest, err);
+	case DIR_:
+		return source_dir(ret, rest, err);
+	}
+	return unknown(name, err);
+}
+
+void source_free(struct source *s)
+{
+	if (!s)
+		return;
+	s->ops->free(s);
+	free(s->name);
+	free(s->repo_host);
+	free(s->repo);
+	hoy_strv_release(&s->names);
+	free(s);
+}
+
+void dest_free(struct dest *d)
+{
+	if (!d)
+		return;
+	d->ops->free(d);
+	free(d->name);
+	free(d);
+}
+
+int source_manifest(struct source *src, const char *digest, struct manifest *ret, struct hoy_err *err)
+{
+	cleanup_free char *data = NULL, *type = NULL;
+	size_t len;
+	int r = src->ops->manifest(src, digest, &data, &len, &type, err);
+
+	if (!r)
+		r = manifest_parse(ret, data, len, type, err);
+	if (!r && digest && strcmp(ret->digest, digest))
+		r = hoy_fail(err, HOY_EDIGEST, "manifest %s of '%s' is not what its digest says: it has %s", digest, src->name, ret->digest);
+	return r;
+}
+
+int source_image(struct source *src, const struct platform *p, struct manifest *m, struct manifest *list, struct hoy_err *err)
+{
+	struct platform here = platform_here(p);
+	const struct desc *d;
+	int r = source_manifest(src, NULL, m, err);
+
+	/* A list in a list is not taken. */
+	if (r < 0 || !manifest_is_list(m))
+		return r;
+	*list = *m;
+	memset(m, 0, sizeof(*m));
+	r = manifest_choose(list, &here, &d, err);
+	if (!r)
+		r = source_manifest(src, d->digest, m, err);
+	if (!r && d->size != (int64_t)m->len)
+		return hoy_fail(err, HOY_EDIGEST, "manifest %s of '%s' has not the size that its list says", d->digest, src->name);
+	if (!r && manifest_is_list(m))
+		return hoy_fail(err, HOY_EUNSUPPORTED, "'%s' is a list of lists", src->name);
+	return r;
+}
+
+int source_config(struct source *src, const struct manifest *m, struct config *ret, struct hoy_err *err)
+{
+	cleanup_stream struct stream *in = NULL;
+	cleanup_free char *buf = NULL;
+	char digest[SHA_DIGEST_SIZE];
+	ssize_t n;
+
+	if (m->config.size > (int64_t)MANIFEST_MAX)
+		return hoy_fail(err, EFBIG, "the config of '%s' has more than %zu bytes", src->name, MANIFEST_MAX);
+	buf = malloc(m->config.size + 2);
+	if (!buf)
+		return hoy_fail_oom(err);
+	n = src->ops->blob(src, &m->config, -1, &in, err);
+	if (!n)
+		n = stream_read(in, buf, m->config.size + 1, err);
+	if (n < 0)
+		return n;
+	sha_of(buf, n, digest);
+	if (n != m->config.size || strcmp(digest, m->config.digest))
+		return hoy_fail(err, HOY_EDIGEST, "config %s of '%s' is not what its digest says", m->config.digest, src->name);
+	return config_parse(ret, buf, n, m->n, err);
+}

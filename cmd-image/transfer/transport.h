@@ -1,0 +1,99 @@
+/*
+ * cmd-image/transfer/transport.h: where images come from and go to. Each transport is a source, a destination, or both;
+ * copy.c and store_in.c know only what stands here.
+ */
+#pragma once
+#include "cmd-image/transfer/manifest.h"
+#include "cmd-image/transfer/stream.h"
+#include "common/store/images.h"
+
+struct source;
+struct source_ops {
+	/* The manifest DIGEST, or (NULL) what the reference means. *RET_TYPE (may be set to NULL) is what it is said to be. */
+	int (*manifest)(struct source *s, const char *digest, char **ret, size_t *ret_len, char **ret_type, struct hoy_err *err);
+	/* The blob D, unchecked; layer number LAYER (-1: the config). In several threads at once. */
+	int (*blob)(struct source *s, const struct desc *d, int layer, struct stream **ret, struct hoy_err *err);
+	void (*free)(struct source *s);
+};
+struct source {
+	const struct source_ops *ops;
+	char *name;		/* for messages */
+	struct hoy_strv names;	/* that the image has there ("RepoTags") */
+	bool plain;		/* blob() gives layers as plain tars, whatever the manifest says: digests are the config's diff_ids */
+	char *repo_host, *repo; /* of a registry */
+	struct hoy_strv layers_mounted;
+};
+
+struct dest;
+/* One blob on its way out. */
+struct sink {
+	int (*write)(struct sink *k, const void *data, size_t n, struct hoy_err *err);
+	/* All of it was written. Frees. */
+	int (*end)(struct sink *k, const char *digest, int64_t size, struct hoy_err *err);
+	void (*abort)(struct sink *k);
+};
+struct dest_ops {
+	/* Is blob D there (or could be mounted from SRC's repository)? 1, 0 or an error. */
+	int (*has)(struct dest *d, const struct desc *blob, const struct source *src, struct hoy_err *err);
+	/* Begin to write a blob; SIZE -1 and DIGEST NULL if they are not known yet. In several threads at once. */
+	int (*put)(struct dest *d, const char *digest, int64_t size, struct sink **ret, struct hoy_err *err);
+	/* A manifest whose blobs are all there. TOP: what the reference will mean. CONFIG may be NULL. */
+	int (*manifest)(struct dest *d, const struct manifest *m, bool top, struct hoy_err *err);
+	/* Nothing more comes. */
+	int (*commit)(struct dest *d, struct hoy_err *err);
+	void (*free)(struct dest *d);
+};
+enum layers_as { LAYERS_KEEP, LAYERS_PACKED, LAYERS_PLAIN };
+struct dest {
+	const struct dest_ops *ops;
+	char *name;
+	bool takes[4];		/* manifests by enum man_kind */
+	enum layers_as layers;	/* what it wants if nobody says otherwise */
+	bool one_by_one;	/* blobs are written one after the other */
+};
+
+void source_free(struct source *s);
+static inline void hoy_cleanup_source_(struct source **s) { source_free(*s); }
+#define cleanup_source __attribute__((cleanup(hoy_cleanup_source_)))
+void dest_free(struct dest *d);
+static inline void hoy_cleanup_dest_(struct dest **d) { dest_free(*d); }
+#define cleanup_dest __attribute__((cleanup(hoy_cleanup_dest_)))
+
+/* How to reach registries. */
+struct reg_opts {
+	const char *creds;	  /* USER:PASSWORD */
+	const char *authfile;
+	const char *cert_dir;
+	int tls_verify;		  /* -1: as registries.conf says */
+	int64_t retry;		  /* attempts after the first */
+	const char *retry_delay;  /* NULL: exponential */
+	bool no_creds;
+};
+#define REG_OPTS_INIT { .tls_verify = -1, .retry = 3 }
+
+/* Does NAME begin with a transport? */
+bool has_transport(const char *name);
+/* NAME with its transport; STORE may be NULL and is opened when needed (then owned by the source or destination). */
+int source_open(struct source **ret, const char *name, const struct reg_opts *o, struct hoy_err *err);
+int dest_open(struct dest **ret, const char *name, const struct reg_opts *o, struct hoy_err *err);
+
+int source_oci(struct source **ret, const char *rest, bool archive, struct hoy_err *err);
+int source_docker_archive(struct source **ret, const char *rest, struct hoy_err *err);
+int source_dir(struct source **ret, const char *rest, struct hoy_err *err);
+int source_registry(struct source **ret, const char *rest, const struct reg_opts *o, struct hoy_err *err);
+int source_store(struct source **ret, const char *rest, struct hoy_err *err);
+int dest_oci(struct dest **ret, const char *rest, bool archive, struct hoy_err *err);
+int dest_docker_archive(struct dest **ret, const char *rest, struct hoy_err *err);
+int dest_dir(struct dest **ret, const char *rest, struct hoy_err *err);
+int dest_registry(struct dest **ret, const char *rest, const struct reg_opts *o, struct hoy_err *err);
+
+/* The manifest that SRC means, for platform P (NULL: whatever it is): M, and LIST (blank if there was none). */
+int source_image(struct source *src, const struct platform *p, struct manifest *m, struct manifest *list, struct hoy_err *err);
+int source_manifest(struct source *src, const char *digest, struct manifest *ret, struct hoy_err *err);
+/* The config of M, checked against its descriptor. */
+int source_config(struct source *src, const struct manifest *m, struct config *ret, struct hoy_err *err);
+
+/* "blobs/sha256/HEX" of DIGEST (which is valid) into RET. */
+void blob_path(const char *digest, char ret[96]);
+/* The images in an archive: how to name each as a source (docker-archive: "PATH:@N"; oci: "PATH:TAG" or "PATH:@N"). */
+int archive_images(const char *path, bool docker, struct hoy_strv *ret, struct hoy_err *err);

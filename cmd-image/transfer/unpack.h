@@ -1,0 +1,32 @@
+/*
+ * cmd-image/transfer/unpack.h: a layer's tar becomes files beneath one directory, as overlay wants them
+ * (formats/storage.md 4.7), and never a file anywhere else: each name is resolved with that directory as "/".
+ */
+#pragma once
+#include "cmd-image/transfer/stream.h"
+
+struct id_set {
+	unsigned *v;
+	size_t n, cap;
+};
+
+struct unpack_opts {
+	bool userns;		  /* no device nodes; user.overlay.* */
+	bool ignore_chown_errors;
+};
+struct unpack_result {
+	struct id_set uids, gids; /* sorted */
+	uint64_t entries;
+};
+/*
+ * Unpack the plain tar TAR (borrowed; read to its end) into DIFFFD and record its tar-split in SPLITFD (-1: don't).
+ * RET is to be released whatever is returned.
+ */
+int unpack_tar(struct stream *tar, int difffd, int splitfd, const struct unpack_opts *o, struct unpack_result *ret,
+	       struct hoy_err *err);
+void unpack_result_release(struct unpack_result *r);
+/*
+ * NAME of a tar as a clean path into RET: no "//", "." or "..", no slash at either end; "" is the root.
+ * Returns its length, or -EXDEV if it leads above the root.
+ */
+int tar_clean(const char *name, size_t len, char *ret, size_t size);
