@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <syslog.h>
 #include <unistd.h>
 
 #include "cmd-conmon/conmon.h"
@@ -24,7 +25,10 @@ void warn(const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);
-	hoy_warning("%.12s: %s", opt.cid ? opt.cid : "", line);
+	if (opt.syslog)
+		syslog(LOG_DAEMON | LOG_WARNING, "hoy-conmon %.12s: %s", opt.cid ? opt.cid : "", line);
+	else
+		hoy_warning("%.12s: %s", opt.cid ? opt.cid : "", line);
 }
 
 void sync_open(void)
@@ -72,7 +76,7 @@ void write_exit_files(int code, bool oom)
 		put(opt.persist_dir, "exit", code, false);
 	/* Last: who waits for this file may remove all the others. */
 	if (opt.exit_dir)
-		put(opt.exit_dir, opt.exec && opt.cuuid ? opt.cuuid : opt.cid, code, false);
+		put(opt.exit_dir, opt.cid, code, false);
 	if (opt.exec)
 		sync_send(code, oom ? "OOM killed" : NULL);
 }

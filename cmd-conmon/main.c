@@ -146,6 +146,15 @@ static void tell_attached(void)
 	close(fd);
 }
 
+/* Whoever started us may wait for the end of our stdio; from here on we speak to syslog, if at all. */
+static void quiet_stdio(void)
+{
+	cleanup_fd int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	for (int fd = 0; fd < 3 && null >= 0 && !log_passthrough(); fd++)
+		dup2(null, fd);
+}
+
 /* Into the background: the first process notes the pid of the second, which goes on alone. */
 static int detach(struct hoy_err *err)
 {
@@ -162,6 +171,7 @@ static int detach(struct hoy_err *err)
 			_exit(0);
 	}
 	setsid();
+	quiet_stdio();
 	return 0;
 }
 
@@ -180,9 +190,7 @@ static int serve(struct hoy_err *err)
 		return hoy_fail_errno(err, errno, "cannot make an epoll instance");
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
 		return hoy_fail_errno(err, errno, "cannot become a subreaper");
-	r = log_open(err);
-	if (!r)
-		r = attach_open(epfd, err);
+	r = attach_open(epfd, err);
 	if (r < 0)
 		return r;
 	if (opt.exec_attach) {
@@ -219,8 +227,10 @@ int main(int argc, char **argv)
 		return hoy_report(&err, 1);
 	signal(SIGPIPE, SIG_IGN);
 	sync_open();
+	r = log_open(&err);
 	wait_for_start();
-	r = detach(&err);
+	if (!r)
+		r = detach(&err);
 	if (!r) {
 		shield();
 		r = serve(&err);
