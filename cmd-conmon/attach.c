@@ -117,21 +117,28 @@ static void drop(struct client *c)
 	c->len = c->head = 0;
 }
 
-static void accept_client(void)
+static bool accept_client(void)
 {
-	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK), i;
+	int fd = listener < 0 ? -1 : accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK), i;
 
 	if (fd < 0)
-		return;
+		return false;
 	for (i = 0; i < MAX_CLIENTS && clients[i].fd >= 0; i++)
 		;
 	if (i == MAX_CLIENTS) {
 		close(fd);
-		return;
+		return true;
 	}
 	clients[i] = (struct client){ .fd = fd, .reading = true };
 	if (watch(fd, EPOLLIN, TAG_CLIENT + (uint64_t)i, true) < 0)
 		drop(&clients[i]);
+	return true;
+}
+
+void attach_accept(void)
+{
+	while (accept_client())
+		;
 }
 
 /* Input is taken from a client only while none is waiting for the container. */
@@ -313,7 +320,7 @@ void attach_event(uint64_t tag, uint32_t events)
 	struct client *c;
 
 	if (tag == TAG_LISTEN) {
-		accept_client();
+		attach_accept();
 		return;
 	}
 	if (tag == TAG_STDIN) {

@@ -30,6 +30,8 @@ bool log_passthrough(void);
 /* ---- attach.c ---- */
 int attach_open(int epfd, struct hoy_err *err);
 void attach_write(int stream, const char *data, size_t len);
+/* Take in whoever has connected already. */
+void attach_accept(void);
 /* Something happened on a descriptor that the attach side registered. */
 void attach_event(uint64_t tag, uint32_t events);
 /* Is a client so far behind that the container's output has to wait for it? */
@@ -65,6 +67,8 @@ int oom_watch(pid_t pid);
 bool oom_happened(int fd);
 
 /* ---- loop.c ---- */
-enum tag { TAG_OUT = 1, TAG_ERR, TAG_SIGNAL, TAG_TIMER, TAG_CTL, TAG_WINSZ, TAG_OOM, TAG_ATTACH = 16 };
+enum tag { TAG_OUT = 1, TAG_ERR, TAG_SIGNAL, TAG_TIMER, TAG_CTL, TAG_WINSZ, TAG_OOM, TAG_ATTACH = 16 /* the listener; the rest of attach.c's follow */ };
+/* Make the ctl and winsz fifos: before the runtime runs, since clients open them as soon as it has. */
+void loop_fifos(void);
 /* Serve until the container has ended and its output is drained; its exit code. */
 int loop_run(struct child *c, int epfd);

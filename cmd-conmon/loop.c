@@ -45,12 +45,20 @@ static int open_fifo(const char *name)
 {
 	cleanup_free char *path = hoy_path_join(opt.bundle ? opt.bundle : ".", name);
 
-	if (!path || opt.exec)
+	if (!path)
 		return -1;
 	unlink(path);
 	if (mkfifo(path, 0640) < 0)
 		return -1;
 	return open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
+}
+
+static int fifos[2] = { -1, -1 };
+
+void loop_fifos(void)
+{
+	fifos[0] = open_fifo("ctl");
+	fifos[1] = open_fifo("winsz");
 }
 
 /* One read of a stream; false at its end. A pty ends with EIO. */
@@ -229,9 +237,9 @@ static void setup(struct loop *l)
 	if (l->timer >= 0)
 		timerfd_settime(l->timer, 0, &it, NULL);
 	watch(l, l->timer, TAG_TIMER);
-	l->ctl = open_fifo("ctl");
+	l->ctl = fifos[0];
 	watch(l, l->ctl, TAG_CTL);
-	l->winsz = open_fifo("winsz");
+	l->winsz = fifos[1];
 	watch(l, l->winsz, TAG_WINSZ);
 	l->oom = oom_watch(l->c->pid);
 	watch(l, l->oom, TAG_OOM);
@@ -247,6 +255,7 @@ static void drain(struct loop *l)
 {
 	int *fds[] = { &l->out, &l->err };
 
+	attach_accept();
 	for (int i = 0; i < 2; i++) {
 		if (*fds[i] < 0)
 			continue;
@@ -273,8 +282,13 @@ int loop_run(struct child *c, int epfd)
 	while (!l.ended) {
 		int n = epoll_wait(epfd, ev, 16, l.paused ? 1000 : -1);
 
+		/* A client that came before some output must get it: new clients first. */
 		for (int i = 0; i < n; i++)
-			dispatch(&l, &ev[i]);
+			if (ev[i].data.u64 == TAG_ATTACH)
+				dispatch(&l, &ev[i]);
+		for (int i = 0; i < n; i++)
+			if (ev[i].data.u64 != TAG_ATTACH)
+				dispatch(&l, &ev[i]);
 		if (!n)
 			set_paused(&l, attach_full());
 	}

@@ -193,6 +193,7 @@ static int serve(struct hoy_err *err)
 	r = attach_open(epfd, err);
 	if (r < 0)
 		return r;
+	loop_fifos();
 	if (opt.exec_attach) {
 		tell_attached();
 		wait_for_client();

@@ -99,6 +99,22 @@ int run_tool(char *const *argv, const char *input, size_t input_len, struct hoy_
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+/* Absolute path of program NAME in PATH, else NAME itself. */
+static char *in_path(const char *name)
+{
+	cleanup_strv struct hoy_strv dirs = HOY_STRV_INIT;
+
+	hoy_strv_split(&dirs, getenv("PATH") ?: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", ':');
+	for (size_t i = 0; i < dirs.n; i++) {
+		char *path = hoy_path_join(*dirs.v[i] ? dirs.v[i] : ".", name);
+
+		if (path && !access(path, X_OK))
+			return path;
+		free(path);
+	}
+	return strdup(name);
+}
+
 /* A runtime by name: the command line's, the definition's, containers.conf's table, PATH; ours beside us by default. */
 char *runtime_path(const char *name)
 {
@@ -113,7 +129,7 @@ char *runtime_path(const char *name)
 	HOY_JSON_EACH(it, hoy_json_get(hoy_json_get(engine, "runtimes"), name))
 		if (hoy_json_text(it) && !access(it->str, X_OK))
 			return strdup(it->str);
-	return !strcmp(name, "hoy-runtime") ? hoy_sibling(name) : strdup(name);
+	return !strcmp(name, "hoy-runtime") ? hoy_sibling(name) : in_path(name);
 }
 
 void runtime_argv(const struct ctr *c, struct hoy_strv *argv)
