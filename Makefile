@@ -5,9 +5,9 @@ MANDIR  ?= $(PREFIX)/share/man
 VERSION := 0.1.0
 CC      ?= cc
 CFLAGS  ?= -O2 -g
+comma   := ,
 VARIANT := $(if $(SAN),san-$(subst $(comma),-,$(SAN)),$(if $(COV),cov,release))
 BUILD   ?= build/$(VARIANT)
-comma   := ,
 
 # What a tool may link beside libc is part of the design (tests/bats/01-links.bats compares it with DT_NEEDED).
 PKGS-hoy           :=
@@ -19,6 +19,9 @@ PKGS-hoy-runtime   := yajl libseccomp libcap
 PKGS-hoy-net       := yajl libmnl libnftables
 
 # A tool is a folder cmd-X, its heavy half a folder in it: cmd-image/transfer/ is hoy-transfer.
+# The tools that run most often start fastest when nothing is loaded (a sanitizer needs its shared runtime).
+STATIC := $(if $(SAN)$(COV),,hoy hoy-conmon hoy-runtime)
+
 DIRS-hoy           := cmd-hoy
 DIRS-hoy-image     := cmd-image
 DIRS-hoy-transfer  := cmd-image/transfer
@@ -54,10 +57,13 @@ $(LIB): $(call objs,common/base common/data common/proc common/conf common/store
 	@rm -f $@
 	$(Q)$(AR) rcs $@ $^
 
+# yajl's static archive has a name of its own.
+libs = $(if $(PKGS-$(1)),$(if $(filter $(1),$(STATIC)),$(subst -lyajl,-lyajl_s,$(shell pkg-config --static --libs $(PKGS-$(1)))),$(shell pkg-config --libs $(PKGS-$(1)))))
+
 define tool
 $(BUILD)/$(1): $(call objs,$(DIRS-$(1))) $(LIB)
 	@echo '  LD $$@'
-	$(Q)$(CC) $(hoy_ldflags) $(LDFLAGS) -o $$@ $$^ $(if $(PKGS-$(1)),$$(shell pkg-config --libs $(PKGS-$(1)))) $(if $(filter hoy-transfer,$(1)),-lpthread)
+	$(Q)$(CC) $(if $(filter $(1),$(STATIC)),$(filter-out -pie,$(hoy_ldflags)) -static-pie,$(hoy_ldflags)) $(LDFLAGS) -o $$@ $$^ $(call libs,$(1)) $(if $(filter hoy-transfer,$(1)),-lpthread)
 endef
 $(foreach t,$(TOOLS),$(eval $(call tool,$(t))))
 
