@@ -1,16 +1,14 @@
 #include "common/cli/opts.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/err.h"
-#include "common/base/msg.h"
 
 struct hoy_globals hoy_globals;
-static const char *tool_name = "hoy";
+const char *hoy_tool_name = "hoy";
 
 #define G(field) offsetof(struct hoy_globals, field)
 const struct hoy_opt hoy_global_opts[] = {
@@ -155,7 +153,7 @@ static int short_options(const struct hoy_opt *table, int argc, char **argv, int
 	return 0;
 }
 
-static bool asks_help(const struct hoy_opt *table, const char *arg)
+bool hoy_asks_help(const struct hoy_opt *table, const char *arg)
 {
 	return !strcmp(arg, "--help") || (!strcmp(arg, "-h") && !by_letter(table, 'h'));
 }
@@ -178,8 +176,8 @@ int hoy_opts_parse(const struct hoy_verb *v, int argc, char **argv, void *opts, 
 				argv[++n] = argv[i];
 			break;
 		}
-		if (asks_help(v->opts, argv[i])) {
-			hoy_verb_help(tool_name, v);
+		if (hoy_asks_help(v->opts, argv[i])) {
+			hoy_verb_help(hoy_tool_name, v);
 			return -ECANCELED;
 		}
 		r = argv[i][1] == '-' ? long_option(v->opts, argc, argv, &i, opts, err) :
@@ -208,7 +206,7 @@ static void option_line(const struct hoy_opt *o)
 		printf("%-30s%s\n", head, o->help);
 }
 
-static void options_help(const char *title, const struct hoy_opt *o)
+void hoy_options_help(const char *title, const struct hoy_opt *o)
 {
 	if (!o || !o->name)
 		return;
@@ -221,98 +219,7 @@ static void options_help(const char *title, const struct hoy_opt *o)
 void hoy_verb_help(const char *tool, const struct hoy_verb *v)
 {
 	printf("%s\n\nUsage:\n  %s %s %s\n", v->summary, tool, v->name, v->synopsis);
-	options_help("Options", v->opts);
-}
-
-static void tool_help(const char *tool, const char *summary, const struct hoy_verb *const *verbs)
-{
-	printf("%s\n\nUsage:\n  %s [options] COMMAND\n\nCommands:\n", summary, tool);
-	for (; *verbs; verbs++)
-		if ((*verbs)->summary)
-			printf("  %-22s %s\n", (*verbs)->name, (*verbs)->summary);
-	options_help("Options", hoy_global_opts);
-}
-
-/* The verb at argv[0], of one word or two ("image ls"); *WORDS says how many. */
-static const struct hoy_verb *find_verb(const struct hoy_verb *const *verbs, int argc, char **argv, int *words)
-{
-	for (const struct hoy_verb *const *v = verbs; *v; v++) {
-		const char *sp = strchr((*v)->name, ' ');
-		size_t len = sp ? (size_t)(sp - (*v)->name) : 0;
-
-		if (sp && argc > 1 && strlen(argv[0]) == len && !strncmp(argv[0], (*v)->name, len) && !strcmp(argv[1], sp + 1)) {
-			*words = 2;
-			return *v;
-		}
-	}
-	for (const struct hoy_verb *const *v = verbs; *v; v++)
-		if (!strcmp((*v)->name, argv[0])) {
-			*words = 1;
-			return *v;
-		}
-	return NULL;
-}
-
-int hoy_tool_main(const char *tool, const char *summary, const struct hoy_verb *const *verbs, int argc, char **argv)
-{
-	const struct hoy_verb globals = { .name = "", .synopsis = "", .summary = summary, .opts = hoy_global_opts,
-					  .command = true };
-	struct hoy_err err = HOY_ERR_INIT;
-	const struct hoy_verb *v;
-	int words, r;
-
-	/* "hoy" exec'ed us: its users see its name. */
-	tool_name = getenv("_HOY_DOOR") ? "hoy" : tool;
-	signal(SIGPIPE, SIG_IGN);
-	for (int i = 1; i < argc && argv[i][0] == '-'; i++)
-		if (asks_help(NULL, argv[i])) {
-			tool_help(tool_name, summary, verbs);
-			return hoy_finish_stdout(0);
-		}
-	r = hoy_opts_parse(&globals, argc, argv, &hoy_globals, &err);
-	if (r < 0)
-		return hoy_report(&err, 125);
-	if (hoy_globals.log_level && hoy_log_set(hoy_globals.log_level) < 0) {
-		hoy_error("log level '%s' is not known (debug, info, warn, error, fatal)", hoy_globals.log_level);
-		return 125;
-	}
-	if (hoy_globals.version) {
-		printf("%s version %s\n", tool_name, HOY_VERSION);
-		return hoy_finish_stdout(0);
-	}
-	if (!r) {
-		tool_help(tool_name, summary, verbs);
-		return hoy_finish_stdout(0);
-	}
-	v = find_verb(verbs, r, argv + 1, &words);
-	if (!v) {
-		hoy_error("unrecognized command '%s %s' (run: %s --help)", tool_name, argv[1], tool_name);
-		return 125;
-	}
-	r = v->run(v, r - words + 1, argv + words);
-	return hoy_finish_stdout(r);
-}
-
-int hoy_verb_args(const struct hoy_verb *v, int argc, char **argv, void *opts, int least, int most, int *status)
-{
-	struct hoy_err err = HOY_ERR_INIT;
-	int n = hoy_opts_parse(v, argc, argv, opts, &err);
-
-	if (n == -ECANCELED) {
-		*status = 0;
-		return -1;
-	}
-	if (n >= 0 && n < least)
-		n = hoy_fail(&err, EINVAL, "%s requires at least %d argument%s (run: %s %s --help)", v->name, least,
-			     least == 1 ? "" : "s", tool_name, v->name);
-	else if (most >= 0 && n > most)
-		n = hoy_fail(&err, EINVAL, "%s takes at most %d argument%s, '%s' is one too many (run: %s %s --help)", v->name,
-			     most, most == 1 ? "" : "s", argv[most + 1], tool_name, v->name);
-	if (n < 0) {
-		*status = hoy_report(&err, 125);
-		return -1;
-	}
-	return n;
+	hoy_options_help("Options", v->opts);
 }
 
 void hoy_globals_argv(struct hoy_strv *argv)

@@ -59,6 +59,12 @@ extern const struct hoy_opt hoy_global_opts[];
  */
 int hoy_opts_parse(const struct hoy_verb *v, int argc, char **argv, void *opts, struct hoy_err *err);
 
+/* The name of the tool in its messages. */
+extern const char *hoy_tool_name;
+/* Is ARG a request for help, in a table that gives -h no other meaning? */
+bool hoy_asks_help(const struct hoy_opt *table, const char *arg);
+void hoy_options_help(const char *title, const struct hoy_opt *o);
+
 /*
  * The whole of a tool's main(): global options, verb, dispatch. TOOL is the name in the help, VERBS end with a NULL name.
  * Returns the exit status (125 for usage errors).

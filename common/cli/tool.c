@@ -1,0 +1,116 @@
+/* common/cli/tool.c: main() of a tool with verbs. Apart from opts.c, since small tools parse options without all this. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/err.h"
+#include "common/base/msg.h"
+#include "common/cli/opts.h"
+#include "common/proc/userns.h"
+
+static void tool_help(const char *tool, const char *summary, const struct hoy_verb *const *verbs)
+{
+	printf("%s\n\nUsage:\n  %s [options] COMMAND\n\nCommands:\n", summary, tool);
+	for (; *verbs; verbs++)
+		if ((*verbs)->summary)
+			printf("  %-22s %s\n", (*verbs)->name, (*verbs)->summary);
+	hoy_options_help("Options", hoy_global_opts);
+}
+
+/* The verb at argv[0], of one word or two ("image ls"); *WORDS says how many. */
+static const struct hoy_verb *find_verb(const struct hoy_verb *const *verbs, int argc, char **argv, int *words)
+{
+	for (const struct hoy_verb *const *v = verbs; *v; v++) {
+		const char *sp = strchr((*v)->name, ' ');
+		size_t len = sp ? (size_t)(sp - (*v)->name) : 0;
+
+		if (sp && argc > 1 && strlen(argv[0]) == len && !strncmp(argv[0], (*v)->name, len) && !strcmp(argv[1], sp + 1)) {
+			*words = 2;
+			return *v;
+		}
+	}
+	for (const struct hoy_verb *const *v = verbs; *v; v++)
+		if (!strcmp((*v)->name, argv[0])) {
+			*words = 1;
+			return *v;
+		}
+	return NULL;
+}
+
+/* `VERB --help` needs no store and so no namespace. */
+static bool wants_help(const struct hoy_verb *v, int argc, char **argv)
+{
+	for (int i = 1; i <= argc; i++) {
+		if (hoy_asks_help(v->opts, argv[i]))
+			return true;
+		if (argv[i][0] != '-' || !strcmp(argv[i], "--"))
+			return false;
+	}
+	return false;
+}
+
+int hoy_tool_main(const char *tool, const char *summary, const struct hoy_verb *const *verbs, int argc, char **argv)
+{
+	const struct hoy_verb globals = { .name = "", .synopsis = "", .summary = summary, .opts = hoy_global_opts,
+					  .command = true };
+	struct hoy_err err = HOY_ERR_INIT;
+	const struct hoy_verb *v;
+	int words, r;
+
+	/* "hoy" exec'ed us: its users see its name. */
+	hoy_tool_name = getenv("_HOY_DOOR") ? "hoy" : tool;
+	signal(SIGPIPE, SIG_IGN);
+	for (int i = 1; i < argc && argv[i][0] == '-'; i++)
+		if (hoy_asks_help(NULL, argv[i])) {
+			tool_help(hoy_tool_name, summary, verbs);
+			return hoy_finish_stdout(0);
+		}
+	r = hoy_opts_parse(&globals, argc, argv, &hoy_globals, &err);
+	if (r < 0)
+		return hoy_report(&err, 125);
+	if (hoy_globals.log_level && hoy_log_set(hoy_globals.log_level) < 0) {
+		hoy_error("log level '%s' is not known (debug, info, warn, error, fatal)", hoy_globals.log_level);
+		return 125;
+	}
+	if (hoy_globals.version) {
+		printf("%s version %s\n", hoy_tool_name, HOY_VERSION);
+		return hoy_finish_stdout(0);
+	}
+	if (!r) {
+		tool_help(hoy_tool_name, summary, verbs);
+		return hoy_finish_stdout(0);
+	}
+	v = find_verb(verbs, r, argv + 1, &words);
+	if (!v) {
+		hoy_error("unrecognized command '%s %s' (run: %s --help)", hoy_tool_name, argv[1], hoy_tool_name);
+		return 125;
+	}
+	if (!wants_help(v, r - words, argv + words) && hoy_userns_enter(&err) < 0)
+		return hoy_report(&err, 125);
+	r = v->run(v, r - words + 1, argv + words);
+	return hoy_finish_stdout(r);
+}
+
+int hoy_verb_args(const struct hoy_verb *v, int argc, char **argv, void *opts, int least, int most, int *status)
+{
+	struct hoy_err err = HOY_ERR_INIT;
+	int n = hoy_opts_parse(v, argc, argv, opts, &err);
+
+	if (n == -ECANCELED) {
+		*status = 0;
+		return -1;
+	}
+	if (n >= 0 && n < least)
+		n = hoy_fail(&err, EINVAL, "%s requires at least %d argument%s (run: %s %s --help)", v->name, least,
+			     least == 1 ? "" : "s", hoy_tool_name, v->name);
+	else if (most >= 0 && n > most)
+		n = hoy_fail(&err, EINVAL, "%s takes at most %d argument%s, '%s' is one too many (run: %s %s --help)", v->name,
+			     most, most == 1 ? "" : "s", argv[most + 1], hoy_tool_name, v->name);
+	if (n < 0) {
+		*status = hoy_report(&err, 125);
+		return -1;
+	}
+	return n;
+}
