@@ -120,6 +120,7 @@ static void become_runtime(char *const *argv, const struct pipes *p)
 
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGPIPE, SIG_DFL);
 	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	if (!log_passthrough()) {
 		dup2(p->in[0] >= 0 ? p->in[0] : null, 0);

@@ -209,7 +209,10 @@ int attach_run(struct ctr *c, int sock, const struct start_how *how, bool tty)
 		attach_raw(true);
 		send_size(c);
 	}
+	/* A reader behind us that goes away is no reason to leave the container alone. */
+	signal(SIGPIPE, SIG_IGN);
 	r = loop(&a);
+	signal(SIGPIPE, SIG_DFL);
 	if (a.tty)
 		attach_raw(false);
 	(void)owned;

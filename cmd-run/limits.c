@@ -66,7 +66,8 @@ static int pids(struct ctr *c, const struct create_opts *o, struct hoy_err *err)
 
 	if (o->pids_limit)
 		return number(c, "pids", "pids-limit", o->pids_limit, err);
-	if (v > 0 && pids_controller())
+	/* An ordinary user has no cgroup to put a limit on, unless one was delegated: only what is asked for is tried. */
+	if (v > 0 && !c->s->rootless && pids_controller())
 		set_limit(c, "pids", v);
 	return 0;
 }

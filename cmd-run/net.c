@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cmd-run/run.h"
@@ -389,21 +390,23 @@ int net_resolve(struct ctr *c, struct hoy_err *err)
 int pin_netns(struct ctr *c, struct hoy_err *err)
 {
 	cleanup_free char *path = hoy_path_join(c->rundir, "netns");
-	cleanup_fd int here = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC), file = -1;
-	int r = 0;
+	cleanup_fd int file = path ? open(path, O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600) : -1;
+	int status = 0;
+	pid_t child;
 
-	if (!path)
-		return hoy_fail_oom(err);
-	file = open(path, O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (here < 0 || file < 0 || unshare(CLONE_NEWNET) < 0)
+	if (file < 0)
+		return hoy_fail_errno(err, errno, "cannot make '%s'", path ? path : c->rundir);
+	/* In a child: an ordinary user's process that left the host's network namespace could not come back. */
+	child = vfork();
+	if (!child)
+		_exit(unshare(CLONE_NEWNET) < 0 ? errno : mount("/proc/self/ns/net", path, NULL, MS_BIND, NULL) < 0 ? errno : 0);
+	if (child < 0)
 		return hoy_fail_errno(err, errno, "cannot make a network namespace");
-	if (mount("/proc/self/ns/net", path, NULL, MS_BIND, NULL) < 0)
-		r = hoy_fail_errno(err, errno, "cannot pin the network namespace at '%s'", path);
-	if (setns(here, CLONE_NEWNET) < 0)
-		abort(); /* we would go on in the wrong network */
-	if (!r && !hoy_json_set_string(&c->live, c->live.root, "netns", path))
-		r = hoy_fail_oom(err);
-	return r;
+	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+		;
+	if (!WIFEXITED(status) || WEXITSTATUS(status))
+		return hoy_fail_errno(err, WIFEXITED(status) ? WEXITSTATUS(status) : EIO, "cannot make a network namespace at '%s'", path);
+	return hoy_json_set_string(&c->live, c->live.root, "netns", path) ? 0 : hoy_fail_oom(err);
 }
 
 const char *net_path(const struct ctr *c)

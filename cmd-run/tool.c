@@ -62,7 +62,7 @@ int run_tool(char *const *argv, const char *input, size_t input_len, struct hoy_
 	posix_spawn_file_actions_t fa;
 	posix_spawnattr_t at;
 	int in[2] = { -1, -1 }, o[2], e[2], r, status;
-	sigset_t none;
+	sigset_t none, pipe_signal;
 	pid_t pid;
 
 	if (pipe2(o, O_CLOEXEC) < 0 || pipe2(e, O_CLOEXEC) < 0 || (input && pipe2(in, O_CLOEXEC) < 0))
@@ -77,7 +77,11 @@ int run_tool(char *const *argv, const char *input, size_t input_len, struct hoy_
 	posix_spawnattr_init(&at);
 	sigemptyset(&none);
 	posix_spawnattr_setsigmask(&at, &none);
-	posix_spawnattr_setflags(&at, POSIX_SPAWN_SETSIGMASK);
+	/* While attached we ignore SIGPIPE; others count on its default. */
+	sigemptyset(&pipe_signal);
+	sigaddset(&pipe_signal, SIGPIPE);
+	posix_spawnattr_setsigdefault(&at, &pipe_signal);
+	posix_spawnattr_setflags(&at, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
 	r = posix_spawnp(&pid, argv[0], &fa, &at, argv, environ);
 	posix_spawn_file_actions_destroy(&fa);
 	posix_spawnattr_destroy(&at);
@@ -90,7 +94,9 @@ int run_tool(char *const *argv, const char *input, size_t input_len, struct hoy_
 		hoy_close(e[0]);
 		return -r;
 	}
+	signal(SIGPIPE, SIG_IGN); /* it may end before it has read all */
 	talk(in[1], o[0], e[0], input, input_len, out, errtext);
+	signal(SIGPIPE, SIG_DFL);
 	hoy_close(o[0]);
 	hoy_close(e[0]);
 	while (waitpid(pid, &status, 0) < 0)

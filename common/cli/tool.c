@@ -1,6 +1,5 @@
 /* common/cli/tool.c: main() of a tool with verbs. Apart from opts.c, since small tools parse options without all this. */
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,7 +60,6 @@ int hoy_tool_main(const char *tool, const char *summary, const struct hoy_verb *
 
 	/* "hoy" exec'ed us: its users see its name. */
 	hoy_tool_name = getenv("_HOY_DOOR") ? "hoy" : tool;
-	signal(SIGPIPE, SIG_IGN);
 	for (int i = 1; i < argc && argv[i][0] == '-'; i++)
 		if (hoy_asks_help(NULL, argv[i])) {
 			tool_help(hoy_tool_name, summary, verbs);
