@@ -377,7 +377,7 @@ static int run_unmount(const struct hoy_verb *v, int argc, char **argv)
 	s = open_writer();
 	if (!s)
 		return 125;
-	r = hoy_store_lock(s, HOY_IMAGES, HOY_LAYERS, &err);
+	r = hoy_store_lock(s, HOY_IMAGES, HOY_GRAPH | HOY_LAYERS, &err);
 	for (int i = 1; i <= n && !r; i++) {
 		struct hoy_json *rec;
 

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -83,7 +84,7 @@ static int unmount(struct ctr *c, struct hoy_err *err)
 	if (!layer)
 		return 0;
 	hoy_layer_presync(c->s, layer, vol);
-	r = hoy_store_lock(c->s, 0, HOY_LAYERS, err);
+	r = hoy_store_lock(c->s, 0, HOY_GRAPH | HOY_LAYERS, err);
 	if (!r && hoy_layer_get(c->s, layer))
 		r = hoy_layer_unmount(c->s, layer, false, err);
 	hoy_store_unlock(c->s);
@@ -105,6 +106,9 @@ static int note_exit(struct ctr *c, int code, struct hoy_err *err)
 /* The run directory last: as long as `live` is there, somebody has something left to undo. */
 static void remove_rundir(struct ctr *c)
 {
+	while (c->deleting > 0 && waitpid(c->deleting, NULL, 0) < 0 && errno == EINTR)
+		;
+	c->deleting = 0;
 	hoy_remove_tree(AT_FDCWD, c->rundir);
 	hoy_json_release(&c->live);
 }
@@ -119,19 +123,20 @@ int ctr_cleanup(struct ctr *c, struct hoy_err *err)
 	if (ctr_pid(c))
 		return hoy_fail(err, HOY_EBUSY, "container %.12s is running", c->id);
 	exit_code(c, &code);
-	net_teardown(c);
+	/* The runtime forgets it while we take down network and mounts. */
 	if (hoy_json_get(c->live.root, "pid"))
-		(void)runtime_call(c, "delete", "--force", NULL, NULL);
+		c->deleting = runtime_spawn_delete(c);
+	net_teardown(c);
 	/* --rm: the layer goes in the same breath as the record, in ctr_remove(). */
 	r = rm ? 0 : unmount(c, err);
 	if (started)
 		event(c, "died", code);
 	if (!r && started)
 		r = note_exit(c, code, err);
-	if (!r && !rm)
+	if (!r && !rm) {
 		event(c, "cleanup", -1);
-	if (!r)
 		remove_rundir(c);
+	}
 	return r;
 }
 
@@ -173,7 +178,7 @@ int ctr_remove(struct ctr *c, bool volumes, struct hoy_err *err)
 	(void)ctr_load_def(c, NULL);
 	if (hoy_json_str(c->def.root, "layer"))
 		hoy_layer_presync(c->s, hoy_json_str(c->def.root, "layer"), true);
-	r = hoy_store_lock(c->s, 0, HOY_LAYERS | HOY_IMAGES | HOY_CONTAINERS, err);
+	r = hoy_store_lock(c->s, 0, HOY_GRAPH | HOY_LAYERS | HOY_IMAGES | HOY_CONTAINERS, err);
 	if (!r && hoy_container_get(c->s, c->id))
 		r = hoy_container_delete(c->s, c->id, err);
 	hoy_store_unlock(c->s);

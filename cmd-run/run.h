@@ -28,6 +28,7 @@ struct ctr {
 	int dirfd;
 	struct hoy_lock lock;
 	struct hoy_json_doc def, state, live; /* roots are NULL until loaded */
+	pid_t deleting;			      /* the runtime's delete while it works, 0: none */
 	int port_fds[256], n_port_fds;	      /* bound host ports; the monitor holds them while the container runs */
 };
 
@@ -92,6 +93,8 @@ int ctr_prepare(struct ctr *c, const struct start_how *how, int *ret_code, struc
 char *runtime_path(const char *name);
 /* Call the runtime: VERB [ARG if it is an option] ID [ARG]. Its complaint becomes ERR, with podman's exit code for it. */
 int runtime_call(const struct ctr *c, const char *verb, const char *arg, int *ret_code, struct hoy_err *err);
+/* Start `delete --force` without waiting for it; its pid or 0. */
+pid_t runtime_spawn_delete(const struct ctr *c);
 int runtime_error(const struct ctr *c, const char *said, int *ret_code, struct hoy_err *err);
 /* The runtime's command line up to its verb. */
 void runtime_argv(const struct ctr *c, struct hoy_strv *argv);

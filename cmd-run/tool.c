@@ -213,3 +213,25 @@ int runtime_call(const struct ctr *c, const char *verb, const char *arg, int *re
 		return hoy_fail_errno(err, -r, "cannot run the OCI runtime '%s'", argv.v[0]);
 	return r ? runtime_error(c, hoy_buf_str(&text), ret_code ? ret_code : &code, err) : 0;
 }
+
+pid_t runtime_spawn_delete(const struct ctr *c)
+{
+	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
+	cleanup_fd int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	pid_t pid;
+
+	runtime_argv(c, &argv);
+	hoy_strv_push(&argv, "delete");
+	hoy_strv_push(&argv, "--force");
+	hoy_strv_push(&argv, c->id);
+	if (argv.error || null < 0)
+		return 0;
+	pid = vfork();
+	if (!pid) {
+		for (int fd = 0; fd < 3; fd++)
+			dup2(null, fd);
+		execvp(argv.v[0], argv.v);
+		_exit(127);
+	}
+	return pid > 0 ? pid : 0;
+}

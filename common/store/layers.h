@@ -57,7 +57,10 @@ struct hoy_mount_opts {
 /* Mount layer ID, or count one more mount. HOY_GRAPH and HOY_LAYERS are held for writing. *RET_PATH is "home/ID/merged". */
 int hoy_layer_mount(struct hoy_store *s, const char *id, const struct hoy_mount_opts *o, char **ret_path,
 		    struct hoy_err *err);
-/* Count one mount less, unmount at zero; FORCE: whatever the count. HOY_LAYERS held for writing. Not mounted is fine. */
+/*
+ * Count one mount less, unmount at zero; FORCE: whatever the count. HOY_LAYERS held for writing, and HOY_GRAPH so that
+ * home's bind goes with the last mount. Not mounted is fine.
+ */
 int hoy_layer_unmount(struct hoy_store *s, const char *id, bool force, struct hoy_err *err);
 /*
  * Before taking the lock for an unmount: write back what the overlay holds (not if it is volatile), so that the unmount

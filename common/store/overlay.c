@@ -438,6 +438,24 @@ static int detach(struct hoy_store *s, const char *id)
 	return 0;
 }
 
+/*
+ * The last mount is gone: home's bind goes too, as the library does at the end of a command (4.5). Only for callers
+ * that hold storage.lock.
+ */
+static int unbind_home(struct hoy_store *s, struct hoy_err *err)
+{
+	cleanup_free char *home = hoy_path_join(s->conf.graphroot, "overlay");
+	struct hoy_stamp stamp;
+
+	if (!home)
+		return hoy_fail_oom(err);
+	if (s->mounts.doc.root->child || !s->graph.held || s->conf.skip_mount_home || !is_mount_point(AT_FDCWD, home))
+		return 0;
+	if (hoy_stamp_write(&s->graph, &stamp) < 0 || umount2(home, MNT_DETACH) < 0)
+		return hoy_fail_errno(err, errno, "cannot unmount '%s'", home);
+	return 0;
+}
+
 int hoy_layer_unmount(struct hoy_store *s, const char *id, bool force, struct hoy_err *err)
 {
 	struct hoy_json *rec;
@@ -461,7 +479,8 @@ int hoy_layer_unmount(struct hoy_store *s, const char *id, bool force, struct ho
 		return 0;
 	}
 	s->mounts.dirty = true;
-	return hoy_store_save(s, err);
+	r = hoy_store_save(s, err);
+	return r ? r : unbind_home(s, err);
 }
 
 void hoy_layer_presync(struct hoy_store *s, const char *id, bool vol)

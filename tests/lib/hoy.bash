@@ -54,7 +54,8 @@ store_new() {
 	ROOT=$STORE/root RUNROOT=$STORE/run
 	mkdir -p "$STORE" "$STORE/networks"
 	: >"$T/.hoy/stores/$1"
-	HOY_OPTS=(--root "$ROOT" --runroot "$RUNROOT")
+	HOY_OPTS=(--root "$ROOT" --runroot "$RUNROOT" --storage-opt overlay.skip_mount_home=true --network-config-dir "$STORE/networks"
+		--tmpdir "$RUNROOT/libpod")
 	PODMAN_OPTS=(--root "$ROOT" --runroot "$RUNROOT" --storage-driver overlay
 		--storage-opt overlay.skip_mount_home=true --network-config-dir "$STORE/networks" "${@:2}")
 	export STORE ROOT RUNROOT
