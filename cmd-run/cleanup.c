@@ -131,7 +131,7 @@ int ctr_cleanup(struct ctr *c, struct hoy_err *err)
 	r = rm ? 0 : unmount(c, err);
 	if (started)
 		event(c, "died", code);
-	if (!r && started)
+	if (!r && started && !rm)
 		r = note_exit(c, code, err);
 	if (!r && !rm) {
 		event(c, "cleanup", -1);

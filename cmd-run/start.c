@@ -140,6 +140,13 @@ static char *monitor_path(void)
 	return name && *name ? strdup(name) : hoy_sibling("hoy-conmon");
 }
 
+static bool own_monitor(const char *path)
+{
+	const char *base = path && strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
+
+	return base && !strcmp(base, "hoy-conmon");
+}
+
 /* conmon's command line, as podman gives it. */
 static void monitor_argv(struct ctr *c, struct hoy_strv *a)
 {
@@ -189,6 +196,9 @@ static void monitor_argv(struct ctr *c, struct hoy_strv *a)
 		hoy_strv_push(a, "-i");
 	if (timeout > 0)
 		hoy_strv_pushf(a, "--timeout=%lld", (long long)timeout);
+	/* Ours need not go into the background first: it has a session of its own, and we tell it apart by its pid. */
+	if (own_monitor(path))
+		hoy_strv_push(a, "--sync");
 	hoy_strv_push(a, "--conmon-pidfile");
 	hoy_strv_pushf(a, "%s/conmon.pid", c->rundir);
 	exit_command(c, a);
@@ -245,7 +255,7 @@ static int spawn_monitor(struct ctr *c, const struct start_how *how, int *ret_co
 	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT, env = HOY_STRV_INIT;
 	cleanup_free char *pidfile = hoy_path_join(c->rundir, "conmon.pid");
 	bool passthrough = !strcmp(hoy_json_str(c->def.root, "logDriver") ?: "", "passthrough");
-	int sync[2], status, r, keep[300], n_keep = 0;
+	int sync[2], status = 0, r, keep[300], n_keep = 0;
 	char text[32];
 	pid_t child, pid = 0;
 
@@ -276,8 +286,9 @@ static int spawn_monitor(struct ctr *c, const struct start_how *how, int *ret_co
 	}
 	r = read_sync(c, sync[0], &pid, ret_code, err);
 	hoy_close(sync[0]);
-	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
-		;
+	if (r < 0 || !own_monitor(argv.v[0]))
+		while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+			;
 	if (r < 0 && WIFEXITED(status) && WEXITSTATUS(status) == 127) {
 		*ret_code = 125;
 		return hoy_fail(err, ENOENT, "cannot run the monitor '%s'", argv.v[0]);
@@ -286,9 +297,11 @@ static int spawn_monitor(struct ctr *c, const struct start_how *how, int *ret_co
 		return r;
 	hoy_json_set_int(&c->live, c->live.root, "pid", pid);
 	hoy_json_set_int(&c->live, c->live.root, "pidStart", (int64_t)start_time(pid));
-	if (hoy_read_small(AT_FDCWD, pidfile, text, sizeof(text)) > 0) {
-		hoy_json_set_int(&c->live, c->live.root, "monitor", atoi(text));
-		hoy_json_set_int(&c->live, c->live.root, "monitorStart", (int64_t)start_time(atoi(text)));
+	if (!own_monitor(argv.v[0]))
+		child = hoy_read_small(AT_FDCWD, pidfile, text, sizeof(text)) > 0 ? atoi(text) : 0;
+	if (child > 0) {
+		hoy_json_set_int(&c->live, c->live.root, "monitor", child);
+		hoy_json_set_int(&c->live, c->live.root, "monitorStart", (int64_t)start_time(child));
 	}
 	return ctr_save_live(c, err);
 }
@@ -365,6 +378,25 @@ static int follow(struct ctr *c, int sock, const struct start_how *how, int *ret
 	return r;
 }
 
+/*
+ * The runtime's `start`. What ours does for a container without poststart hooks, which is all that we make, is to write
+ * to the fifo that its process waits on (hoy-runtime(1), FILES): we do that ourselves and spare a program.
+ */
+static int runtime_start(struct ctr *c, int *ret_code, struct hoy_err *err)
+{
+	const char *path = hoy_json_str(c->live.root, "runtime"), *base = path ? strrchr(path, '/') : NULL;
+	cleanup_free char *dir = hoy_asprintf("%s/hoy/runtime/%s", c->s->conf.runroot, c->id);
+	cleanup_fd int dirfd = -1, fifo = -1;
+
+	if (!base || strcmp(base + 1, "hoy-runtime"))
+		return runtime_call(c, "start", NULL, ret_code, err);
+	dirfd = dir ? open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+	fifo = dirfd < 0 ? -1 : openat(dirfd, "exec.fifo", O_WRONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+	if (fifo < 0 || unlinkat(dirfd, "exec.fifo", 0) < 0 || write(fifo, "0", 1) != 1)
+		return hoy_fail_errno(err, errno, "cannot start container %.12s: its runtime's exec.fifo", c->id);
+	return 0;
+}
+
 int ctr_start(struct ctr *c, const struct start_how *how, int *ret_code, struct hoy_err *err)
 {
 	cleanup_fd int sock = -1;
@@ -378,7 +410,7 @@ int ctr_start(struct ctr *c, const struct start_how *how, int *ret_code, struct 
 	if (!r && how->attach && (sock = attach_connect(c)) < 0)
 		r = hoy_fail_errno(err, -sock, "cannot attach to container %.12s", c->id);
 	if (!r)
-		r = runtime_call(c, "start", NULL, ret_code, err);
+		r = runtime_start(c, ret_code, err);
 	if (!r)
 		r = note_started(c, err);
 	if (r < 0) {
