@@ -11,3 +11,5 @@ extern const struct hoy_verb verb_images, verb_image_ls, verb_image_list, verb_i
 struct hoy_store *open_reader(unsigned parts);
 /* Repository and tag of a stored name: "docker.io/library/x", "latest" ("<none>" for a digest); new memory. */
 void split_name(const char *name, char **ret_repo, char **ret_tag);
+/* "RepoDigests": REPOSITORY@DIGEST for each repository that the image has a name in, sorted. */
+void put_repo_digests(struct hoy_jw *w, const struct hoy_json *rec);

@@ -76,7 +76,7 @@ static void put_names(struct hoy_jw *w, const char *key, const struct hoy_json *
 	hoy_jw_end_array(w);
 }
 
-static void put_repo_digests(struct hoy_jw *w, const struct hoy_json *rec)
+void put_repo_digests(struct hoy_jw *w, const struct hoy_json *rec)
 {
 	cleanup_strv struct hoy_strv seen = HOY_STRV_INIT;
 
@@ -88,6 +88,7 @@ static void put_repo_digests(struct hoy_jw *w, const struct hoy_json *rec)
 		if (line && !hoy_strv_has(&seen, line))
 			hoy_strv_push(&seen, line);
 	}
+	hoy_strv_sort(&seen);
 	hoy_jw_strings(w, "RepoDigests", seen.v, seen.n);
 }
 

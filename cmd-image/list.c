@@ -40,6 +40,7 @@ struct row {
 	const char *id, *name; /* name: NULL for a dangling image */
 	char *repo, *tag;
 	int64_t created, size;
+	size_t index; /* names of one image keep their order */
 };
 
 struct listing {
@@ -228,7 +229,7 @@ static int add_row(struct listing *l, const struct hoy_json *rec, const char *na
 	}
 	row = &l->rows[l->n++];
 	*row = (struct row){ .rec = rec, .id = hoy_json_str(rec, "id"), .name = name, .created = created_of(rec),
-			     .size = hoy_image_size(l->s, rec) };
+			     .size = hoy_image_size(l->s, rec), .index = l->n };
 	split_name(name, &row->repo, &row->tag);
 	return row->repo && row->tag ? 0 : -ENOMEM;
 }
@@ -281,7 +282,7 @@ static int by_key(const void *x, const void *y)
 		r = strcmp(a->tag, b->tag);
 	else
 		r = strcmp(a->repo, b->repo);
-	return r ? r : strcmp(a->repo, b->repo) ? strcmp(a->repo, b->repo) : strcmp(a->tag, b->tag);
+	return r ? r : a->index < b->index ? -1 : a->index > b->index;
 }
 
 static const char *age(int64_t created, char buf[HOY_TIME_SIZE])
@@ -299,23 +300,6 @@ static void put_labels(const struct listing *l, struct hoy_jw *w, const struct h
 	if (!hoy_image_config(l->s, rec, &cfg, NULL))
 		labels = hoy_json_path(cfg.root, "config", "Labels", NULL);
 	hoy_jw_value(w, "Labels", labels && labels->child ? labels : NULL);
-}
-
-static void put_repo_digests(struct hoy_jw *w, const struct hoy_json *rec)
-{
-	cleanup_strv struct hoy_strv list = HOY_STRV_INIT;
-
-	HOY_JSON_EACH(n, hoy_json_get(rec, "names")) {
-		cleanup_free char *repo = NULL, *tag = NULL, *line = NULL;
-
-		if (!hoy_json_text(n))
-			continue;
-		split_name(n->str, &repo, &tag);
-		line = hoy_asprintf("%s@%s", repo ? repo : "", hoy_json_str(rec, "digest") ?: "");
-		if (line && !hoy_strv_has(&list, line))
-			hoy_strv_push(&list, line);
-	}
-	hoy_jw_strings(w, "RepoDigests", list.v, list.n);
 }
 
 static int64_t containers_of(const struct listing *l, const char *id)

@@ -435,7 +435,8 @@ static int put_container(struct hoy_jw *w, struct ctr *c, struct hoy_err *err)
 	run_path(w, c, "HostnamePath", "hostname");
 	run_path(w, c, "HostsPath", "hosts");
 	hoy_jw_string(w, "StaticDir", c->dir);
-	run_path(w, c, "OCIConfigPath", "config.json");
+	if (c->live.root)
+		run_path(w, c, "OCIConfigPath", "config.json");
 	hoy_jw_string(w, "OCIRuntime", hoy_json_str(c->live.root, "runtime") ?: ds(c, "runtime") ?: "hoy-runtime");
 	run_path(w, c, "ConmonPidFile", "conmon.pid");
 	run_path(w, c, "PidFile", "pidfile");

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -119,27 +120,37 @@ static int print_more(struct reader *r)
 	return n < 0 ? -errno : ferror(stdout) ? -EPIPE : 0;
 }
 
-/* The offset of the last N lines, reading backwards. */
+/* The tag ("F" or "P") of the raw log line that begins at LINE. */
+static char tag_of(const char *line, const char *end)
+{
+	const char *sp = memchr(line, ' ', end - line);
+
+	sp = sp ? memchr(sp + 1, ' ', end - sp - 1) : NULL;
+	return sp && sp + 1 < end ? sp[1] : 'F';
+}
+
+/* Go to the last N lines as the container wrote them: P pieces belong to the F that ends their line. */
 static int seek_tail(int fd, long n)
 {
-	char buf[8192];
-	off_t at = lseek(fd, 0, SEEK_END), from = 0;
-	long lines = 0;
+	off_t size = lseek(fd, 0, SEEK_END), from = 0;
+	const char *map, *end, *line;
+	long ends = 0;
 
-	while (at > 0 && lines <= n) {
-		size_t chunk = at < (off_t)sizeof(buf) ? (size_t)at : sizeof(buf);
-		ssize_t got = pread(fd, buf, chunk, at - (off_t)chunk);
+	if (size <= 0)
+		return size < 0 ? -errno : 0;
+	map = mmap(NULL, (size_t)size, PROT_READ, MAP_SHARED, fd, 0);
+	if (map == MAP_FAILED)
+		return -errno;
+	for (end = map + size; end > map; end = line) {
+		const char *nl = end - 1 > map ? memrchr(map, '\n', end - 1 - map) : NULL;
 
-		if (got <= 0)
-			return -EIO;
-		for (ssize_t i = got; i-- > 0;)
-			/* P pieces belong to the line that they begin: only the end of an F line counts. */
-			if (buf[i] == '\n' && ++lines > n) {
-				from = at - (off_t)chunk + i + 1;
-				break;
-			}
-		at -= (off_t)chunk;
+		line = nl ? nl + 1 : map;
+		if (tag_of(line, end) == 'F' && ++ends > n) {
+			from = end - map;
+			break;
+		}
 	}
+	munmap((void *)map, (size_t)size);
 	return lseek(fd, from, SEEK_SET) < 0 ? -errno : 0;
 }
 

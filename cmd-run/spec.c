@@ -73,7 +73,8 @@ static void file_mount(struct spec *s, const char *dest, const char *name)
 	cleanup_free char *path = hoy_path_join(s->c->rundir, name);
 
 	if (path && hoy_exists(AT_FDCWD, path) && !taken(s, dest))
-		mount(&s->w, dest, "bind", path, "bind,rprivate");
+		mount(&s->w, dest, "bind", path, hoy_json_bool(s->def, "readonly", false) ? "bind,rprivate,ro,nosuid,nodev,noexec" :
+		      "bind,rprivate");
 }
 
 /* Does our user namespace have GID? The user with one id alone lacks tty's. */

@@ -134,5 +134,12 @@ int resolve_user(int rootfd, const char *spec, struct user *u, struct hoy_err *e
 	} else if (known) {
 		member_groups(again, u);
 	}
+	/* Who is asked for by name or number has its own group among the supplementary ones, as podman does it. */
+	if (spec && *spec) {
+		size_t n = u->n_groups < ARRAY_SIZE(u->groups) ? u->n_groups++ : u->n_groups - 1;
+
+		memmove(u->groups + 1, u->groups, n * sizeof(*u->groups));
+		u->groups[0] = u->gid;
+	}
 	return 0;
 }

@@ -1,0 +1,64 @@
+#!/usr/bin/env bats
+# The rules of the house that a machine can check: who links what, who includes whom, what each tool says of itself.
+
+load ../lib/hoy
+
+needed() { readelf -d "$HOY_BIN/$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | grep -vE '^(libc\.so|ld-linux|libasan|libubsan|libpthread|libm\.so|libgcc_s)' | sort | tr '\n' ' '; }
+
+@test "each tool links what the design allows, and nothing else" {
+	[[ $(needed hoy) == '' ]]
+	[[ $(needed hoy-image) == 'libyajl.so.2 ' ]]
+	[[ $(needed hoy-run) == 'libyajl.so.2 ' ]]
+	[[ $(needed hoy-conmon) == '' ]]
+	for lib in $(needed hoy-runtime); do [[ $lib =~ ^lib(yajl|seccomp|cap)\. ]]; done
+	for lib in $(needed hoy-net); do [[ $lib =~ ^lib(yajl|mnl|nftables)\. ]]; done
+	for lib in $(needed hoy-transfer); do [[ $lib =~ ^lib(yajl|curl|crypto|archive|isal|zstd|gpgme)\. ]]; done
+}
+
+@test "no tool includes another one's headers, and common/ includes no floor above its own" {
+	cd "$HOY_TOP"
+	run grep -rnE '#include "(\.\./)*cmd-' common
+	assert_status 1
+	for dir in cmd-*/; do
+		run grep -rnE "#include \"cmd-" "$dir"
+		! grep -v "#include \"${dir%/}/" <<<"$output" | grep -q include
+	done
+	floors=(base data proc conf store oci cli)
+	for i in "${!floors[@]}"; do
+		for above in "${floors[@]:i+1}"; do
+			# proc and conf stand side by side: a user's namespace needs that user's directories
+			[[ ${floors[i]}/$above != proc/conf ]] || continue
+			run grep -rn "#include \"common/$above/" "common/${floors[i]}"
+			[[ $output == '' ]] || { echo "$output"; false; }
+		done
+	done
+}
+
+@test "hoy without a verb, with --help, with a wrong verb" {
+	try tool hoy --help
+	assert_success
+	assert_stdout_has 'Run a command in a new container'
+	try tool hoy nonsense
+	assert_error "unrecognized command \`hoy nonsense\`"
+	try tool hoy run --help
+	assert_success
+	assert_stdout_has '--rm'
+	try tool hoy run --nonsense x
+	assert_error 'unknown flag: --nonsense'
+	try tool hoy run
+	assert_error 'requires at least 1 argument'
+}
+
+@test "version and info" {
+	try tool hoy version
+	assert_success
+	assert_stdout_has 'Version:'
+	try hoy info --format '{{.store.graphDriverName}} {{.host.security.rootless}}'
+	assert_stdout 'overlay false'
+}
+
+@test "a failed write to stdout is an error" {
+	run --separate-stderr bash -c '"$1" "${@:2}" images >/dev/full' _ "$HOY_BIN/hoy" "${HOY_OPTS[@]}"
+	assert_status 125
+	assert_stderr_has 'cannot write to standard output'
+}
