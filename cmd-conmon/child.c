@@ -6,9 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <termios.h>
@@ -18,6 +20,8 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/fd.h"
+
+extern char **environ;
 
 struct console {
 	char dir[64], path[96];
@@ -112,6 +116,24 @@ struct pipes {
 	int in[2], out[2], err[2];
 };
 
+/*
+ * hoy-runtime executes itself again from a read-only clone of its mount, so that no container can overwrite it. Started
+ * from one it need not. Where the kernel or our rights do not allow this, nothing is lost.
+ */
+static void exec_readonly(char *const *argv)
+{
+	const char *base = strrchr(argv[0], '/');
+	struct mount_attr ro = { .attr_set = MOUNT_ATTR_RDONLY };
+	int fd;
+
+	if (!base || strcmp(base, "/hoy-runtime"))
+		return;
+	fd = (int)syscall(SYS_open_tree, AT_FDCWD, argv[0], OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	if (fd >= 0 && !syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &ro, sizeof(ro)))
+		syscall(SYS_execveat, fd, "", argv, environ, AT_EMPTY_PATH);
+	hoy_close(fd);
+}
+
 /* Between vfork and exec: system calls only. */
 static void become_runtime(char *const *argv, const struct pipes *p)
 {
@@ -127,6 +149,7 @@ static void become_runtime(char *const *argv, const struct pipes *p)
 		dup2(p->out[1] >= 0 ? p->out[1] : null, 1);
 		dup2(p->err[1] >= 0 ? p->err[1] : null, 2);
 	}
+	exec_readonly(argv);
 	execv(argv[0], argv);
 	_exit(127);
 }

@@ -56,7 +56,7 @@ static void put_state(struct hoy_jw *w, const struct ctr *c)
 		hoy_jw_int(w, "ConmonPid", hoy_json_int(c->live.root, "monitor", 0));
 	hoy_jw_int(w, "ExitCode", hoy_json_int(c->state.root, "exitCode", 0));
 	hoy_jw_string(w, "Error", "");
-	time_member(w, "StartedAt", hoy_json_str(c->state.root, "started"));
+	time_member(w, "StartedAt", hoy_json_str(c->live.root, "startedAt") ?: hoy_json_str(c->state.root, "started"));
 	time_member(w, "FinishedAt", hoy_json_str(c->state.root, "finished"));
 	if (cg && ctr_pid(c))
 		hoy_jw_string(w, "CgroupPath", cg);

@@ -190,7 +190,9 @@ static int load_ours(struct listing *l, struct hoy_err *err)
 		}
 		r->st = ctr_status(&r->c);
 		r->created = time_of(r->c.state.root, "created");
-		r->started = time_of(r->c.state.root, "started");
+		r->started = time_of(r->c.live.root, "startedAt");
+		if (r->started == HOY_TIME_ZERO)
+			r->started = time_of(r->c.state.root, "started");
 		r->finished = time_of(r->c.state.root, "finished");
 		l->n++;
 	}

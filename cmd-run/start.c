@@ -312,11 +312,13 @@ static int note_started(struct ctr *c, struct hoy_err *err)
 	int r;
 
 	hoy_json_set_bool(&c->live, c->live.root, "started", true);
+	hoy_json_set_string(&c->live, c->live.root, "startedAt", hoy_time_format(hoy_now(), now));
 	r = ctr_save_live(c, err);
 	hoy_json_set_string(&c->state, c->state.root, "status", "running");
-	hoy_json_set_string(&c->state, c->state.root, "started", hoy_time_format(hoy_now(), now));
+	hoy_json_set_string(&c->state, c->state.root, "started", now);
 	hoy_json_unset(c->state.root, "stoppedByUser");
-	return r ? r : ctr_save_state(c, err);
+	/* The state says after a reboot that it has run; with --rm nobody will ask. */
+	return r || hoy_json_bool(c->state.root, "rm", false) ? r : ctr_save_state(c, err);
 }
 
 static void write_pidfile(const char *path, int64_t pid)

@@ -101,6 +101,8 @@ int ctr_stop(struct ctr *c, int64_t timeout, struct hoy_err *err)
 	if (r < 0)
 		return r;
 	sig = (int)hoy_json_int(c->def.root, "stopSignal", SIGTERM);
+	if (!hoy_json_bool(c->live.root, "started", false))
+		timeout = 0; /* only the runtime's own process is there, which waits for its start */
 	if (timeout < 0)
 		timeout = hoy_json_int(c->def.root, "stopTimeout", 10);
 	hoy_json_set_bool(&c->state, c->state.root, "stoppedByUser", true);

@@ -129,6 +129,12 @@ static int write_tmp(int dirfd, const char *tmp, const void *data, size_t len, m
 
 	if (fd < 0)
 		return -errno;
+	/*
+	 * ext4 starts writing back a file that replaces another one, unless its blocks are allocated already. What need
+	 * not last should not wait for a disk.
+	 */
+	if (!sync && len)
+		(void)fallocate(fd, 0, 0, (off_t)len);
 	r = hoy_write_full(fd, data, len);
 	if (!r && sync && fdatasync(fd) < 0)
 		r = -errno;

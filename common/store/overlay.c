@@ -56,6 +56,14 @@ static int short_name(char ret[LINK_LEN + 1])
 	return 0;
 }
 
+/* A file of a layer that nobody sees before it is complete. */
+static int put_file(int dirfd, const char *name, const char *data, size_t len)
+{
+	cleanup_fd int fd = openat(dirfd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+
+	return fd < 0 ? -errno : hoy_write_full(fd, data, len);
+}
+
 static int make_link(struct hoy_store *s, int dirfd, const char *id)
 {
 	char name[LINK_LEN + 1], from[HOY_ID_SIZE + 16], to[LINK_LEN + 8];
@@ -72,7 +80,7 @@ static int make_link(struct hoy_store *s, int dirfd, const char *id)
 	} while (r == -EEXIST && --tries);
 	if (r < 0)
 		return r;
-	return hoy_replace_file(dirfd, "link", name, LINK_LEN, 0644, false);
+	return put_file(dirfd, "link", name, LINK_LEN);
 }
 
 /* "l/X" entries of a lower file resolve to the id in their second last component. */
@@ -155,9 +163,9 @@ static int write_lowers(struct hoy_store *s, int dirfd, const char *parent, stru
 		hoy_buf_printf(&b, ":%s", ids.v[i]);
 	if (a.error || b.error)
 		return hoy_fail_oom(err);
-	r = hoy_replace_file(dirfd, "lower", a.data, a.len, 0644, false);
+	r = put_file(dirfd, "lower", a.data, a.len);
 	if (!r)
-		r = hoy_replace_file(dirfd, "lower-layers", b.data, b.len, 0644, false);
+		r = put_file(dirfd, "lower-layers", b.data, b.len);
 	return r < 0 ? hoy_fail_errno(err, -r, "cannot write the lower layers of a new layer") : 0;
 }
 
