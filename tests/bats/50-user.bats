@@ -1,0 +1,97 @@
+#!/usr/bin/env bats
+# An ordinary user: own store, own namespaces, pasta for the network, sharing with that user's podman.
+
+load ../lib/hoy
+
+setup() {
+	hoy_setup
+	U=$T/user
+	install -d -o hoytest -g hoytest -m 700 "$U" "$U/run"
+}
+
+# hoy as hoytest, outside of the oracle. The pause process is recorded, so that the test ends it.
+u() {
+	local pid r=0
+	(cd "$U" && setpriv --reuid hoytest --regid hoytest --clear-groups env -i HOME="$U" XDG_RUNTIME_DIR="$U/run" PATH="$PATH" USER=hoytest "$HOY_BIN/hoy" "$@") || r=$?
+	[[ -e $U/.recorded || ! -e $U/run/libpod/tmp/pause.pid ]] || {
+		pid_record "$(<"$U/run/libpod/tmp/pause.pid")"
+		: >"$U/.recorded"
+	}
+	return $r
+}
+image() { cp "$(fixture busybox)/rootfs.tar" "$U/"; chmod 644 "$U/rootfs.tar"; u import -q -c 'CMD ["sh"]' "$U/rootfs.tar" bb:1 >/dev/null; }
+
+@test "the same walk as root's: import, images, run, ids, exec, logs, stop, rm" {
+	image
+	[[ $(u images --format '{{.Repository}}:{{.Tag}}') == localhost/bb:1 ]]
+	try u run --rm --network none bb:1 sh -c 'id -u; echo err >&2; exit 3'
+	assert_status 3
+	assert_stdout 0
+	assert_stderr err
+	[[ $(u run --rm --network none bb:1 cat /proc/self/uid_map | tr -s ' ') == *"0 $(id -u hoytest) 1"*"1 "*" 65536" ]]
+	[[ $(u run --rm --network none -u 1000 bb:1 sh -c 'id -u; touch /tmp/x; stat -c %u /tmp/x' | tr '\n' ' ') == '1000 1000 ' ]]
+	u run -d --name c --network none bb:1 sh -c 'echo logged; exec sleep 100'
+	try u exec c sh -c 'echo in; exit 4'
+	assert_status 4
+	assert_stdout in
+	assert_stderr ''
+	[[ $(u logs c) == logged ]]
+	[[ $(u ps --format '{{.Names}} {{.State}}') == 'c running' ]]
+	u stop -t 0 c
+	u rm c
+	[[ $(u ps -aq) == '' ]]
+	[[ $(stat -c %U "$U/.local/share/containers/storage") == hoytest ]]
+}
+
+@test "commands share one namespace, kept by a pause process" {
+	image
+	pid=$(<"$U/run/libpod/tmp/pause.pid")
+	[[ $(stat -c %U "/proc/$pid") == hoytest ]]
+	u images >/dev/null
+	[[ $(<"$U/run/libpod/tmp/pause.pid") == "$pid" ]]
+	kill -9 "$pid"
+	rm "$U/.recorded"
+	[[ $(u images -q) != '' ]]
+	[[ $(<"$U/run/libpod/tmp/pause.pid") != "$pid" ]]
+}
+
+@test "a published port by pasta" {
+	net_outside
+	image
+	u run -d --name web -p 127.0.0.1:18080:80 bb:1 httpd -f -h /www -p 80
+	until_true 5 curl -sf -o "$T/page" http://127.0.0.1:18080/
+	[[ $(<"$T/page") == '<h1>hoy</h1>' ]]
+	[[ $(u port web) == '80/tcp -> 127.0.0.1:18080' ]]
+	try u run --rm -p 127.0.0.1:18080:80 bb:1 true
+	[[ $status != 0 ]]
+	u rm -f -t 0 web
+	run ! curl -sf http://127.0.0.1:18080/
+}
+
+@test "one id alone where there is no subuid range" {
+	useradd -M -u 4799 hoynosub
+	sed -i '/^hoynosub:/d' /etc/subuid /etc/subgid
+	chown -R hoynosub:hoynosub "$U"
+	v() { (cd "$U" && setpriv --reuid hoynosub --regid hoynosub --clear-groups env -i HOME="$U" XDG_RUNTIME_DIR="$U/run" PATH="$PATH" "$HOY_BIN/hoy" "$@"); }
+	cp "$(fixture busybox)/rootfs.tar" "$U/"
+	mkdir "$U/r" && tar -xf "$U/rootfs.tar" -C "$U/r" && tar --owner 0 --group 0 -cf "$U/own.tar" -C "$U/r" .
+	chmod 644 "$U/own.tar"
+	out=$(v import -q "$U/own.tar" bb:1 >/dev/null && v run --rm --network none bb:1 id -u) || true
+	kill "$(<"$U/run/libpod/tmp/pause.pid")" || true
+	userdel -f hoynosub
+	[[ $out == 0 ]]
+}
+
+@test "podman of the same user and hoy share store and namespace" {
+	as_user podman load -q -i "$(fixture busybox)/docker.tar"
+	[[ $(as_user "$HOY_BIN/hoy" images --format '{{.Repository}}') == localhost/busybox ]]
+	[[ $(as_user "$HOY_BIN/hoy" --runtime "$HOY_BIN/hoy-runtime" run --rm --network none busybox echo by-hoy) == by-hoy ]]
+	as_user "$HOY_BIN/hoy" tag busybox mine:1
+	[[ $(as_user podman run --rm --network none localhost/mine:1 echo by-podman) == by-podman ]]
+}
+
+@test "limits without a delegated cgroup: an error, not silence" {
+	image
+	try u run --rm --network none -m 64m bb:1 true
+	[[ $status != 0 && $stderr == 'Error: '* ]]
+}
