@@ -2,10 +2,12 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "cmd-image/transfer/http.h"
 #include "cmd-image/transfer/transfer.h"
 
 static const struct hoy_verb *const verbs[] = {
-	&verb_pull, &verb_image_pull, &verb_load, &verb_image_load, &verb_import, &verb_image_import, NULL,
+	&verb_pull, &verb_image_pull, &verb_load, &verb_image_load, &verb_import, &verb_image_import,
+	&verb_list_tags, &verb_login, &verb_logout, NULL,
 };
 
 int main(int argc, char **argv)
@@ -19,5 +21,6 @@ int main(int argc, char **argv)
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);
 	}
+	http_init();
 	return hoy_tool_main("hoy-transfer", "Images: pull, push, copy, save, load", verbs, argc, argv);
 }

@@ -6,6 +6,7 @@
 
 #include "cmd-image/transfer/transfer.h"
 #include "common/base/msg.h"
+#include "common/conf/registries.h"
 #include "common/data/ref.h"
 
 char *local_name(const char *name)
@@ -54,49 +55,179 @@ int pull_files(struct hoy_store *s, const char *from, const struct platform *p, 
 	return store_in(s, src, &m, &list, &mine, ret_id, err);
 }
 
+/* ---- from registries ---- */
+
 struct pull_opts {
 	bool quiet, all;
 	const char *platform, *arch, *os, *variant, *policy;
 	int64_t parallel;
+	struct reg_opts reg;
 };
 #define O(field) offsetof(struct pull_opts, field)
 static const struct hoy_opt pull_opts[] = {
+	{ 'a', "all-tags", HOY_OPT_FLAG, O(all), NULL, "all tags of the repository" },
 	{ 0, "arch", HOY_OPT_STRING, O(arch), "ARCH", "architecture of the image" },
+	{ 0, "authfile", HOY_OPT_STRING, O(reg.authfile), "FILE", "file with credentials" },
+	{ 0, "cert-dir", HOY_OPT_STRING, O(reg.cert_dir), "DIR", "directory of certificates" },
+	{ 0, "creds", HOY_OPT_STRING, O(reg.creds), "USER:PASSWORD", "credentials for the registry" },
+	{ 0, "image-parallel-copies", HOY_OPT_INT, O(parallel), "N", "layers at once (default 6)" },
 	{ 0, "os", HOY_OPT_STRING, O(os), "OS", "operating system of the image" },
 	{ 0, "platform", HOY_OPT_STRING, O(platform), "OS/ARCH[/VARIANT]", "platform of the image" },
+	{ 0, "policy", HOY_OPT_STRING, O(policy), "POLICY", "always, missing, never or newer (default always)" },
 	{ 'q', "quiet", HOY_OPT_FLAG, O(quiet), NULL, "print the id only" },
+	{ 0, "retry", HOY_OPT_INT, O(reg.retry), "N", "attempts after a failed one (default 3)" },
+	{ 0, "retry-delay", HOY_OPT_STRING, O(reg.retry_delay), "DURATION", "time between attempts (default: growing)" },
+	{ 0, "tls-verify", HOY_OPT_TRI, O(reg.tls_verify), NULL, "require HTTPS and check certificates (default true)" },
 	{ 0, "variant", HOY_OPT_STRING, O(variant), "VARIANT", "variant of the architecture" },
 	HOY_OPTS_END,
 };
 
+struct pull {
+	struct hoy_store *s;
+	const struct pull_opts *o;
+	struct platform p;
+};
+
+/* The store's image of NAME into ID, if it is there. */
+static int have(struct pull *p, const char *name, char id[HOY_ID_SIZE], char digest[SHA_DIGEST_SIZE], struct hoy_err *err)
+{
+	struct hoy_json *rec;
+	int r = hoy_store_peek(p->s, HOY_IMAGES | HOY_LAYERS, err);
+
+	if (r < 0)
+		return r;
+	if (hoy_image_find(p->s, name, &rec, NULL, NULL) < 0 || !hoy_is_id(hoy_json_str(rec, "id")))
+		return 0;
+	memcpy(id, hoy_json_str(rec, "id"), HOY_ID_SIZE);
+	snprintf(digest, SHA_DIGEST_SIZE, "%s", hoy_json_str(rec, "digest") ?: "");
+	return 1;
+}
+
+/* FULL is a complete reference; its image gets this name (without the tag, if there is a digest as well). */
+static int pull_full(struct pull *p, const char *full, char id[HOY_ID_SIZE], const char *known, struct hoy_err *err)
+{
+	cleanup_source struct source *src = NULL;
+	cleanup_manifest struct manifest m = { 0 }, list = { 0 };
+	cleanup_ref struct hoy_ref ref = HOY_REF_INIT;
+	cleanup_free char *name = NULL;
+	const char *names[2] = { NULL, NULL };
+	struct store_in in = { .quiet = p->o->quiet, .names = names, .parallel = p->o->parallel };
+	int r = hoy_ref_parse(&ref, full, err);
+
+	if (!r && ref.tag && ref.digest)
+		ref.tag = (free(ref.tag), NULL);
+	if (!r && (hoy_ref_normalize(&ref) < 0 || !(names[0] = name = hoy_ref_string(&ref))))
+		r = hoy_fail_oom(err);
+	progress(p->o->quiet, "Trying to pull %s...", full);
+	if (!r)
+		r = source_registry(&src, full, &p->o->reg, err);
+	if (!r)
+		r = source_image(src, &p->p, &m, &list, err);
+	/* Newer means: something else than what is there. */
+	if (!r && known && (!strcmp(known, m.digest) || (list.len && !strcmp(known, list.digest))))
+		return 0;
+	return r < 0 ? r : store_in(p->s, src, &m, &list, &in, id, err);
+}
+
+static int candidates(const char *name, struct hoy_strv *ret, struct hoy_err *err)
+{
+	cleanup_ref struct hoy_ref ref = HOY_REF_INIT;
+	cleanup_free char *full = NULL;
+	int r = hoy_ref_parse(&ref, name, err);
+
+	if (r < 0)
+		return r;
+	if (!ref.domain)
+		return hoy_short_name_remote(&ref, ret, err);
+	full = hoy_ref_normalize(&ref) < 0 ? NULL : hoy_ref_string(&ref);
+	if (!full)
+		return hoy_fail_oom(err);
+	hoy_strv_push(ret, full);
+	return ret->error ? hoy_fail_oom(err) : 0;
+}
+
+static int pull_remote(struct pull *p, const char *name, char id[HOY_ID_SIZE], struct hoy_err *err)
+{
+	cleanup_strv struct hoy_strv names = HOY_STRV_INIT;
+	const char *policy = p->o->policy ? p->o->policy : "always";
+	char digest[SHA_DIGEST_SIZE] = "";
+	bool docker = !strncmp(name, "docker://", 9);
+	int r, there;
+
+	name += docker ? 9 : 0;
+	there = strcmp(policy, "always") ? have(p, name, id, digest, err) : 0;
+	if (there < 0)
+		return there;
+	if (there && (!strcmp(policy, "missing") || !strcmp(policy, "never") || !strcmp(policy, "ifnotpresent")))
+		return 0;
+	if (!strcmp(policy, "never"))
+		return hoy_fail(err, ENOENT, "%s: image not known", name);
+	if (strcmp(policy, "always") && strcmp(policy, "missing") && strcmp(policy, "newer") && strcmp(policy, "ifnewer") &&
+	    strcmp(policy, "ifnotpresent"))
+		return hoy_fail(err, EINVAL, "unsupported pull policy '%s' (always, missing, never, newer)", policy);
+	r = docker ? (hoy_strv_push(&names, name), names.error ? hoy_fail_oom(err) : 0) : candidates(name, &names, err);
+	for (size_t i = 0; !r && i < names.n; i++) {
+		r = pull_full(p, names.v[i], id, there ? digest : NULL, err);
+		if (r < 0 && i + 1 < names.n && !transfer_cancelled) {
+			hoy_report(err, 0);
+			r = 0;
+			continue;
+		}
+		break;
+	}
+	/* "newer" is content with what there is. */
+	return r < 0 && there && !transfer_cancelled ? 0 : r;
+}
+
+static int pull_one(struct pull *p, const char *name, struct hoy_err *err)
+{
+	cleanup_strv struct hoy_strv names = HOY_STRV_INIT, tags = HOY_STRV_INIT;
+	struct store_in in = { .quiet = p->o->quiet, .parallel = p->o->parallel };
+	char id[HOY_ID_SIZE];
+	int r;
+
+	if (p->o->all) {
+		r = list_tags(name, &p->o->reg, &tags, err);
+		for (size_t i = 0; !r && i < tags.n; i++) {
+			cleanup_free char *full = hoy_asprintf("%s:%s", name, tags.v[i]);
+
+			r = full ? pull_remote(p, full, id, err) : hoy_fail_oom(err);
+			if (!r)
+				puts(id);
+		}
+		return r;
+	}
+	if (has_transport(name) && strncmp(name, "docker://", 9)) {
+		progress(p->o->quiet, "Trying to pull %s...", name);
+		r = pull_files(p->s, name, &p->p, &in, &names, id, err);
+	} else {
+		r = pull_remote(p, name, id, err);
+	}
+	if (!r)
+		puts(id);
+	return r;
+}
+
 static int run_pull(const struct hoy_verb *v, int argc, char **argv)
 {
-	struct pull_opts o = { 0 };
+	struct pull_opts o = { .reg = REG_OPTS_INIT };
+	struct pull p = { .o = &o };
 	struct hoy_err err = HOY_ERR_INIT;
 	cleanup_store struct hoy_store *s = NULL;
 	cleanup_free char *text = NULL;
-	struct platform p = { 0 };
 	int status, r = 0, n = hoy_verb_args(v, argc, argv, &o, 1, -1, &status);
 
 	if (n < 0)
 		return status;
 	if (o.platform)
-		r = (text = strdup(o.platform)) ? platform_parse(&p, text, &err) : -ENOMEM;
-	p.os = o.os ? o.os : p.os;
-	p.arch = o.arch ? o.arch : p.arch;
-	p.variant = o.variant ? o.variant : p.variant;
-	if (!r && !(s = open_store(&err)))
+		r = (text = strdup(o.platform)) ? platform_parse(&p.p, text, &err) : hoy_fail_oom(&err);
+	p.p.os = o.os ? o.os : p.p.os;
+	p.p.arch = o.arch ? o.arch : p.p.arch;
+	p.p.variant = o.variant ? o.variant : p.p.variant;
+	if (!r && !(p.s = s = open_store(&err)))
 		r = -err.code;
-	for (int i = 1; i <= n && !r; i++) {
-		cleanup_strv struct hoy_strv names = HOY_STRV_INIT;
-		struct store_in in = { .quiet = o.quiet, .parallel = o.parallel };
-		char id[HOY_ID_SIZE];
-
-		progress(o.quiet, "Trying to pull %s...", argv[i]);
-		r = pull_files(s, argv[i], &p, &in, &names, id, &err);
-		if (!r)
-			puts(id);
-	}
+	for (int i = 1; i <= n && !r; i++)
+		r = pull_one(&p, argv[i], &err);
 	return r < 0 ? hoy_report(&err, 125) : 0;
 }
 

@@ -4,10 +4,13 @@
 #include "cmd-image/transfer/transport.h"
 #include "common/cli/opts.h"
 
-extern const struct hoy_verb verb_pull, verb_image_pull, verb_load, verb_image_load, verb_import, verb_image_import;
+extern const struct hoy_verb verb_pull, verb_image_pull, verb_load, verb_image_load, verb_import, verb_image_import,
+	verb_list_tags, verb_login, verb_logout;
 
 /* NAME as the store keeps names: a short one gets "localhost/" (podman's rule for archives), and ":latest" if it has no tag. NULL: malformed. */
 char *local_name(const char *name);
 /* Pull the image of transport name FROM (not a registry) into S with the names it brings along. */
 int pull_files(struct hoy_store *s, const char *from, const struct platform *p, const struct store_in *o,
 	       struct hoy_strv *ret_names, char ret_id[HOY_ID_SIZE], struct hoy_err *err);
+/* The tags of repository NAME, in the registry's order. */
+int list_tags(const char *name, const struct reg_opts *o, struct hoy_strv *ret, struct hoy_err *err);

@@ -33,6 +33,8 @@ int source_open(struct source **ret, const char *name, const struct reg_opts *o,
 	const char *rest;
 
 	switch (which(name, &rest)) {
+	case DOCKER:
+		return source_registry(ret, rest, o, err);
 	case OCI:
 		return source_oci(ret, rest, false, err);
 	case OCI_ARCHIVE:

@@ -16,13 +16,53 @@
 struct search {
 	struct hoy_strv registries; /* unqualified-search-registries of the last file that has the key */
 	char *alias;
-	const char *path; /* the short name, without tag */
+	const char *path; /* the short name, without tag; or NULL */
+	const char *repo; /* or the "host/path" whose [[registry]] is looked for */
+	struct hoy_json_doc best;
+	size_t best_len;
 };
+
+/* How much of REPO the prefix P covers: at the end of a component, or "*.example.com" a host below it; 0: nothing. */
+static size_t covers(const char *p, const char *repo)
+{
+	size_t len = strlen(p), host = strcspn(repo, "/");
+
+	if (!strncmp(p, "*.", 2)) {
+		const char *tail = strchr(p, '/');
+		size_t want = tail ? (size_t)(tail - p) : len;
+
+		if (host < want || strncmp(repo + host - (want - 1), p + 1, want - 1))
+			return 0;
+		return !tail || !strncmp(repo + host, tail, strlen(tail)) ? len : 0;
+	}
+	return !strncmp(repo, p, len) && (!repo[len] || repo[len] == '/') ? len : 0;
+}
+
+/* The longest prefix counts; of equal ones the last, which a later file may have changed. */
+static void take_registry(struct search *s, const struct hoy_json *root)
+{
+	HOY_JSON_EACH(reg, hoy_json_get(root, "registry")) {
+		const char *prefix = hoy_json_str(reg, "prefix"), *loc = hoy_json_str(reg, "location");
+		size_t n = prefix || loc ? covers(prefix ? prefix : loc, s->repo) : 0;
+
+		if (!n || n < s->best_len)
+			continue;
+		hoy_json_release(&s->best);
+		s->best = (struct hoy_json_doc)HOY_JSON_DOC_INIT;
+		s->best.root = hoy_json_copy(&s->best, reg);
+		s->best_len = n;
+	}
+}
 
 static void take_file(struct search *s, const struct hoy_json *root)
 {
 	const struct hoy_json *list = hoy_json_get(root, "unqualified-search-registries");
-	const char *alias = hoy_json_str(hoy_json_get(root, "aliases"), s->path);
+	const char *alias = s->path ? hoy_json_str(hoy_json_get(root, "aliases"), s->path) : NULL;
+
+	if (s->repo) {
+		take_registry(s, root);
+		return;
+	}
 
 	if (hoy_json_is(list, HOY_JSON_ARRAY)) {
 		hoy_strv_release(&s->registries);
@@ -127,7 +167,7 @@ static void add_at(struct hoy_strv *ret, const char *registry, const struct hoy_
 
 static int resolve(const struct hoy_ref *ref, bool local, struct hoy_strv *ret, struct hoy_err *err)
 {
-	struct search s = { HOY_STRV_INIT, NULL, ref->path };
+	struct search s = { .path = ref->path };
 	int r = read_all(&s, err);
 
 	if (r == -ENOENT)
@@ -153,4 +193,63 @@ int hoy_short_name_local(const struct hoy_ref *ref, struct hoy_strv *ret, struct
 int hoy_short_name_remote(const struct hoy_ref *ref, struct hoy_strv *ret, struct hoy_err *err)
 {
 	return resolve(ref, false, ret, err);
+}
+
+static int add_endpoint(struct hoy_endpoints *e, const struct hoy_json *table, const char *repo, size_t prefix)
+{
+	const char *location = hoy_json_str(table, "location");
+	struct hoy_endpoint *v = realloc(e->v, (e->n + 1) * sizeof(*v));
+
+	if (!v)
+		return -ENOMEM;
+	e->v = v;
+	v[e->n] = (struct hoy_endpoint){ location && prefix ? hoy_asprintf("%s%s", location, repo + prefix) : strdup(repo),
+					 hoy_json_bool(table, "insecure", false) };
+	return v[e->n++].repo ? 0 : -ENOMEM;
+}
+
+static bool mirror_fits(const struct hoy_json *reg, const struct hoy_json *mirror, const struct hoy_ref *ref)
+{
+	const char *from = hoy_json_str(mirror, "pull-from-mirror");
+
+	if (from && !strcmp(from, "digest-only"))
+		return ref->digest;
+	if (from && !strcmp(from, "tag-only"))
+		return !ref->digest;
+	return ref->digest || !hoy_json_bool(reg, "mirror-by-digest-only", false);
+}
+
+void hoy_endpoints_release(struct hoy_endpoints *e)
+{
+	for (size_t i = 0; i < e->n; i++)
+		free(e->v[i].repo);
+	free(e->v);
+	*e = (struct hoy_endpoints){ NULL, 0 };
+}
+
+int hoy_registry_endpoints(const struct hoy_ref *ref, bool push, struct hoy_endpoints *ret, struct hoy_err *err)
+{
+	cleanup_free char *repo = hoy_ref_repo(ref);
+	struct search s = { .repo = repo };
+	const char *prefix;
+	size_t cut;
+	int r = repo ? read_all(&s, err) : -ENOMEM;
+
+	*ret = (struct hoy_endpoints){ NULL, 0 };
+	if (r == -ENOENT)
+		r = 0;
+	prefix = hoy_json_str(s.best.root, "prefix");
+	/* A wildcard stands for no text that could be replaced. */
+	cut = prefix && !strncmp(prefix, "*.", 2) ? 0 : s.best_len;
+	if (!r && hoy_json_bool(s.best.root, "blocked", false))
+		r = hoy_fail(err, EACCES, "registry '%s' is blocked by registries.conf", repo);
+	HOY_JSON_EACH(m, !r && !push ? hoy_json_get(s.best.root, "mirror") : NULL)
+		if (!r && mirror_fits(s.best.root, m, ref))
+			r = add_endpoint(ret, m, repo, s.best_len);
+	if (!r)
+		r = add_endpoint(ret, s.best.root, repo, cut);
+	hoy_json_release(&s.best);
+	if (r < 0)
+		hoy_endpoints_release(ret);
+	return r == -ENOMEM ? hoy_fail_oom(err) : r;
 }

@@ -1,0 +1,311 @@
+#include "cmd-image/transfer/auth.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <openssl/evp.h>
+#include <spawn.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "common/base/err.h"
+#include "common/base/fd.h"
+#include "common/base/strv.h"
+#include "common/conf/dirs.h"
+#include "common/data/json.h"
+
+#define FILE_MAX ((size_t)1 << 20)
+
+extern char **environ;
+
+void creds_release(struct creds *c)
+{
+	free(c->user);
+	free(c->password);
+	free(c->token);
+	*c = (struct creds){ NULL, NULL, NULL };
+}
+
+char *auth_encode(const char *text)
+{
+	size_t len = strlen(text);
+	char *out = malloc((len + 2) / 3 * 4 + 1);
+
+	if (out)
+		EVP_EncodeBlock((unsigned char *)out, (const unsigned char *)text, len);
+	return out;
+}
+
+/* "USER:PASSWORD" in base64. */
+static int decode(struct creds *c, const char *b64)
+{
+	size_t len = strlen(b64);
+	cleanup_free char *out = malloc(len + 4);
+	char *colon;
+	int n = out && len % 4 == 0 ? EVP_DecodeBlock((unsigned char *)out, (const unsigned char *)b64, len) : -1;
+
+	if (n < 0)
+		return -EINVAL;
+	while (len && b64[len - 1] == '=') {
+		len--;
+		n--;
+	}
+	out[n < 0 ? 0 : n] = '\0';
+	colon = strchr(out, ':');
+	if (!colon)
+		return -EINVAL;
+	*colon = '\0';
+	c->user = strdup(out);
+	c->password = strdup(colon + 1);
+	return c->user && c->password ? 0 : -ENOMEM;
+}
+
+/* ---- helpers ---- */
+
+static int run_helper(const char *name, const char *server, char **ret)
+{
+	cleanup_free char *prog = hoy_asprintf("docker-credential-%s", name);
+	char *argv[] = { prog, (char *)"get", NULL };
+	posix_spawn_file_actions_t fa;
+	int in[2], out[2], status = 1, r;
+	size_t len;
+	pid_t pid;
+
+	if (!prog || strchr(name, '/') || pipe2(in, O_CLOEXEC) < 0)
+		return -EINVAL;
+	if (pipe2(out, O_CLOEXEC) < 0) {
+		hoy_close(in[0]);
+		hoy_close(in[1]);
+		return -errno;
+	}
+	posix_spawn_file_actions_init(&fa);
+	posix_spawn_file_actions_adddup2(&fa, in[0], 0);
+	posix_spawn_file_actions_adddup2(&fa, out[1], 1);
+	r = -posix_spawnp(&pid, prog, &fa, NULL, argv, environ);
+	posix_spawn_file_actions_destroy(&fa);
+	hoy_close(in[0]);
+	hoy_close(out[1]);
+	if (!r) {
+		hoy_write_full(in[1], server, strlen(server));
+		hoy_close(in[1]);
+		in[1] = -1;
+		r = hoy_read_fd(out[0], prog, FILE_MAX, ret, &len, NULL);
+		waitpid(pid, &status, 0);
+	}
+	hoy_close(in[1]);
+	hoy_close(out[0]);
+	return r < 0 ? r : status ? -ENOENT : 0;
+}
+
+static int from_helper(struct creds *c, const char *name, const char *server)
+{
+	cleanup_json struct hoy_json_doc doc = HOY_JSON_DOC_INIT;
+	cleanup_free char *out = NULL;
+	const char *user, *secret;
+	int r = run_helper(name, server, &out);
+
+	if (!r)
+		r = hoy_json_parse(&doc, out, strlen(out), name, NULL);
+	if (r < 0)
+		return r;
+	user = hoy_json_str(doc.root, "Username");
+	secret = hoy_json_str(doc.root, "Secret");
+	if (!user || !secret)
+		return -ENOENT;
+	if (!strcmp(user, "<token>")) {
+		c->token = strdup(secret);
+	} else {
+		c->user = strdup(user);
+		c->password = strdup(secret);
+	}
+	return 0;
+}
+
+/* ---- files ---- */
+
+/* "https://index.docker.io/v1/" is docker's key for docker.io; schemes and trailing slashes count for nothing. */
+static bool key_is(const char *key, const char *want)
+{
+	size_t n;
+
+	if (!strncmp(key, "https://", 8))
+		key += 8;
+	else if (!strncmp(key, "http://", 7))
+		key += 7;
+	if (!strcmp(key, "index.docker.io/v1/") || !strcmp(key, "index.docker.io") || !strcmp(key, "registry-1.docker.io"))
+		key = "docker.io";
+	n = strlen(key);
+	while (n && key[n - 1] == '/')
+		n--;
+	return strlen(want) == n && !strncmp(key, want, n);
+}
+
+static const struct hoy_json *member(const struct hoy_json *obj, const char *want)
+{
+	HOY_JSON_EACH(it, obj)
+		if (key_is(it->key, want))
+			return it;
+	return NULL;
+}
+
+static int from_entry(struct creds *c, const struct hoy_json *e, const char *file, struct hoy_err *err)
+{
+	const char *auth = hoy_json_str(e, "auth"), *token = hoy_json_str(e, "identitytoken");
+
+	if (token && *token) {
+		c->token = strdup(token);
+		return 1;
+	}
+	if (!auth || !*auth)
+		return 0;
+	if (decode(c, auth) < 0)
+		return hoy_fail(err, HOY_EFORMAT, "the credentials for '%s' in '%s' cannot be read", e->key, file);
+	return 1;
+}
+
+/* 1: found. */
+static int from_doc(struct creds *c, const struct hoy_json *root, const char *repo, const char *file, struct hoy_err *err)
+{
+	cleanup_free char *key = strdup(repo);
+	const struct hoy_json *e;
+	char *slash, *host;
+
+	if (!key)
+		return hoy_fail_oom(err);
+	for (;;) {
+		e = member(hoy_json_get(root, "credHelpers"), key);
+		if (e && hoy_json_text(e) && !from_helper(c, e->str, key))
+			return 1;
+		e = member(hoy_json_get(root, "auths"), key);
+		if (e) {
+			int r = from_entry(c, e, file, err);
+
+			if (r)
+				return r;
+		}
+		slash = strrchr(key, '/');
+		if (!slash)
+			break;
+		*slash = '\0';
+	}
+	host = key;
+	if (hoy_json_str(root, "credsStore") && *hoy_json_str(root, "credsStore") &&
+	    !from_helper(c, hoy_json_str(root, "credsStore"), strcmp(host, "docker.io") ? host : "https://index.docker.io/v1/"))
+		return 1;
+	return 0;
+}
+
+char *auth_file(const char *authfile)
+{
+	cleanup_free char *run = NULL;
+
+	if (!authfile || !*authfile)
+		authfile = getenv("REGISTRY_AUTH_FILE");
+	if (authfile && *authfile)
+		return strdup(authfile);
+	if (!hoy_rootless())
+		return strdup("/run/containers/0/auth.json");
+	run = hoy_runtime_dir();
+	return run ? hoy_path_join(run, "containers/auth.json") : NULL;
+}
+
+static int load(struct hoy_json_doc *doc, const char *path, struct hoy_err *err)
+{
+	int r = hoy_json_load(doc, AT_FDCWD, path, FILE_MAX, err);
+
+	if (r == -ENOENT || r == -EACCES || r == -ENOTDIR)
+		return 0;
+	return r < 0 ? r : hoy_json_is(doc->root, HOY_JSON_OBJECT) ? 1 :
+	       hoy_fail(err, HOY_EFORMAT, "'%s' is no JSON object", path);
+}
+
+int auth_find(struct creds *c, const char *repo, const char *authfile, struct hoy_err *err)
+{
+	cleanup_strv struct hoy_strv files = HOY_STRV_INIT;
+	cleanup_free char *config = hoy_config_home(), *home = hoy_home();
+	const char *docker = getenv("DOCKER_CONFIG"), *env = getenv("REGISTRY_AUTH_FILE");
+	int r = 0;
+
+	hoy_strv_take(&files, auth_file(authfile));
+	if (!(authfile && *authfile) && !(env && *env)) {
+		if (config)
+			hoy_strv_take(&files, hoy_path_join(config, "containers/auth.json"));
+		if (docker && *docker)
+			hoy_strv_take(&files, hoy_path_join(docker, "config.json"));
+		else if (home)
+			hoy_strv_take(&files, hoy_path_join(home, ".docker/config.json"));
+	}
+	if (files.error)
+		return hoy_fail_oom(err);
+	for (size_t i = 0; !r && i < files.n; i++) {
+		cleanup_json struct hoy_json_doc doc = HOY_JSON_DOC_INIT;
+
+		r = load(&doc, files.v[i], err);
+		if (r > 0)
+			r = from_doc(c, doc.root, repo, files.v[i], err);
+	}
+	return r < 0 ? r : 0;
+}
+
+static int save(const char *path, const struct hoy_json_doc *doc, struct hoy_err *err)
+{
+	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(FILE_MAX);
+	struct hoy_jw w = hoy_jw_on(&b, "\t");
+	cleanup_free char *dir = strdup(path);
+	cleanup_fd int fd = -1;
+	char *slash = dir ? strrchr(dir, '/') : NULL;
+	int r;
+
+	if (!dir)
+		return hoy_fail_oom(err);
+	if (slash)
+		*slash = '\0';
+	hoy_jw_value(&w, NULL, doc->root);
+	fd = !slash ? open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : hoy_open_dir_p(AT_FDCWD, *dir ? dir : "/", 0700);
+	r = fd < 0 ? fd : b.error ? -b.error : hoy_replace_file(fd, slash ? slash + 1 : path, b.data, b.len, 0600, true);
+	return r < 0 ? hoy_fail_errno(err, -r, "cannot write '%s'", path) : 0;
+}
+
+int auth_store(const char *authfile, const char *key, const char *user, const char *password, struct hoy_err *err)
+{
+	cleanup_json struct hoy_json_doc doc = HOY_JSON_DOC_INIT;
+	cleanup_free char *path = auth_file(authfile), *pair = NULL, *b64 = NULL;
+	struct hoy_json *auths, *e;
+	int r = path ? load(&doc, path, err) : hoy_fail_oom(err);
+
+	if (r < 0)
+		return r;
+	if (!r)
+		doc.root = hoy_json_new(&doc, HOY_JSON_OBJECT);
+	auths = doc.root ? hoy_json_need(&doc, doc.root, "auths", HOY_JSON_OBJECT) : NULL;
+	if (!auths)
+		return hoy_fail_oom(err);
+	if (!user) {
+		e = (struct hoy_json *)member(auths, key);
+		if (!e)
+			return 1;
+		hoy_json_remove(auths, e);
+		return save(path, &doc, err);
+	}
+	pair = hoy_asprintf("%s:%s", user, password);
+	b64 = pair ? auth_encode(pair) : NULL;
+	hoy_json_unset(auths, key);
+	e = b64 ? hoy_json_need(&doc, auths, key, HOY_JSON_OBJECT) : NULL;
+	if (!e || !hoy_json_set_string(&doc, e, "auth", b64))
+		return hoy_fail_oom(err);
+	return save(path, &doc, err);
+}
+
+int auth_clear(const char *authfile, struct hoy_err *err)
+{
+	cleanup_json struct hoy_json_doc doc = HOY_JSON_DOC_INIT;
+	cleanup_free char *path = auth_file(authfile);
+	int r = path ? load(&doc, path, err) : hoy_fail_oom(err);
+
+	if (r <= 0)
+		return r;
+	hoy_json_unset(doc.root, "auths");
+	hoy_json_need(&doc, doc.root, "auths", HOY_JSON_OBJECT);
+	return save(path, &doc, err);
+}

@@ -1,0 +1,25 @@
+/* cmd-image/transfer/http.h: one request on libcurl, with its limits. */
+#pragma once
+#include <curl/curl.h>
+
+#include "cmd-image/transfer/registry.h"
+
+struct request {
+	const char *method, *url, *accept, *type, *authorization; /* authorization: a whole header line */
+	const char *body;
+	size_t body_len;
+	struct ring *send; /* instead of BODY */
+	int64_t send_size; /* -1: unknown */
+	size_t max;	   /* of the answer's body, kept in the answer */
+	struct ring *receive; /* 2xx bodies go there instead */
+	int64_t got, expect; /* bytes of RECEIVE so far, and in all (-1: unknown) */
+	bool slow_end;	     /* the server may think long before it answers */
+};
+struct tls {
+	bool verify;
+	char *ca; /* PEM of all that are trusted; NULL: the system's */
+	char *cert, *key;
+};
+void http_init(void);
+/* 0, or -errno of a connection that failed with the sentence; *RET_AGAIN: it may work the next time. */
+int http_do(CURL *c, const struct tls *tls, struct request *q, struct answer *a, bool *ret_again, struct hoy_err *err);

@@ -1,0 +1,569 @@
+#include "cmd-image/transfer/registry.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "cmd-image/transfer/auth.h"
+#include "cmd-image/transfer/http.h"
+#include "common/base/fd.h"
+#include "common/base/msg.h"
+#include "common/conf/dirs.h"
+#include "common/data/time.h"
+
+#define TOKEN_MAX ((size_t)256 << 10)
+#define RING ((size_t)1 << 20)
+
+enum auth_kind { AUTH_NONE, AUTH_BASIC, AUTH_BEARER };
+
+struct registry {
+	char *host, *path, *name, *base; /* base: "https://host" */
+	bool insecure, https, push;
+	int64_t retry, retry_delay; /* ns; 0: growing */
+	struct tls tls;
+	struct creds creds;
+	enum auth_kind auth;
+	char *realm, *service;
+	char *also; /* another repository to pull from */
+	pthread_mutex_t mu; /* over what follows */
+	char *header;	    /* "Bearer ..." or "Basic ..." */
+	int64_t expires;
+	CURL *idle[16];
+	int n_idle;
+};
+
+/* ---- certificates ---- */
+
+static void add_file(struct hoy_buf *b, const char *path)
+{
+	cleanup_free char *data = NULL;
+	size_t len;
+
+	if (!hoy_read_file(AT_FDCWD, path, 8 << 20, &data, &len, NULL)) {
+		hoy_buf_add(b, data, len);
+		hoy_buf_putc(b, '\n');
+	}
+}
+
+static int scan_certs(struct registry *r, const char *dir, struct hoy_buf *ca, struct hoy_err *err)
+{
+	cleanup_dir DIR *d = opendir(dir);
+	struct dirent *e;
+
+	while (d && (e = readdir(d))) {
+		size_t n = strlen(e->d_name);
+		cleanup_free char *path = hoy_path_join(dir, e->d_name);
+
+		if (!path)
+			return hoy_fail_oom(err);
+		if (n > 4 && !strcmp(e->d_name + n - 4, ".crt")) {
+			add_file(ca, path);
+		} else if (n > 5 && !strcmp(e->d_name + n - 5, ".cert") && !r->tls.cert) {
+			r->tls.key = hoy_asprintf("%.*s.key", (int)strlen(path) - 5, path);
+			r->tls.cert = steal_ptr(&path);
+			if (!hoy_exists(AT_FDCWD, r->tls.key))
+				return hoy_fail(err, ENOENT, "the client certificate '%s' has no key '%s'", r->tls.cert, r->tls.key);
+		}
+	}
+	return 0;
+}
+
+static int load_certs(struct registry *r, const char *cert_dir, struct hoy_err *err)
+{
+	static const char *const bundles[] = { "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem" };
+	cleanup_buf struct hoy_buf ca = HOY_BUF_INIT((size_t)64 << 20);
+	cleanup_free char *home = hoy_config_home();
+	const char *const roots[] = { home, "/etc/containers", "/etc/docker" };
+	const char *env = getenv("SSL_CERT_FILE");
+	int res = 0;
+
+	if (cert_dir)
+		res = scan_certs(r, cert_dir, &ca, err);
+	for (size_t i = 0; !cert_dir && !res && i < ARRAY_SIZE(roots); i++) {
+		cleanup_free char *dir = hoy_asprintf(i ? "%s/certs.d/%s" : "%s/containers/certs.d/%s", roots[i] ? roots[i] : "", r->host);
+
+		res = dir ? scan_certs(r, dir, &ca, err) : hoy_fail_oom(err);
+	}
+	if (res < 0 || (!ca.len && !(env && *env)))
+		return res;
+	if (env && *env)
+		add_file(&ca, env);
+	for (size_t i = 0; !(env && *env) && i < ARRAY_SIZE(bundles); i++)
+		if (hoy_exists(AT_FDCWD, bundles[i])) {
+			add_file(&ca, bundles[i]);
+			break;
+		}
+	r->tls.ca = hoy_buf_steal(&ca);
+	return r->tls.ca ? 0 : hoy_fail_oom(err);
+}
+
+/* ---- making one ---- */
+
+void registry_free(struct registry *r)
+{
+	if (!r)
+		return;
+	while (r->n_idle)
+		curl_easy_cleanup(r->idle[--r->n_idle]);
+	creds_release(&r->creds);
+	free(r->tls.ca);
+	free(r->tls.cert);
+	free(r->tls.key);
+	free(r->host);
+	free(r->path);
+	free(r->name);
+	free(r->base);
+	free(r->realm);
+	free(r->service);
+	free(r->also);
+	free(r->header);
+	pthread_mutex_destroy(&r->mu);
+	free(r);
+}
+
+static int find_creds(struct registry *r, const struct reg_opts *o, struct hoy_err *err)
+{
+	const char *colon = o->creds ? strchr(o->creds, ':') : NULL;
+
+	if (o->no_creds)
+		return 0;
+	if (!o->creds)
+		return auth_find(&r->creds, r->name, o->authfile, err);
+	if (!colon)
+		return hoy_fail(err, EINVAL, "credentials are USER:PASSWORD");
+	r->creds.user = strndup(o->creds, colon - o->creds);
+	r->creds.password = strdup(colon + 1);
+	return r->creds.user && r->creds.password ? 0 : hoy_fail_oom(err);
+}
+
+int registry_new(struct registry **ret, const char *repo, const char *name, bool insecure, const struct reg_opts *o,
+		 struct hoy_err *err)
+{
+	struct registry *r = calloc(1, sizeof(*r));
+	const char *slash = strchr(repo, '/');
+	int res;
+
+	if (!r)
+		return hoy_fail_oom(err);
+	pthread_mutex_init(&r->mu, NULL);
+	r->host = slash ? strndup(repo, slash - repo) : strdup(repo);
+	r->path = strdup(slash ? slash + 1 : "");
+	r->name = strdup(name);
+	r->insecure = o->tls_verify < 0 ? insecure : !o->tls_verify;
+	r->tls.verify = !r->insecure;
+	r->retry = o->retry;
+	if (o->retry_delay && !hoy_duration_parse(o->retry_delay, &r->retry_delay)) {
+		registry_free(r);
+		return hoy_fail(err, EINVAL, "'%s' is no duration", o->retry_delay);
+	}
+	res = !r->host || !r->path || !r->name ? hoy_fail_oom(err) : load_certs(r, o->cert_dir, err);
+	if (!res)
+		res = find_creds(r, o, err);
+	if (res < 0)
+		registry_free(r);
+	else
+		*ret = r;
+	return res;
+}
+
+const char *registry_path(const struct registry *r) { return r->path; }
+const char *registry_host(const struct registry *r) { return r->host; }
+bool registry_https(const struct registry *r) { return r->https; }
+
+void registry_also_pull(struct registry *r, const char *path)
+{
+	pthread_mutex_lock(&r->mu);
+	if (!r->also || strcmp(r->also, path)) {
+		free(r->also);
+		r->also = strdup(path);
+		if (r->auth == AUTH_BEARER) {
+			free(r->header);
+			r->header = NULL;
+		}
+	}
+	pthread_mutex_unlock(&r->mu);
+}
+
+/* ---- handles ---- */
+
+static CURL *take_handle(struct registry *r)
+{
+	CURL *c = NULL;
+
+	pthread_mutex_lock(&r->mu);
+	if (r->n_idle)
+		c = r->idle[--r->n_idle];
+	pthread_mutex_unlock(&r->mu);
+	return c ? c : curl_easy_init();
+}
+
+static void give_handle(struct registry *r, CURL *c)
+{
+	pthread_mutex_lock(&r->mu);
+	if (r->n_idle < (int)ARRAY_SIZE(r->idle)) {
+		r->idle[r->n_idle++] = c;
+		c = NULL;
+	}
+	pthread_mutex_unlock(&r->mu);
+	if (c)
+		curl_easy_cleanup(c);
+}
+
+/* ---- logging in ---- */
+
+/* KEY="value" of a challenge, in new memory. */
+static char *param(const char *challenge, const char *key)
+{
+	size_t n = strlen(key);
+
+	for (const char *p = challenge; (p = strcasestr(p, key)); p += n) {
+		if (p != challenge && p[-1] != ' ' && p[-1] != ',')
+			continue;
+		if (p[n] != '=')
+			continue;
+		p += n + 1;
+		return *p == '"' ? strndup(p + 1, strcspn(p + 1, "\"")) : strndup(p, strcspn(p, ", "));
+	}
+	return NULL;
+}
+
+static void learn(struct registry *r, const struct answer *a)
+{
+	r->auth = AUTH_NONE;
+	for (int i = 0; i < a->n_auth; i++) {
+		if (!strncasecmp(a->auth[i], "bearer ", 7)) {
+			free(r->realm);
+			free(r->service);
+			r->realm = param(a->auth[i] + 7, "realm");
+			r->service = param(a->auth[i] + 7, "service");
+			if (r->realm)
+				r->auth = AUTH_BEARER;
+			return;
+		}
+		if (!strncasecmp(a->auth[i], "basic", 5))
+			r->auth = AUTH_BASIC;
+	}
+}
+
+static char *basic(const struct creds *c)
+{
+	cleanup_free char *pair = hoy_asprintf("%s:%s", c->user ? c->user : "", c->password ? c->password : "");
+	cleanup_free char *b64 = pair ? auth_encode(pair) : NULL;
+
+	return b64 ? hoy_asprintf("Basic %s", b64) : NULL;
+}
+
+static void add_param(CURL *c, struct hoy_buf *b, char sep, const char *key, const char *value)
+{
+	char *e = value ? curl_easy_escape(c, value, 0) : NULL;
+
+	if (e)
+		hoy_buf_printf(b, "%c%s=%s", sep, key, e);
+	curl_free(e);
+}
+
+static int take_token(struct registry *r, const struct answer *a, struct hoy_err *err)
+{
+	cleanup_json struct hoy_json_doc doc = HOY_JSON_DOC_INIT;
+	const char *token;
+
+	if (a->status == 401 || a->status == 403 || a->status == 400)
+		return hoy_fail(err, HOY_EAUTH, "'%s' does not let us into '%s' (run: hoy login %s)", r->host, r->name, r->host);
+	if (a->status != 200)
+		return hoy_fail(err, HOY_EREMOTE, "the token server of '%s' answers with status %ld", r->host, a->status);
+	if (hoy_json_parse(&doc, hoy_buf_str(&a->body), a->body.len, "token", err) < 0)
+		return hoy_fail(err, HOY_EREMOTE, "the token server of '%s' sends no token", r->host);
+	token = hoy_json_str(doc.root, "token");
+	if (!token || !*token)
+		token = hoy_json_str(doc.root, "access_token");
+	if (!token || !*token || strpbrk(token, "\r\n"))
+		return hoy_fail(err, HOY_EREMOTE, "the token server of '%s' sends no token", r->host);
+	free(r->header);
+	r->header = hoy_asprintf("Bearer %s", token);
+	r->expires = hoy_now() + (hoy_json_int(doc.root, "expires_in", 60) - 5) * HOY_NS;
+	return r->header ? 0 : hoy_fail_oom(err);
+}
+
+static int get_token(struct registry *r, CURL *c, struct hoy_err *err)
+{
+	cleanup_answer struct answer a = { 0 };
+	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(64 << 10);
+	cleanup_free char *auth = NULL, *scope = NULL, *also = NULL;
+	struct request q = { .method = "GET", .max = TOKEN_MAX };
+	bool again;
+	int res;
+
+	if (strncmp(r->realm, "https://", 8) && strncmp(r->realm, "http://", 7))
+		return hoy_fail(err, HOY_EREMOTE, "the token server '%s' of '%s' is no web address", r->realm, r->host);
+	if (*r->path)
+		scope = hoy_asprintf("repository:%s:pull%s", r->path, r->push ? ",push" : "");
+	if (r->also)
+		also = hoy_asprintf("repository:%s:pull", r->also);
+	if (r->creds.token) {
+		hoy_buf_puts(&b, "grant_type=refresh_token&client_id=hoy");
+		add_param(c, &b, '&', "service", r->service);
+		add_param(c, &b, '&', "scope", scope);
+		add_param(c, &b, '&', "refresh_token", r->creds.token);
+		q = (struct request){ .method = "POST", .url = r->realm, .body = hoy_buf_str(&b), .body_len = b.len,
+				      .type = "application/x-www-form-urlencoded", .max = TOKEN_MAX };
+	} else {
+		hoy_buf_puts(&b, r->realm);
+		add_param(c, &b, strchr(r->realm, '?') ? '&' : '?', "service", r->service);
+		add_param(c, &b, '&', "scope", scope);
+		add_param(c, &b, '&', "scope", also);
+		add_param(c, &b, '&', "account", r->creds.user);
+		q.url = hoy_buf_str(&b);
+		q.authorization = auth = r->creds.user ? basic(&r->creds) : NULL;
+	}
+	res = http_do(c, &r->tls, &q, &a, &again, err);
+	if (res < 0)
+		return hoy_fail_prefix(err, "cannot ask the token server of '%s'", r->host);
+	return take_token(r, &a, err);
+}
+
+/* The header for the next request, in new memory; FRESH: the last one was refused. */
+static int authorize(struct registry *r, CURL *c, bool fresh, char **ret, struct hoy_err *err)
+{
+	int res = 0;
+
+	pthread_mutex_lock(&r->mu);
+	if (r->auth == AUTH_BEARER && (!r->header || fresh || hoy_now() > r->expires))
+		res = get_token(r, c, err);
+	else if (r->auth == AUTH_BASIC && !r->header && r->creds.user)
+		r->header = basic(&r->creds);
+	*ret = !res && r->header && r->auth != AUTH_NONE ? strdup(r->header) : NULL;
+	pthread_mutex_unlock(&r->mu);
+	return res;
+}
+
+/* ---- requests ---- */
+
+static int wait_before(struct registry *r, int try, const struct answer *a, const char *why)
+{
+	int64_t ns = r->retry_delay ? r->retry_delay : HOY_NS / 2 << (try < 5 ? try : 5);
+	struct timespec ts;
+
+	if (a->retry_after >= 0)
+		ns = (a->retry_after < 60 ? a->retry_after : 60) * HOY_NS;
+	hoy_warning("'%s': %s, trying again in %.1f s", r->host, why, ns / 1e9);
+	for (; ns > 0 && !transfer_cancelled; ns -= HOY_NS / 10) {
+		ts = (struct timespec){ 0, ns < HOY_NS / 10 ? ns : HOY_NS / 10 };
+		nanosleep(&ts, NULL);
+	}
+	return 0;
+}
+
+static bool worth_again(long status)
+{
+	return status == 429 || (status >= 500 && status != 501 && status != 505);
+}
+
+/* The whole dance for one request: log in, try again. */
+static int perform(struct registry *r, struct request *q, struct answer *a, struct hoy_err *err)
+{
+	CURL *c = take_handle(r);
+	bool fresh = false, again = false;
+	int res, tries = 0, logins = 0;
+	char why[200];
+
+	if (!c)
+		return hoy_fail_oom(err);
+	for (;;) {
+		cleanup_free char *header = NULL;
+		int64_t before = q->got;
+
+		res = authorize(r, c, fresh, &header, err);
+		if (res < 0)
+			break;
+		q->authorization = header;
+		res = http_do(c, &r->tls, q, a, &again, err);
+		q->authorization = NULL;
+		if (q->got > before)
+			tries = 0;
+		if (!res && a->status == 401 && a->n_auth && !logins++ && !q->send) {
+			pthread_mutex_lock(&r->mu);
+			learn(r, a);
+			pthread_mutex_unlock(&r->mu);
+			fresh = true;
+			continue;
+		}
+		fresh = false;
+		if ((!res && !worth_again(a->status)) || (res < 0 && !again) || q->send || tries >= r->retry || transfer_cancelled)
+			break;
+		if (res < 0)
+			snprintf(why, sizeof(why), "%.150s", err->msg);
+		else
+			snprintf(why, sizeof(why), "status %ld", a->status);
+		wait_before(r, tries++, a, why);
+	}
+	give_handle(r, c);
+	return res < 0 && res != -HOY_EAUTH && res != -ECANCELED ? hoy_fail_prefix(err, "'%s'", r->name) : res;
+}
+
+static char *make_url(struct registry *r, const char *path)
+{
+	if (!strncmp(path, "http://", 7) || !strncmp(path, "https://", 8))
+		return strdup(path);
+	return hoy_asprintf("%s%s%s", r->base, *path == '/' ? "" : "/", path);
+}
+
+int registry_do(struct registry *r, const char *method, const char *path, const char *accept, const char *type, const void *body,
+		size_t len, size_t max, struct answer *ret, struct hoy_err *err)
+{
+	cleanup_free char *url = make_url(r, path);
+	struct request q = { .method = method, .url = url, .accept = accept, .type = type, .body = body, .body_len = len, .max = max,
+			     .slow_end = !strcmp(method, "PUT"), .expect = -1 };
+
+	return url ? perform(r, &q, ret, err) : hoy_fail_oom(err);
+}
+
+int registry_send(struct registry *r, const char *method, const char *path, struct ring *ring, int64_t size, struct answer *ret,
+		  struct hoy_err *err)
+{
+	cleanup_free char *url = make_url(r, path);
+	struct request q = { .method = method, .url = url, .send = ring, .send_size = size, .max = 64 << 10, .slow_end = true, .expect = -1 };
+
+	return url ? perform(r, &q, ret, err) : hoy_fail_oom(err);
+}
+
+/* Ask for /v2/ by SCHEME. A 401 is what we came for: its challenge says how to log in. */
+static int knock(struct registry *r, CURL *c, const char *scheme, int64_t retry, struct answer *a, struct hoy_err *err)
+{
+	struct request q = { .method = "GET", .max = TOKEN_MAX, .expect = -1 };
+	cleanup_free char *url = NULL;
+	bool again = false;
+	int res;
+
+	free(r->base);
+	r->base = hoy_asprintf("%s://%s", scheme, !strcmp(r->host, "docker.io") ? "registry-1.docker.io" : r->host);
+	r->https = !strcmp(scheme, "https");
+	q.url = url = r->base ? hoy_asprintf("%s/v2/", r->base) : NULL;
+	if (!url)
+		return hoy_fail_oom(err);
+	for (int tries = 0;;) {
+		res = http_do(c, &r->tls, &q, a, &again, err);
+		if (res < 0 ? !again || res == -EPROTO : !worth_again(a->status))
+			return res;
+		if (tries >= retry || transfer_cancelled)
+			return res;
+		wait_before(r, tries++, a, res < 0 ? err->msg : "not available");
+	}
+}
+
+int registry_ping(struct registry *r, bool push, struct hoy_err *err)
+{
+	cleanup_answer struct answer a = { 0 };
+	CURL *c = take_handle(r);
+	int res;
+
+	if (!c)
+		return hoy_fail_oom(err);
+	r->push = push;
+	res = knock(r, c, "https", r->insecure ? 0 : r->retry, &a, err);
+	if (res < 0 && r->insecure)
+		res = knock(r, c, "http", r->retry, &a, err);
+	give_handle(r, c);
+	if (res == -EPROTO && !r->insecure)
+		return hoy_fail(err, EPROTO, "'%s' does not speak TLS (--tls-verify=false allows plain HTTP)", r->host);
+	if (res < 0)
+		return res == -ECANCELED ? res : hoy_fail_prefix(err, "cannot reach the registry '%s'", r->host);
+	if (a.status == 401)
+		learn(r, &a);
+	else if (a.status != 200 && a.status != 404)
+		return registry_refused(r, &a, "/v2/", err);
+	return 0;
+}
+
+int registry_refused(struct registry *r, const struct answer *a, const char *what, struct hoy_err *err)
+{
+	cleanup_json struct hoy_json_doc doc = HOY_JSON_DOC_INIT;
+	const struct hoy_json *list, *e;
+	const char *msg = NULL;
+
+	if (a->body.len && !hoy_json_parse(&doc, a->body.data, a->body.len, "answer", NULL)) {
+		list = hoy_json_get(doc.root, "errors");
+		e = list ? list->child : NULL;
+		msg = hoy_json_str(e, "message");
+		if (!msg || !*msg)
+			msg = hoy_json_str(e, "code");
+	}
+	if (a->status == 401 || a->status == 403)
+		return hoy_fail(err, HOY_EAUTH, "'%s' refuses access to %s of '%s'%s%s (run: hoy login %s)", r->host, what, r->name,
+				msg ? ": " : "", msg ? msg : "", r->host);
+	if (a->status == 404)
+		return hoy_fail(err, ENOENT, "'%s' has no %s of '%s'%s%s", r->host, what, r->name, msg ? ": " : "", msg ? msg : "");
+	return hoy_fail(err, HOY_EREMOTE, "'%s' answers with status %ld for %s of '%s'%s%s", r->host, a->status, what, r->name,
+			msg ? ": " : "", msg ? msg : "");
+}
+
+/* ---- streams ---- */
+
+struct reg_stream {
+	struct stream s;
+	struct registry *r;
+	struct ring *ring;
+	char *url, *what;
+	int64_t size;
+	pthread_t t;
+};
+
+static void *fetch(void *arg)
+{
+	struct reg_stream *x = arg;
+	cleanup_answer struct answer a = { 0 };
+	struct hoy_err err = HOY_ERR_INIT;
+	struct request q = { .method = "GET", .url = x->url, .receive = x->ring, .expect = x->size };
+	int r = perform(x->r, &q, &a, &err);
+
+	if (!r && a.status / 100 != 2)
+		registry_refused(x->r, &a, x->what, &err);
+	ring_end(x->ring, &err);
+	return NULL;
+}
+
+static ssize_t rs_peek(struct stream *s, const unsigned char **ret, struct hoy_err *err)
+{
+	return stream_peek(&((struct reg_stream *)s)->ring->stream, ret, err);
+}
+static void rs_take(struct stream *s, size_t n) { stream_take(&((struct reg_stream *)s)->ring->stream, n); }
+
+static void rs_free(struct stream *s)
+{
+	struct reg_stream *x = (struct reg_stream *)s;
+
+	ring_stop(x->ring);
+	pthread_join(x->t, NULL);
+	stream_free(&x->ring->stream);
+	free(x->url);
+	free(x->what);
+	free(x);
+}
+
+int registry_stream(struct registry *r, const char *path, int64_t size, struct stream **ret, struct hoy_err *err)
+{
+	struct reg_stream *x = calloc(1, sizeof(*x));
+	const char *slash = strrchr(path, '/');
+
+	if (!x)
+		return hoy_fail_oom(err);
+	x->s = (struct stream){ rs_peek, rs_take, rs_free, NULL };
+	x->r = r;
+	x->size = size;
+	x->url = make_url(r, path);
+	x->what = hoy_asprintf("blob %s", slash ? slash + 1 : path);
+	x->ring = ring_new(RING);
+	if (!x->url || !x->what || !x->ring || pthread_create(&x->t, NULL, fetch, x)) {
+		stream_free(x->ring ? &x->ring->stream : NULL);
+		free(x->url);
+		free(x->what);
+		free(x);
+		return hoy_fail_oom(err);
+	}
+	*ret = &x->s;
+	return 0;
+}

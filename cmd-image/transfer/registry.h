@@ -1,0 +1,45 @@
+/* cmd-image/transfer/registry.h: the client of registries: distribution's HTTP protocol on libcurl, with its ways to log in. */
+#pragma once
+#include "cmd-image/transfer/transport.h"
+#include "common/base/buf.h"
+
+struct registry;
+
+/* One answer; what it says of itself. */
+struct answer {
+	long status;
+	char *type, *digest, *location, *link, *auth[4]; /* auth: WWW-Authenticate lines */
+	int n_auth;
+	int64_t length, range_start, retry_after; /* -1: not said */
+	struct hoy_buf body;
+};
+void answer_release(struct answer *a);
+static inline void hoy_cleanup_answer_(struct answer *a) { answer_release(a); }
+#define cleanup_answer __attribute__((cleanup(hoy_cleanup_answer_)))
+
+/* REPO: "host[:port]/path" as it is to be reached; NAME is what the user calls it. */
+int registry_new(struct registry **ret, const char *repo, const char *name, bool insecure, const struct reg_opts *o,
+		 struct hoy_err *err);
+void registry_free(struct registry *r);
+/* Is anybody there? Finds out the scheme and the way to log in. */
+int registry_ping(struct registry *r, bool push, struct hoy_err *err);
+/* The path of the repository: "library/debian". */
+const char *registry_path(const struct registry *r);
+const char *registry_host(const struct registry *r);
+bool registry_https(const struct registry *r);
+
+/*
+ * METHOD on PATH (an absolute one, or a whole URL that the registry gave): 401 is answered by logging in, cut connections,
+ * 429 and 5xx by trying again. BODY may be NULL. Returns 0 whatever the status. At most MAX bytes are taken.
+ */
+int registry_do(struct registry *r, const char *method, const char *path, const char *accept, const char *type, const void *body,
+		size_t len, size_t max, struct answer *ret, struct hoy_err *err);
+/* A stream of what GET gives; goes on by itself where the connection is cut. SIZE -1: unknown. */
+int registry_stream(struct registry *r, const char *path, int64_t size, struct stream **ret, struct hoy_err *err);
+/* Send what comes out of RING to PATH; SIZE -1: unknown. */
+int registry_send(struct registry *r, const char *method, const char *path, struct ring *ring, int64_t size, struct answer *ret,
+		  struct hoy_err *err);
+/* A sentence for an answer that is an error; WHAT was asked for. */
+int registry_refused(struct registry *r, const struct answer *a, const char *what, struct hoy_err *err);
+/* Also ask for the right to pull from repository PATH (mounts). */
+void registry_also_pull(struct registry *r, const char *path);

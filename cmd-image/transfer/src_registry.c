@@ -1,0 +1,131 @@
+/* cmd-image/transfer/src_registry.c: docker:// as a source. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd-image/transfer/registry.h"
+#include "common/conf/registries.h"
+#include "common/data/ref.h"
+
+#define ACCEPT T_OCI ", " T_V2S2 ", " T_OCI_INDEX ", " T_V2S2_LIST
+
+struct reg_source {
+	struct source s;
+	struct registry *r;
+	char *tag, *digest;
+	char *first; /* the manifest that was fetched to see which endpoint answers */
+	size_t first_len;
+	char *first_type;
+};
+
+static int get_manifest(struct reg_source *x, const char *ref, char **ret, size_t *ret_len, char **ret_type, struct hoy_err *err)
+{
+	cleanup_free char *path = hoy_asprintf("/v2/%s/manifests/%s", registry_path(x->r), ref);
+	cleanup_free char *what = hoy_asprintf("manifest %s", ref);
+	cleanup_answer struct answer a = { 0 };
+	char sum[SHA_DIGEST_SIZE];
+	int r = path && what ? registry_do(x->r, "GET", path, ACCEPT, NULL, NULL, 0, MANIFEST_MAX, &a, err) : hoy_fail_oom(err);
+
+	if (r < 0)
+		return r;
+	if (a.status != 200)
+		return registry_refused(x->r, &a, what, err);
+	sha_of(hoy_buf_str(&a.body), a.body.len, sum);
+	if (a.digest && !strncmp(a.digest, "sha256:", 7) && strcmp(a.digest, sum))
+		return hoy_fail(err, HOY_EDIGEST, "the manifest %s of '%s' is not what its digest says: it has %s instead of %.80s", ref, x->s.name,
+				sum, a.digest);
+	if (!strncmp(ref, "sha256:", 7) && strcmp(ref, sum))
+		return hoy_fail(err, HOY_EDIGEST, "the manifest %s of '%s' is not what its digest says: it has %s", ref, x->s.name, sum);
+	*ret_len = a.body.len;
+	*ret_type = steal_ptr(&a.type);
+	*ret = hoy_buf_steal(&a.body);
+	return *ret ? 0 : hoy_fail_oom(err);
+}
+
+static int rs_manifest(struct source *s, const char *digest, char **ret, size_t *ret_len, char **ret_type, struct hoy_err *err)
+{
+	struct reg_source *x = (struct reg_source *)s;
+
+	if (digest)
+		return get_manifest(x, digest, ret, ret_len, ret_type, err);
+	*ret = malloc(x->first_len + 1);
+	if (!*ret)
+		return hoy_fail_oom(err);
+	memcpy(*ret, x->first, x->first_len + 1);
+	*ret_len = x->first_len;
+	*ret_type = x->first_type ? strdup(x->first_type) : NULL;
+	return 0;
+}
+
+static int rs_blob(struct source *s, const struct desc *d, int layer, struct stream **ret, struct hoy_err *err)
+{
+	struct reg_source *x = (struct reg_source *)s;
+	cleanup_free char *path = hoy_asprintf("/v2/%s/blobs/%s", registry_path(x->r), d->digest);
+
+	return path ? registry_stream(x->r, path, d->size, ret, err) : hoy_fail_oom(err);
+}
+
+static void rs_free(struct source *s)
+{
+	struct reg_source *x = (struct reg_source *)s;
+
+	registry_free(x->r);
+	free(x->tag);
+	free(x->digest);
+	free(x->first);
+	free(x->first_type);
+}
+
+static const struct source_ops ops = { rs_manifest, rs_blob, rs_free };
+
+static int try_endpoint(struct reg_source *x, const struct hoy_endpoint *e, const char *name, const struct reg_opts *o, struct hoy_err *err)
+{
+	int r = registry_new(&x->r, e->repo, name, e->insecure, o, err);
+
+	if (!r)
+		r = registry_ping(x->r, false, err);
+	if (!r)
+		r = get_manifest(x, x->digest ? x->digest : x->tag, &x->first, &x->first_len, &x->first_type, err);
+	if (r < 0) {
+		registry_free(x->r);
+		x->r = NULL;
+	}
+	return r;
+}
+
+int source_registry(struct source **ret, const char *rest, const struct reg_opts *o, struct hoy_err *err)
+{
+	cleanup_ref struct hoy_ref ref = HOY_REF_INIT;
+	struct reg_source *x = calloc(1, sizeof(*x));
+	struct hoy_endpoints eps = { NULL, 0 };
+	int r = x ? hoy_ref_parse(&ref, rest, err) : hoy_fail_oom(err);
+
+	if (!r && hoy_ref_normalize(&ref) < 0)
+		r = hoy_fail_oom(err);
+	if (!r) {
+		x->s.ops = &ops;
+		x->s.name = hoy_ref_repo(&ref);
+		x->tag = ref.tag ? strdup(ref.tag) : NULL;
+		x->digest = ref.digest ? strdup(ref.digest) : NULL;
+		r = hoy_registry_endpoints(&ref, false, &eps, err);
+	}
+	for (size_t i = 0; !r && i < eps.n; i++) {
+		r = try_endpoint(x, &eps.v[i], x->s.name, o, err);
+		/* A mirror that fails is passed over. */
+		if (r < 0 && i + 1 < eps.n && !transfer_cancelled)
+			r = 0;
+		else
+			break;
+	}
+	hoy_endpoints_release(&eps);
+	if (!r) {
+		x->s.repo_host = strdup(registry_host(x->r));
+		x->s.repo = strdup(registry_path(x->r));
+		*ret = &x->s;
+	} else if (x && x->s.ops) {
+		source_free(&x->s);
+	} else {
+		free(x);
+	}
+	return r;
+}
