@@ -38,7 +38,8 @@ hoy_cflags := -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DHOY_VERSION='"$(
 hoy_ldflags := -pie -Wl,-z,relro,-z,now,-z,noexecstack,--as-needed,--gc-sections,--hash-style=gnu
 ifdef SAN
 hoy_cflags  += -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer
-hoy_ldflags += -fsanitize=$(SAN)
+# The runtimes inside: the tests take the tools to places that have none.
+hoy_ldflags += -fsanitize=$(SAN) -static-libasan -static-libubsan
 else ifdef COV
 hoy_cflags  += --coverage
 hoy_ldflags += --coverage
@@ -106,7 +107,7 @@ check: test-deps
 	@HOY_BUILD=$(abspath $(BUILD)) tests/run
 asan:
 	@$(MAKE) --no-print-directory SAN=address,undefined all units
-	@HOY_BUILD=$(abspath build/san-address-undefined) tests/run
+	@SAN=address,undefined ASAN_OPTIONS=detect_leaks=0 HOY_BUILD=$(abspath build/san-address-undefined) tests/run
 bench: all
 	@HOY_BUILD=$(abspath $(BUILD)) tests/bench/run
 fuzz:

@@ -40,21 +40,27 @@ static struct hoy_store *blank(void)
 
 void hoy_store_free(struct hoy_store *s)
 {
-	struct hoy_table *tables[] = { &s->layers[0], &s->layers[1], &s->images, &s->ctrs[0], &s->ctrs[1], &s->mounts };
-	struct hoy_lock *locks[] = { &s->graph, &s->layers_lock, &s->images_lock, &s->ctrs_lock, &s->mounts_lock };
-	int fds[] = { 0, 0, 0, 0, 0, 0, 0 };
-
 	if (!s)
 		return;
 	hoy_store_unlock(s);
-	for (size_t i = 0; i < ARRAY_SIZE(tables); i++)
-		hoy_json_release(&tables[i]->doc);
-	for (size_t i = 0; i < ARRAY_SIZE(locks); i++)
-		hoy_lock_close(locks[i]);
-	memcpy(fds, (int[]){ s->graphfd, s->homefd, s->layersfd, s->imagesfd, s->ctrsfd, s->runfd, s->mountsfd },
-	       sizeof(fds));
-	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
-		hoy_close(fds[i]);
+	for (int i = 0; i < 2; i++) {
+		hoy_json_release(&s->layers[i].doc);
+		hoy_json_release(&s->ctrs[i].doc);
+	}
+	hoy_json_release(&s->images.doc);
+	hoy_json_release(&s->mounts.doc);
+	hoy_lock_close(&s->graph);
+	hoy_lock_close(&s->layers_lock);
+	hoy_lock_close(&s->images_lock);
+	hoy_lock_close(&s->ctrs_lock);
+	hoy_lock_close(&s->mounts_lock);
+	hoy_close(s->graphfd);
+	hoy_close(s->homefd);
+	hoy_close(s->layersfd);
+	hoy_close(s->imagesfd);
+	hoy_close(s->ctrsfd);
+	hoy_close(s->runfd);
+	hoy_close(s->mountsfd);
 	hoy_storage_conf_release(&s->conf);
 	free(s);
 }

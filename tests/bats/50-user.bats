@@ -69,6 +69,7 @@ image() { cp "$(fixture busybox)/rootfs.tar" "$U/"; chmod 644 "$U/rootfs.tar"; u
 }
 
 @test "one id alone where there is no subuid range" {
+	userdel -f hoynosub 2>/dev/null || true
 	useradd -M -u 4799 hoynosub
 	sed -i '/^hoynosub:/d' /etc/subuid /etc/subgid
 	chown -R hoynosub:hoynosub "$U"
