@@ -20,16 +20,19 @@ char *local_name(const char *name)
 	return hoy_ref_normalize(&ref) < 0 ? NULL : hoy_ref_string(&ref);
 }
 
-/* Names in docker's archives and tags of layouts are completed docker's way, those in OCI archives with localhost/. */
-static char *brought_name(const char *from, const char *name)
+char *full_name(const char *name)
 {
 	cleanup_ref struct hoy_ref ref = HOY_REF_INIT;
 
-	if (!strncmp(from, "oci-archive:", 12))
-		return local_name(name);
 	if (hoy_ref_parse(&ref, name, NULL) < 0 || hoy_ref_normalize(&ref) < 0)
 		return NULL;
 	return hoy_ref_string(&ref);
+}
+
+/* Names in docker's archives and tags of layouts are completed docker's way, those in OCI archives with localhost/. */
+static char *brought_name(const char *from, const char *name)
+{
+	return !strncmp(from, "oci-archive:", 12) ? local_name(name) : full_name(name);
 }
 
 int pull_files(struct hoy_store *s, const char *from, const struct platform *p, const struct store_in *o,

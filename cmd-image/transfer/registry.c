@@ -173,6 +173,7 @@ int registry_new(struct registry **ret, const char *repo, const char *name, bool
 
 const char *registry_path(const struct registry *r) { return r->path; }
 const char *registry_host(const struct registry *r) { return r->host; }
+const char *registry_base(const struct registry *r) { return r->base; }
 bool registry_https(const struct registry *r) { return r->https; }
 
 void registry_also_pull(struct registry *r, const char *path)
@@ -377,7 +378,11 @@ static int perform(struct registry *r, struct request *q, struct answer *a, stru
 		cleanup_free char *header = NULL;
 		int64_t before = q->got;
 
-		res = authorize(r, c, fresh, &header, err);
+		/* Where a registry sends us elsewhere for an upload, it has put what is needed into the address. */
+		if (!strncmp(q->url, r->base, strlen(r->base)) && q->url[strlen(r->base)] == '/')
+			res = authorize(r, c, fresh, &header, err);
+		else
+			res = 0;
 		if (res < 0)
 			break;
 		q->authorization = header;

@@ -26,6 +26,7 @@ int registry_ping(struct registry *r, bool push, struct hoy_err *err);
 /* The path of the repository: "library/debian". */
 const char *registry_path(const struct registry *r);
 const char *registry_host(const struct registry *r);
+const char *registry_base(const struct registry *r); /* "https://host" */
 bool registry_https(const struct registry *r);
 
 /*

@@ -76,7 +76,7 @@ static void rs_free(struct source *s)
 	free(x->first_type);
 }
 
-static const struct source_ops ops = { rs_manifest, rs_blob, rs_free };
+static const struct source_ops ops = { rs_manifest, rs_blob, rs_free, NULL };
 
 static int try_endpoint(struct reg_source *x, const struct hoy_endpoint *e, const char *name, const struct reg_opts *o, struct hoy_err *err)
 {

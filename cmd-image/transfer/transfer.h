@@ -5,10 +5,12 @@
 #include "common/cli/opts.h"
 
 extern const struct hoy_verb verb_pull, verb_image_pull, verb_load, verb_image_load, verb_import, verb_image_import,
-	verb_list_tags, verb_login, verb_logout;
+	verb_list_tags, verb_login, verb_logout, verb_push, verb_image_push, verb_copy, verb_save, verb_image_save;
 
 /* NAME as the store keeps names: a short one gets "localhost/" (podman's rule for archives), and ":latest" if it has no tag. NULL: malformed. */
 char *local_name(const char *name);
+/* NAME completed docker's way (docker.io/library/..., :latest). NULL: malformed. */
+char *full_name(const char *name);
 /* Pull the image of transport name FROM (not a registry) into S with the names it brings along. */
 int pull_files(struct hoy_store *s, const char *from, const struct platform *p, const struct store_in *o,
 	       struct hoy_strv *ret_names, char ret_id[HOY_ID_SIZE], struct hoy_err *err);

@@ -43,6 +43,27 @@ int source_open(struct source **ret, const char *name, const struct reg_opts *o,
 		return source_docker_archive(ret, rest, err);
 	case DIR_:
 		return source_dir(ret, rest, err);
+	case STORAGE:
+		return source_store(ret, rest, err);
+	}
+	return unknown(name, err);
+}
+
+int dest_open(struct dest **ret, const char *name, const struct reg_opts *o, struct hoy_err *err)
+{
+	const char *rest;
+
+	switch (which(name, &rest)) {
+	case DOCKER:
+		return dest_registry(ret, rest, o, err);
+	case OCI:
+		return dest_oci(ret, rest, false, err);
+	case OCI_ARCHIVE:
+		return dest_oci(ret, rest, true, err);
+	case DOCKER_ARCHIVE:
+		return dest_docker_archive(ret, rest, err);
+	case DIR_:
+		return dest_dir(ret, rest, err);
 	}
 	return unknown(name, err);
 }

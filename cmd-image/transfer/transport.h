@@ -14,6 +14,8 @@ struct source_ops {
 	/* The blob D, unchecked; layer number LAYER (-1: the config). In several threads at once. */
 	int (*blob)(struct source *s, const struct desc *d, int layer, struct stream **ret, struct hoy_err *err);
 	void (*free)(struct source *s);
+	/* A compressed form in which LAYER is known to exist elsewhere: D (digest is new memory) and its suffix. NULL: none. */
+	bool (*packed)(struct source *s, int layer, struct desc *d, const char **ret_suffix);
 };
 struct source {
 	const struct source_ops *ops;
@@ -21,7 +23,6 @@ struct source {
 	struct hoy_strv names;	/* that the image has there ("RepoTags") */
 	bool plain;		/* blob() gives layers as plain tars, whatever the manifest says: digests are the config's diff_ids */
 	char *repo_host, *repo; /* of a registry */
-	struct hoy_strv layers_mounted;
 };
 
 struct dest;
@@ -42,6 +43,8 @@ struct dest_ops {
 	/* Nothing more comes. */
 	int (*commit)(struct dest *d, struct hoy_err *err);
 	void (*free)(struct dest *d);
+	/* What the image that comes next is called; NULL where the reference says it. */
+	void (*name)(struct dest *d, const struct hoy_strv *names);
 };
 enum layers_as { LAYERS_KEEP, LAYERS_PACKED, LAYERS_PLAIN };
 struct dest {

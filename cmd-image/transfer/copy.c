@@ -1,0 +1,381 @@
+#include "cmd-image/transfer/copy.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd-image/transfer/deflate.h"
+#include "cmd-image/transfer/layer.h"
+#include "cmd-image/transfer/store_in.h"
+
+struct copy {
+	struct source *src;
+	struct dest *dst;
+	const struct copy_opts *o;
+	const struct manifest *m;
+	const struct config *config;
+	enum man_kind kind;
+	enum layers_as as;
+	const char *pack; /* suffix for layers that are packed here */
+	struct desc *out;
+	size_t next;
+	bool changed;
+	pthread_mutex_t mu;
+	struct hoy_err err;
+};
+
+/* ---- one blob ---- */
+
+struct outflow {
+	struct sink *k;
+	struct sha sha;
+	int64_t size;
+};
+
+static int emit(void *arg, const void *data, size_t n, struct hoy_err *err)
+{
+	struct outflow *f = arg;
+
+	sha_add(&f->sha, data, n);
+	f->size += n;
+	return f->k->write(f->k, data, n, err);
+}
+
+/* Write all of IN, packed if PACK says so, and tell what came out. */
+static int flow(struct copy *c, struct stream *in, const char *pack, const char *digest, int64_t size, char ret[SHA_DIGEST_SIZE],
+		int64_t *ret_size, struct hoy_err *err)
+{
+	struct outflow f = { 0 };
+	struct packer *p = NULL;
+	struct hoy_err why = HOY_ERR_INIT;
+	const unsigned char *d;
+	ssize_t n = 0;
+	int r = c->dst->ops->put(c->dst, digest, size, &f.k, err);
+
+	if (r < 0)
+		return r;
+	if (sha_init(&f.sha) < 0)
+		r = hoy_fail_oom(err);
+	if (!r && pack)
+		r = packer_new(&p, pack, c->o->level, err);
+	while (!r && (n = stream_peek(in, &d, err)) > 0) {
+		r = p ? packer_add(p, d, n, false, emit, &f, err) : emit(&f, d, n, err);
+		stream_take(in, n);
+	}
+	if (!r && n < 0)
+		r = n;
+	if (!r && p)
+		r = packer_add(p, "", 0, true, emit, &f, err);
+	packer_free(p);
+	if (f.sha.ctx)
+		sha_end(&f.sha, ret);
+	*ret_size = f.size;
+	if (!r)
+		return f.k->end(f.k, ret, f.size, err);
+	/* A sink that broke off knows better why: ask it. */
+	if (r == -EPIPE && f.k->end(f.k, ret, f.size, &why) < 0)
+		*err = why;
+	else if (r != -EPIPE)
+		f.k->abort(f.k);
+	return r;
+}
+
+static int set(struct desc *d, const char *digest, const char *type, int64_t size, struct hoy_err *err)
+{
+	if (!type)
+		return hoy_fail(err, HOY_EUNSUPPORTED, "zstd layers cannot be in a manifest of docker's schema 2 (--format oci, or --dest-compress-format gzip)");
+	free(d->digest);
+	free(d->type);
+	d->digest = strdup(digest);
+	d->type = strdup(type);
+	d->size = size;
+	return d->digest && d->type ? 0 : hoy_fail_oom(err);
+}
+
+static const char *own_type(const struct copy *c, const struct desc *d, const char *suffix)
+{
+	return c->kind == c->m->kind && d->type ? d->type : layer_type(c->kind, suffix);
+}
+
+/* A layer that goes on as it is. */
+static int pass_layer(struct copy *c, size_t i, const char *suffix, struct hoy_err *err)
+{
+	const struct desc *d = &c->m->v[i];
+	cleanup_stream struct stream *in = NULL;
+	struct checked ck = { 0 };
+	char digest[SHA_DIGEST_SIZE];
+	int64_t size;
+	int r = c->dst->ops->has(c->dst, d, c->src, err);
+
+	c->out[i].json = d->json;
+	if (r < 0)
+		return r;
+	if (r)
+		return set(&c->out[i], d->digest, own_type(c, d, suffix), d->size, err);
+	progress(c->o->quiet, "Copying blob %s", d->digest);
+	r = c->src->ops->blob(c->src, d, i, &in, err);
+	if (!r)
+		r = checked_init(&ck, in, d->digest, d->size, err);
+	if (!r)
+		r = flow(c, &ck.s, NULL, d->digest, d->size, digest, &size, err);
+	checked_release(&ck);
+	return r ? r : set(&c->out[i], d->digest, own_type(c, d, suffix), d->size, err);
+}
+
+/* Packed already, somewhere else: if the destination has that blob, nothing needs to be sent. */
+static int known_layer(struct copy *c, size_t i, struct hoy_err *err)
+{
+	struct desc d = { 0 };
+	const char *suffix = NULL, *type;
+	int r = 0;
+
+	if (c->as != LAYERS_PACKED || !c->src->ops->packed || !c->src->ops->packed(c->src, i, &d, &suffix)) {
+		free(d.digest);
+		return 0;
+	}
+	type = layer_type(c->kind, suffix);
+	if (type && (!c->o->compression || !strcmp(c->pack, suffix)))
+		r = c->dst->ops->has(c->dst, &d, NULL, err);
+	if (r > 0)
+		r = set(&c->out[i], d.digest, type, d.size, err) < 0 ? -err->code : 1;
+	free(d.digest);
+	return r;
+}
+
+/* A plain tar, packed here if that is wanted. */
+static int plain_layer(struct copy *c, size_t i, struct hoy_err *err)
+{
+	const char *diff = c->config->diff_ids.v[i], *pack = c->as == LAYERS_PACKED ? c->pack : NULL;
+	cleanup_stream struct stream *in = NULL, *raw = NULL;
+	struct checked ck = { 0 };
+	char digest[SHA_DIGEST_SIZE];
+	int64_t size;
+	int r = c->src->plain ? known_layer(c, i, err) : 0;
+
+	if (r)
+		return r < 0 ? r : 0;
+	progress(c->o->quiet, "Copying blob %s", diff);
+	r = c->src->ops->blob(c->src, &c->m->v[i], i, &raw, err);
+	if (r < 0)
+		return r;
+	if (!c->src->plain) {
+		in = inflate_stream(steal_ptr(&raw), NULL, err);
+		if (!in)
+			return -err->code;
+	}
+	r = checked_init(&ck, in ? in : raw, diff, -1, err);
+	if (!r)
+		r = flow(c, &ck.s, pack, pack ? NULL : diff, -1, digest, &size, err);
+	checked_release(&ck);
+	return r ? r : set(&c->out[i], digest, layer_type(c->kind, pack ? pack : ""), size, err);
+}
+
+static int one_layer(struct copy *c, size_t i, struct hoy_err *err)
+{
+	const char *suffix = layer_suffix(c->m->v[i].type);
+
+	if (c->src->plain)
+		return plain_layer(c, i, err);
+	if (!suffix)
+		/* An artifact's blob: ours is not to ask what it is. */
+		return c->kind == c->m->kind ? pass_layer(c, i, "", err) :
+		       hoy_fail(err, HOY_EUNSUPPORTED, "layers of the type '%.100s' cannot be converted", c->m->v[i].type);
+	if (c->as == LAYERS_KEEP || c->o->preserve || (c->as == LAYERS_PLAIN ? !*suffix : *suffix && (!c->o->compression || !strcmp(suffix, c->pack))))
+		return pass_layer(c, i, suffix, err);
+	return plain_layer(c, i, err);
+}
+
+static void *worker(void *arg)
+{
+	struct copy *c = arg;
+
+	for (;;) {
+		struct hoy_err err = HOY_ERR_INIT;
+		size_t i = 0;
+		bool more;
+
+		pthread_mutex_lock(&c->mu);
+		more = !c->err.code && c->next < c->m->n;
+		if (more)
+			i = c->next++;
+		pthread_mutex_unlock(&c->mu);
+		if (!more)
+			return NULL;
+		if (one_layer(c, i, &err) < 0) {
+			pthread_mutex_lock(&c->mu);
+			if (!c->err.code)
+				c->err = err;
+			pthread_mutex_unlock(&c->mu);
+			transfer_cancelled = true;
+		}
+	}
+}
+
+static int all_layers(struct copy *c, struct hoy_err *err)
+{
+	pthread_t t[64];
+	int k = jobs_for(c->m->n, c->o->parallel), n = 0;
+
+	for (; n < k && n < 64; n++)
+		if (pthread_create(&t[n], NULL, worker, c))
+			break;
+	if (k && !n)
+		return hoy_fail_oom(err);
+	while (n)
+		pthread_join(t[--n], NULL);
+	if (c->err.code)
+		*err = c->err;
+	return c->err.code ? -c->err.code : 0;
+}
+
+/* ---- config and manifest ---- */
+
+static int put_config(struct copy *c, struct desc *ret, struct hoy_err *err)
+{
+	const struct desc *d = &c->m->config;
+	cleanup_stream struct stream *in = NULL;
+	char digest[SHA_DIGEST_SIZE];
+	int64_t size;
+	int r = c->dst->ops->has(c->dst, d, c->src, err);
+
+	ret->json = d->json;
+	if (!r) {
+		progress(c->o->quiet, "Copying config %s", d->digest);
+		in = stream_mem(c->config->data, c->config->len);
+		r = in ? flow(c, in, NULL, d->digest, d->size, digest, &size, err) : hoy_fail_oom(err);
+	}
+	return r < 0 ? r : set(ret, d->digest, c->kind == c->m->kind && d->type ? d->type : c->kind == MAN_V2S2 ? T_V2S2_CONFIG : T_OCI_CONFIG, d->size, err);
+}
+
+static bool unchanged(const struct copy *c)
+{
+	if (c->kind != c->m->kind)
+		return false;
+	for (size_t i = 0; i < c->m->n; i++)
+		if (strcmp(c->out[i].digest, c->m->v[i].digest) || strcmp(c->out[i].type, c->m->v[i].type ? c->m->v[i].type : c->out[i].type))
+			return false;
+	return true;
+}
+
+static int put_manifest(struct copy *c, const struct desc *config, bool top, char ret[SHA_DIGEST_SIZE], struct hoy_err *err)
+{
+	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(MANIFEST_MAX);
+	cleanup_manifest struct manifest m = { 0 };
+	int r;
+
+	progress(c->o->quiet, "Writing manifest to image destination");
+	if (unchanged(c)) {
+		memcpy(ret, c->m->digest, SHA_DIGEST_SIZE);
+		return c->dst->ops->manifest(c->dst, c->m, top, err);
+	}
+	if (c->o->preserve)
+		return hoy_fail(err, HOY_EUNSUPPORTED, "the manifest would change on the way to '%s', and --preserve-digests forbids it", c->dst->name);
+	r = manifest_write(&b, c->kind, config, c->out, c->m->n, hoy_json_get(c->m->doc.root, "annotations"));
+	if (r < 0)
+		return hoy_fail_oom(err);
+	r = manifest_parse(&m, b.data, b.len, manifest_type(c->kind), err);
+	if (!r)
+		memcpy(ret, m.digest, SHA_DIGEST_SIZE);
+	return r ? r : c->dst->ops->manifest(c->dst, &m, top, err);
+}
+
+static int choose_kind(struct copy *c, struct hoy_err *err)
+{
+	const char *f = c->o->format;
+
+	c->kind = c->dst->takes[c->m->kind] ? c->m->kind : c->m->kind == MAN_OCI ? MAN_V2S2 : MAN_OCI;
+	if (f && !strcmp(f, "oci"))
+		c->kind = MAN_OCI;
+	else if (f && (!strcmp(f, "v2s2") || !strcmp(f, "docker")))
+		c->kind = MAN_V2S2;
+	else if (f)
+		return hoy_fail(err, EINVAL, "the format '%s' is not known (oci, v2s2)", f);
+	if (!c->dst->takes[c->kind])
+		return hoy_fail(err, HOY_EUNSUPPORTED, "'%s' takes no manifests of the format '%s'", c->dst->name, f ? f : "");
+	f = c->o->compression;
+	c->as = c->dst->layers;
+	c->pack = "+gzip";
+	if (f && !strcmp(f, "none"))
+		c->as = LAYERS_PLAIN;
+	else if (f && !strcmp(f, "zstd"))
+		c->pack = "+zstd";
+	else if (f && strcmp(f, "gzip"))
+		return hoy_fail(err, HOY_EUNSUPPORTED, "the compression '%s' is not supported (gzip, zstd, none)", f);
+	if (f && strcmp(f, "none") && c->as == LAYERS_KEEP)
+		c->as = LAYERS_PACKED;
+	if (!strcmp(c->pack, "+zstd") && c->kind == MAN_V2S2) {
+		if (c->o->format || !c->dst->takes[MAN_OCI])
+			return set(&(struct desc){ 0 }, "", NULL, 0, err);
+		c->kind = MAN_OCI;
+	}
+	return 0;
+}
+
+static int copy_one(struct source *src, struct dest *dst, const struct copy_opts *o, const struct manifest *m, bool top,
+		    char ret[SHA_DIGEST_SIZE], struct hoy_err *err)
+{
+	cleanup_config struct config config = CONFIG_INIT;
+	struct copy c = { .src = src, .dst = dst, .o = o, .m = m, .config = &config, .mu = PTHREAD_MUTEX_INITIALIZER };
+	struct desc cd = { 0 };
+	int r = choose_kind(&c, err);
+
+	if (!r)
+		r = source_config(src, m, &config, err);
+	c.out = calloc(m->n + 1, sizeof(*c.out));
+	if (!r && !c.out)
+		r = hoy_fail_oom(err);
+	if (!r)
+		r = all_layers(&c, err);
+	if (!r)
+		r = put_config(&c, &cd, err);
+	if (!r)
+		r = put_manifest(&c, &cd, top, ret, err);
+	for (size_t i = 0; c.out && i < m->n; i++) {
+		free(c.out[i].digest);
+		free(c.out[i].type);
+	}
+	free(c.out);
+	free(cd.digest);
+	free(cd.type);
+	return r;
+}
+
+/* A whole list: its manifests must arrive as they are, or the list would name others. */
+static int copy_list(struct source *src, struct dest *dst, const struct copy_opts *o, const struct manifest *list,
+		     char ret[SHA_DIGEST_SIZE], struct hoy_err *err)
+{
+	struct copy_opts each = *o;
+
+	each.preserve = true;
+	if (!dst->takes[list->kind])
+		return hoy_fail(err, HOY_EUNSUPPORTED, "'%s' takes no list of this format", dst->name);
+	for (size_t i = 0; i < list->n; i++) {
+		cleanup_manifest struct manifest m = { 0 };
+		int r = source_manifest(src, list->v[i].digest, &m, err);
+
+		if (!r && manifest_is_list(&m))
+			r = hoy_fail(err, HOY_EUNSUPPORTED, "'%s' is a list of lists", src->name);
+		if (!r)
+			r = copy_one(src, dst, &each, &m, false, ret, err);
+		if (r < 0)
+			return r;
+	}
+	progress(o->quiet, "Writing manifest list to image destination");
+	memcpy(ret, list->digest, SHA_DIGEST_SIZE);
+	return dst->ops->manifest(dst, list, true, err);
+}
+
+int copy_image(struct source *src, struct dest *dst, const struct copy_opts *o, char ret_digest[SHA_DIGEST_SIZE], struct hoy_err *err)
+{
+	cleanup_manifest struct manifest m = { 0 }, list = { 0 };
+	int r;
+
+	if (o->all) {
+		r = source_manifest(src, NULL, &m, err);
+		if (r < 0 || manifest_is_list(&m))
+			return r < 0 ? r : copy_list(src, dst, o, &m, ret_digest, err);
+		return copy_one(src, dst, o, &m, true, ret_digest, err);
+	}
+	r = source_image(src, &o->platform, &m, &list, err);
+	return r < 0 ? r : copy_one(src, dst, o, &m, true, ret_digest, err);
+}

@@ -1,0 +1,225 @@
+/* cmd-image/transfer/dest_registry.c: docker:// as a destination. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd-image/transfer/http.h"
+#include "cmd-image/transfer/registry.h"
+#include "common/conf/registries.h"
+#include "common/data/ref.h"
+
+struct reg_dest {
+	struct dest d;
+	struct registry *r;
+	char *tag; /* or digest */
+};
+
+struct reg_sink {
+	struct sink k;
+	struct reg_dest *d;
+	struct ring *ring;
+	char *url;
+	int64_t size;
+	struct answer a;
+	struct hoy_err err;
+	pthread_t t;
+};
+
+/* LOCATION as the server gave it, against where we asked. */
+static char *resolve(struct reg_dest *d, const char *asked, const char *location)
+{
+	CURLU *u = curl_url();
+	char *url = NULL, *ret;
+
+	if (u && !curl_url_set(u, CURLUPART_URL, asked, 0) && !curl_url_set(u, CURLUPART_URL, location, 0))
+		curl_url_get(u, CURLUPART_URL, &url, 0);
+	curl_url_cleanup(u);
+	ret = url ? strdup(url) : NULL;
+	curl_free(url);
+	return ret;
+}
+
+static int start_upload(struct reg_dest *d, const char *query, struct answer *a, char **ret_url, struct hoy_err *err)
+{
+	cleanup_free char *path = hoy_asprintf("/v2/%s/blobs/uploads/%s", registry_path(d->r), query);
+	cleanup_free char *asked = hoy_asprintf("%s%s", registry_base(d->r), path);
+	int r = path && asked ? registry_do(d->r, "POST", path, NULL, NULL, NULL, 0, 64 << 10, a, err) : hoy_fail_oom(err);
+
+	if (r < 0)
+		return r;
+	if (a->status == 201)
+		return 0;
+	if (a->status != 202)
+		return registry_refused(d->r, a, "an upload", err);
+	*ret_url = a->location ? resolve(d, asked, a->location) : NULL;
+	return *ret_url ? 0 : hoy_fail(err, HOY_EREMOTE, "'%s' names no place for an upload", d->d.name);
+}
+
+static int rd_has(struct dest *dest, const struct desc *blob, const struct source *src, struct hoy_err *err)
+{
+	struct reg_dest *d = (struct reg_dest *)dest;
+	cleanup_free char *path = hoy_asprintf("/v2/%s/blobs/%s", registry_path(d->r), blob->digest);
+	cleanup_answer struct answer a = { 0 }, m = { 0 };
+	cleanup_free char *query = NULL, *url = NULL;
+	int r = path ? registry_do(d->r, "HEAD", path, NULL, NULL, NULL, 0, 64 << 10, &a, err) : hoy_fail_oom(err);
+
+	if (r < 0)
+		return r;
+	if (a.status == 200)
+		return 1;
+	if (a.status != 404 && a.status != 405)
+		return registry_refused(d->r, &a, "a blob", err);
+	if (!src || !src->repo_host || strcmp(src->repo_host, registry_host(d->r)) || !strcmp(src->repo, registry_path(d->r)))
+		return 0;
+	registry_also_pull(d->r, src->repo);
+	query = hoy_asprintf("?mount=%s&from=%s", blob->digest, src->repo);
+	r = query ? start_upload(d, query, &m, &url, err) : hoy_fail_oom(err);
+	if (url)
+		(void)registry_do(d->r, "DELETE", url, NULL, NULL, NULL, 0, 64 << 10, &a, NULL);
+	/* Registries that refuse mounts get the blob itself. */
+	return !r && m.status == 201 ? 1 : 0;
+}
+
+static void *send_thread(void *arg)
+{
+	struct reg_sink *k = arg;
+
+	if (registry_send(k->d->r, "PATCH", k->url, k->ring, k->size, &k->a, &k->err) < 0 || k->a.status / 100 != 2)
+		ring_stop(k->ring);
+	return NULL;
+}
+
+static void rk_release(struct reg_sink *k)
+{
+	stream_free(&k->ring->stream);
+	answer_release(&k->a);
+	free(k->url);
+	free(k);
+}
+
+static int why(struct reg_sink *k, struct hoy_err *err)
+{
+	if (!k->err.code)
+		return registry_refused(k->d->r, &k->a, "an upload", err);
+	*err = k->err;
+	return -err->code;
+}
+
+static int rk_write(struct sink *s, const void *data, size_t n, struct hoy_err *err)
+{
+	struct reg_sink *k = (struct reg_sink *)s;
+
+	/* The thread that broke off says why in end(). */
+	return ring_write(k->ring, data, n) < 0 ? hoy_fail(err, EPIPE, "the upload was broken off") : 0;
+}
+
+static void rk_abort(struct sink *s)
+{
+	struct reg_sink *k = (struct reg_sink *)s;
+	struct hoy_err stop = { ECANCELED, "stopped" };
+
+	ring_end(k->ring, &stop);
+	pthread_join(k->t, NULL);
+	rk_release(k);
+}
+
+static int rk_end(struct sink *s, const char *digest, int64_t size, struct hoy_err *err)
+{
+	struct reg_sink *k = (struct reg_sink *)s;
+	cleanup_answer struct answer a = { 0 };
+	cleanup_free char *next = NULL, *url = NULL;
+	int r;
+
+	ring_end(k->ring, NULL);
+	pthread_join(k->t, NULL);
+	r = k->err.code || k->a.status / 100 != 2 ? why(k, err) : 0;
+	if (!r) {
+		next = resolve(k->d, k->url, k->a.location ? k->a.location : k->url);
+		url = next ? hoy_asprintf("%s%cdigest=%s", next, strchr(next, '?') ? '&' : '?', digest) : NULL;
+		r = url ? registry_do(k->d->r, "PUT", url, NULL, NULL, NULL, 0, 64 << 10, &a, err) : hoy_fail_oom(err);
+	}
+	if (!r && a.status != 201 && a.status != 204)
+		r = registry_refused(k->d->r, &a, "an upload", err);
+	rk_release(k);
+	return r;
+}
+
+static int rd_put(struct dest *dest, const char *digest, int64_t size, struct sink **ret, struct hoy_err *err)
+{
+	struct reg_dest *d = (struct reg_dest *)dest;
+	struct reg_sink *k = calloc(1, sizeof(*k));
+	cleanup_answer struct answer a = { 0 };
+	int r;
+
+	if (!k || !(k->ring = ring_new(1 << 20))) {
+		free(k);
+		return hoy_fail_oom(err);
+	}
+	k->k = (struct sink){ rk_write, rk_end, rk_abort };
+	k->d = d;
+	k->size = size;
+	r = start_upload(d, "", &a, &k->url, err);
+	if (!r && !k->url)
+		r = hoy_fail(err, HOY_EREMOTE, "'%s' names no place for an upload", dest->name);
+	if (!r && pthread_create(&k->t, NULL, send_thread, k))
+		r = hoy_fail_oom(err);
+	if (r < 0)
+		rk_release(k);
+	else
+		*ret = &k->k;
+	return r;
+}
+
+static int rd_manifest(struct dest *dest, const struct manifest *m, bool top, struct hoy_err *err)
+{
+	struct reg_dest *d = (struct reg_dest *)dest;
+	cleanup_free char *path = hoy_asprintf("/v2/%s/manifests/%s", registry_path(d->r), top && d->tag ? d->tag : m->digest);
+	cleanup_answer struct answer a = { 0 };
+	int r;
+
+	if (top && d->tag && strchr(d->tag, ':') && strcmp(d->tag, m->digest))
+		return hoy_fail(err, HOY_EDIGEST, "the manifest's digest is %s, not the %s that '%s' names", m->digest, d->tag, dest->name);
+	r = path ? registry_do(d->r, "PUT", path, NULL, manifest_type(m->kind), m->data, m->len, 64 << 10, &a, err) : hoy_fail_oom(err);
+	return r < 0 ? r : a.status / 100 == 2 ? 0 : registry_refused(d->r, &a, "the manifest", err);
+}
+
+static int rd_commit(struct dest *d, struct hoy_err *err) { return 0; }
+
+static void rd_free(struct dest *dest)
+{
+	registry_free(((struct reg_dest *)dest)->r);
+	free(((struct reg_dest *)dest)->tag);
+}
+
+static const struct dest_ops ops = { rd_has, rd_put, rd_manifest, rd_commit, rd_free, NULL };
+
+int dest_registry(struct dest **ret, const char *rest, const struct reg_opts *o, struct hoy_err *err)
+{
+	cleanup_ref struct hoy_ref ref = HOY_REF_INIT;
+	struct reg_dest *d = calloc(1, sizeof(*d));
+	struct hoy_endpoints eps = { NULL, 0 };
+	int r;
+
+	if (!d)
+		return hoy_fail_oom(err);
+	d->d.ops = &ops;
+	d->d.layers = LAYERS_PACKED;
+	memset(d->d.takes, true, sizeof(d->d.takes));
+	r = hoy_ref_parse(&ref, rest, err);
+	if (!r && (hoy_ref_normalize(&ref) < 0 || !(d->d.name = hoy_ref_repo(&ref))))
+		r = hoy_fail_oom(err);
+	if (!r) {
+		d->tag = strdup(ref.digest ? ref.digest : ref.tag);
+		r = hoy_registry_endpoints(&ref, true, &eps, err);
+	}
+	if (!r)
+		r = registry_new(&d->r, eps.v[0].repo, d->d.name, eps.v[0].insecure, o, err);
+	hoy_endpoints_release(&eps);
+	if (!r)
+		r = registry_ping(d->r, true, err);
+	if (r < 0)
+		dest_free(&d->d);
+	else
+		*ret = &d->d;
+	return r;
+}

@@ -1,0 +1,262 @@
+/* cmd-image/transfer/src_store.c: containers-storage: as a source: layers rebuilt from their files by tar-split. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "cmd-image/transfer/split.h"
+#include "cmd-image/transfer/store_in.h"
+#include "common/base/beneath.h"
+#include "common/base/fd.h"
+#include "common/cli/opts.h"
+#include "common/store/layers.h"
+
+struct store_source {
+	struct source s;
+	struct hoy_store *st;
+	char *id;
+	struct hoy_strv layers; /* ids, the lowest first */
+};
+
+struct layer_stream {
+	struct stream s;
+	struct ring *ring;
+	struct hoy_store *st;
+	char *id;
+	int split;
+	struct hoy_strv lowers;
+	int diffs[8], n_diffs; /* opened as they are needed: this layer's, then the lowers' */
+	pthread_t t;
+};
+
+static int open_member(struct layer_stream *l, const char *name)
+{
+	int fd = -ENOENT;
+
+	/* A mapped copy of a layer has its files in the layers below. */
+	for (size_t i = 0; i <= l->lowers.n && fd == -ENOENT; i++) {
+		cleanup_fd int own = -1;
+		int dir;
+
+		if (i < ARRAY_SIZE(l->diffs) && (int)i < l->n_diffs) {
+			dir = l->diffs[i];
+		} else {
+			dir = own = hoy_layer_open_diff(l->st, i ? l->lowers.v[i - 1] : l->id);
+			if (dir >= 0 && i < ARRAY_SIZE(l->diffs) && (int)i == l->n_diffs)
+				l->diffs[l->n_diffs++] = steal_fd(&own);
+		}
+		fd = dir < 0 ? dir : hoy_open_beneath(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0, HOY_IN_ROOT);
+	}
+	return fd;
+}
+
+static int put_member(struct layer_stream *l, const struct split_line *line, struct hoy_err *err)
+{
+	cleanup_fd int fd = open_member(l, line->name);
+	int64_t left = line->size;
+	uint64_t crc = 0;
+
+	if (fd < 0)
+		return hoy_fail_errno(err, -fd, "layer %.12s lacks its file '%s'", l->id, line->name);
+	while (left) {
+		unsigned char *p;
+		ssize_t room = ring_room(l->ring, &p), n;
+
+		if (room < 0)
+			return -EPIPE;
+		n = read(fd, p, room < left ? room : left);
+		if (n <= 0)
+			return hoy_fail(err, HOY_EDIGEST, "the file '%s' of layer %.12s was changed", line->name, l->id);
+		crc = crc64(crc, p, n);
+		ring_add(l->ring, n);
+		left -= n;
+	}
+	return crc == line->crc ? 0 : hoy_fail(err, HOY_EDIGEST, "the file '%s' of layer %.12s was changed", line->name, l->id);
+}
+
+static void *rebuild(void *arg)
+{
+	struct layer_stream *l = arg;
+	struct hoy_err err = HOY_ERR_INIT;
+	struct unsplit *u = NULL;
+	struct split_line line;
+	int r = unsplit_new(&u, l->split, &err);
+
+	while (!r && (r = unsplit_next(u, &line, &err)) > 0) {
+		if (transfer_cancelled)
+			r = hoy_fail(&err, ECANCELED, "stopped");
+		else
+			r = !line.file ? ring_write(l->ring, line.data, line.data_len) : line.size > 0 ? put_member(l, &line, &err) : 0;
+	}
+	unsplit_free(u);
+	ring_end(l->ring, &err);
+	return NULL;
+}
+
+static ssize_t ls_peek(struct stream *s, const unsigned char **ret, struct hoy_err *err)
+{
+	return stream_peek(&((struct layer_stream *)s)->ring->stream, ret, err);
+}
+static void ls_take(struct stream *s, size_t n) { stream_take(&((struct layer_stream *)s)->ring->stream, n); }
+
+static void ls_release(struct layer_stream *l)
+{
+	stream_free(l->ring ? &l->ring->stream : NULL);
+	for (int i = 0; i < l->n_diffs; i++)
+		hoy_close(l->diffs[i]);
+	hoy_close(l->split);
+	hoy_strv_release(&l->lowers);
+	free(l->id);
+	free(l);
+}
+
+static void ls_free(struct stream *s)
+{
+	struct layer_stream *l = (struct layer_stream *)s;
+
+	ring_stop(l->ring);
+	pthread_join(l->t, NULL);
+	ls_release(l);
+}
+
+static int layer_stream(struct hoy_store *st, const char *id, struct stream **ret, struct hoy_err *err)
+{
+	struct layer_stream *l = calloc(1, sizeof(*l));
+	char name[HOY_ID_SIZE + 20];
+	int r;
+
+	if (!l)
+		return hoy_fail_oom(err);
+	snprintf(name, sizeof(name), "%s.tar-split.gz", id);
+	*l = (struct layer_stream){ .s = { ls_peek, ls_take, ls_free, NULL }, .st = st, .id = strdup(id), .ring = ring_new(1 << 20) };
+	l->split = openat(st->layersfd, name, O_RDONLY | O_CLOEXEC);
+	r = l->split < 0 ? hoy_fail(err, HOY_EUNSUPPORTED, "layer %.12s has no tar-split, its exact tar cannot be made", id) :
+			   hoy_layer_lowers(st, id, &l->lowers, err);
+	if (!r && (!l->id || !l->ring || pthread_create(&l->t, NULL, rebuild, l)))
+		r = hoy_fail_oom(err);
+	if (r < 0)
+		ls_release(l);
+	else
+		*ret = &l->s;
+	return r;
+}
+
+/* ---- the source ---- */
+
+static int ss_item(struct store_source *x, const char *key, char **ret, size_t *ret_len, struct hoy_err *err)
+{
+	return hoy_item_read(x->st->imagesfd, x->id, key, ret, ret_len, err);
+}
+
+static int ss_manifest(struct source *s, const char *digest, char **ret, size_t *ret_len, char **ret_type, struct hoy_err *err)
+{
+	cleanup_free char *key = digest ? hoy_asprintf("manifest-%s", digest) : strdup("manifest");
+
+	*ret_type = NULL;
+	return key ? ss_item((struct store_source *)s, key, ret, ret_len, err) : hoy_fail_oom(err);
+}
+
+struct owned {
+	struct stream s, *in;
+	char *data;
+};
+static ssize_t ow_peek(struct stream *s, const unsigned char **ret, struct hoy_err *err) { return stream_peek(((struct owned *)s)->in, ret, err); }
+static void ow_take(struct stream *s, size_t n) { stream_take(((struct owned *)s)->in, n); }
+static void ow_free(struct stream *s)
+{
+	stream_free(((struct owned *)s)->in);
+	free(((struct owned *)s)->data);
+	free(s);
+}
+
+static int ss_blob(struct source *s, const struct desc *d, int layer, struct stream **ret, struct hoy_err *err)
+{
+	struct store_source *x = (struct store_source *)s;
+	struct owned *o;
+	size_t len;
+	int r;
+
+	if (layer >= 0)
+		return (size_t)layer < x->layers.n ? layer_stream(x->st, x->layers.v[layer], ret, err) :
+						     hoy_fail(err, HOY_EFORMAT, "the image has fewer layers than its manifest");
+	o = calloc(1, sizeof(*o));
+	if (!o)
+		return hoy_fail_oom(err);
+	r = ss_item(x, d->digest, &o->data, &len, err);
+	o->in = r ? NULL : stream_mem(o->data, len);
+	o->s = (struct stream){ ow_peek, ow_take, ow_free, NULL };
+	if (!r && !o->in)
+		r = hoy_fail_oom(err);
+	if (r < 0)
+		ow_free(&o->s);
+	else
+		*ret = &o->s;
+	return r;
+}
+
+static bool ss_packed(struct source *s, int layer, struct desc *ret, const char **ret_suffix)
+{
+	struct store_source *x = (struct store_source *)s;
+	const struct hoy_json *rec = (size_t)layer < x->layers.n ? hoy_layer_get(x->st, x->layers.v[layer]) : NULL;
+	const char *digest = hoy_json_str(rec, "compressed-diff-digest");
+	int64_t kind = hoy_json_int(rec, "compression", 0);
+
+	if (!digest || !hoy_is_digest(digest) || (kind != 2 && kind != 4))
+		return false;
+	*ret = (struct desc){ strdup(digest), NULL, hoy_json_int(rec, "compressed-size", 0), NULL };
+	*ret_suffix = kind == 2 ? "+gzip" : "+zstd";
+	return ret->digest && ret->size > 0;
+}
+
+static void ss_free(struct source *s)
+{
+	struct store_source *x = (struct store_source *)s;
+
+	hoy_store_free(x->st);
+	hoy_strv_release(&x->layers);
+	free(x->id);
+}
+
+static const struct source_ops ops = { ss_manifest, ss_blob, ss_free, ss_packed };
+
+/* "[driver@root+run:opts]name": the options of other places are not ours to take up. */
+static const char *plain_name(const char *rest)
+{
+	const char *end = *rest == '[' ? strchr(rest, ']') : NULL;
+
+	return end ? end + 1 : rest;
+}
+
+int source_store(struct source **ret, const char *rest, struct hoy_err *err)
+{
+	struct store_source *x = calloc(1, sizeof(*x));
+	struct hoy_json *rec;
+	const char *id;
+	int r;
+
+	if (!x)
+		return hoy_fail_oom(err);
+	x->s.ops = &ops;
+	x->s.plain = true;
+	x->s.name = strdup(plain_name(rest));
+	r = hoy_store_open(&x->st, &hoy_globals.storage, HOY_STORE_RDONLY, err);
+	if (!r)
+		r = hoy_store_peek(x->st, HOY_LAYERS | HOY_IMAGES, err);
+	if (!r)
+		r = hoy_image_find(x->st, plain_name(rest), &rec, NULL, err);
+	if (!r) {
+		x->id = strdup(hoy_json_str(rec, "id"));
+		HOY_JSON_EACH(n, hoy_json_get(rec, "names"))
+			hoy_strv_push(&x->s.names, hoy_json_text(n) ?: "");
+		for (id = hoy_json_str(rec, "layer"); id && x->layers.n < 1000; id = hoy_json_str(hoy_layer_get(x->st, id), "parent"))
+			hoy_strv_insert(&x->layers, 0, id);
+		if (!x->id || x->layers.error)
+			r = hoy_fail_oom(err);
+	}
+	if (r < 0)
+		source_free(&x->s);
+	else
+		*ret = &x->s;
+	return r;
+}
