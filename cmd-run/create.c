@@ -245,7 +245,6 @@ static void create_command(struct ctr *c)
 /* What ps shows, at most 1 KiB: longer words are cut, which only a template for the full command can see. */
 static void fill_state(struct ctr *c, const struct image *i, const char *now)
 {
-	cleanup_buf struct hoy_buf cmd = HOY_BUF_INIT(1 << 16);
 	struct hoy_json *list;
 
 	hoy_json_set_string(&c->state, c->state.root, "id", c->id);

@@ -1,0 +1,82 @@
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/beneath.h"
+#include "common/base/err.h"
+#include "common/base/fd.h"
+#include "tests/unit/tap.h"
+
+static const struct { const char *path; int want; const char *why; } cases[] = {
+	{ "etc/../in", 0, "a .. and a symlink that stay inside" },
+	{ "../secret", -EXDEV, "a .. that leaves" },
+	{ "abs", -EXDEV, "an absolute symlink" },
+	{ "out", -EXDEV, "a relative symlink that leaves" },
+	{ "fifo", -EINVAL, "a FIFO, without hanging" },
+	{ "etc", -EISDIR, "a directory" },
+	{ "none", -ENOENT, "nothing" },
+	{ "big", -EFBIG, "more than was allowed" },
+};
+
+static void put(int dir, const char *name, const char *text)
+{
+	if (hoy_replace_file(dir, name, text, strlen(text), 0644, false) < 0)
+		abort();
+}
+
+static int fixture(void)
+{
+	char dir[] = "/tmp/hoy-unit-XXXXXX";
+	int top, root;
+
+	if (!mkdtemp(dir) || chdir(dir) < 0)
+		abort();
+	top = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	put(top, "secret", "no");
+	root = hoy_open_dir_p(top, "root/etc/deep", 0755);
+	hoy_close(root);
+	root = open("root", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	put(root, "etc/file", "yes!");
+	put(root, "big", "12345");
+	if (symlinkat("etc/file", root, "in") < 0 || symlinkat("/etc/passwd", root, "abs") < 0 || symlinkat("../secret", root, "out") < 0 ||
+	    mkfifoat(root, "fifo", 0600) < 0)
+		abort();
+	hoy_close(top);
+	return root;
+}
+
+int main(void)
+{
+	cleanup_fd int root = fixture(), made = -1;
+	struct hoy_err err = HOY_ERR_INIT;
+	struct stat st;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		cleanup_free char *data = NULL;
+		struct hoy_err e = HOY_ERR_INIT;
+		size_t len = 99;
+		int r = hoy_read_beneath(root, cases[i].path, 4, &data, &len, &e);
+
+		ok(r == cases[i].want, "%s: %s (%d)", cases[i].path, cases[i].why, r);
+		ok(r ? !data && len == 99 && e.msg[0] : len == 4, "outputs only on success");
+	}
+	/* In a root, the same absolute symlink stays inside. */
+	made = hoy_mkdir_in_root(root, "/abs-dir/../new/a/b", 0755);
+	ok(made == -ENOENT || made >= 0, "a directory beneath a root");
+	hoy_close(made);
+	made = hoy_mkdir_in_root(root, "/new/a/b/", 0755);
+	ok(made >= 0 && !fstatat(root, "new/a/b", &st, 0) && S_ISDIR(st.st_mode), "missing parents are made inside");
+	ok(symlinkat("/target", root, "jump") == 0, "a symlink to an absolute path");
+	hoy_close(made);
+	mkdirat(root, "target", 0755);
+	made = hoy_mkdir_in_root(root, "jump/x", 0755);
+	ok(made >= 0 && !fstatat(root, "target/x", &st, 0) && access("/target/x", F_OK) < 0, "is followed inside of the root");
+	ok(hoy_fail(&err, EINVAL, "a\nb\033c") == -EINVAL && !strcmp(err.msg, "a?b?c"), "control characters cannot be printed");
+	ok(hoy_fail_prefix(&err, "in '%s'", "x") == -EINVAL && !strcmp(err.msg, "in 'x': a?b?c"), "a prefix");
+	ok(!hoy_remove_tree(AT_FDCWD, "root") && access("root", F_OK) < 0, "a tree is removed");
+	ok(!hoy_remove_tree(AT_FDCWD, "root"), "also when it is not there");
+	ok(!access("secret", F_OK), "and nothing outside");
+	return tap_done();
+}
