@@ -363,8 +363,9 @@ static int quoted(struct run *r, struct lex *l, const struct hoy_json **ret)
 		}
 		hoy_buf_putc(&b, *l->p++);
 	}
-	if (*l->p++ != q)
+	if (*l->p != q)
 		return fail(r, "unterminated string");
+	l->p++;
 	*ret = make_string(r, hoy_buf_str(&b));
 	return 0;
 }
@@ -431,9 +432,12 @@ static int operand(struct run *r, struct lex *l, const struct hoy_json *dot, con
 		e = pipeline(r, l, dot, ret);
 		r->depth--;
 		skip(l);
-		if (!e && *l->p++ != ')')
+		if (!e && *l->p != ')')
 			return fail(r, "unclosed left paren");
-		return e ? e : chain(r, l, ret);
+		if (e)
+			return e;
+		l->p++;
+		return chain(r, l, ret);
 	}
 	if (isdigit((unsigned char)*l->p) || (*l->p == '-' && isdigit((unsigned char)l->p[1]))) {
 		char *end;
