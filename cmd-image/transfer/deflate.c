@@ -6,11 +6,17 @@
 #include <string.h>
 #include <zstd.h>
 
+/*
+ * isa-l's level 3 with blocks of 5 Ki tokens instead of the default 64 Ki: Huffman codes that fit better. On the layers of
+ * a Debian image 2 % smaller than with the default, 2.4 % larger than what podman pushes, at three times its speed.
+ */
+#define LEVEL_BUF ((ISAL_DEF_LVL3_REQ) + (ISAL_DEF_LVL3_TOKEN_SIZE) * 5 * 1024)
+
 struct packer {
 	bool zstd;
 	struct isal_zstream gz;
 	ZSTD_CCtx *zc;
-	unsigned char level[ISAL_DEF_LVL3_DEFAULT];
+	unsigned char level[LEVEL_BUF];
 	unsigned char out[128 << 10];
 };
 

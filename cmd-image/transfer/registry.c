@@ -18,6 +18,7 @@
 
 #define TOKEN_MAX ((size_t)256 << 10)
 #define RING ((size_t)1 << 20)
+#define MUCH ((int64_t)4 << 20)
 
 enum auth_kind { AUTH_NONE, AUTH_BASIC, AUTH_BEARER };
 
@@ -388,7 +389,8 @@ static int perform(struct registry *r, struct request *q, struct answer *a, stru
 		q->authorization = header;
 		res = http_do(c, &r->tls, q, a, &again, err);
 		q->authorization = NULL;
-		if (q->got > before)
+		/* What gets on well has all its attempts again; a trickle has not. */
+		if (q->got - before >= MUCH)
 			tries = 0;
 		if (!res && a->status == 401 && a->n_auth && !logins++ && !q->send) {
 			pthread_mutex_lock(&r->mu);
@@ -407,6 +409,9 @@ static int perform(struct registry *r, struct request *q, struct answer *a, stru
 		wait_before(r, tries++, a, why);
 	}
 	give_handle(r, c);
+	/* Of an attempt that failed before another one succeeded, nothing is left to tell. */
+	if (!res && err)
+		*err = (struct hoy_err)HOY_ERR_INIT;
 	return res < 0 && res != -HOY_EAUTH && res != -ECANCELED ? hoy_fail_prefix(err, "'%s'", r->name) : res;
 }
 
