@@ -1,0 +1,196 @@
+/* Tests of hoy-transfer's tar reader, tar-split and unpacking. */
+/* links: cmd-image/transfer */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "cmd-image/transfer/split.h"
+#include "cmd-image/transfer/tar.h"
+#include "cmd-image/transfer/unpack.h"
+#include "common/base/fd.h"
+#include "tests/unit/tap.h"
+
+static void header(struct hoy_buf *b, const char *name, char type, const char *size, const char *link)
+{
+	unsigned char h[512] = "";
+	unsigned sum = 0;
+
+	strncpy((char *)h, name, 100);
+	memcpy(h + 100, "0000644\0" "0000000\0" "0000000\0", 24);
+	strncpy((char *)h + 124, size, 12);
+	memcpy(h + 136, "00000000001", 12);
+	memset(h + 148, ' ', 8);
+	h[156] = type;
+	strncpy((char *)h + 157, link, 100);
+	memcpy(h + 257, "ustar\0" "00", 8);
+	for (int i = 0; i < 512; i++)
+		sum += h[i];
+	snprintf((char *)h + 148, 8, "%06o", sum);
+	hoy_buf_add(b, h, 512);
+}
+
+static void file(struct hoy_buf *b, const char *name, const char *data)
+{
+	char size[32], pad[512] = "";
+
+	snprintf(size, sizeof(size), "%011zo", strlen(data));
+	header(b, name, '0', size, "");
+	hoy_buf_puts(b, data);
+	hoy_buf_add(b, pad, -strlen(data) & 511);
+}
+
+static void pax(struct hoy_buf *b, const char *records)
+{
+	char size[32], pad[512] = "";
+
+	snprintf(size, sizeof(size), "%011zo", strlen(records));
+	header(b, "PaxHeaders/x", 'x', size, "");
+	hoy_buf_puts(b, records);
+	hoy_buf_add(b, pad, -strlen(records) & 511);
+}
+
+static void end(struct hoy_buf *b)
+{
+	char zero[1024] = "";
+
+	hoy_buf_add(b, zero, sizeof(zero));
+}
+
+static void test_names(void)
+{
+	static const struct { const char *in, *out; int r; } cases[] = {
+		{ "a/b", "a/b", 3 }, { "./a//b/", "a/b", 3 }, { "/a", "a", 1 }, { "a/../b", "b", 1 }, { "", "", 0 },
+		{ "./", "", 0 }, { "..", NULL, -EXDEV }, { "a/../../b", NULL, -EXDEV }, { "..a/...", "..a/...", 7 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char out[64];
+		int r = tar_clean(cases[i].in, strlen(cases[i].in), out, sizeof(out));
+
+		ok(r == cases[i].r && (r < 0 || !strcmp(out, cases[i].out)), "the clean form of '%s'", cases[i].in);
+	}
+}
+
+/* What the reader says of the first entry of a tar made of RECORDS and a file. */
+static int first(const char *records, const char *size, struct tar *t, struct hoy_buf *b)
+{
+	cleanup_stream struct stream *s = NULL;
+	struct hoy_err err = HOY_ERR_INIT;
+	int r;
+
+	if (records)
+		pax(b, records);
+	header(b, "f", '0', size, "");
+	end(b);
+	s = stream_mem(b->data, b->len);
+	tar_init(t, s, NULL, NULL);
+	r = tar_next(t, &err);
+	return r;
+}
+
+static void test_reader(void)
+{
+	static const struct { const char *pax, *size, *name; int r; const char *why; } cases[] = {
+		{ NULL, "00000000000", "f", 1, "a plain header" },
+		{ NULL, "          0", "f", 1, "blanks before a number" },
+		{ NULL, "0000000000x", NULL, -HOY_EFORMAT, "a size that is no number" },
+		{ NULL, "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xfe", NULL, -HOY_EFORMAT, "a negative size" },
+		{ NULL, "\x80\x01\1\1\1\1\1\1\1\1\1\1", NULL, -HOY_EFORMAT, "a size of 2^80" },
+		{ "12 path=a/b\n", "00000000000", "a/b", 1, "a pax path" },
+		{ "8 path=\n", "00000000000", "f", 1, "an empty pax value takes the record back" },
+		{ "99 path=a/b\n", "00000000000", NULL, -HOY_EFORMAT, "a wrong pax length" },
+		{ "12 path a/b\n", "00000000000", NULL, -HOY_EFORMAT, "a pax record without =" },
+		{ "9 uid=-x\n", "00000000000", NULL, -HOY_EFORMAT, "a pax number that is none" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		cleanup_buf struct hoy_buf b = HOY_BUF_INIT(1 << 20);
+		struct tar t;
+		int r = first(cases[i].pax, cases[i].size, &t, &b);
+
+		ok(r == cases[i].r && (r < 0 || !strcmp(hoy_buf_str(&t.e.name), cases[i].name)), "%s: %d", cases[i].why, r);
+		tar_release(&t);
+	}
+}
+
+static void rebuild(int dir, int split, struct hoy_buf *out)
+{
+	struct unsplit *u = NULL;
+	struct split_line l;
+
+	if (unsplit_new(&u, split, NULL) < 0)
+		return;
+	while (unsplit_next(u, &l, NULL) > 0) {
+		char *data = NULL;
+		size_t len = 0;
+
+		if (!l.file)
+			hoy_buf_add(out, l.data, l.data_len);
+		else if (l.size && !hoy_read_file(dir, l.name, 1 << 20, &data, &len, NULL) && crc64(0, data, len) == l.crc)
+			hoy_buf_add(out, data, len);
+		free(data);
+	}
+	unsplit_free(u);
+}
+
+static void round_trip(const char *why, const struct hoy_buf *tar)
+{
+	static const struct unpack_opts o = { 0 };
+	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(8 << 20);
+	cleanup_stream struct stream *s = stream_mem(tar->data, tar->len);
+	struct unpack_result res;
+	struct hoy_err err = HOY_ERR_INIT;
+	char name[] = "layer-XXXXXX";
+	cleanup_fd int dir = -1, split = -1;
+	int r;
+
+	if (!mkdtemp(name))
+		return;
+	dir = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	split = open(name, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	r = unpack_tar(s, dir, split, &o, &res, &err);
+	ok(!r, "%s: unpacked%s%s", why, r ? ": " : "", err.msg);
+	unpack_result_release(&res);
+	rebuild(dir, split, &out);
+	ok(out.len == tar->len && !memcmp(out.data, tar->data, out.len), "%s: the same bytes again (%zu of %zu)", why, out.len, tar->len);
+	hoy_remove_tree(AT_FDCWD, name);
+}
+
+static void test_round_trips(void)
+{
+	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(8 << 20);
+
+	header(&b, "d/", '5', "0", "");
+	file(&b, "d/f", "hello");
+	header(&b, "d/h", '1', "00000000005", "d/f"); /* a link that declares a size */
+	header(&b, "d/s", '2', "0", "f");
+	file(&b, "d/.wh.gone", "data in a whiteout");
+	end(&b);
+	hoy_buf_puts(&b, "behind the end");
+	round_trip("the usual", &b);
+
+	hoy_buf_reset(&b);
+	file(&b, "f", "one");
+	file(&b, "./f", "two, longer");
+	file(&b, "g", "third");
+	header(&b, "g", '5', "0", "");
+	file(&b, "g/x", "below");
+	header(&b, "g", '2', "0", "f");
+	header(&b, "d", '5', "0", "");
+	header(&b, "d/", '5', "0", "");
+	round_trip("names that come again, no end", &b);
+
+	hoy_buf_reset(&b);
+	round_trip("nothing at all", &b);
+}
+
+int main(void)
+{
+	ok(crc64(0, "123456789", 9) == 0xb90956c775a41001, "CRC-64/ISO's check value");
+	ok(crc64(crc64(0, "ne", 2), "w\n", 2) == 0x615ab2ddb0000000, "CRC-64 in parts");
+	test_names();
+	test_reader();
+	test_round_trips();
+	return tap_done();
+}
