@@ -260,13 +260,16 @@ clean_store() {
 @test "inspect, list-tags, manifest-digest: as skopeo" {
 	registry_start r
 	fill busybox
-	for args in '' --raw --config; do
+	# --config is printed as the image has it; skopeo puts its members into another order.
+	diff <(hoy image inspect --tls-verify=false --config "docker://$REGISTRY/busybox:latest" | jq -S .) \
+		<(oracle skopeo inspect --tls-verify=false --config "docker://$REGISTRY/busybox:latest" | jq -S .)
+	for args in '' --raw; do
 		diff <(hoy image inspect --tls-verify=false $args "docker://$REGISTRY/busybox:latest") \
 			<(oracle skopeo inspect --tls-verify=false $args "docker://$REGISTRY/busybox:latest")
 	done
-	diff <(hoy list-tags --tls-verify=false "docker://$REGISTRY/busybox") <(oracle skopeo list-tags --tls-verify=false "docker://$REGISTRY/busybox")
+	diff <(tool hoy-image list-tags --tls-verify=false "docker://$REGISTRY/busybox") <(oracle skopeo list-tags --tls-verify=false "docker://$REGISTRY/busybox")
 	hoy image inspect --tls-verify=false --raw "docker://$REGISTRY/busybox:latest" >m
-	[[ $(hoy manifest-digest m) == "$(remote "$REGISTRY/busybox:latest")" ]]
+	[[ $(tool hoy-image manifest-digest m) == "$(remote "$REGISTRY/busybox:latest")" ]]
 }
 
 @test "killed while pulling: the next command finds a whole store" {

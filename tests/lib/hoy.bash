@@ -307,6 +307,7 @@ find_leaks() {
 	done
 	mounts_below | sed 's/^/mount: /'
 	for pid in "${pids[@]}"; do
+		[[ -s /proc/$pid/cmdline && -n $(tr -d '\0' 2>/dev/null <"/proc/$pid/cmdline") ]] || continue # has ended by now
 		printf 'process: %s %s\n' "$pid" "$(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null)"
 	done
 	while read -r name; do
