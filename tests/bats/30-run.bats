@@ -267,7 +267,7 @@ run_none() { hoy run --network none "$@"; }
 	run_none -d --name c busybox sleep 100
 	kill -9 "$(hoy inspect -f '{{.State.Pid}}' c)"
 	until_true 5 bash -c "[[ \$('$HOY_BIN/hoy' ${HOY_OPTS[*]@Q} ps -q) == '' ]]"
-	[[ $(hoy inspect -f '{{.State.ExitCode}}' c) == 137 ]]
+	[[ $(hoy wait c) == 137 ]]
 	run_none -d --name m busybox sleep 100
 	kill -9 "$(hoy inspect -f '{{.State.ConmonPid}}' m)"
 	hoy rm -f -t 0 m
