@@ -6,13 +6,16 @@ load ../lib/hoy
 setup() {
 	hoy_setup
 	U=$T/user
-	install -d -o hoytest -g hoytest -m 700 "$U" "$U/run"
+	install -d -o hoytest -g hoytest -m 755 "$U" "$U/run"
+	# The repository may lie where an ordinary user cannot go.
+	install -d -m 755 "$U/bin"
+	cp "$HOY_BIN"/hoy* "$U/bin/"
 }
 
 # hoy as hoytest, outside of the oracle. The pause process is recorded, so that the test ends it.
 u() {
 	local pid r=0
-	(cd "$U" && setpriv --reuid hoytest --regid hoytest --clear-groups env -i HOME="$U" XDG_RUNTIME_DIR="$U/run" PATH="$PATH" USER=hoytest "$HOY_BIN/hoy" "$@") || r=$?
+	(cd "$U" && setpriv --reuid hoytest --regid hoytest --clear-groups env -i HOME="$U" XDG_RUNTIME_DIR="$U/run" PATH="$PATH" USER=hoytest "$U/bin/hoy" "$@") || r=$?
 	[[ -e $U/.recorded || ! -e $U/run/libpod/tmp/pause.pid ]] || {
 		pid_record "$(<"$U/run/libpod/tmp/pause.pid")"
 		: >"$U/.recorded"
@@ -73,7 +76,7 @@ image() { cp "$(fixture busybox)/rootfs.tar" "$U/"; chmod 644 "$U/rootfs.tar"; u
 	useradd -M -u 4799 hoynosub
 	sed -i '/^hoynosub:/d' /etc/subuid /etc/subgid
 	chown -R hoynosub:hoynosub "$U"
-	v() { (cd "$U" && setpriv --reuid hoynosub --regid hoynosub --clear-groups env -i HOME="$U" XDG_RUNTIME_DIR="$U/run" PATH="$PATH" "$HOY_BIN/hoy" "$@"); }
+	v() { (cd "$U" && setpriv --reuid hoynosub --regid hoynosub --clear-groups env -i HOME="$U" XDG_RUNTIME_DIR="$U/run" PATH="$PATH" "$U/bin/hoy" "$@"); }
 	cp "$(fixture busybox)/rootfs.tar" "$U/"
 	mkdir "$U/r" && tar -xf "$U/rootfs.tar" -C "$U/r" && tar --owner 0 --group 0 -cf "$U/own.tar" -C "$U/r" .
 	chmod 644 "$U/own.tar"
@@ -85,9 +88,9 @@ image() { cp "$(fixture busybox)/rootfs.tar" "$U/"; chmod 644 "$U/rootfs.tar"; u
 
 @test "podman of the same user and hoy share store and namespace" {
 	as_user podman load -q -i "$(fixture busybox)/docker.tar"
-	[[ $(as_user "$HOY_BIN/hoy" images --format '{{.Repository}}') == localhost/busybox ]]
-	[[ $(as_user "$HOY_BIN/hoy" --runtime "$HOY_BIN/hoy-runtime" run --rm --network none busybox echo by-hoy) == by-hoy ]]
-	as_user "$HOY_BIN/hoy" tag busybox mine:1
+	[[ $(as_user "$U/bin/hoy" images --format '{{.Repository}}') == localhost/busybox ]]
+	[[ $(as_user "$U/bin/hoy" --runtime "$U/bin/hoy-runtime" run --rm --network none busybox echo by-hoy) == by-hoy ]]
+	as_user "$U/bin/hoy" tag busybox mine:1
 	[[ $(as_user podman run --rm --network none localhost/mine:1 echo by-podman) == by-podman ]]
 }
 
