@@ -39,7 +39,6 @@ static const struct hoy_verb *const verbs[] = {
 	HEAVY("login", "Log in to a registry"), HEAVY("logout", "Log out of a registry"),
 	HEAVY("list-tags", "List the tags of a repository"),
 	HEAVY("manifest-digest", "Print the digest of a manifest file"),
-	HEAVY("layer", "Unpack, pack or digest a layer on stdin and stdout"),
 	NULL,
 };
 
