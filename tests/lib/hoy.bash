@@ -307,7 +307,8 @@ find_leaks() {
 	done
 	mounts_below | sed 's/^/mount: /'
 	for pid in "${pids[@]}"; do
-		[[ -s /proc/$pid/cmdline && -n $(tr -d '\0' 2>/dev/null <"/proc/$pid/cmdline") ]] || continue # has ended by now
+		# What has ended by now, or only waits to be reaped, is not left behind.
+		[[ -n $(start_time "$pid") && $(awk '/^State:/ { print $2 }' "/proc/$pid/status" 2>/dev/null) != Z ]] || continue
 		printf 'process: %s %s\n' "$pid" "$(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null)"
 	done
 	while read -r name; do
