@@ -171,16 +171,20 @@ static void remove_volumes(struct ctr *c)
 int ctr_remove(struct ctr *c, bool volumes, struct hoy_err *err)
 {
 	cleanup_free char *doomed = hoy_asprintf("%s.gone", c->dir);
+	const char *layer;
 	int r;
 
 	if (!doomed)
 		return hoy_fail_oom(err);
 	(void)ctr_load_def(c, NULL);
-	if (hoy_json_str(c->def.root, "layer"))
-		hoy_layer_presync(c->s, hoy_json_str(c->def.root, "layer"), true);
+	layer = hoy_json_str(c->def.root, "layer");
+	if (layer)
+		hoy_layer_presync(c->s, layer, true);
 	r = hoy_store_lock(c->s, 0, HOY_GRAPH | HOY_LAYERS | HOY_IMAGES | HOY_CONTAINERS, err);
 	if (!r && hoy_container_get(c->s, c->id))
 		r = hoy_container_delete(c->s, c->id, err);
+	else if (!r && layer && hoy_layer_get(c->s, layer)) /* somebody removed the record alone */
+		r = hoy_layer_delete(c->s, layer, err);
 	hoy_store_unlock(c->s);
 	if (r < 0)
 		return r;

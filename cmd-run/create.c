@@ -291,6 +291,12 @@ static int check_cidfile(const char *path, struct hoy_err *err)
 							     "delete %s", path) : 0;
 }
 
+static int set_name(struct ctr *c, const char *name)
+{
+	return name && hoy_json_set_string(&c->state, c->state.root, "name", name) && hoy_json_set_string(&c->def, c->def.root, "name", name) ?
+	       0 : -ENOMEM;
+}
+
 static int name_and_id(struct ctr *c, struct hoy_store *s, const struct create_opts *o, struct hoy_err *err)
 {
 	char id[65], layer[65];
@@ -305,9 +311,8 @@ static int name_and_id(struct ctr *c, struct hoy_store *s, const struct create_o
 	r = ctr_new(c, s, id, err);
 	if (r < 0)
 		return r;
-	hoy_json_set_string(&c->state, c->state.root, "name", name);
-	hoy_json_set_string(&c->def, c->def.root, "name", name);
-	hoy_json_set_string(&c->def, c->def.root, "layer", layer);
+	if (set_name(c, name) < 0 || !hoy_json_set_string(&c->def, c->def.root, "layer", layer))
+		return hoy_fail_oom(err);
 	return 0;
 }
 
@@ -343,6 +348,25 @@ static int rootfs_image(struct ctr *c, struct image *i, const char *path, struct
 	return hoy_json_set_string(&c->def, c->def.root, "rootfs", real) ? 0 : hoy_fail_oom(err);
 }
 
+/* Our files, then the store's. A name of our own choice that somebody took meanwhile is drawn again. */
+static int make_files(struct ctr *c, const struct image *i, const struct create_opts *o, struct hoy_err *err)
+{
+	for (int tries = 0;; tries++) {
+		cleanup_free char *name = NULL;
+		int r = ctr_save_def(c, err);
+
+		if (!r)
+			r = ctr_save_state(c, err);
+		if (!r)
+			r = make_storage(c, i, o->rm, err);
+		if (r != -EEXIST || o->name || tries == 16)
+			return r;
+		name = random_name(c->s);
+		if (set_name(c, name) < 0)
+			return hoy_fail_oom(err);
+	}
+}
+
 static int create(struct ctr *c, struct hoy_store *s, const struct create_opts *o, char **args, struct hoy_err *err)
 {
 	struct image img = { .cfg = HOY_JSON_DOC_INIT };
@@ -361,11 +385,7 @@ static int create(struct ctr *c, struct hoy_store *s, const struct create_opts *
 	if (!r)
 		r = define_all(c, o, &img, args + 1, err);
 	if (!r)
-		r = ctr_save_def(c, err);
-	if (!r)
-		r = ctr_save_state(c, err);
-	if (!r)
-		r = make_storage(c, &img, o->rm, err);
+		r = make_files(c, &img, o, err);
 	if (!r && o->cidfile && (r = hoy_replace_file(AT_FDCWD, o->cidfile, c->id, 64, 0644, false)) < 0)
 		hoy_fail_errno(err, -r, "cannot write '%s'", o->cidfile);
 	if (r < 0 && c->dir) {

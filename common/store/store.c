@@ -416,6 +416,11 @@ int hoy_store_peek(struct hoy_store *s, unsigned parts, struct hoy_err *err)
 		r = load_parts(s, parts, err);
 		if (r < 0)
 			return r;
+		/*
+		 * Nothing may be decided on this view: a writer stamps before it saves, so the new stamp may have come with
+		 * the old records. Forgotten, it makes the next lock read them again.
+		 */
+		s->layers_stamp.len = s->images_stamp.len = s->ctrs_stamp.len = -1;
 		if (!reread(s, after) && hoy_stamp_same(&before[0], &after[0]) && hoy_stamp_same(&before[1], &after[1]) &&
 		    hoy_stamp_same(&before[2], &after[2]))
 			return 0;

@@ -21,6 +21,7 @@ static void names(const char *num, char lock[48], char dir[48])
 static int make_pair(struct hoy_tempdir *t)
 {
 	char lock[48], dir[48];
+	struct stat st;
 	unsigned rnd;
 	int r;
 
@@ -32,6 +33,9 @@ static int make_pair(struct hoy_tempdir *t)
 	if (t->lock.fd < 0)
 		return -errno;
 	r = hoy_lock_try(&t->lock, true);
+	/* A recoverer may have had it between the two calls, and have unlinked it: it would protect nothing. */
+	if (!r && (fstat(t->lock.fd, &st) < 0 || !st.st_nlink))
+		r = -EAGAIN;
 	if (!r && mkdirat(t->rootfd, dir, 0700) < 0)
 		r = -errno;
 	if (!r && (t->dirfd = openat(t->rootfd, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
