@@ -11,6 +11,7 @@
 
 #include "cmd-run/run.h"
 #include "common/base/fd.h"
+#include "common/proc/pidfd.h"
 
 /* "-t" or "-u" with IP/HOST:INNER, ranges as they are. */
 static void port_words(const struct ctr *c, struct hoy_strv *argv, struct hoy_err *err, int *r)
@@ -39,6 +40,21 @@ static void port_words(const struct ctr *c, struct hoy_strv *argv, struct hoy_er
 		hoy_strv_push(argv, "-u");
 		hoy_strv_push(argv, "none");
 	}
+}
+
+/* Its pid, and since when: a pasta that a crash left must be found, and a reused pid is not ours to kill. */
+static int note_pid(struct ctr *c, const char *pidfile, struct hoy_err *err)
+{
+	char text[32];
+	uint64_t since;
+	pid_t pid;
+
+	if (hoy_read_small(AT_FDCWD, pidfile, text, sizeof(text)) <= 0 || (pid = (pid_t)atoi(text)) <= 1 ||
+	    hoy_pid_start_time(pid, &since, NULL) < 0)
+		return hoy_fail(err, HOY_EREMOTE, "pasta ended at once, or left no pid in '%s'", pidfile);
+	hoy_json_set_int(&c->live, c->live.root, "pasta", pid);
+	hoy_json_set_int(&c->live, c->live.root, "pastaStart", (int64_t)since);
+	return ctr_save_live(c, err);
 }
 
 int pasta_setup(struct ctr *c, struct hoy_err *err)
@@ -74,21 +90,17 @@ int pasta_setup(struct ctr *c, struct hoy_err *err)
 		return hoy_fail_errno(err, -r, "cannot run '%s' (run: apt-get install passt)", argv.v[0]);
 	if (r)
 		return hoy_fail(err, HOY_EREMOTE, "pasta failed with exit code %d: %s", r, hoy_buf_str(&text));
-	return 0;
+	return note_pid(c, pid, err);
 }
 
+/* It would end by itself some time after its namespace; the ports have to be free when we return. */
 void pasta_teardown(struct ctr *c)
 {
-	cleanup_free char *path = hoy_path_join(c->rundir, "pasta.pid");
-	char text[32], comm[64], proc[64];
-	pid_t pid;
+	pid_t pid = (pid_t)hoy_json_int(c->live.root, "pasta", 0);
+	cleanup_fd int fd = pid > 1 ? hoy_pidfd_open(pid, (uint64_t)hoy_json_int(c->live.root, "pastaStart", 0)) : -1;
 
-	if (!path || hoy_read_small(AT_FDCWD, path, text, sizeof(text)) <= 0)
+	if (fd < 0 || hoy_pidfd_kill(fd, SIGTERM) < 0)
 		return;
-	pid = (pid_t)atoi(text);
-	snprintf(proc, sizeof(proc), "/proc/%d/comm", (int)pid);
-	/* It ends by itself with its namespace; a reused pid is not ours to kill. */
-	if (pid > 1 && hoy_read_small(AT_FDCWD, proc, comm, sizeof(comm)) > 0 && !strncmp(comm, "pasta", 5))
-		kill(pid, SIGTERM);
-	unlink(path);
+	if (hoy_pidfd_wait(fd, 1000) < 0 && !hoy_pidfd_kill(fd, SIGKILL))
+		hoy_pidfd_wait(fd, 1000);
 }
