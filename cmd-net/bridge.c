@@ -251,6 +251,14 @@ static int inside_sysctls(const struct network *n)
 	return r ? r : sysctl_set("2", "ipv4/conf/%s/rp_filter", n->ifname);
 }
 
+static bool has_address_of(const struct network *n, const struct subnet *s)
+{
+	for (size_t i = 0; i < n->n_ips; i++)
+		if (n->ips[i].of == s)
+			return true;
+	return false;
+}
+
 static void put_default_routes(struct nl *nl, const struct network *n)
 {
 	bool done[2] = { false, false };
@@ -260,7 +268,7 @@ static void put_default_routes(struct nl *nl, const struct network *n)
 		struct route r = { .to = { .a.family = s->gateway.family }, .via = s->gateway, .type = RTN_UNICAST, .metric = n->metric };
 		bool *d = &done[s->gateway.family == AF_INET6];
 
-		if (!s->gateway.family || *d)
+		if (!s->gateway.family || *d || !has_address_of(n, s))
 			continue;
 		*d = true;
 		link_put_route(nl, &r);

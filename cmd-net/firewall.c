@@ -1,322 +1,341 @@
 /*
- * cmd-net/firewall.c: netavark's rules, word for word: what one of us has set up, the other one recognises and takes down. (Map
+ * cmd-net/firewall.c: netavark's rules, one for one: what one of us has set up, the other one recognises and takes down. (Map
  * elements would be found faster, but netavark would leave them, and a stale one sends a host port to nowhere.)
  *
  * Setup adds what is missing, so it also repairs a table that somebody has flushed.
  */
+#include <arpa/inet.h>
 #include <errno.h>
+#include <linux/netfilter.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "cmd-net/net.h"
+#include "cmd-net/nft.h"
 #include "common/base/err.h"
 
 #define DNAT "NETAVARK-HOSTPORT-DNAT"
 #define SETMARK "NETAVARK-HOSTPORT-SETMARK"
-#define CHAIN_TEXT 160
-#define RULE_TEXT 400
+#define ISOLATION "NETAVARK-ISOLATION-"
 
-static const char *const chains[][2] = {
-	{ "INPUT", " { type filter hook input priority 0; policy accept; }" },
-	{ "FORWARD", " { type filter hook forward priority 0; policy accept; }" },
-	{ "POSTROUTING", " { type nat hook postrouting priority 100; policy accept; }" },
-	{ "PREROUTING", " { type nat hook prerouting priority -100; policy accept; }" },
-	{ "OUTPUT", " { type nat hook output priority -100; policy accept; }" },
-	{ DNAT, "" },
-	{ SETMARK, "" },
-	{ "NETAVARK-ISOLATION-1", "" },
-	{ "NETAVARK-ISOLATION-2", "" },
-	{ "NETAVARK-ISOLATION-3", "" },
+#define CT_INVALID 1
+#define CT_ESTABLISHED 2
+#define CT_RELATED 4
+
+static const struct {
+	const char *name, *type;
+	unsigned hook;
+	int priority;
+} chains[] = {
+	{ "INPUT", "filter", NF_INET_LOCAL_IN, 0 },
+	{ "FORWARD", "filter", NF_INET_FORWARD, 0 },
+	{ "POSTROUTING", "nat", NF_INET_POST_ROUTING, 100 },
+	{ "PREROUTING", "nat", NF_INET_PRE_ROUTING, -100 },
+	{ "OUTPUT", "nat", NF_INET_LOCAL_OUT, -100 },
+	{ DNAT, NULL, 0, 0 },
+	{ SETMARK, NULL, 0, 0 },
+	{ ISOLATION "1", NULL, 0, 0 },
+	{ ISOLATION "2", NULL, 0, 0 },
+	{ ISOLATION "3", NULL, 0, 0 },
 };
 
-/* Chain, what such a rule begins with, and the rest. */
-static const char *const rules[][3] = {
-	{ "POSTROUTING", "meta mark & 0x", "00002000 == 0x00002000 masquerade" },
-	{ SETMARK, "meta mark set ", "meta mark | 0x00002000" },
-	{ "PREROUTING", "fib daddr type local jump " DNAT, "" },
-	{ "OUTPUT", "fib daddr type local jump " DNAT, "" },
-	{ "FORWARD", "ct state invalid drop", "" },
-	{ "FORWARD", "jump NETAVARK-ISOLATION-1", "" },
+/* Those of every network. */
+static const struct nft_rule base[] = {
+	{ .chain = "POSTROUTING", .marked = true, .verdict = NFT_V_MASQUERADE },
+	{ .chain = SETMARK, .verdict = NFT_V_SETMARK },
+	{ .chain = "PREROUTING", .local = true, .verdict = NFT_V_JUMP, .target = DNAT },
+	{ .chain = "OUTPUT", .local = true, .verdict = NFT_V_JUMP, .target = DNAT },
+	{ .chain = "FORWARD", .ct_state = CT_INVALID, .verdict = NFT_V_DROP },
+	{ .chain = "FORWARD", .verdict = NFT_V_JUMP, .target = ISOLATION "1" },
 };
 
-static const char *family(const struct addr *a) { return a->family == AF_INET6 ? "ip6" : "ip"; }
-
-static void chain_name(const struct network *n, const struct prefix *p, const char *suffix, char buf[CHAIN_TEXT])
+static void chain_name(const struct network *n, const struct prefix *p, const char *suffix, char buf[NFT_CHAIN_SIZE])
 {
 	char text[ADDR_TEXT];
-	int len = snprintf(buf, CHAIN_TEXT, "nv_%.8s_", n->id);
+	int len = snprintf(buf, NFT_CHAIN_SIZE, "nv_%.8s_", n->id);
 
-	for (const char *c = prefix_text(p, text); *c && len < CHAIN_TEXT - 16; c++)
-		len += snprintf(buf + len, CHAIN_TEXT - len, "%.*s", *c == '/' ? 3 : 1, *c == '.' ? "_" : *c == ':' ? "-" : *c == '/' ? "_nm" : c);
-	snprintf(buf + len, CHAIN_TEXT - len, "%s", suffix);
+	for (const char *c = prefix_text(p, text); *c; c++)
+		len += snprintf(buf + len, NFT_CHAIN_SIZE - len, "%.*s", *c == '/' ? 3 : 1,
+				*c == '.' ? "_" : *c == ':' ? "-" : *c == '/' ? "_nm" : c);
+	snprintf(buf + len, NFT_CHAIN_SIZE - len, "%s", suffix);
+}
+
+/* What is done with each rule: setup adds it if it is missing, teardown deletes it. */
+struct way {
+	struct nft *t;
+	struct nft_batch *b;
+	void (*act)(const struct way *w, const struct nft_rule *r);
+	const struct network *n;
+};
+
+static void add(const struct way *w, const struct nft_rule *r)
+{
+	const struct nft_rule *it = NULL;
+
+	while ((it = nft_next(w->t, r->chain, r->port, it)))
+		if (nft_same(it, r))
+			return;
+	nft_put_rule(w->b, r);
+}
+
+static void delete(const struct way *w, const struct nft_rule *r)
+{
+	const struct nft_rule *it = NULL;
+
+	/* It may be there more than once. */
+	while ((it = nft_next(w->t, r->chain, r->port, it)))
+		if (nft_same(it, r))
+			nft_put_delete(w->b, it);
 }
 
 /* ---- the network ---- */
 
-static void want(const struct nft *t, struct hoy_buf *b, const char *verb, const char *chain, const char *start, const char *rest)
+static void isolation_rules(const struct way *w)
 {
-	if (!nft_find(t, chain, start, false))
-		hoy_buf_printf(b, "%s rule inet netavark %s %s%s\n", verb, chain, start, rest);
-}
+	struct nft_rule from = { .chain = ISOLATION "1", .oif_not = true, .verdict = NFT_V_JUMP };
+	struct nft_rule to = { .chain = ISOLATION "2", .verdict = NFT_V_DROP };
+	struct nft_rule last = { .chain = ISOLATION "3", .verdict = NFT_V_JUMP, .target = ISOLATION "2" };
 
-static void want_chain(const struct nft *t, struct hoy_buf *b, const char *chain, const char *how)
-{
-	if (!nft_has_chain(t, chain))
-		hoy_buf_printf(b, "add chain inet netavark %s%s\n", chain, how);
-}
-
-static void want_isolation(const struct nft *t, struct hoy_buf *b, const struct network *n)
-{
-	char in[RULE_TEXT], out[RULE_TEXT];
-
-	snprintf(in, sizeof(in), "iifname \"%s\" oifname != \"%s\" jump NETAVARK-ISOLATION-", n->bridge, n->bridge);
-	snprintf(out, sizeof(out), "oifname \"%s\" drop", n->bridge);
-	if (n->isolate == ISOLATE_NEVER) {
-		/* In front: the jump stays the last one. */
-		want(t, b, "insert", "NETAVARK-ISOLATION-3", out, "");
+	snprintf(from.iif, sizeof(from.iif), "%s", w->n->bridge);
+	snprintf(from.oif, sizeof(from.oif), "%s", w->n->bridge);
+	snprintf(to.oif, sizeof(to.oif), "%s", w->n->bridge);
+	if (w->n->isolate == ISOLATE_NEVER) {
+		strcpy(to.chain, ISOLATION "3");
+		to.first = true; /* the jump stays the last one */
+		w->act(w, &to);
 	} else {
-		want(t, b, "add", "NETAVARK-ISOLATION-1", in, n->isolate == ISOLATE_STRICT ? "3" : "2");
-		want(t, b, "add", "NETAVARK-ISOLATION-2", out, "");
+		strcpy(from.target, w->n->isolate == ISOLATE_STRICT ? ISOLATION "3" : ISOLATION "2");
+		w->act(w, &from);
+		w->act(w, &to);
 	}
-	want(t, b, "add", "NETAVARK-ISOLATION-3", "jump NETAVARK-ISOLATION-2", "");
+	w->act(w, &last);
 }
 
-/* FORMAT with the family and the subnet ("ip", "10.88.0.0/16"), and what follows in a rule that is not there yet. */
-static void want_rule(const struct nft *t, struct hoy_buf *b, const struct prefix *p, const char *chain, const char *format, const char *rest)
+static bool masquerades(const struct nft *t, const char *chain)
 {
-	char text[RULE_TEXT], net[ADDR_TEXT];
+	const struct nft_rule *it = NULL;
 
-	snprintf(text, sizeof(text), format, family(&p->a), prefix_text(p, net));
-	want(t, b, "add", chain, text, rest);
+	while ((it = nft_next(t, chain, 0, it)))
+		if (it->verdict == NFT_V_MASQUERADE)
+			return true;
+	return false;
 }
 
-static void want_subnet(const struct nft *t, struct hoy_buf *b, const struct network *n, const struct prefix *p)
+static void subnet_rules(const struct way *w, const struct prefix *p)
 {
-	char chain[CHAIN_TEXT], jump[CHAIN_TEXT + 32];
+	static const struct prefix multicast4 = { { AF_INET, { 224 } }, 4 }, multicast6 = { { AF_INET6, { 0xff } }, 8 };
+	struct nft_rule own = { .to = *p, .verdict = NFT_V_ACCEPT };
+	struct nft_rule masquerade = { .to = p->a.family == AF_INET ? multicast4 : multicast6, .to_not = true, .verdict = NFT_V_MASQUERADE };
+	struct nft_rule dns = { .chain = "INPUT", .from = *p, .dns = true, .port = 53, .port_end = 53, .verdict = NFT_V_ACCEPT };
+	struct nft_rule answers = { .chain = "FORWARD", .to = *p, .ct_state = CT_ESTABLISHED | CT_RELATED, .verdict = NFT_V_ACCEPT };
+	struct nft_rule out = { .chain = "FORWARD", .from = *p, .verdict = NFT_V_ACCEPT };
+	struct nft_rule nat = { .chain = "POSTROUTING", .from = *p, .verdict = NFT_V_JUMP };
 
-	chain_name(n, p, "", chain);
-	want_chain(t, b, chain, "");
-	want_rule(t, b, p, chain, "%s daddr %s accept", "");
-	want_rule(t, b, p, chain, "%s daddr != ", p->a.family == AF_INET ? "224.0.0.0/4 masquerade" : "ff00::/8 masquerade");
-	want_rule(t, b, p, "INPUT", "%s saddr %s meta l4proto ", "{ tcp, udp } th dport 53 accept");
-	want_rule(t, b, p, "FORWARD", "%s daddr %s ct state ", "established,related accept");
-	want_rule(t, b, p, "FORWARD", "%s saddr %s accept", "");
-	snprintf(jump, sizeof(jump), "%%s saddr %%s jump %s", chain);
-	want_rule(t, b, p, "POSTROUTING", jump, "");
+	chain_name(w->n, p, "", own.chain);
+	strcpy(masquerade.chain, own.chain);
+	strcpy(nat.target, own.chain);
+	w->act(w, &own);
+	/* netavark writes ::/8 where it means ff00::/8: as good. */
+	if (!masquerades(w->t, own.chain))
+		w->act(w, &masquerade);
+	w->act(w, &dns);
+	w->act(w, &answers);
+	w->act(w, &out);
+	w->act(w, &nat);
 }
 
-static void want_network(const struct nft *t, struct hoy_buf *b, const struct network *n)
+static void put_chains(struct nft_batch *b, const struct network *n, bool ports)
 {
-	if (!t->listing)
-		hoy_buf_puts(b, "add table inet netavark\n");
+	char name[NFT_CHAIN_SIZE];
+
+	nft_put_table(b);
 	for (size_t i = 0; i < ARRAY_SIZE(chains); i++)
-		want_chain(t, b, chains[i][0], chains[i][1]);
-	for (size_t i = 0; i < ARRAY_SIZE(rules); i++)
-		want(t, b, "add", rules[i][0], rules[i][1], rules[i][2]);
-	want_isolation(t, b, n);
-	for (size_t i = 0; i < n->n_subnets; i++)
-		want_subnet(t, b, n, &n->subnets[i].net);
+		nft_put_chain(b, chains[i].name, chains[i].type, chains[i].hook, chains[i].priority);
+	for (size_t i = 0; i < n->n_subnets; i++) {
+		chain_name(n, &n->subnets[i].net, "", name);
+		nft_put_chain(b, name, NULL, 0, 0);
+	}
+	for (size_t i = 0; i < n->n_ips && ports; i++) {
+		chain_name(n, &n->ips[i].of->net, "_dnat", name);
+		nft_put_chain(b, name, NULL, 0, 0);
+	}
 }
 
 /* ---- the ports ---- */
 
-/* What is done with each rule of a container: setup adds it, teardown deletes it. */
-typedef void rule_fn(const struct nft *t, struct hoy_buf *b, const char *chain, const char *text);
-
-static void add_rule(const struct nft *t, struct hoy_buf *b, const char *chain, const char *text)
-{
-	if (!nft_find(t, chain, text, true))
-		hoy_buf_printf(b, "add rule inet netavark %s %s\n", chain, text);
-}
-
-static void delete_rule(const struct nft *t, struct hoy_buf *b, const char *chain, const char *text)
-{
-	const struct nft_rule *r = nft_find(t, chain, text, true);
-
-	/* The same line may be there more than once. */
-	for (; r && r < t->rules + t->n_rules && !strcmp(r->chain, chain) && !strcmp(r->text, text); r++)
-		hoy_buf_printf(b, "delete rule inet netavark %s handle %llu\n", chain, (unsigned long long)r->handle);
-}
-
-/* The caller has this port now: whoever had it is gone, and was not taken down. */
-static void delete_stale(const struct nft *t, struct hoy_buf *b, const char *chain, const char *match, const char *text)
-{
-	const struct nft_rule *r = nft_find(t, chain, match, false);
-
-	for (; r && r < t->rules + t->n_rules && !strcmp(r->chain, chain) && !strncmp(r->text, match, strlen(match)); r++)
-		if (strcmp(r->text, text))
-			hoy_buf_printf(b, "delete rule inet netavark %s handle %llu\n", chain, (unsigned long long)r->handle);
-}
-
 struct port_way {
-	const struct nft *t;
-	struct hoy_buf *b;
-	rule_fn *act;
+	struct way w;
 	const struct address *to;
-	char chain[CHAIN_TEXT], subnet[ADDR_TEXT];
+	char chain[NFT_CHAIN_SIZE];
 };
 
-static void port_targets(const struct port_way *w, const struct port *p, const char *host)
+/* The caller has this port now: whoever had it is gone, and was not taken down. */
+static void delete_stale(const struct way *w, const struct nft_rule *r)
 {
-	char text[RULE_TEXT], match[RULE_TEXT], at[ADDR_TEXT];
-	bool six = w->to->at.a.family == AF_INET6;
+	const struct nft_rule *it = NULL;
 
-	addr_text(&w->to->at.a, at);
+	while ((it = nft_next(w->t, r->chain, r->port, it)))
+		if (it->verdict == NFT_V_DNAT && nft_same_match(it, r) && !nft_same(it, r))
+			nft_put_delete(w->b, it);
+}
+
+static void port_targets(const struct port_way *w, const struct port *p, const struct nft_rule *match)
+{
+	struct nft_rule r = *match;
+
+	strcpy(r.chain, w->chain);
+	r.verdict = NFT_V_DNAT;
+	r.dnat = w->to->at.a;
 	for (unsigned i = 0; i < p->count; i++) {
-		snprintf(match, sizeof(match), "%s%s dport %u dnat ", host, p->proto, p->host + i);
-		snprintf(text, sizeof(text), "%s%s dport %u dnat %s to %s%s%s:%u", host, p->proto, p->host + i, six ? "ip6" : "ip", six ? "[" : "", at,
-			 six ? "]" : "", p->inner + i);
-		if (w->act == add_rule)
-			delete_stale(w->t, w->b, w->chain, match, text);
-		w->act(w->t, w->b, w->chain, text);
+		r.port = r.port_end = (uint16_t)(p->host + i);
+		r.dnat_port = (uint16_t)(p->inner + i);
+		if (w->w.act == add)
+			delete_stale(&w->w, &r);
+		w->w.act(&w->w, &r);
 	}
 }
 
 static void port_rules(const struct port_way *w, const struct port *p)
 {
-	const char *ip = family(&w->to->at.a);
-	char host[RULE_TEXT / 4] = "", range[32], text[RULE_TEXT], at[ADDR_TEXT];
+	static const struct prefix loopback = { { AF_INET, { 127, 0, 0, 1 } }, 32 };
+	int family = w->to->at.a.family;
+	struct nft_rule match = { .port = (uint16_t)p->host, .port_end = (uint16_t)(p->host + p->count - 1) }, r;
 
-	if ((p->only && p->only != w->to->at.a.family) || (p->ip.family && p->ip.family != w->to->at.a.family))
+	if ((p->only && p->only != family) || (p->ip.family && p->ip.family != family))
 		return;
+	match.proto = !strcmp(p->proto, "tcp") ? IPPROTO_TCP : !strcmp(p->proto, "udp") ? IPPROTO_UDP : IPPROTO_SCTP;
 	if (p->ip.family)
-		snprintf(host, sizeof(host), "%s daddr %s ", ip, addr_text(&p->ip, at));
-	snprintf(range, sizeof(range), p->count > 1 ? "%u-%u" : "%u", p->host, p->host + p->count - 1);
-	snprintf(text, sizeof(text), "%s%s dport %s jump %s", host, p->proto, range, w->chain);
-	w->act(w->t, w->b, DNAT, text);
+		match.to = (struct prefix){ p->ip, (unsigned)addr_size(&p->ip) * 8 };
+	r = match;
+	r.verdict = NFT_V_JUMP;
+	strcpy(r.chain, DNAT);
+	strcpy(r.target, w->chain);
+	w->w.act(&w->w, &r);
 	/* Hairpin and loopback: the container must see an address that it can answer. */
-	snprintf(text, sizeof(text), "%s saddr %s %s%s dport %s jump " SETMARK, ip, w->subnet, host, p->proto, range);
-	w->act(w->t, w->b, w->chain, text);
-	if (w->to->at.a.family == AF_INET) {
-		snprintf(text, sizeof(text), "ip saddr 127.0.0.1 %s%s dport %s jump " SETMARK, host, p->proto, range);
-		w->act(w->t, w->b, w->chain, text);
+	strcpy(r.chain, w->chain);
+	strcpy(r.target, SETMARK);
+	r.from = w->to->of->net;
+	w->w.act(&w->w, &r);
+	if (family == AF_INET) {
+		r.from = loopback;
+		w->w.act(&w->w, &r);
 	}
-	port_targets(w, p, host);
+	port_targets(w, p, &match);
 }
 
 /* The first address of each family gets the ports. */
-static void each_port(const struct nft *t, struct hoy_buf *b, const struct request *r, const struct network *n, rule_fn *act)
+static void all_ports(const struct way *w, const struct request *r)
 {
 	bool done[2] = { false, false };
 
-	for (size_t i = 0; i < n->n_ips && r->n_ports; i++) {
-		struct port_way w = { .t = t, .b = b, .act = act, .to = &n->ips[i] };
-		bool *d = &done[w.to->at.a.family == AF_INET6];
+	for (size_t i = 0; i < w->n->n_ips; i++) {
+		struct port_way pw = { .w = *w, .to = &w->n->ips[i] };
+		bool *d = &done[pw.to->at.a.family == AF_INET6];
 
 		if (*d)
 			continue;
 		*d = true;
-		chain_name(n, &w.to->of->net, "_dnat", w.chain);
-		prefix_text(&w.to->of->net, w.subnet);
-		if (act == add_rule)
-			want_chain(t, b, w.chain, "");
+		chain_name(w->n, &pw.to->of->net, "_dnat", pw.chain);
 		for (size_t p = 0; p < r->n_ports; p++)
-			port_rules(&w, &r->ports[p]);
+			port_rules(&pw, &r->ports[p]);
 	}
 }
 
-/* ---- the two ways ---- */
+/* ---- setup and teardown ---- */
 
-/* Between reading and writing somebody may change the table who takes no lock of ours: read again. */
-static int change(struct hoy_err *err, void (*make)(const struct nft *, struct hoy_buf *, const void *), const void *arg)
+static void make_setup(struct nft *t, struct nft_batch *b, const struct request *r, const struct network *n)
 {
-	int r = 0;
+	struct way w = { t, b, add, n };
 
-	for (int tries = 0; tries < 3; tries++) {
-		cleanup_buf struct hoy_buf b = HOY_BUF_INIT(HOY_BUF_OURS);
-		struct nft t;
-
-		r = nft_read(&t, err);
-		if (!r) {
-			make(&t, &b, arg);
-			r = nft_apply(&t, &b, err);
-		}
-		nft_close(&t);
-		if (r != -ENOENT)
-			break;
-	}
-	return r;
+	/* Chains come first in a transaction, and are not worth one of their own. */
+	put_chains(b, n, r->n_ports > 0);
+	b->changes = 0;
+	for (size_t i = 0; i < ARRAY_SIZE(base); i++)
+		add(&w, &base[i]);
+	isolation_rules(&w);
+	for (size_t i = 0; i < n->n_subnets; i++)
+		subnet_rules(&w, &n->subnets[i].net);
+	all_ports(&w, r);
 }
 
-struct job {
-	const struct request *r;
-	const struct network *n;
-	bool whole;
-};
-
-static void make_setup(const struct nft *t, struct hoy_buf *b, const void *arg)
+/* Does RULE speak of this network's subnets, chains or bridge, outside of its own chains? */
+static bool of_network(const struct nft_rule *rule, const struct network *n)
 {
-	const struct job *j = arg;
+	char nat[NFT_CHAIN_SIZE], dnat[NFT_CHAIN_SIZE];
 
-	want_network(t, b, j->n);
-	each_port(t, b, j->r, j->n, add_rule);
-}
+	if (!strncmp(rule->chain, ISOLATION, strlen(ISOLATION)))
+		return !strcmp(rule->iif, n->bridge) || !strcmp(rule->oif, n->bridge);
+	for (size_t i = 0; i < n->n_subnets && strncmp(rule->chain, "nv_", 3); i++) {
+		const struct prefix *p = &n->subnets[i].net;
 
-static bool speaks_of(const char *rule, const char *word)
-{
-	size_t n = strlen(word);
-
-	for (const char *p = rule; (p = strstr(p, word)); p += n)
-		if ((p == rule || p[-1] == ' ') && (!p[n] || p[n] == ' '))
+		chain_name(n, p, "", nat);
+		chain_name(n, p, "_dnat", dnat);
+		if (!strcmp(rule->target, nat) || !strcmp(rule->target, dnat))
 			return true;
+		if ((rule->from.bits == p->bits && prefix_holds(p, &rule->from.a)) || (rule->to.bits == p->bits && prefix_holds(p, &rule->to.a)))
+			return true;
+	}
 	return false;
 }
 
-/* All rules outside of the network's own chains that name its subnets, its chains or its bridge. */
-static void delete_network(const struct nft *t, struct hoy_buf *b, const struct network *n)
+static void make_removal(struct nft *t, struct nft_batch *b, const struct network *n)
 {
-	char nat[CHAIN_TEXT], dnat[CHAIN_TEXT], net[ADDR_TEXT], bridge[32];
+	static const char *const suffixes[] = { "", "_dnat" };
+	char name[NFT_CHAIN_SIZE];
 
-	snprintf(bridge, sizeof(bridge), "\"%s\"", n->bridge);
-	for (size_t i = 0; i < t->n_rules; i++) {
-		const struct nft_rule *r = &t->rules[i];
-		bool ours = !strncmp(r->chain, "NETAVARK-ISOLATION-", 19) && speaks_of(r->text, bridge);
-
-		for (size_t s = 0; s < n->n_subnets && !ours && strncmp(r->chain, "nv_", 3); s++) {
-			chain_name(n, &n->subnets[s].net, "", nat);
-			chain_name(n, &n->subnets[s].net, "_dnat", dnat);
-			ours = speaks_of(r->text, prefix_text(&n->subnets[s].net, net)) || speaks_of(r->text, nat) || speaks_of(r->text, dnat);
-		}
-		if (ours)
-			hoy_buf_printf(b, "delete rule inet netavark %s handle %llu\n", r->chain, (unsigned long long)r->handle);
-	}
-	for (size_t s = 0; s < n->n_subnets; s++) {
-		chain_name(n, &n->subnets[s].net, "", nat);
-		chain_name(n, &n->subnets[s].net, "_dnat", dnat);
-		if (nft_has_chain(t, nat))
-			hoy_buf_printf(b, "flush chain inet netavark %s\ndelete chain inet netavark %s\n", nat, nat);
-		if (nft_has_chain(t, dnat))
-			hoy_buf_printf(b, "flush chain inet netavark %s\ndelete chain inet netavark %s\n", dnat, dnat);
+	for (size_t i = 0; i < t->n_rules; i++)
+		if (of_network(&t->rules[i], n))
+			nft_put_delete(b, &t->rules[i]);
+	for (size_t i = 0; i < n->n_subnets * 2; i++) {
+		chain_name(n, &n->subnets[i / 2].net, suffixes[i % 2], name);
+		if (nft_has_chain(t, name))
+			nft_put_delete_chain(b, name);
 	}
 }
 
-static void make_teardown(const struct nft *t, struct hoy_buf *b, const void *arg)
-{
-	const struct job *j = arg;
+enum deed { SETUP, TEARDOWN, REMOVAL };
 
-	if (j->whole)
-		delete_network(t, b, j->n);
-	else
-		each_port(t, b, j->r, j->n, delete_rule);
+/* Whoever changes the rules between our reading and writing takes no lock of ours: then read again. */
+static int change(const struct request *r, const struct network *n, enum deed deed, struct hoy_err *err)
+{
+	struct nft t;
+	int e = nft_open(&t);
+
+	for (int tries = 0; !e && tries < 50; tries++) {
+		struct nft_batch b = NFT_BATCH_INIT;
+		struct way w = { &t, &b, delete, n };
+
+		e = nft_read(&t);
+		if (!e && deed == SETUP)
+			make_setup(&t, &b, r, n);
+		else if (!e && deed == TEARDOWN)
+			all_ports(&w, r);
+		else if (!e)
+			make_removal(&t, &b, n);
+		if (!e)
+			e = nft_commit(&t, &b);
+		hoy_buf_release(&b.buf);
+		if (e != -ERESTART)
+			break;
+		e = tries < 49 ? 0 : -EBUSY;
+	}
+	nft_close(&t);
+	return e < 0 ? hoy_fail_errno(err, -e, "network %s: cannot %s nft rules", n->name, deed == SETUP ? "add" : "delete") : 0;
 }
 
 int firewall_setup(const struct request *r, struct network *n, struct hoy_err *err)
 {
-	struct job j = { r, n, false };
-	int e = change(err, make_setup, &j);
+	int e = change(r, n, SETUP, err);
 
-	if (e < 0)
-		return hoy_fail_prefix(err, "network %s: cannot set up the firewall", n->name);
-	n->made_rules = true;
-	return 0;
+	n->made_rules = !e;
+	return e;
 }
 
 int firewall_teardown(const struct request *r, const struct network *n, bool whole, struct hoy_err *err)
 {
-	struct job j = { r, n, whole };
-
+	/* Without ports nothing there is this container's own. */
 	if (!whole && !r->n_ports)
 		return 0;
-	return change(err, make_teardown, &j) < 0 ? hoy_fail_prefix(err, "network %s: cannot take down the firewall", n->name) : 0;
+	return change(r, n, whole ? REMOVAL : TEARDOWN, err);
 }

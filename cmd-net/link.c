@@ -176,7 +176,8 @@ void link_put_address(struct nl *nl, int index, const struct prefix *p)
 void link_put_route(struct nl *nl, const struct route *r)
 {
 	struct rtmsg *m;
-	struct nlmsghdr *n = nl_start(nl, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, sizeof(*m), &m);
+	/* Not exclusive: a second network may bring a default route of the same metric. */
+	struct nlmsghdr *n = nl_start(nl, RTM_NEWROUTE, NLM_F_CREATE, sizeof(*m), &m);
 
 	m->rtm_family = (unsigned char)r->to.a.family;
 	m->rtm_dst_len = (unsigned char)r->to.bits;

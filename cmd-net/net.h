@@ -9,7 +9,6 @@
 
 struct hoy_err;
 struct mnl_socket;
-struct nft_ctx;
 
 /* ---- input.c, addr.c: netavark's JSON, checked ---- */
 
@@ -147,30 +146,10 @@ int bridge_remove(struct nl *nl, const struct network *n, struct hoy_err *err);
 
 int sysctl_set(const char *value, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* ---- firewall.c, nft.c ---- */
+/* ---- firewall.c ---- */
 
 int firewall_setup(const struct request *r, struct network *n, struct hoy_err *err);
 int firewall_teardown(const struct request *r, const struct network *n, bool whole, struct hoy_err *err);
-
-struct nft_rule {
-	const char *chain, *text;
-	uint64_t handle;
-};
-struct nft {
-	struct nft_ctx *ctx;
-	char *listing; /* owns the texts */
-	struct nft_rule *rules;
-	const char **chains;
-	size_t n_rules, n_chains;
-};
-/* Read the table; no table is an empty one. */
-int nft_read(struct nft *t, struct hoy_err *err);
-/* Carry out the commands in one transaction. */
-int nft_apply(struct nft *t, const struct hoy_buf *script, struct hoy_err *err);
-void nft_close(struct nft *t);
-bool nft_has_chain(const struct nft *t, const char *chain);
-/* The first rule of CHAIN that begins with TEXT (EXACT: that is TEXT); NULL. */
-const struct nft_rule *nft_find(const struct nft *t, const char *chain, const char *text, bool exact);
 
 /* ---- state.c: the lock, netavark's files for a reload of the firewall, its answer ---- */
 

@@ -144,6 +144,9 @@ hostile_start() {
 # A process that the test started and that is to be ended after it.
 pid_record() { printf '%s %s\n' "$1" "$(start_time "$1")" >>"$T/.hoy/pids"; }
 
+# background COMMAND...: run a server that the end of the test stops. (A function in the background would be a shell that waits for it.)
+background() { { exec "$@" 3>&-; } & pid_record $!; }
+
 # net_outside: a remote host, the network namespace $OUTSIDE (192.0.2.2, 2001:db8::2) behind the veth hoy-out
 # (192.0.2.1, 2001:db8::1), which has the default route. Only in a network namespace that isn't the machine's own.
 net_outside() {
