@@ -210,8 +210,10 @@ static int serve(struct hoy_err *err)
 int main(int argc, char **argv)
 {
 	struct hoy_err err = HOY_ERR_INIT;
-	int r = hoy_opts_parse(&verb, argc, argv, &opt, &err);
+	int r;
 
+	hoy_tool_name = "hoy-conmon";
+	r = hoy_opts_parse(&verb, argc, argv, &opt, &err);
 	if (r == -ECANCELED)
 		return hoy_finish_stdout(0);
 	if (r > 0)

@@ -9,6 +9,7 @@
 #include "common/base/err.h"
 #include "common/base/msg.h"
 #include "common/cli/opts.h"
+#include "common/data/ref.h"
 #include "common/proc/sibling.h"
 
 static const struct route {
@@ -108,9 +109,21 @@ static int find_verb(int argc, char **argv)
 	return i < argc ? i : argc;
 }
 
+/* Images behind a transport are not in the store: hoy-run has nothing to say of them. */
+static bool inspects_transport(int at, int argc, char **argv)
+{
+	if (strcmp(argv[at], "inspect"))
+		return false;
+	for (int i = at + 1; i < argc; i++)
+		if (hoy_names_transport(argv[i]))
+			return true;
+	return false;
+}
+
 int main(int argc, char **argv)
 {
 	int at = find_verb(argc, argv), r;
+	const char *tool;
 
 	for (int i = 1; i < at; i++) {
 		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
@@ -133,8 +146,9 @@ int main(int argc, char **argv)
 		if (strcmp(routes[i].verb, argv[at]))
 			continue;
 		setenv("_HOY_DOOR", "1", 1);
-		r = hoy_exec_sibling(routes[i].tool, argv);
-		hoy_error("cannot run %s: %s", routes[i].tool, hoy_strerror(-r));
+		tool = inspects_transport(at, argc, argv) ? "hoy-image" : routes[i].tool;
+		r = hoy_exec_sibling(tool, argv);
+		hoy_error("cannot run %s: %s", tool, hoy_strerror(-r));
 		return 125;
 	}
 	hoy_error("unrecognized command `hoy %s` (run: hoy --help)", argv[at]);

@@ -6,6 +6,7 @@
 #include "cmd-image/image.h"
 #include "common/base/err.h"
 #include "common/base/msg.h"
+#include "common/data/ref.h"
 #include "common/proc/sibling.h"
 
 static char **whole_argv;
@@ -45,15 +46,12 @@ static const struct hoy_verb *const verbs[] = {
 /* skopeo's inspect names a transport; what it looks at is not in the store. */
 static bool remote_inspect(char **argv)
 {
-	static const char *const transports[] = { "docker://", "oci:", "oci-archive:", "docker-archive:", "dir:",
-						  "containers-storage:" };
 	bool inspect = false;
 
 	for (; *argv; argv++) {
 		inspect = inspect || !strcmp(*argv, "inspect");
-		for (size_t i = 0; inspect && i < ARRAY_SIZE(transports); i++)
-			if (!strncmp(*argv, transports[i], strlen(transports[i])))
-				return true;
+		if (inspect && hoy_names_transport(*argv))
+			return true;
 	}
 	return false;
 }

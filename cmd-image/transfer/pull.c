@@ -200,7 +200,7 @@ static int pull_one(struct pull *p, const char *name, struct hoy_err *err)
 		}
 		return r;
 	}
-	if (has_transport(name) && strncmp(name, "docker://", 9)) {
+	if (hoy_names_transport(name) && strncmp(name, "docker://", 9)) {
 		progress(p->o->quiet, "Trying to pull %s...", name);
 		r = pull_files(p->s, name, &p->p, &in, &names, id, err);
 	} else {

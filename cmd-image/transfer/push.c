@@ -7,6 +7,7 @@
 
 #include "cmd-image/transfer/copy.h"
 #include "cmd-image/transfer/transfer.h"
+#include "common/data/ref.h"
 #include "common/base/fd.h"
 #include "common/base/msg.h"
 
@@ -163,7 +164,7 @@ static int run_push(const struct hoy_verb *v, int argc, char **argv)
 			name = src->names.v[0];
 	}
 	from = hoy_asprintf("containers-storage:%s", argv[1]);
-	to = hoy_asprintf("%s%s", has_transport(name) ? "" : "docker://", name);
+	to = hoy_asprintf("%s%s", hoy_names_transport(name) ? "" : "docker://", name);
 	if (!from || !to)
 		return hoy_report((hoy_fail_oom(&err), &err), 125);
 	return run_out(from, to, &o, &err) < 0 ? hoy_report(&err, 125) : 0;

@@ -441,6 +441,14 @@ int registry_send(struct registry *r, const char *method, const char *path, stru
 	return url ? perform(r, &q, ret, err) : hoy_fail_oom(err);
 }
 
+int registry_assume(struct registry *r, const char *scheme, struct hoy_err *err)
+{
+	free(r->base);
+	r->base = hoy_asprintf("%s://%s", scheme, !strcmp(r->host, "docker.io") ? "registry-1.docker.io" : r->host);
+	r->https = !strcmp(scheme, "https");
+	return r->base ? 0 : hoy_fail_oom(err);
+}
+
 /* Ask for /v2/ by SCHEME. A 401 is what we came for: its challenge says how to log in. */
 static int knock(struct registry *r, CURL *c, const char *scheme, int64_t retry, struct answer *a, struct hoy_err *err)
 {
@@ -449,11 +457,7 @@ static int knock(struct registry *r, CURL *c, const char *scheme, int64_t retry,
 	bool again = false;
 	int res;
 
-	free(r->base);
-	r->base = hoy_asprintf("%s://%s", scheme, !strcmp(r->host, "docker.io") ? "registry-1.docker.io" : r->host);
-	r->https = !strcmp(scheme, "https");
-	q.url = url = r->base ? hoy_asprintf("%s/v2/", r->base) : NULL;
-	if (!url)
+	if (registry_assume(r, scheme, err) < 0 || !(q.url = url = hoy_asprintf("%s/v2/", r->base)))
 		return hoy_fail_oom(err);
 	for (int tries = 0;;) {
 		res = http_do(c, &r->tls, &q, a, &again, err);

@@ -23,6 +23,8 @@ int registry_new(struct registry **ret, const char *repo, const char *name, bool
 void registry_free(struct registry *r);
 /* Is anybody there? Finds out the scheme and the way to log in. */
 int registry_ping(struct registry *r, bool push, struct hoy_err *err);
+/* The server speaks SCHEME and is no registry (or known to be one): nothing is asked. */
+int registry_assume(struct registry *r, const char *scheme, struct hoy_err *err);
 /* The path of the repository: "library/debian". */
 const char *registry_path(const struct registry *r);
 const char *registry_host(const struct registry *r);

@@ -17,11 +17,6 @@ static int which(const char *name, const char **rest)
 	return -1;
 }
 
-bool has_transport(const char *name)
-{
-	return which(name, &(const char *){ NULL }) >= 0;
-}
-
 static int unknown(const char *name, struct hoy_err *err)
 {
 	return hoy_fail(err, EINVAL, "'%s' names no transport (docker://, oci:, oci-archive:, docker-archive:, dir:, containers-storage:)",

@@ -74,8 +74,6 @@ struct reg_opts {
 };
 #define REG_OPTS_INIT { .tls_verify = -1, .retry = 3 }
 
-/* Does NAME begin with a transport? */
-bool has_transport(const char *name);
 /* NAME with its transport; STORE may be NULL and is opened when needed (then owned by the source or destination). */
 int source_open(struct source **ret, const char *name, const struct reg_opts *o, struct hoy_err *err);
 int dest_open(struct dest **ret, const char *name, const struct reg_opts *o, struct hoy_err *err);

@@ -218,7 +218,7 @@ void hoy_options_help(const char *title, const struct hoy_opt *o)
 
 void hoy_verb_help(const char *tool, const struct hoy_verb *v)
 {
-	printf("%s\n\nUsage:\n  %s %s %s\n", v->summary, tool, v->name, v->synopsis);
+	printf("%s\n\nUsage:\n  %s %s%s%s\n", v->summary, tool, v->name, *v->name ? " " : "", v->synopsis);
 	hoy_options_help("Options", v->opts);
 }
 

@@ -50,12 +50,24 @@ static bool wants_help(const struct hoy_verb *v, int argc, char **argv)
 	return false;
 }
 
+/* What V does; another name of a verb has no text of its own. */
+static const char *summary_of(const struct hoy_verb *const *verbs, const struct hoy_verb *v)
+{
+	if (v->summary)
+		return v->summary;
+	for (; *verbs; verbs++)
+		if ((*verbs)->run == v->run && (*verbs)->summary && (*verbs)->opts == v->opts)
+			return (*verbs)->summary;
+	return v->name;
+}
+
 int hoy_tool_main(const char *tool, const char *summary, const struct hoy_verb *const *verbs, int argc, char **argv)
 {
 	const struct hoy_verb globals = { .name = "", .synopsis = "", .summary = summary, .opts = hoy_global_opts,
 					  .command = true };
 	struct hoy_err err = HOY_ERR_INIT;
 	const struct hoy_verb *v;
+	struct hoy_verb verb;
 	int words, r;
 
 	/* "hoy" exec'ed us: its users see its name. */
@@ -87,7 +99,9 @@ int hoy_tool_main(const char *tool, const char *summary, const struct hoy_verb *
 	}
 	if (!wants_help(v, r - words, argv + words) && hoy_userns_enter(&err) < 0)
 		return hoy_report(&err, 125);
-	r = v->run(v, r - words + 1, argv + words);
+	verb = *v;
+	verb.summary = summary_of(verbs, v);
+	r = verb.run(&verb, r - words + 1, argv + words);
 	return hoy_finish_stdout(r);
 }
 

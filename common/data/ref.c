@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/base/buf.h"
+#include "common/base/cleanup.h"
 #include "common/base/err.h"
 #include "common/data/digest.h"
 
@@ -163,4 +164,15 @@ char *hoy_ref_string(const struct hoy_ref *r)
 char *hoy_ref_repo(const struct hoy_ref *r)
 {
 	return hoy_asprintf("%s%s%s", r->domain ? r->domain : "", r->domain ? "/" : "", r->path);
+}
+
+bool hoy_names_transport(const char *name)
+{
+	static const char *const transports[] = { "docker://",	     "oci:",	"oci-archive:", "docker-archive:", "dir:", "containers-storage:",
+						  "docker-daemon:", "tarball:", "sif:" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(transports); i++)
+		if (!strncmp(name, transports[i], strlen(transports[i])))
+			return true;
+	return false;
 }

@@ -3,6 +3,8 @@
  * https://pkg.go.dev/github.com/distribution/reference
  */
 #pragma once
+#include <stdbool.h>
+
 #include "common/base/cleanup.h"
 
 struct hoy_err;
@@ -27,3 +29,5 @@ int hoy_ref_normalize(struct hoy_ref *ref);
 char *hoy_ref_string(const struct hoy_ref *ref);
 /* domain/path. */
 char *hoy_ref_repo(const struct hoy_ref *ref);
+/* Does NAME start with a transport (containers-transports(5)), as skopeo's image names do? */
+bool hoy_names_transport(const char *name);
