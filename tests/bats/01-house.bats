@@ -62,3 +62,25 @@ needed() { readelf -d "$HOY_BIN/$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | g
 	assert_status 125
 	assert_stderr_has 'cannot write to standard output'
 }
+
+@test "the manuals know every command and option that the tools have, and are well-formed" {
+	"$HOY_TOP/man/update" --check "$HOY_BIN"
+	for page in "$HOY_TOP"/man/*.[1-9]; do
+		mandoc -T lint -W error "$page"
+	done
+	for tool in "$HOY_BIN"/hoy*; do
+		[[ -e $HOY_TOP/man/${tool##*/}.1 ]] || { echo "no manual: ${tool##*/}"; false; }
+	done
+	# these two are written by hand
+	for tool in hoy-runtime hoy-net; do
+		for option in $("$HOY_BIN/$tool" --help | sed -n 's/^  \(-.,\|   \) --\([a-z-]*\).*/\2/p'); do
+			grep -qE -- "(Fl -|, -)$option( |\$)" "$HOY_TOP/man/$tool.1" || { echo "$tool.1 does not know --$option"; false; }
+		done
+	done
+}
+
+@test "inspect of a name with a transport is no question to the store" {
+	try hoy inspect "oci:$(fixture busybox)/oci"
+	assert_success
+	[[ $(jq -r .Architecture <<<"$output") == amd64 ]]
+}

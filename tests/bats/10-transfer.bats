@@ -34,6 +34,21 @@ clean_store() {
 	clean_store
 }
 
+@test "import: from a web server" {
+	cp "$(fixture busybox)/rootfs.tar" .
+	background busybox httpd -f -p 127.0.0.1:18070 -h "$T"
+	until_true 5 bash -c 'exec 3<>/dev/tcp/127.0.0.1/18070' 2>/dev/null
+	try hoy import http://127.0.0.1:18070/rootfs.tar url:1
+	assert_success
+	try hoy run --rm --network none url:1 echo works
+	assert_stdout works
+	try hoy import http://127.0.0.1:18070/none.tar url:2
+	assert_error 'none.tar'
+	try hoy import http://127.0.0.1:18071/rootfs.tar url:2
+	assert_error 'connect'
+	clean_store
+}
+
 @test "pull: layers, digests and names as podman has them; podman runs it" {
 	registry_start r
 	fill debian

@@ -453,6 +453,26 @@ nothing_left() {
 	until_true 5 gone_too
 }
 
+@test "nginx in a real Debian image of five layers: pulled by hoy or by podman, served by hoy or by podman" {
+	registry_start r
+	oracle skopeo copy -q --dest-tls-verify=false "oci:$(fixture debian)/oci:latest" "docker://$REGISTRY/debian:latest"
+	echo 'server { listen 80; root /var/www/html; }' >site.conf
+	site=(-v "$T/site.conf:/etc/nginx/conf.d/site.conf:ro")
+	page() { [[ $(get "http://127.0.0.1:$1/") == '<h1>hoy</h1>' ]]; }
+	for puller in hoy oracle_podman; do
+		store_new "by-$puller"
+		$puller pull -q --tls-verify=false "$REGISTRY/debian"
+		hoy run -d --name web -p 18080:80 "${site[@]}" "$REGISTRY/debian" 3>&-
+		oracle_podman run -d --name web2 --network host "${site[@]}" "$REGISTRY/debian" 3>&-
+		until_true 5 page 18080
+		until_true 5 page 80
+		[[ $(curl -sI http://127.0.0.1:18080/) == *'Server: nginx'* ]]
+		hoy stop web
+		[[ $(hoy inspect -f '{{.State.ExitCode}}' web) == 0 ]]
+		oracle_podman stop web2
+	done
+}
+
 # ---- what is wrong
 
 @test "bad input is one error, and leaves nothing" {
