@@ -175,10 +175,22 @@ static int detach(struct hoy_err *err)
 	return 0;
 }
 
-/* The kernel must not choose us when the container eats all memory; without the right for it we stay as we are. */
+/*
+ * The kernel must not choose us when the container eats all memory; without the right for it we stay as we are. What we
+ * start would inherit that: the container is there before, and the exit command (it may start containers) comes after.
+ */
+static char oom_score[16];
+
 static void shield(void)
 {
-	(void)hoy_write_small(AT_FDCWD, "/proc/self/oom_score_adj", "-1000");
+	if (hoy_read_small(AT_FDCWD, "/proc/self/oom_score_adj", oom_score, sizeof(oom_score)) > 0)
+		(void)hoy_write_small(AT_FDCWD, "/proc/self/oom_score_adj", "-1000");
+}
+
+static void unshield(void)
+{
+	if (*oom_score)
+		(void)hoy_write_small(AT_FDCWD, "/proc/self/oom_score_adj", oom_score);
 }
 
 static int serve(struct hoy_err *err)
@@ -201,6 +213,7 @@ static int serve(struct hoy_err *err)
 	r = child_start(&c, err);
 	if (r < 0)
 		return r;
+	shield();
 	sync_send(c.pid, NULL);
 	code = loop_run(&c, epfd);
 	(void)code;
@@ -234,14 +247,13 @@ int main(int argc, char **argv)
 	wait_for_start();
 	if (!r)
 		r = detach(&err);
-	if (!r) {
-		shield();
+	if (!r)
 		r = serve(&err);
-	}
 	if (r < 0) {
 		sync_send(-1, err.msg);
 		return hoy_report(&err, 1);
 	}
+	unshield();
 	run_exit_command();
 	return 0;
 }
