@@ -115,7 +115,7 @@ int main(int argc, char **argv)
 {
 	struct rt rt = { .name = "hoy-runtime" };
 	const char *base = argc ? argv[0] : "", *slash = strrchr(base, '/');
-	char **all = calloc(argc + 1, sizeof(*all));
+	cleanup_free char **all = calloc(argc + 1, sizeof(*all));
 	struct hoy_err err = HOY_ERR_INIT;
 	bool want_help = false, want_version = false;
 	const struct cli_opt opts[] = {
