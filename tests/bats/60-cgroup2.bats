@@ -17,9 +17,10 @@ load ../lib/hoy
 	echo "status $?"
 	h inspect -f '{{.State.OOMKilled}} {{.State.ExitCode}}' oom
 	echo "== the OOM killer takes the container, not its monitor"
-	h run -d --name r --restart always --network none bb:1 sleep 1.5 >/dev/null
-	sleep 3
+	h run -d --name r --restart always --network none bb:1 sleep 2.5 >/dev/null
+	sleep 4
 	cat /proc/$(h inspect -f '{{.State.Pid}}' r)/oom_score_adj /proc/$(h inspect -f '{{.State.ConmonPid}}' r)/oom_score_adj
+	h rm -f -t 0 r >/dev/null
 	echo "== pause"
 	h run -d --name p --network none bb:1 sleep 1000 >/dev/null
 	h pause p >/dev/null
