@@ -16,7 +16,7 @@ PKGS-hoy-transfer  := yajl libcurl libcrypto libarchive libisal libzstd gpgme
 PKGS-hoy-run       := yajl
 PKGS-hoy-conmon    := yajl
 PKGS-hoy-runtime   := yajl libseccomp libcap
-PKGS-hoy-net       := yajl libmnl libnftables
+PKGS-hoy-net       := yajl libmnl
 
 # A tool is a folder cmd-X, its heavy half a folder in it: cmd-image/transfer/ is hoy-transfer.
 # The tools that run most often start fastest when nothing is loaded (a sanitizer needs its shared runtime).
@@ -72,7 +72,7 @@ $(foreach t,$(TOOLS),$(eval $(call tool,$(t))))
 define unit
 $(BUILD)/tests/unit/$(1): $(BUILD)/tests/unit/$(1).o $(filter-out %/main.o,$(call objs,$(shell sed -n 's,^/\* links: \(.*\) \*/,\1,p' tests/unit/$(1).c))) $(LIB)
 	@echo '  LD $$@'
-	$(Q)$(CC) $(hoy_ldflags) $(LDFLAGS) -o $$@ $$^ $$(shell pkg-config --libs yajl libseccomp libcap libcrypto libarchive libisal libzstd libcurl gpgme libmnl libnftables) -lpthread
+	$(Q)$(CC) $(hoy_ldflags) $(LDFLAGS) -o $$@ $$^ $$(shell pkg-config --libs yajl libseccomp libcap libcrypto libarchive libisal libzstd libcurl gpgme libmnl) -lpthread
 endef
 $(foreach u,$(UNITS),$(eval $(call unit,$(u))))
 units: $(addprefix $(BUILD)/tests/unit/,$(UNITS))
@@ -92,7 +92,7 @@ install: all
 
 # deps: what building needs; test-deps: what the tests need beside that. Debian only; elsewhere the list is the answer.
 DEPS      := build-essential pkg-config libyajl-dev libcurl4-openssl-dev libssl-dev libarchive-dev libisal-dev libzstd-dev libgpgme-dev \
-	libseccomp-dev libcap-dev libmnl-dev libnftables-dev uidmap passt nftables iproute2 ca-certificates
+	libseccomp-dev libcap-dev libmnl-dev uidmap passt nftables iproute2 ca-certificates
 TEST_DEPS := bats mmdebstrap docker-registry busybox-static podman runc jq hyperfine curl zstd isal openssl apache2-utils socat strace sudo \
 	python3 procps acl attr clang libclang-rt-14-dev bear nginx-light slirp4netns mandoc binutils qemu-system-x86 cpio
 apt_install = DEBIAN_FRONTEND=noninteractive; export DEBIAN_FRONTEND; dpkg -s $(1) >/dev/null 2>&1 || \

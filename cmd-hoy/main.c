@@ -109,17 +109,6 @@ static int find_verb(int argc, char **argv)
 	return i < argc ? i : argc;
 }
 
-/* Images behind a transport are not in the store: hoy-run has nothing to say of them. */
-static bool inspects_transport(int at, int argc, char **argv)
-{
-	if (strcmp(argv[at], "inspect"))
-		return false;
-	for (int i = at + 1; i < argc; i++)
-		if (hoy_names_transport(argv[i]))
-			return true;
-	return false;
-}
-
 int main(int argc, char **argv)
 {
 	int at = find_verb(argc, argv), r;
@@ -146,7 +135,7 @@ int main(int argc, char **argv)
 		if (strcmp(routes[i].verb, argv[at]))
 			continue;
 		setenv("_HOY_DOOR", "1", 1);
-		tool = inspects_transport(at, argc, argv) ? "hoy-image" : routes[i].tool;
+		tool = !strcmp(argv[at], "inspect") && hoy_inspects_transport(argv + at) ? "hoy-image" : routes[i].tool;
 		r = hoy_exec_sibling(tool, argv);
 		hoy_error("cannot run %s: %s", tool, hoy_strerror(-r));
 		return 125;

@@ -43,19 +43,6 @@ static const struct hoy_verb *const verbs[] = {
 	NULL,
 };
 
-/* skopeo's inspect names a transport; what it looks at is not in the store. */
-static bool remote_inspect(char **argv)
-{
-	bool inspect = false;
-
-	for (; *argv; argv++) {
-		inspect = inspect || !strcmp(*argv, "inspect");
-		if (inspect && hoy_names_transport(*argv))
-			return true;
-	}
-	return false;
-}
-
 int main(int argc, char **argv)
 {
 	cleanup_strv struct hoy_strv copy = HOY_STRV_INIT;
@@ -66,7 +53,7 @@ int main(int argc, char **argv)
 	if (copy.error)
 		return 125;
 	whole_argv = copy.v;
-	if (remote_inspect(argv))
+	if (hoy_inspects_transport(argv))
 		return hand_over(NULL, argc, argv);
 	return hoy_tool_main("hoy-image", "Images: list, inspect, name, remove, and copy between registries, archives and the store",
 			     verbs, argc, argv);

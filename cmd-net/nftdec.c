@@ -3,6 +3,7 @@
 #include <libmnl/libmnl.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -333,7 +334,7 @@ void nft_decode(const struct nlmsghdr *n, struct nft_rule *ret)
 	const struct nlattr *e;
 
 	memset(ret, 0, sizeof(*ret));
-	(void)mnl_attr_parse(n, 4 /* struct nfgenmsg */, attr_cb, &t);
+	(void)mnl_attr_parse(n, sizeof(struct nfgenmsg), attr_cb, &t);
 	text(t.a[NFTA_RULE_CHAIN], ret->chain, sizeof(ret->chain));
 	if (t.a[NFTA_RULE_HANDLE] && mnl_attr_get_payload_len(t.a[NFTA_RULE_HANDLE]) == 8) {
 		const unsigned char *p = mnl_attr_get_payload(t.a[NFTA_RULE_HANDLE]);

@@ -52,14 +52,14 @@ static int note_pid(struct ctr *c, const char *pidfile, struct hoy_err *err)
 	if (hoy_read_small(AT_FDCWD, pidfile, text, sizeof(text)) <= 0 || (pid = (pid_t)atoi(text)) <= 1 ||
 	    hoy_pid_start_time(pid, &since, NULL) < 0)
 		return hoy_fail(err, HOY_EREMOTE, "pasta ended at once, or left no pid in '%s'", pidfile);
-	hoy_json_set_int(&c->live, c->live.root, "pasta", pid);
-	hoy_json_set_int(&c->live, c->live.root, "pastaStart", (int64_t)since);
+	if (!hoy_json_set_int(&c->live, c->live.root, "pasta", pid) || !hoy_json_set_int(&c->live, c->live.root, "pastaStart", (int64_t)since))
+		return hoy_fail_oom(err);
 	return ctr_save_live(c, err);
 }
 
 int pasta_setup(struct ctr *c, struct hoy_err *err)
 {
-	cleanup_free char *pid = hoy_path_join(c->rundir, "pasta.pid"), *log = hoy_path_join(c->rundir, "pasta.log");
+	cleanup_free char *pid = hoy_path_join(c->rundir, "pasta.pid");
 	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
 	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(1 << 16), text = HOY_BUF_INIT(1 << 16);
 	int r = ctr_save_live(c, err);
@@ -81,7 +81,7 @@ int pasta_setup(struct ctr *c, struct hoy_err *err)
 	hoy_strv_push(&argv, "--quiet");
 	hoy_strv_push(&argv, "--netns");
 	hoy_strv_push(&argv, net_path(c));
-	if (!r && (argv.error || !pid || !log))
+	if (!r && (argv.error || !pid))
 		r = hoy_fail_oom(err);
 	if (r < 0)
 		return r;

@@ -258,12 +258,13 @@ static int run_import(const struct hoy_verb *v, int argc, char **argv)
 	struct stream *in = NULL;
 	cleanup_free char *name = NULL;
 	const char *names[2] = { NULL, NULL };
-	struct store_in si = { .quiet = o.quiet, .names = names };
+	struct store_in si = { .names = names };
 	char id[HOY_ID_SIZE];
 	int status, r = 0, n = hoy_verb_args(v, argc, argv, &o, 1, 2, &status);
 
 	if (n < 0)
 		return status;
+	si.quiet = o.quiet;
 	ch.c = hoy_json_new(&ch.doc, HOY_JSON_OBJECT);
 	for (size_t i = 0; ch.c && !r && i < o.changes.n; i++)
 		r = change(&ch, o.changes.v[i], &err);

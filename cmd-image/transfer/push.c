@@ -7,9 +7,9 @@
 
 #include "cmd-image/transfer/copy.h"
 #include "cmd-image/transfer/transfer.h"
-#include "common/data/ref.h"
 #include "common/base/fd.h"
 #include "common/base/msg.h"
+#include "common/data/ref.h"
 
 struct out_opts {
 	struct copy_opts copy;

@@ -299,6 +299,9 @@ int store_import(struct hoy_store *s, struct stream *tar,
 	if (!r)
 		r = manifest_parse(&m, hoy_buf_str(&mb), mb.len, NULL, err);
 	if (!r) {
+		progress(o->quiet, "Copying blob %s", job.got.diff_id);
+		progress(o->quiet, "Copying config %s", m.config.digest);
+		progress(o->quiet, "Writing manifest to image destination");
 		layer_chain(NULL, job.got.diff_id, job.id);
 		r = commit(&w, &(struct manifest){ 0 }, ret_id, err);
 	}

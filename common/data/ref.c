@@ -176,3 +176,17 @@ bool hoy_names_transport(const char *name)
 			return true;
 	return false;
 }
+
+bool hoy_inspects_transport(char *const *argv)
+{
+	while (*argv && strcmp(*argv, "inspect"))
+		argv++;
+	for (; *argv; argv++) {
+		/* A format may begin with anything. */
+		if ((!strcmp(*argv, "-f") || !strcmp(*argv, "--format")) && argv[1])
+			argv++;
+		else if (hoy_names_transport(*argv))
+			return true;
+	}
+	return false;
+}

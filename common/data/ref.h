@@ -31,3 +31,5 @@ char *hoy_ref_string(const struct hoy_ref *ref);
 char *hoy_ref_repo(const struct hoy_ref *ref);
 /* Does NAME start with a transport (containers-transports(5)), as skopeo's image names do? */
 bool hoy_names_transport(const char *name);
+/* Is the command line ARGV (to its NULL) an `inspect` of such a name? Then the store has nothing to say of it. */
+bool hoy_inspects_transport(char *const *argv);

@@ -11,7 +11,7 @@ needed() { readelf -d "$HOY_BIN/$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | g
 	[[ $(needed hoy-run) == 'libyajl.so.2 ' ]]
 	[[ $(needed hoy-conmon) == '' ]]
 	for lib in $(needed hoy-runtime); do [[ $lib =~ ^lib(yajl|seccomp|cap)\. ]]; done
-	for lib in $(needed hoy-net); do [[ $lib =~ ^lib(yajl|mnl|nftables)\. ]]; done
+	for lib in $(needed hoy-net); do [[ $lib =~ ^lib(yajl|mnl)\. ]]; done
 	for lib in $(needed hoy-transfer); do [[ $lib =~ ^lib(yajl|curl|crypto|archive|isal|zstd|gpgme)\. ]]; done
 }
 
@@ -83,4 +83,8 @@ needed() { readelf -d "$HOY_BIN/$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | g
 	try hoy inspect "oci:$(fixture busybox)/oci"
 	assert_success
 	[[ $(jq -r .Architecture <<<"$output") == amd64 ]]
+	# the value of --format is no name
+	have_image busybox
+	try hoy inspect -f 'dir: {{.Os}}' localhost/busybox
+	assert_stdout 'dir: linux'
 }

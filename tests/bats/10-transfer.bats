@@ -34,6 +34,13 @@ clean_store() {
 	clean_store
 }
 
+@test "import: -q keeps quiet" {
+	try hoy import -q "$(fixture busybox)/rootfs.tar"
+	assert_stderr ''
+	try hoy import "$(fixture busybox)/rootfs.tar"
+	assert_stderr_has 'Writing manifest to image destination'
+}
+
 @test "import: from a web server" {
 	cp "$(fixture busybox)/rootfs.tar" .
 	background busybox httpd -f -p 127.0.0.1:18070 -h "$T"
