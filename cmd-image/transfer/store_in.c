@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cmd-image/transfer/flush.h"
 #include "cmd-image/transfer/layer.h"
 #include "common/base/msg.h"
 #include "common/cli/opts.h"
@@ -137,9 +138,10 @@ static int by_size(const void *a, const void *b, void *arg)
 	return x > y ? -1 : x < y;
 }
 
-/* All layers that the store lacks, side by side. */
+/* All layers that the store lacks, side by side. What the records will name is on the disk when this returns: one sync for all. */
 static int fetch(struct work *w, struct hoy_err *err)
 {
+	struct flush flush;
 	pthread_t t[64];
 	int k, started = 0;
 
@@ -147,20 +149,23 @@ static int fetch(struct work *w, struct hoy_err *err)
 	for (size_t i = 0; i < w->n; i++)
 		if (!w->jobs[i].present)
 			w->order[w->n_order++] = i;
+	if (!w->n_order)
+		return 0;
 	qsort_r(w->order, w->n_order, sizeof(*w->order), by_size, (void *)w->m);
+	flush_begin(&flush, w->s->homefd);
 	k = jobs_for(w->n_order, w->o->parallel);
 	for (; started < k && started < 64; started++)
 		if (pthread_create(&t[started], NULL, worker, w))
 			break;
-	if (k && !started)
-		return hoy_fail_oom(err);
+	if (!started)
+		hoy_fail_oom(&w->err);
 	while (started)
 		pthread_join(t[--started], NULL);
-	if (w->err.code) {
-		*err = w->err;
-		return -err->code;
-	}
-	return 0;
+	if (!w->err.code)
+		return flush_end(&flush, true, err);
+	flush_end(&flush, false, NULL);
+	*err = w->err;
+	return -err->code;
 }
 
 static int plan(struct work *w, struct hoy_err *err)
@@ -227,9 +232,6 @@ static int commit(struct work *w, const struct manifest *list, char ret_id[HOY_I
 {
 	int r;
 
-	/* One sync for all layers: what the records will name must be on the disk before they are. */
-	if (w->n_order && syncfs(w->s->homefd) < 0)
-		return hoy_fail_errno(err, errno, "cannot sync the store");
 	r = hoy_store_lock(w->s, 0, HOY_LAYERS | HOY_IMAGES, err);
 	if (r < 0)
 		return r;
@@ -283,15 +285,19 @@ int store_import(struct hoy_store *s, struct stream *tar,
 	cleanup_config struct config config = CONFIG_INIT;
 	cleanup_manifest struct manifest m = { 0 };
 	struct job job = { 0 };
-	struct work w = { .s = s, .m = &m, .config = &config, .o = o, .n = 1, .n_order = 1, .jobs = &job };
+	struct work w = { .s = s, .m = &m, .config = &config, .o = o, .n = 1, .jobs = &job };
 	struct unpack_opts uo = { .userns = s->rootless, .ignore_chown_errors = s->conf.ignore_chown_errors };
 	static const struct layer_want anything = { NULL, -1, NULL };
+	struct flush flush;
 	int r = hoy_stage_new(&job.stage, s, err);
 
 	if (r < 0)
 		return r;
 	job.staged = true;
+	flush_begin(&flush, s->homefd);
 	r = layer_unpack(tar, &anything, job.stage.difffd, job.stage.splitfd, &uo, &job.got, err);
+	if (flush_end(&flush, !r, err) < 0)
+		r = -err->code;
 	if (!r)
 		r = describe(arg, &job.got, &cb, &mb, err);
 	if (!r)
