@@ -63,7 +63,6 @@ enum status ctr_status(const struct ctr *c);
 const char *status_name(enum status st);
 /* Start time of a process in clock ticks (field 22 of /proc/PID/stat), 0 if it is gone or a zombie. */
 unsigned long long start_time(pid_t pid);
-const char *boot_id(void);
 /* Ids of all containers that have a directory of ours. */
 int ctr_list(struct hoy_store *s, struct hoy_strv *ret);
 /* Open the store for commands on containers; complains and returns NULL. */

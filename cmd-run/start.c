@@ -11,6 +11,7 @@
 #include "cmd-run/run.h"
 #include "common/base/fd.h"
 #include "common/data/time.h"
+#include "common/proc/boot.h"
 #include "common/proc/sibling.h"
 #include "common/store/layers.h"
 
@@ -51,7 +52,7 @@ static int begin(struct ctr *c, struct hoy_err *err)
 		return hoy_fail_oom(err);
 	runtime = runtime_path(hoy_globals.runtime ? hoy_globals.runtime : hoy_json_str(c->def.root, "runtime"));
 	cgroup = cgroup_path(c);
-	live_str(c, "boot", boot_id());
+	live_str(c, "boot", hoy_boot_id());
 	live_str(c, "runtime", runtime);
 	if (hoy_globals.runtime_flags.n) {
 		struct hoy_json *f = hoy_json_need(&c->live, c->live.root, "runtimeFlags", HOY_JSON_ARRAY);

@@ -12,6 +12,7 @@
 #include "common/conf/containers.h"
 #include "common/data/digest.h"
 #include "common/data/time.h"
+#include "common/proc/boot.h"
 
 #define STATE_MAX ((size_t)1 << 20)
 
@@ -192,21 +193,12 @@ unsigned long long start_time(pid_t pid)
 	return sscanf(p + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", &v) == 1 ? v : 0;
 }
 
-const char *boot_id(void)
-{
-	static char id[64];
-
-	if (!id[0] && hoy_read_small(AT_FDCWD, "/proc/sys/kernel/random/boot_id", id, sizeof(id)) <= 0)
-		strcpy(id, "unknown");
-	return id;
-}
-
 pid_t ctr_pid(const struct ctr *c)
 {
 	pid_t pid = (pid_t)hoy_json_int(c->live.root, "pid", 0);
 	const char *boot = hoy_json_str(c->live.root, "boot");
 
-	if (!pid || !boot || strcmp(boot, boot_id()))
+	if (!pid || !boot || strcmp(boot, hoy_boot_id()))
 		return 0;
 	return start_time(pid) == (unsigned long long)hoy_json_int(c->live.root, "pidStart", -1) ? pid : 0;
 }
