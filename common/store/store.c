@@ -197,6 +197,8 @@ static int load(struct hoy_table *t, int dirfd, struct hoy_err *err)
 	if (r < 0 && r != -ENOENT)
 		return r;
 	if (r == -ENOENT || !len) {
+		if (err)
+			*err = (struct hoy_err)HOY_ERR_INIT;
 		t->doc.root = hoy_json_new(&t->doc, HOY_JSON_ARRAY);
 		return t->doc.root ? 0 : hoy_fail_oom(err);
 	}
