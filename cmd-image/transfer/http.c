@@ -34,7 +34,7 @@ void answer_release(struct answer *a)
 static void answer_reset(struct answer *a, size_t max)
 {
 	answer_release(a);
-	a->length = a->range_start = a->retry_after = -1;
+	a->length = a->range_start = -1;
 	a->body.max = max + 1;
 }
 
@@ -81,8 +81,6 @@ static size_t on_header(char *line, size_t one, size_t n, void *arg)
 		t->a->auth[t->a->n_auth++] = strndup(v, len);
 	else if (IS("content-length"))
 		t->a->length = strtoll(v, NULL, 10);
-	else if (IS("retry-after"))
-		t->a->retry_after = strtoll(v, NULL, 10);
 	else if (IS("content-range") && len > 6 && !strncasecmp(v, "bytes ", 6))
 		t->a->range_start = strtoll(v + 6, NULL, 10);
 #undef IS
@@ -119,6 +117,8 @@ static size_t on_body(char *data, size_t one, size_t n, void *arg)
 		return 0;
 	one = (int64_t)n < t->skip ? n : (size_t)t->skip;
 	t->skip -= one;
+	if (t->q->part)
+		part_add(t->q->part, data + one, n - one);
 	if (n > one && ring_write(t->q->receive, data + one, n - one) < 0) {
 		t->stopped = true;
 		return 0;
@@ -226,7 +226,7 @@ static struct curl_slist *prepare(struct transfer *t)
 		curl_easy_setopt(c, CURLOPT_CUSTOMREQUEST, NULL);
 	h = header(h, "Accept", q->accept);
 	h = header(h, "Authorization", q->authorization);
-	if (q->receive && q->got) {
+	if (q->receive && q->got && !q->whole) {
 		snprintf(range, sizeof(range), "%lld-", (long long)q->got);
 		curl_easy_setopt(c, CURLOPT_RANGE, range);
 	}
@@ -250,6 +250,7 @@ int http_do(CURL *c, const struct tls *tls, struct request *q, struct answer *a,
 	struct transfer t = { .c = c, .q = q, .a = a };
 	char text[CURL_ERROR_SIZE] = "";
 	struct curl_slist *h;
+	curl_off_t wait = 0;
 	CURLcode e;
 
 	*ret_again = false;
@@ -259,6 +260,8 @@ int http_do(CURL *c, const struct tls *tls, struct request *q, struct answer *a,
 	curl_easy_setopt(c, CURLOPT_ERRORBUFFER, text);
 	e = curl_easy_perform(c);
 	curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &a->status);
+	curl_easy_getinfo(c, CURLINFO_RETRY_AFTER, &wait);
+	a->retry_after = wait;
 	curl_easy_setopt(c, CURLOPT_ERRORBUFFER, NULL);
 	curl_easy_setopt(c, CURLOPT_HTTPHEADER, NULL);
 	curl_slist_free_all(h);
@@ -275,8 +278,10 @@ int http_do(CURL *c, const struct tls *tls, struct request *q, struct answer *a,
 		return hoy_fail(err, ECANCELED, "stopped");
 	if (t.too_large)
 		return hoy_fail(err, EFBIG, "the answer has more than %zu bytes", q->receive ? ERROR_BODY : q->max);
-	if (t.wrong_range)
+	if (t.wrong_range) {
+		*ret_again = q->whole = true;
 		return hoy_fail(err, HOY_EREMOTE, "it sent another part of the blob than it was asked for");
+	}
 	/* An upload's early refusal is worth more than the broken pipe behind it. */
 	if (q->send && a->status >= 400)
 		return 0;

@@ -2,6 +2,7 @@
 #pragma once
 #include <curl/curl.h>
 
+#include "cmd-image/transfer/part.h"
 #include "cmd-image/transfer/registry.h"
 
 struct request {
@@ -13,6 +14,8 @@ struct request {
 	size_t max;	   /* of the answer's body, kept in the answer */
 	struct ring *receive; /* 2xx bodies go there instead */
 	int64_t got, expect; /* bytes of RECEIVE so far, and in all (-1: unknown) */
+	struct part *part;   /* keeps what goes to RECEIVE; or NULL */
+	bool whole;	     /* the server is no good at ranges: ask for all and pass over what we have */
 	bool slow_end;	     /* the server may think long before it answers */
 };
 struct tls {

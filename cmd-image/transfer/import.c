@@ -224,7 +224,7 @@ static struct stream *open_url(const char *url, struct registry **ret_server, st
 		hoy_fail_oom(err);
 	else if (!registry_new(ret_server, name, url, false, &anonymous, err) &&
 		 !registry_assume(*ret_server, url[4] == 's' ? "https" : "http", err))
-		registry_stream(*ret_server, url, -1, &s, err);
+		registry_stream(*ret_server, url, -1, NULL, &s, err);
 	return s;
 }
 

@@ -350,7 +350,7 @@ static int wait_before(struct registry *r, int try, const struct answer *a, cons
 	int64_t ns = r->retry_delay ? r->retry_delay : HOY_NS / 2 << (try < 5 ? try : 5);
 	struct timespec ts;
 
-	if (a->retry_after >= 0)
+	if (a->retry_after > 0)
 		ns = (a->retry_after < 60 ? a->retry_after : 60) * HOY_NS;
 	hoy_warning("'%s': %s, trying again in %.1f s", r->host, why, ns / 1e9);
 	for (; ns > 0 && !transfer_cancelled; ns -= HOY_NS / 10) {
@@ -400,6 +400,10 @@ static int perform(struct registry *r, struct request *q, struct answer *a, stru
 			continue;
 		}
 		fresh = false;
+		if (!res && a->status == 416 && q->receive && q->got && !q->whole) {
+			q->whole = true;
+			continue;
+		}
 		if ((!res && !worth_again(a->status)) || (res < 0 && !again) || q->send || tries >= r->retry || transfer_cancelled)
 			break;
 		if (res < 0)
@@ -521,21 +525,45 @@ struct reg_stream {
 	struct stream s;
 	struct registry *r;
 	struct ring *ring;
+	struct part *part;
 	char *url, *what;
 	int64_t size;
 	pthread_t t;
 };
+
+/* Give what the part has. 0, or -EPIPE: the reader has stopped. */
+static int replay(struct reg_stream *x, struct hoy_err *err)
+{
+	for (int64_t at = 0; at < x->part->have;) {
+		int64_t left = x->part->have - at;
+		unsigned char *p;
+		ssize_t room = ring_room(x->ring, &p), n;
+
+		if (room < 0)
+			return room;
+		n = pread(x->part->lock.fd, p, room < left ? room : left, at);
+		if (n <= 0)
+			return hoy_fail_errno(err, n ? errno : EIO, "cannot read what is there of %s", x->what);
+		ring_add(x->ring, n);
+		at += n;
+	}
+	return 0;
+}
 
 static void *fetch(void *arg)
 {
 	struct reg_stream *x = arg;
 	cleanup_answer struct answer a = { 0 };
 	struct hoy_err err = HOY_ERR_INIT;
-	struct request q = { .method = "GET", .url = x->url, .receive = x->ring, .expect = x->size };
-	int r = perform(x->r, &q, &a, &err);
+	int64_t have = x->part ? x->part->have : 0;
+	struct request q = { .method = "GET", .url = x->url, .receive = x->ring, .expect = x->size, .part = x->part, .got = have };
+	int r = have ? replay(x, &err) : 0;
 
-	if (!r && a.status / 100 != 2)
-		registry_refused(x->r, &a, x->what, &err);
+	if (!r && (!have || have != x->size)) {
+		r = perform(x->r, &q, &a, &err);
+		if (!r && a.status / 100 != 2)
+			registry_refused(x->r, &a, x->what, &err);
+	}
 	ring_end(x->ring, &err);
 	return NULL;
 }
@@ -558,7 +586,7 @@ static void rs_free(struct stream *s)
 	free(x);
 }
 
-int registry_stream(struct registry *r, const char *path, int64_t size, struct stream **ret, struct hoy_err *err)
+int registry_stream(struct registry *r, const char *path, int64_t size, struct part *part, struct stream **ret, struct hoy_err *err)
 {
 	struct reg_stream *x = calloc(1, sizeof(*x));
 	const char *slash = strrchr(path, '/');
@@ -567,6 +595,7 @@ int registry_stream(struct registry *r, const char *path, int64_t size, struct s
 		return hoy_fail_oom(err);
 	x->s = (struct stream){ rs_peek, rs_take, rs_free, NULL };
 	x->r = r;
+	x->part = part;
 	x->size = size;
 	x->url = make_url(r, path);
 	x->what = hoy_asprintf("blob %s", slash ? slash + 1 : path);

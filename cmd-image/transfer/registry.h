@@ -4,13 +4,15 @@
 #include "common/base/buf.h"
 
 struct registry;
+struct part;
 
 /* One answer; what it says of itself. */
 struct answer {
 	long status;
 	char *type, *digest, *location, *link, *auth[4]; /* auth: WWW-Authenticate lines */
 	int n_auth;
-	int64_t length, range_start, retry_after; /* -1: not said */
+	int64_t length, range_start; /* -1: not said */
+	int64_t retry_after;	     /* seconds; 0: not said */
 	struct hoy_buf body;
 };
 void answer_release(struct answer *a);
@@ -37,8 +39,11 @@ bool registry_https(const struct registry *r);
  */
 int registry_do(struct registry *r, const char *method, const char *path, const char *accept, const char *type, const void *body,
 		size_t len, size_t max, struct answer *ret, struct hoy_err *err);
-/* A stream of what GET gives; goes on by itself where the connection is cut. SIZE -1: unknown. */
-int registry_stream(struct registry *r, const char *path, int64_t size, struct stream **ret, struct hoy_err *err);
+/*
+ * A stream of what GET gives; goes on by itself where the connection is cut. SIZE -1: unknown. PART (may be NULL) gives what
+ * it has already, and keeps what comes.
+ */
+int registry_stream(struct registry *r, const char *path, int64_t size, struct part *part, struct stream **ret, struct hoy_err *err);
 /* Send what comes out of RING to PATH; SIZE -1: unknown. */
 int registry_send(struct registry *r, const char *method, const char *path, struct ring *ring, int64_t size, struct answer *ret,
 		  struct hoy_err *err);

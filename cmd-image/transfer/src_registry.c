@@ -57,12 +57,17 @@ static int rs_manifest(struct source *s, const char *digest, char **ret, size_t 
 	return 0;
 }
 
-static int rs_blob(struct source *s, const struct desc *d, int layer, struct stream **ret, struct hoy_err *err)
+static int rs_resume(struct source *s, const struct desc *d, struct part *part, struct stream **ret, struct hoy_err *err)
 {
 	struct reg_source *x = (struct reg_source *)s;
 	cleanup_free char *path = hoy_asprintf("/v2/%s/blobs/%s", registry_path(x->r), d->digest);
 
-	return path ? registry_stream(x->r, path, d->size, ret, err) : hoy_fail_oom(err);
+	return path ? registry_stream(x->r, path, d->size, part, ret, err) : hoy_fail_oom(err);
+}
+
+static int rs_blob(struct source *s, const struct desc *d, int layer, struct stream **ret, struct hoy_err *err)
+{
+	return rs_resume(s, d, NULL, ret, err);
 }
 
 static void rs_free(struct source *s)
@@ -76,7 +81,7 @@ static void rs_free(struct source *s)
 	free(x->first_type);
 }
 
-static const struct source_ops ops = { rs_manifest, rs_blob, rs_free, NULL };
+static const struct source_ops ops = { rs_manifest, rs_blob, rs_free, NULL, rs_resume };
 
 static int try_endpoint(struct reg_source *x, const struct hoy_endpoint *e, const char *name, const struct reg_opts *o, struct hoy_err *err)
 {

@@ -4,18 +4,25 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cmd-image/transfer/flush.h"
 #include "cmd-image/transfer/layer.h"
+#include "cmd-image/transfer/part.h"
 #include "common/base/msg.h"
 #include "common/cli/opts.h"
 #include "common/conf/dirs.h"
 #include "common/store/layers.h"
 
+enum job_state { WAITS, READY, TAKEN };
+
 struct job {
 	char id[HOY_ID_SIZE];
 	bool present;
+	enum job_state state;
+	struct job *first; /* the one that fetches the same blob; itself in most cases */
+	struct part part;  /* of FIRST; blank in the others */
 	struct hoy_stage stage;
 	bool staged;
 	struct layer_got got;
@@ -28,10 +35,15 @@ struct work {
 	const struct config *config;
 	const struct store_in *o;
 	struct job *jobs;
-	size_t *order; /* the big ones first */
-	size_t n, next, n_order;
-	pthread_mutex_t mu;
+	struct job **order; /* those that are to be fetched, the big ones first */
+	size_t n, n_order;
+	struct parts parts;
+	pthread_mutex_t mu; /* over what follows, and the states of jobs */
+	pthread_cond_t news;
+	bool all_leased;
 	struct hoy_err err;
+	pthread_t threads[64];
+	int n_threads;
 };
 
 void progress(bool quiet, const char *fmt, ...)
@@ -80,11 +92,20 @@ void layer_chain(const char *parent, const char *diff_id, char ret[HOY_ID_SIZE])
 	memcpy(ret, sum + 7, HOY_ID_SIZE);
 }
 
-static int one_layer(struct work *w, size_t i, struct hoy_err *err)
+static const struct desc *desc_of(const struct work *w, const struct job *j) { return &w->m->v[j - w->jobs]; }
+
+static int open_blob(struct work *w, struct job *j, struct stream **ret, struct hoy_err *err)
 {
-	const struct desc *d = &w->m->v[i];
-	struct job *j = &w->jobs[i];
-	struct layer_want want = { d->digest, d->size, w->config->diff_ids.v[i] };
+	const struct source_ops *ops = w->src->ops;
+
+	return ops->resume ? ops->resume(w->src, desc_of(w, j), &j->first->part, ret, err) :
+			     ops->blob(w->src, desc_of(w, j), j - w->jobs, ret, err);
+}
+
+static int unpack_layer(struct work *w, struct job *j, struct hoy_err *err)
+{
+	const struct desc *d = desc_of(w, j);
+	struct layer_want want = { d->digest, d->size, w->config->diff_ids.v[j - w->jobs] };
 	struct unpack_opts o = { .userns = w->s->rootless, .ignore_chown_errors = w->s->conf.ignore_chown_errors };
 	cleanup_stream struct stream *in = NULL;
 	int r;
@@ -97,70 +118,219 @@ static int one_layer(struct work *w, size_t i, struct hoy_err *err)
 	if (r < 0)
 		return r;
 	j->staged = true;
-	r = w->src->ops->blob(w->src, d, i, &in, err);
+	r = open_blob(w, j, &in, err);
 	if (!r)
 		r = layer_unpack(in, &want, j->stage.difffd, j->stage.splitfd, &o, &j->got, err);
 	return r;
 }
 
+/* May an error with this code come from what the blob holds? Then the part of it that was kept is worth nothing. */
+static bool blames_blob(int code)
+{
+	static const int others[] = { ECANCELED, ENOMEM, ENOSPC, EDQUOT, EROFS, EIO, EMFILE, ENFILE, ECONNREFUSED, EPROTO, ENOENT, HOY_EAUTH, HOY_EREMOTE };
+
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+		if (code == others[i])
+			return false;
+	return true;
+}
+
+static int one_layer(struct work *w, struct job *j, struct hoy_err *err)
+{
+	int r = unpack_layer(w, j, err);
+
+	if (r < 0 && blames_blob(-r) && j->first->part.old) {
+		part_empty(&j->first->part);
+		hoy_stage_free(&j->stage);
+		j->staged = false;
+		unpack_result_release(&j->got.res);
+		*err = (struct hoy_err)HOY_ERR_INIT;
+		r = unpack_layer(w, j, err);
+	}
+	if (r < 0 && blames_blob(-r))
+		part_drop(&j->first->part);
+	return r;
+}
+
+/* ---- all layers, side by side ---- */
+
+/* The biggest job that is ready; waits for one. NULL: there are no more. */
+static struct job *next_job(struct work *w)
+{
+	struct job *j = NULL;
+
+	pthread_mutex_lock(&w->mu);
+	for (;;) {
+		for (size_t i = 0; !j && !w->err.code && i < w->n_order; i++)
+			if (w->order[i]->state == READY)
+				j = w->order[i];
+		if (j || w->err.code || w->all_leased)
+			break;
+		pthread_cond_wait(&w->news, &w->mu);
+	}
+	if (j)
+		j->state = TAKEN;
+	pthread_mutex_unlock(&w->mu);
+	return j;
+}
+
+/* Tell the other threads: this job can be taken (or NULL), this error has happened (or none). */
+static void tell(struct work *w, struct job *ready, const struct hoy_err *err)
+{
+	pthread_mutex_lock(&w->mu);
+	if (ready)
+		ready->state = READY;
+	if (err->code && !w->err.code)
+		w->err = *err;
+	pthread_cond_broadcast(&w->news);
+	pthread_mutex_unlock(&w->mu);
+	if (err->code)
+		transfer_cancelled = true;
+}
+
 static void *worker(void *arg)
 {
 	struct work *w = arg;
+	struct job *j;
 
-	for (;;) {
+	while ((j = next_job(w))) {
 		struct hoy_err err = HOY_ERR_INIT;
-		size_t i = 0;
-		bool more;
+		int r;
 
-		pthread_mutex_lock(&w->mu);
-		more = !w->err.code && w->next < w->n_order;
-		if (more)
-			i = w->order[w->next++];
-		pthread_mutex_unlock(&w->mu);
-		if (!more)
-			return NULL;
-		progress(w->o->quiet, "Copying blob %s", w->m->v[i].digest);
-		if (one_layer(w, i, &err) < 0) {
-			pthread_mutex_lock(&w->mu);
-			if (!w->err.code)
-				w->err = err;
-			pthread_mutex_unlock(&w->mu);
-			transfer_cancelled = true;
-		}
+		progress(w->o->quiet, "Copying blob %s", desc_of(w, j)->digest);
+		r = one_layer(w, j, &err);
+		for (size_t i = 0; !r && i < w->n_order; i++)
+			if (w->order[i] != j && w->order[i]->first == j)
+				r = one_layer(w, w->order[i], &err);
+		if (r < 0)
+			tell(w, NULL, &err);
 	}
+	return NULL;
 }
 
 static int by_size(const void *a, const void *b, void *arg)
 {
-	const struct manifest *m = arg;
-	int64_t x = m->v[*(const size_t *)a].size, y = m->v[*(const size_t *)b].size;
+	int64_t x = desc_of(arg, *(struct job *const *)a)->size, y = desc_of(arg, *(struct job *const *)b)->size;
 
 	return x > y ? -1 : x < y;
+}
+
+static int by_digest(const void *a, const void *b, void *arg)
+{
+	return strcmp(desc_of(arg, *(struct job *const *)a)->digest, desc_of(arg, *(struct job *const *)b)->digest);
+}
+
+static void start_workers(struct work *w)
+{
+	int k = jobs_for(w->n_order, w->o->parallel);
+
+	for (; w->n_threads < k && w->n_threads < (int)ARRAY_SIZE(w->threads); w->n_threads++)
+		if (pthread_create(&w->threads[w->n_threads], NULL, worker, w))
+			break;
+}
+
+/* With the lease in hand: has its last holder made the layer? Then J is done. */
+static int look_again(struct work *w, struct job *j, struct hoy_err *err)
+{
+	struct hoy_stamp now = { .len = -1 };
+	int r;
+
+	if (hoy_stamp_read(&w->s->layers_lock, &now) < 0 || !hoy_stamp_same(&now, &w->s->layers_stamp)) {
+		r = hoy_store_lock(w->s, HOY_LAYERS, 0, err);
+		if (r < 0)
+			return r;
+		hoy_store_unlock(w->s);
+	}
+	j->present = hoy_layer_get(w->s, j->id);
+	if (j->present)
+		part_drop(&j->part);
+	return 0;
+}
+
+/* Wait until nobody else fetches J's blob. */
+static int wait_for_lease(struct work *w, struct job *j, struct hoy_err *err)
+{
+	const struct desc *d = desc_of(w, j);
+
+	start_workers(w);
+	progress(w->o->quiet, "Waiting for blob %s, which another process fetches", d->digest);
+	while (part_take(&j->part, &w->parts, d->digest, d->size) == -EAGAIN) {
+		if (transfer_cancelled)
+			return hoy_fail(err, ECANCELED, "stopped");
+		nanosleep(&(struct timespec){ 0, 10000000 }, NULL);
+	}
+	return 0;
+}
+
+static int take_lease(struct work *w, struct job *j, struct hoy_err *err)
+{
+	int r = 0;
+
+	if (!w->src->ops->resume)
+		return 0;
+	if (part_take(&j->part, &w->parts, desc_of(w, j)->digest, desc_of(w, j)->size) == -EAGAIN)
+		r = wait_for_lease(w, j, err);
+	return r < 0 ? r : look_again(w, j, err);
+}
+
+/*
+ * Leases are taken in the order of digests by everybody: so nobody waits in a circle. V: all jobs, sorted so; what is
+ * leased is given to the workers.
+ */
+static void take_leases(struct work *w, struct job **v)
+{
+	struct hoy_err err = HOY_ERR_INIT;
+
+	for (size_t i = 0; i < w->n_order; i++)
+		v[i]->first = i && !by_digest(&v[i - 1], &v[i], w) ? v[i - 1]->first : v[i];
+	for (size_t i = 0; i < w->n_order && !err.code; i++) {
+		struct job *j = v[i];
+
+		if (j->first != j && !j->first->present)
+			continue;
+		if (j->first != j) { /* the blob's other layer has come from elsewhere, this one may not */
+			j->first = j;
+			j->present = hoy_layer_get(w->s, j->id);
+		} else {
+			take_lease(w, j, &err);
+		}
+		if (!j->present && !err.code)
+			tell(w, j, &err);
+	}
+	start_workers(w);
+	pthread_mutex_lock(&w->mu);
+	w->all_leased = true;
+	pthread_mutex_unlock(&w->mu);
+	if (!w->n_threads && !err.code)
+		hoy_fail_oom(&err);
+	tell(w, NULL, &err);
 }
 
 /* All layers that the store lacks, side by side. What the records will name is on the disk when this returns: one sync for all. */
 static int fetch(struct work *w, struct hoy_err *err)
 {
+	cleanup_free struct job **by_lease = calloc(w->n + 1, sizeof(*by_lease));
 	struct flush flush;
-	pthread_t t[64];
-	int k, started = 0;
+	int64_t size = 0;
 
-	w->n_order = w->next = 0;
+	if (!by_lease)
+		return hoy_fail_oom(err);
 	for (size_t i = 0; i < w->n; i++)
-		if (!w->jobs[i].present)
-			w->order[w->n_order++] = i;
+		if (!w->jobs[i].present) {
+			size += w->m->v[i].size;
+			w->order[w->n_order++] = &w->jobs[i];
+		}
 	if (!w->n_order)
 		return 0;
-	qsort_r(w->order, w->n_order, sizeof(*w->order), by_size, (void *)w->m);
+	if (w->src->ops->resume)
+		parts_open(&w->parts, w->s, size);
+	memcpy(by_lease, w->order, w->n_order * sizeof(*by_lease));
+	qsort_r(by_lease, w->n_order, sizeof(*by_lease), by_digest, w);
+	qsort_r(w->order, w->n_order, sizeof(*w->order), by_size, w);
 	flush_begin(&flush, w->s->homefd);
-	k = jobs_for(w->n_order, w->o->parallel);
-	for (; started < k && started < 64; started++)
-		if (pthread_create(&t[started], NULL, worker, w))
-			break;
-	if (!started)
-		hoy_fail_oom(&w->err);
-	while (started)
-		pthread_join(t[--started], NULL);
+	take_leases(w, by_lease);
+	while (w->n_threads)
+		pthread_join(w->threads[--w->n_threads], NULL);
 	if (!w->err.code)
 		return flush_end(&flush, true, err);
 	flush_end(&flush, false, NULL);
@@ -179,6 +349,7 @@ static int plan(struct work *w, struct hoy_err *err)
 			return hoy_fail(err, HOY_EUNSUPPORTED, "layers of the type '%.100s' are not supported", w->m->v[i].type);
 		layer_chain(i ? w->jobs[i - 1].id : NULL, w->config->diff_ids.v[i], w->jobs[i].id);
 		w->jobs[i].present = hoy_layer_get(w->s, w->jobs[i].id);
+		w->jobs[i].part = (struct part)PART_INIT;
 	}
 	return 0;
 }
@@ -240,6 +411,8 @@ static int commit(struct work *w, const struct manifest *list, char ret_id[HOY_I
 	if (!r)
 		r = commit_image(w, list, ret_id, err);
 	hoy_store_unlock(w->s);
+	for (size_t i = 0; !r && i < w->n; i++)
+		part_drop(&w->jobs[i].part);
 	return r;
 }
 
@@ -249,7 +422,9 @@ static void work_release(struct work *w)
 		if (w->jobs[i].staged)
 			hoy_stage_free(&w->jobs[i].stage);
 		unpack_result_release(&w->jobs[i].got.res);
+		part_leave(&w->jobs[i].part);
 	}
+	parts_close(&w->parts);
 	free(w->jobs);
 	free(w->order);
 }
@@ -258,7 +433,8 @@ int store_in(struct hoy_store *s, struct source *src, const struct manifest *m, 
 	     const struct store_in *o, char ret_id[HOY_ID_SIZE], struct hoy_err *err)
 {
 	cleanup_config struct config config = CONFIG_INIT;
-	struct work w = { .s = s, .src = src, .m = m, .config = &config, .o = o, .n = m->n, .mu = PTHREAD_MUTEX_INITIALIZER };
+	struct work w = { .s = s, .src = src, .m = m, .config = &config, .o = o, .n = m->n, .parts = { -1 },
+			  .mu = PTHREAD_MUTEX_INITIALIZER, .news = PTHREAD_COND_INITIALIZER };
 	int r = source_config(src, m, &config, err);
 
 	if (!r)
@@ -284,7 +460,7 @@ int store_import(struct hoy_store *s, struct stream *tar,
 	cleanup_buf struct hoy_buf cb = HOY_BUF_INIT(MANIFEST_MAX), mb = HOY_BUF_INIT(MANIFEST_MAX);
 	cleanup_config struct config config = CONFIG_INIT;
 	cleanup_manifest struct manifest m = { 0 };
-	struct job job = { 0 };
+	struct job job = { .part = PART_INIT };
 	struct work w = { .s = s, .m = &m, .config = &config, .o = o, .n = 1, .jobs = &job };
 	struct unpack_opts uo = { .userns = s->rootless, .ignore_chown_errors = s->conf.ignore_chown_errors };
 	static const struct layer_want anything = { NULL, -1, NULL };

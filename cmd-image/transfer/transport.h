@@ -8,6 +8,7 @@
 #include "common/store/images.h"
 
 struct source;
+struct part;
 struct source_ops {
 	/* The manifest DIGEST, or (NULL) what the reference means. *RET_TYPE (may be set to NULL) is what it is said to be. */
 	int (*manifest)(struct source *s, const char *digest, char **ret, size_t *ret_len, char **ret_type, struct hoy_err *err);
@@ -16,6 +17,8 @@ struct source_ops {
 	void (*free)(struct source *s);
 	/* A compressed form in which LAYER is known to exist elsewhere: D (digest is new memory) and its suffix. NULL: none. */
 	bool (*packed)(struct source *s, int layer, struct desc *d, const char **ret_suffix);
+	/* The blob D from far away, where PART, which is to hold it for the next attempt, doesn't have it yet. NULL: it isn't far. */
+	int (*resume)(struct source *s, const struct desc *d, struct part *part, struct stream **ret, struct hoy_err *err);
 };
 struct source {
 	const struct source_ops *ops;

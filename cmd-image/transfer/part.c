@@ -1,0 +1,242 @@
+#include "cmd-image/transfer/part.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "common/base/fd.h"
+#include "common/data/digest.h"
+#include "common/data/time.h"
+#include "common/proc/boot.h"
+
+#define DIR_NAME "hoy/blobs"
+#define SUFFIX ".part"
+/* "BOOT-ID BYTES": so much is on the disk; in the same boot all of the file counts. */
+#define SYNCED_XATTR "user.hoy.synced"
+#define SYNC_EVERY ((int64_t)64 << 20)
+#define AGE_MAX (7 * 24 * 3600 * HOY_NS)
+#define ALL_MAX ((int64_t)10 << 30)
+#define NAME_SIZE 160
+#define SPARE ((int64_t)256 << 20)
+
+/* ---- the directory ---- */
+
+struct old {
+	char name[NAME_SIZE];
+	int64_t at, size;
+};
+
+static int by_age(const void *a, const void *b)
+{
+	const struct old *x = a, *y = b;
+
+	return x->at < y->at ? -1 : x->at > y->at;
+}
+
+static void drop_unused(int dirfd, const char *name)
+{
+	struct hoy_lock l = HOY_LOCK_INIT;
+
+	l.fd = openat(dirfd, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+	if (l.fd >= 0 && !hoy_lock_try(&l, true))
+		unlinkat(dirfd, name, 0);
+	hoy_lock_close(&l);
+}
+
+static size_t list(int dirfd, struct old **ret)
+{
+	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cleanup_dir DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+	struct stat st;
+	size_t n = 0;
+
+	*ret = NULL;
+	while (d && (e = readdir(d))) {
+		struct old *more;
+
+		if (*e->d_name == '.' || strlen(e->d_name) >= sizeof(more->name) ||
+		    fstatat(dirfd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
+			continue;
+		more = realloc(*ret, (n + 1) * sizeof(*more));
+		if (!more)
+			break;
+		*ret = more;
+		strcpy(more[n].name, e->d_name);
+		more[n].at = st.st_mtim.tv_sec * HOY_NS + st.st_mtim.tv_nsec;
+		more[n++].size = st.st_blocks * 512;
+	}
+	return n;
+}
+
+static void prune(int dirfd)
+{
+	cleanup_free struct old *v = NULL;
+	size_t n = list(dirfd, &v);
+	int64_t all = 0, now = hoy_now();
+
+	for (size_t i = 0; i < n; i++)
+		all += v[i].size;
+	if (n)
+		qsort(v, n, sizeof(*v), by_age);
+	for (size_t i = 0; i < n && (all > ALL_MAX || now - v[i].at > AGE_MAX); i++) {
+		drop_unused(dirfd, v[i].name);
+		all -= v[i].size;
+	}
+}
+
+void parts_open(struct parts *d, const struct hoy_store *s, int64_t size)
+{
+	struct statvfs vfs;
+	int64_t spare;
+
+	d->fd = hoy_open_dir_p(s->graphfd, DIR_NAME, 0700);
+	if (d->fd < 0)
+		return;
+	prune(d->fd);
+	/* An unpacked layer has about three times its blob's size. */
+	spare = fstatvfs(d->fd, &vfs) < 0 ? 0 : (int64_t)vfs.f_bavail * (int64_t)vfs.f_frsize;
+	if (spare - SPARE < 6 * (size < INT64_MAX / 8 ? size : INT64_MAX / 8))
+		parts_close(d);
+}
+
+void parts_close(struct parts *d)
+{
+	hoy_close(d->fd);
+	d->fd = -1;
+}
+
+/* ---- one ---- */
+
+static void file_name(const char *digest, char ret[NAME_SIZE]) { snprintf(ret, NAME_SIZE, "%s" SUFFIX, digest); }
+
+static int mark(struct part *p, int64_t synced)
+{
+	char text[80];
+	int n = snprintf(text, sizeof(text), "%s %lld", hoy_boot_id(), (long long)synced);
+
+	if (fsetxattr(p->lock.fd, SYNCED_XATTR, text, n, 0) < 0)
+		return -errno;
+	p->synced = synced;
+	return 0;
+}
+
+/* How much of P's file of SIZE bytes is believed. */
+static void believe(struct part *p, int64_t size)
+{
+	char text[80] = "", *space;
+	ssize_t n = fgetxattr(p->lock.fd, SYNCED_XATTR, text, sizeof(text) - 1);
+
+	if (n <= 0)
+		return;
+	text[n] = '\0';
+	space = strchr(text, ' ');
+	if (!space)
+		return;
+	*space = '\0';
+	p->synced = strtoll(space + 1, NULL, 10);
+	if (p->synced < 0 || p->synced > size)
+		p->synced = 0;
+	p->have = strcmp(text, hoy_boot_id()) ? p->synced : size;
+}
+
+/* The file of NAME with the lock on it; again if it went away between the two. */
+static int open_locked(struct hoy_lock *l, int dirfd, const char *name, struct stat *st)
+{
+	for (;;) {
+		int r;
+
+		l->fd = openat(dirfd, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+		if (l->fd < 0)
+			return -errno;
+		r = hoy_lock_try(l, true);
+		if (!r && fstat(l->fd, st) < 0)
+			r = -errno;
+		if (!r && st->st_nlink)
+			return 0;
+		hoy_lock_close(l);
+		if (r < 0)
+			return r;
+	}
+}
+
+int part_take(struct part *p, const struct parts *d, const char *digest, int64_t size)
+{
+	char name[NAME_SIZE];
+	struct stat st;
+	int r;
+
+	*p = (struct part)PART_INIT;
+	if (d->fd < 0)
+		return 0;
+	file_name(digest, name);
+	r = open_locked(&p->lock, d->fd, name, &st);
+	if (r < 0)
+		return r == -EAGAIN ? r : 0;
+	p->dir = d;
+	p->digest = digest;
+	if (st.st_size <= size)
+		believe(p, st.st_size);
+	p->old = p->have;
+	if (ftruncate(p->lock.fd, p->have) < 0 || mark(p, p->synced) < 0)
+		part_drop(p);
+	return 0;
+}
+
+static void sync_part(struct part *p)
+{
+	if (fdatasync(p->lock.fd) || mark(p, p->have) < 0)
+		p->synced = p->have; /* not again for every piece; the digest will tell */
+}
+
+void part_add(struct part *p, const void *data, size_t n)
+{
+	const char *at = data;
+
+	if (!part_kept(p) || p->full)
+		return;
+	while (n) {
+		ssize_t k = pwrite(p->lock.fd, at, n, p->have);
+
+		if (k <= 0) {
+			p->full = true;
+			return;
+		}
+		at += k;
+		n -= k;
+		p->have += k;
+	}
+	if (p->have - p->synced >= SYNC_EVERY)
+		sync_part(p);
+}
+
+void part_empty(struct part *p)
+{
+	p->have = p->old = 0;
+	if (part_kept(p) && (ftruncate(p->lock.fd, 0) < 0 || mark(p, 0) < 0))
+		part_drop(p);
+}
+
+void part_leave(struct part *p)
+{
+	hoy_lock_close(&p->lock);
+	*p = (struct part)PART_INIT;
+}
+
+void part_drop(struct part *p)
+{
+	char name[NAME_SIZE];
+
+	if (part_kept(p)) {
+		file_name(p->digest, name);
+		unlinkat(p->dir->fd, name, 0);
+	}
+	part_leave(p);
+}
