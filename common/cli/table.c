@@ -1,6 +1,7 @@
 #include "common/cli/table.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define GAP 2	/* as podman's tabwriter is set up */
@@ -21,24 +22,35 @@ void hoy_grid_add(struct hoy_grid *g, const char *cell)
 	hoy_strv_push(&g->cells, cell);
 }
 
-void hoy_grid_print(const struct hoy_grid *g, bool header)
+static void print_rows(const struct hoy_grid *g, size_t first, const size_t *widest)
 {
-	size_t first = header ? 0 : g->ncols;
-
 	for (size_t i = first; i + g->ncols <= g->cells.n; i += g->ncols) {
 		for (size_t c = 0; c < g->ncols; c++) {
 			const char *cell = g->cells.v[i + c];
-			size_t widest = 0;
 
-			for (size_t j = first + c; j < g->cells.n; j += g->ncols)
-				widest = width(g->cells.v[j]) > widest ? width(g->cells.v[j]) : widest;
 			fputs(cell, stdout);
-			widest = widest + GAP < LEAST ? LEAST : widest + GAP;
 			if (c + 1 < g->ncols)
-				printf("%*s", (int)(widest - width(cell)), "");
+				printf("%*s", (int)(widest[c] - width(cell)), "");
 		}
 		putchar('\n');
 	}
+}
+
+void hoy_grid_print(const struct hoy_grid *g, bool header)
+{
+	cleanup_free size_t *widest = calloc(g->ncols, sizeof(*widest));
+	size_t first = header ? 0 : g->ncols;
+
+	if (!widest)
+		return;
+	for (size_t i = first; i < g->cells.n; i++) {
+		size_t w = width(g->cells.v[i]) + GAP, *most = &widest[i % g->ncols];
+
+		*most = w > *most ? w : *most;
+	}
+	for (size_t c = 0; c < g->ncols; c++)
+		widest[c] = widest[c] < LEAST ? LEAST : widest[c];
+	print_rows(g, first, widest);
 }
 
 void hoy_grid_release(struct hoy_grid *g)

@@ -2,6 +2,7 @@
 #pragma once
 #include <stdbool.h>
 
+#include "common/base/cleanup.h"
 #include "common/base/strv.h"
 
 /* Collect cells row by row (NCOLS each, header row first), then print to stdout. HEADER false leaves out the first row. */
