@@ -1,9 +1,12 @@
 #include "common/base/buf.h"
 
 #include <errno.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 void hoy_buf_release(struct hoy_buf *b)
 {
@@ -13,6 +16,14 @@ void hoy_buf_release(struct hoy_buf *b)
 	b->data = NULL;
 	b->len = b->cap = 0;
 	errno = saved;
+}
+
+void hoy_populate(void *at, size_t size)
+{
+	uintptr_t page = sysconf(_SC_PAGESIZE), from = ((uintptr_t)at + page - 1) & ~(page - 1), to = ((uintptr_t)at + size) & ~(page - 1);
+
+	if (to > from + 8 * page)
+		madvise((void *)from, to - from, MADV_POPULATE_WRITE);
 }
 
 char *hoy_buf_reserve(struct hoy_buf *b, size_t more)

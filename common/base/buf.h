@@ -38,5 +38,8 @@ const char *hoy_buf_str(const struct hoy_buf *b);
 /* Hand the NUL-terminated data over to the caller (free()); NULL when b->error is set. */
 char *hoy_buf_steal(struct hoy_buf *b);
 
+/* Ask for the pages of fresh memory at once if they are many: one by one, they may cost more than what is done with them. */
+void hoy_populate(void *at, size_t size);
+
 /* printf into new memory; NULL without memory. */
 char *hoy_asprintf(const char *fmt, ...) HOY_PRINTF(1, 2);

@@ -67,6 +67,8 @@ int hoy_read_fd(int fd, const char *name, size_t max, char **ret_data, size_t *r
 		if (chunk > max + 1 - b.len)
 			chunk = max + 1 - b.len;
 		p = hoy_buf_reserve(&b, chunk);
+		if (p)
+			hoy_populate(p, chunk);
 		n = p ? hoy_read_full(fd, p, chunk) : -b.error;
 		if (n > 0)
 			b.len += n;

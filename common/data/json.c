@@ -22,6 +22,8 @@ struct parser {
 	const char *key;
 	int error; /* ENOMEM, or EFBIG for too deep */
 	size_t hint;
+	char *text; /* what is parsed, and ours */
+	size_t len;
 };
 
 static void *take(struct hoy_json_doc *doc, size_t size, size_t align, size_t hint)
@@ -39,6 +41,7 @@ static void *take(struct hoy_json_doc *doc, size_t size, size_t align, size_t hi
 		c = malloc(sizeof(*c) + want);
 		if (!c)
 			return NULL;
+		hoy_populate(c, sizeof(*c) + want);
 		c->next = doc->chunks;
 		c->size = want;
 		at = 0;
@@ -116,13 +119,27 @@ static int on_bool(void *p, int value)
 	return n != NULL;
 }
 
+/*
+ * A string's text: where it stands, if it had no escapes (what yajl unescapes lies elsewhere); the quote behind it, which
+ * was read already, becomes its NUL.
+ */
+static char *keep_text(struct parser *p, const unsigned char *s, size_t len)
+{
+	uintptr_t at = (uintptr_t)s - (uintptr_t)p->text;
+
+	if (at >= p->len || len >= p->len - at || p->text[at + len] != '"')
+		return take_text(p->doc, s, len, p->hint);
+	p->text[at + len] = '\0';
+	return p->text + at;
+}
+
 static int scalar(struct parser *p, enum hoy_json_type type, const void *s, size_t len)
 {
 	struct hoy_json *n = add(p, type);
 
 	if (!n)
 		return 0;
-	n->str = take_text(p->doc, s, len, p->hint);
+	n->str = type == HOY_JSON_STRING ? keep_text(p, s, len) : take_text(p->doc, s, len, p->hint);
 	n->len = len;
 	if (!n->str)
 		p->error = ENOMEM;
@@ -136,7 +153,7 @@ static int on_key(void *ctx, const unsigned char *s, size_t len)
 {
 	struct parser *p = ctx;
 
-	p->key = take_text(p->doc, s, len, p->hint);
+	p->key = keep_text(p, s, len);
 	if (!p->key)
 		p->error = ENOMEM;
 	return p->key != NULL;
@@ -160,19 +177,32 @@ void hoy_json_release(struct hoy_json_doc *doc)
 		next = c->next;
 		free(c);
 	}
-	doc->chunks = NULL;
-	doc->root = NULL;
+	free(doc->text);
+	*doc = (struct hoy_json_doc)HOY_JSON_DOC_INIT;
 }
 
 int hoy_json_parse(struct hoy_json_doc *doc, const char *data, size_t len, const char *name, struct hoy_err *err)
 {
-	struct parser p = { .doc = doc, .hint = len < 4096 ? 4096 : len * 2 };
+	char *copy = malloc(len + 1);
+
+	if (!copy)
+		return hoy_fail_oom(err);
+	memcpy(copy, data, len);
+	return hoy_json_adopt(doc, copy, len, name, err);
+}
+
+int hoy_json_adopt(struct hoy_json_doc *doc, char *data, size_t len, const char *name, struct hoy_err *err)
+{
+	struct parser p = { .doc = doc, .hint = len < 4096 ? 4096 : len, .text = data, .len = len };
 	yajl_handle h = yajl_alloc(&callbacks, NULL, &p);
 	yajl_status s;
 	size_t at;
 
-	if (!h)
+	doc->text = data;
+	if (!h) {
+		hoy_json_release(doc);
 		return hoy_fail_oom(err);
+	}
 	s = yajl_parse(h, (const unsigned char *)data, len);
 	if (s == yajl_status_ok)
 		s = yajl_complete_parse(h);
@@ -192,11 +222,11 @@ int hoy_json_parse(struct hoy_json_doc *doc, const char *data, size_t len, const
 
 int hoy_json_load(struct hoy_json_doc *doc, int dirfd, const char *path, size_t max, struct hoy_err *err)
 {
-	cleanup_free char *data = NULL;
+	char *data;
 	size_t len;
 	int r = hoy_read_file(dirfd, path, max, &data, &len, err);
 
-	return r < 0 ? r : hoy_json_parse(doc, data, len, path, err);
+	return r < 0 ? r : hoy_json_adopt(doc, data, len, path, err);
 }
 
 struct hoy_json *hoy_json_get(const struct hoy_json *obj, const char *key)

@@ -30,9 +30,10 @@ struct hoy_json {
 
 struct hoy_json_doc {
 	struct hoy_json *root;
-	void *chunks; /* private */
+	void *chunks; /* private, as is: */
+	char *text;
 };
-#define HOY_JSON_DOC_INIT { NULL, NULL }
+#define HOY_JSON_DOC_INIT { NULL, NULL, NULL }
 
 void hoy_json_release(struct hoy_json_doc *doc);
 static inline void hoy_cleanup_json_(struct hoy_json_doc *d) { hoy_json_release(d); }
@@ -40,6 +41,8 @@ static inline void hoy_cleanup_json_(struct hoy_json_doc *d) { hoy_json_release(
 
 /* Parse LEN bytes (named NAME in messages) into DOC, which must be empty; 0 or -HOY_EFORMAT, -ENOMEM. */
 int hoy_json_parse(struct hoy_json_doc *doc, const char *data, size_t len, const char *name, struct hoy_err *err);
+/* The same with DATA from malloc(), which becomes DOC's whatever is returned: its strings stay where they are. */
+int hoy_json_adopt(struct hoy_json_doc *doc, char *data, size_t len, const char *name, struct hoy_err *err);
 /* Read and parse the file PATH at DIRFD, of at most MAX bytes; -errno of the reading or -HOY_EFORMAT. */
 int hoy_json_load(struct hoy_json_doc *doc, int dirfd, const char *path, size_t max, struct hoy_err *err);
 

@@ -202,7 +202,7 @@ static int load(struct hoy_table *t, int dirfd, struct hoy_err *err)
 		t->doc.root = hoy_json_new(&t->doc, HOY_JSON_ARRAY);
 		return t->doc.root ? 0 : hoy_fail_oom(err);
 	}
-	r = hoy_json_parse(&t->doc, data, len, t->file, err);
+	r = hoy_json_adopt(&t->doc, steal_ptr(&data), len, t->file, err);
 	if (r < 0)
 		return r;
 	if (t->doc.root->type == HOY_JSON_NULL) /* Go writes a nil slice so */
