@@ -15,13 +15,14 @@
 
 struct import_opts {
 	struct hoy_strv changes;
-	const char *message, *arch, *os, *variant;
+	const char *message, *arch, *os, *variant, *max_layer;
 	bool quiet;
 };
 #define O(field) offsetof(struct import_opts, field)
 static const struct hoy_opt import_opts[] = {
 	{ 0, "arch", HOY_OPT_STRING, O(arch), "ARCH", "architecture of the image" },
 	{ 'c', "change", HOY_OPT_LIST, O(changes), "INSTRUCTION", "CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME, WORKDIR" },
+	MAX_LAYER_OPT(O(max_layer)),
 	{ 'm', "message", HOY_OPT_STRING, O(message), "TEXT", "comment in the image's history" },
 	{ 0, "os", HOY_OPT_STRING, O(os), "OS", "operating system of the image" },
 	{ 'q', "quiet", HOY_OPT_FLAG, O(quiet), NULL, "no progress" },
@@ -266,6 +267,7 @@ static int run_import(const struct hoy_verb *v, int argc, char **argv)
 		return status;
 	si.quiet = o.quiet;
 	ch.c = hoy_json_new(&ch.doc, HOY_JSON_OBJECT);
+	r = store_in_limit(&si, o.max_layer, &err);
 	for (size_t i = 0; ch.c && !r && i < o.changes.n; i++)
 		r = change(&ch, o.changes.v[i], &err);
 	d.config = ch.c;

@@ -73,6 +73,7 @@ struct inflater {
 	struct checked in;
 	struct ring *out;
 	struct layer_got *got;
+	int64_t max;
 	struct hoy_err err;
 };
 
@@ -91,6 +92,8 @@ static int inflate_all(struct inflater *f, struct inflate *z, struct sha *plain)
 			return n;
 		sha_add(plain, p, n);
 		f->got->diff_size += n;
+		if (f->max && f->got->diff_size > f->max)
+			return hoy_fail(&f->err, EFBIG, "a layer unpacks to more than the %lld bytes that --max-layer-size allows", (long long)f->max);
 		ring_add(f->out, n);
 	}
 }
@@ -128,7 +131,7 @@ static int check(struct inflater *f, const struct layer_want *want, struct layer
 int layer_unpack(struct stream *in, const struct layer_want *want, int difffd, int splitfd, const struct unpack_opts *o,
 		 struct layer_got *ret, struct hoy_err *err)
 {
-	struct inflater f = { .got = ret };
+	struct inflater f = { .got = ret, .max = want->max };
 	struct hoy_err deeper = HOY_ERR_INIT;
 	pthread_t t;
 	int r;

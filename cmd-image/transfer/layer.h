@@ -7,6 +7,7 @@ struct layer_want {
 	const char *digest;  /* of the blob; NULL: whatever it is */
 	int64_t size;	     /* -1: unknown */
 	const char *diff_id; /* NULL: whatever it is */
+	int64_t max;	     /* bytes that it may unpack to; 0: any */
 };
 struct layer_got {
 	char digest[SHA_DIGEST_SIZE], diff_id[SHA_DIGEST_SIZE];

@@ -14,12 +14,12 @@
 #include "common/data/time.h"
 
 struct load_opts {
-	const char *input;
+	const char *input, *max_layer;
 	bool quiet;
-	int64_t parallel;
 };
 static const struct hoy_opt load_opts[] = {
 	{ 'i', "input", HOY_OPT_STRING, offsetof(struct load_opts, input), "FILE", "archive or directory (default: stdin)" },
+	MAX_LAYER_OPT(offsetof(struct load_opts, max_layer)),
 	{ 'q', "quiet", HOY_OPT_FLAG, offsetof(struct load_opts, quiet), NULL, "print the names only" },
 	HOY_OPTS_END,
 };
@@ -29,7 +29,10 @@ static int load_one(struct hoy_store *s, const char *from, const struct load_opt
 	cleanup_strv struct hoy_strv names = HOY_STRV_INIT;
 	struct store_in in = { .quiet = o->quiet };
 	char id[HOY_ID_SIZE];
-	int r = pull_files(s, from, NULL, &in, &names, id, err);
+	int r = store_in_limit(&in, o->max_layer, err);
+
+	if (!r)
+		r = pull_files(s, from, NULL, &in, &names, id, err);
 
 	for (size_t i = 0; !r && i < names.n; i++)
 		printf("Loaded image: %s\n", names.v[i]);

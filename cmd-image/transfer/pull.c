@@ -62,7 +62,7 @@ int pull_files(struct hoy_store *s, const char *from, const struct platform *p, 
 
 struct pull_opts {
 	bool quiet, all;
-	const char *platform, *arch, *os, *variant, *policy;
+	const char *platform, *arch, *os, *variant, *policy, *max_layer;
 	int64_t parallel;
 	struct reg_opts reg;
 };
@@ -74,6 +74,7 @@ static const struct hoy_opt pull_opts[] = {
 	{ 0, "cert-dir", HOY_OPT_STRING, O(reg.cert_dir), "DIR", "directory of certificates" },
 	{ 0, "creds", HOY_OPT_STRING, O(reg.creds), "USER:PASSWORD", "credentials for the registry" },
 	{ 0, "image-parallel-copies", HOY_OPT_INT, O(parallel), "N", "layers at once (default 6)" },
+	MAX_LAYER_OPT(O(max_layer)),
 	{ 0, "os", HOY_OPT_STRING, O(os), "OS", "operating system of the image" },
 	{ 0, "platform", HOY_OPT_STRING, O(platform), "OS/ARCH[/VARIANT]", "platform of the image" },
 	{ 0, "policy", HOY_OPT_STRING, O(policy), "POLICY", "always, missing, never or newer (default always)" },
@@ -89,6 +90,7 @@ struct pull {
 	struct hoy_store *s;
 	const struct pull_opts *o;
 	struct platform p;
+	struct store_in in; /* what all images of the command have in common */
 };
 
 /* The store's image of NAME into ID, if it is there. */
@@ -114,9 +116,10 @@ static int pull_full(struct pull *p, const char *full, char id[HOY_ID_SIZE], con
 	cleanup_ref struct hoy_ref ref = HOY_REF_INIT;
 	cleanup_free char *name = NULL;
 	const char *names[2] = { NULL, NULL };
-	struct store_in in = { .quiet = p->o->quiet, .names = names, .parallel = p->o->parallel };
+	struct store_in in = p->in;
 	int r = hoy_ref_parse(&ref, full, err);
 
+	in.names = names;
 	if (!r && ref.tag && ref.digest)
 		ref.tag = (free(ref.tag), NULL);
 	if (!r && (hoy_ref_normalize(&ref) < 0 || !(names[0] = name = hoy_ref_string(&ref))))
@@ -185,7 +188,6 @@ static int pull_remote(struct pull *p, const char *name, char id[HOY_ID_SIZE], s
 static int pull_one(struct pull *p, const char *name, struct hoy_err *err)
 {
 	cleanup_strv struct hoy_strv names = HOY_STRV_INIT, tags = HOY_STRV_INIT;
-	struct store_in in = { .quiet = p->o->quiet, .parallel = p->o->parallel };
 	char id[HOY_ID_SIZE];
 	int r;
 
@@ -202,7 +204,7 @@ static int pull_one(struct pull *p, const char *name, struct hoy_err *err)
 	}
 	if (hoy_names_transport(name) && strncmp(name, "docker://", 9)) {
 		progress(p->o->quiet, "Trying to pull %s...", name);
-		r = pull_files(p->s, name, &p->p, &in, &names, id, err);
+		r = pull_files(p->s, name, &p->p, &p->in, &names, id, err);
 	} else {
 		r = pull_remote(p, name, id, err);
 	}
@@ -224,6 +226,9 @@ static int run_pull(const struct hoy_verb *v, int argc, char **argv)
 		return status;
 	if (o.platform)
 		r = (text = strdup(o.platform)) ? platform_parse(&p.p, text, &err) : hoy_fail_oom(&err);
+	p.in = (struct store_in){ .quiet = o.quiet, .parallel = o.parallel };
+	if (!r)
+		r = store_in_limit(&p.in, o.max_layer, &err);
 	p.p.os = o.os ? o.os : p.p.os;
 	p.p.arch = o.arch ? o.arch : p.p.arch;
 	p.p.variant = o.variant ? o.variant : p.p.variant;

@@ -13,6 +13,7 @@
 #include "common/base/msg.h"
 #include "common/cli/opts.h"
 #include "common/conf/dirs.h"
+#include "common/data/units.h"
 #include "common/store/layers.h"
 
 enum job_state { WAITS, READY, TAKEN };
@@ -72,6 +73,13 @@ struct hoy_store *open_store(struct hoy_err *err)
 	return s;
 }
 
+int store_in_limit(struct store_in *o, const char *size, struct hoy_err *err)
+{
+	if (size && (!hoy_size_parse(size, &o->max_layer) || !o->max_layer))
+		return hoy_fail(err, EINVAL, "'%s' is no size for --max-layer-size", size);
+	return 0;
+}
+
 int jobs_for(size_t n, int64_t wanted)
 {
 	size_t k = wanted > 0 ? wanted : 6;
@@ -105,7 +113,7 @@ static int open_blob(struct work *w, struct job *j, struct stream **ret, struct 
 static int unpack_layer(struct work *w, struct job *j, struct hoy_err *err)
 {
 	const struct desc *d = desc_of(w, j);
-	struct layer_want want = { d->digest, d->size, w->config->diff_ids.v[j - w->jobs] };
+	struct layer_want want = { d->digest, d->size, w->config->diff_ids.v[j - w->jobs], w->o->max_layer };
 	struct unpack_opts o = { .userns = w->s->rootless, .ignore_chown_errors = w->s->conf.ignore_chown_errors };
 	cleanup_stream struct stream *in = NULL;
 	int r;
@@ -463,7 +471,7 @@ int store_import(struct hoy_store *s, struct stream *tar,
 	struct job job = { .part = PART_INIT };
 	struct work w = { .s = s, .m = &m, .config = &config, .o = o, .n = 1, .jobs = &job };
 	struct unpack_opts uo = { .userns = s->rootless, .ignore_chown_errors = s->conf.ignore_chown_errors };
-	static const struct layer_want anything = { NULL, -1, NULL };
+	const struct layer_want anything = { NULL, -1, NULL, o->max_layer };
 	struct flush flush;
 	int r = hoy_stage_new(&job.stage, s, err);
 

@@ -8,7 +8,11 @@ struct store_in {
 	bool quiet;	    /* no progress */
 	const char *const *names; /* full names that it gets; NULL-terminated or NULL */
 	int64_t parallel;   /* layers at once; 0: as many as are good */
+	int64_t max_layer;  /* bytes that a layer may unpack to; 0: any */
 };
+/* The option --max-layer-size (NULL: not given) into O. */
+int store_in_limit(struct store_in *o, const char *size, struct hoy_err *err);
+#define MAX_LAYER_OPT(at) { 0, "max-layer-size", HOY_OPT_STRING, at, "SIZE", "refuse layers that unpack to more (like 10g; default: no limit)" }
 /*
  * Put image M (and the LIST that it was chosen from, or a blank one) of SRC into S. All missing layers are fetched
  * side by side without a lock; they become layers of the store together, after one sync. RET_ID is the image's id.

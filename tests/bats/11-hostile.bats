@@ -59,15 +59,28 @@ refused() {
 @test "hostile images: refused, or whole and harmless" {
 	mkdir canary
 	for kind in $("$HOY_TESTS/fixtures/hostile" list | awk '$1 == "image" { print $2 }'); do
-		[[ $kind != bomb ]] || continue
 		store_new "i-$kind"
 		"$HOY_TESTS/fixtures/hostile" image "$kind" "$T/$kind" --canary "$T/canary"
-		try timeout 60 "$HOY_BIN/hoy" "${HOY_OPTS[@]}" pull -q "oci:$T/$kind:latest"
+		try timeout 60 "$HOY_BIN/hoy" "${HOY_OPTS[@]}" pull -q --max-layer-size 100m "oci:$T/$kind:latest"
 		[[ -z $(ls canary) ]]
 		[[ $status == 0 ]] && continue
 		assert_error '' || { echo "image: $kind"; return 1; }
+		[[ $kind != bomb || $stderr == *'--max-layer-size allows'* ]] || show 'the bomb was not refused for its size'
 		untouched
 	done
+}
+
+@test "--max-layer-size: import, load, pull" {
+	oci=$(fixture busybox)/oci
+	try hoy import --max-layer-size 100k "$(fixture busybox)/rootfs.tar"
+	assert_error 'more than the 102400 bytes'
+	try hoy load -q --max-layer-size 100k -i "$oci"
+	assert_error 'more than the 102400 bytes'
+	try hoy pull -q --max-layer-size 0 "oci:$oci"
+	assert_error "'0' is no size"
+	untouched
+	try hoy load -q --max-layer-size 1g -i "$oci"
+	assert_success
 }
 
 @test "hostile layers: nothing outside, nothing left" {
