@@ -13,3 +13,15 @@ struct hoy_store *open_reader(unsigned parts);
 void split_name(const char *name, char **ret_repo, char **ret_tag);
 /* "RepoDigests": REPOSITORY@DIGEST for each repository that the image has a name in, sorted. */
 void put_repo_digests(struct hoy_jw *w, const struct hoy_json *rec);
+/* Open the store for writing; complains. NULL on failure. */
+struct hoy_store *open_writer(void);
+
+/* ---- filter.c ---- */
+/* Complain about filters that no image could be asked: 0 or -EINVAL. */
+int image_filters_check(const struct hoy_store *s, const struct hoy_strv *filters, struct hoy_err *err);
+/* 1 if REC passes all FILTERS (checked before), 0 if not, or an error. */
+int image_wanted(const struct hoy_store *s, const struct hoy_strv *filters, const struct hoy_json *rec, struct hoy_err *err);
+bool image_intermediate(const struct hoy_store *s, const struct hoy_json *rec);
+int64_t image_created(const struct hoy_json *rec);
+/* The names of an image are gone. */
+bool image_nameless(const struct hoy_json *rec);

@@ -1,6 +1,5 @@
 /* cmd-image/list.c: `images`, from images.json and layers.json alone unless labels are asked for. */
 #include <errno.h>
-#include <fnmatch.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,142 +77,6 @@ void split_name(const char *name, char **ret_repo, char **ret_tag)
 	}
 }
 
-/* No name, and other images stand on its layers: a step of a build. */
-static bool intermediate(const struct hoy_store *s, const struct hoy_json *rec)
-{
-	const char *top = hoy_json_str(rec, "layer");
-
-	if (hoy_json_get(rec, "names") && hoy_json_get(rec, "names")->child)
-		return false;
-	for (struct hoy_json *l = hoy_first(s->layers); top && l; l = hoy_next(s->layers, l)) {
-		const char *p = hoy_json_str(l, "parent");
-
-		if (p && !strcmp(p, top))
-			for (struct hoy_json *c = hoy_first(s->ctrs);; c = hoy_next(s->ctrs, c)) {
-				if (!c)
-					return true;
-				if (!strcmp(hoy_json_str(c, "layer") ?: "", hoy_json_str(l, "id")))
-					break; /* a container's layer makes no image */
-			}
-	}
-	return false;
-}
-
-static int64_t created_of(const struct hoy_json *rec)
-{
-	int64_t t;
-
-	return hoy_time_parse(hoy_json_str(rec, "created"), &t) ? t : HOY_TIME_ZERO;
-}
-
-static bool reference_match(const struct hoy_json *rec, const char *pattern)
-{
-	HOY_JSON_EACH(n, hoy_json_get(rec, "names")) {
-		cleanup_free char *repo = NULL, *tag = NULL, *tail = hoy_asprintf("*/%s", pattern);
-		const char *name = hoy_json_text(n);
-
-		if (!name)
-			continue;
-		split_name(name, &repo, &tag);
-		if (!fnmatch(pattern, name, 0) || (repo && !fnmatch(pattern, repo, 0)) || (tail && repo && !fnmatch(tail, repo, 0)) ||
-		    (tail && !fnmatch(tail, name, 0)))
-			return true;
-	}
-	return false;
-}
-
-static bool label_match(const struct hoy_store *s, const struct hoy_json *rec, const char *want)
-{
-	cleanup_json struct hoy_json_doc cfg = HOY_JSON_DOC_INIT;
-	const char *eq = strchr(want, '=');
-	cleanup_free char *key = eq ? strndup(want, eq - want) : strdup(want);
-	const char *have;
-
-	if (!key || hoy_image_config(s, rec, &cfg, NULL) < 0)
-		return false;
-	have = hoy_json_str(hoy_json_path(cfg.root, "config", "Labels", NULL), key);
-	return have && (!eq || !strcmp(have, eq + 1));
-}
-
-static bool used_by_container(const struct hoy_store *s, const char *id)
-{
-	for (struct hoy_json *c = hoy_first(s->ctrs); c; c = hoy_next(s->ctrs, c))
-		if (!strcmp(hoy_json_str(c, "image") ?: "", id))
-			return true;
-	return false;
-}
-
-/* 1 keep, 0 leave out, negative error. */
-static int filter_one(const struct listing *l, const struct hoy_json *rec, const char *filter, struct hoy_err *err)
-{
-	const char *eq = strchr(filter, '='), *id = hoy_json_str(rec, "id");
-	bool dangling = !hoy_json_get(rec, "names") || !hoy_json_get(rec, "names")->child, neg;
-	struct hoy_json *other;
-	size_t len;
-	int64_t t;
-	int r;
-
-	if (!eq)
-		return hoy_fail(err, EINVAL, "invalid image filter '%s': it has the form KEY=VALUE", filter);
-	neg = eq > filter && eq[-1] == '!';
-	len = eq - filter - neg;
-#define IS(k) (len == strlen(k) && !strncmp(filter, k, len))
-	if (IS("dangling"))
-		r = dangling == !strcmp(eq + 1, "true");
-	else if (IS("intermediate"))
-		r = intermediate(l->s, rec) == !strcmp(eq + 1, "true");
-	else if (IS("reference"))
-		r = reference_match(rec, eq + 1);
-	else if (IS("id"))
-		r = !strncmp(id, eq + 1, strlen(eq + 1));
-	else if (IS("digest"))
-		r = !strncmp(hoy_json_str(rec, "digest") ?: "", eq + 1, strlen(eq + 1));
-	else if (IS("label"))
-		r = label_match(l->s, rec, eq + 1);
-	else if (IS("containers"))
-		r = used_by_container(l->s, id) == !strcmp(eq + 1, "true");
-	else if (IS("before") || IS("since") || IS("after")) {
-		r = hoy_image_find(l->s, eq + 1, &other, NULL, err);
-		if (r < 0)
-			return r;
-		r = IS("before") ? created_of(rec) < created_of(other) : created_of(rec) > created_of(other);
-	} else if (IS("until")) {
-		if (!hoy_time_parse(eq + 1, &t) && !hoy_duration_parse(eq + 1, &t))
-			return hoy_fail(err, EINVAL, "invalid time '%s' in filter 'until'", eq + 1);
-		r = created_of(rec) < (hoy_time_parse(eq + 1, &t) ? t : hoy_now() - t);
-	} else
-		return hoy_fail(err, EINVAL, "unsupported image filter '%.*s'", (int)len, filter);
-#undef IS
-	return neg ? !r : r;
-}
-
-/* Filters of one key are alternatives (reference, id, ...), different keys must all hold; as podman, labels all. */
-static int wanted(const struct listing *l, const struct hoy_json *rec, struct hoy_err *err)
-{
-	const struct hoy_strv *f = &l->o->filters;
-
-	for (size_t i = 0; i < f->n; i++) {
-		size_t key = strcspn(f->v[i], "=");
-		bool any = false;
-
-		for (size_t j = 0; j < f->n; j++) {
-			int r;
-
-			if (strncmp(f->v[j], f->v[i], key + 1))
-				continue;
-			r = filter_one(l, rec, f->v[j], err);
-			if (r < 0)
-				return r;
-			if (!r && !strncmp(f->v[i], "label", 5))
-				return 0;
-			any = any || r;
-		}
-		if (!any)
-			return 0;
-	}
-	return 1;
-}
-
 static int add_row(struct listing *l, const struct hoy_json *rec, const char *name)
 {
 	struct row *row;
@@ -228,7 +91,7 @@ static int add_row(struct listing *l, const struct hoy_json *rec, const char *na
 		l->cap = cap;
 	}
 	row = &l->rows[l->n++];
-	*row = (struct row){ .rec = rec, .id = hoy_json_str(rec, "id"), .name = name, .created = created_of(rec),
+	*row = (struct row){ .rec = rec, .id = hoy_json_str(rec, "id"), .name = name, .created = image_created(rec),
 			     .size = hoy_image_size(l->s, rec), .index = l->n };
 	split_name(name, &row->repo, &row->tag);
 	return row->repo && row->tag ? 0 : -ENOMEM;
@@ -246,9 +109,9 @@ static int collect(struct listing *l, const char *only, struct hoy_err *err)
 			continue;
 		if (only && strcmp(only, hoy_json_str(rec, "id")))
 			continue;
-		if (!l->o->all && !filtered && intermediate(l->s, rec))
+		if (!l->o->all && !filtered && image_intermediate(l->s, rec))
 			continue;
-		r = wanted(l, rec, err);
+		r = image_wanted(l->s, &l->o->filters, rec, err);
 		if (r < 0)
 			return r;
 		if (!r)
@@ -483,6 +346,8 @@ static int run_images(const struct hoy_verb *v, int argc, char **argv)
 		hoy_strv_pushf(&o.filters, "reference=%s", argv[1]);
 		only = NULL;
 	}
+	if (!r)
+		r = image_filters_check(s, &o.filters, &err);
 	if (!r)
 		r = collect(&l, only ? hoy_json_str(only, "id") : NULL, &err);
 	if (!r)

@@ -1,4 +1,4 @@
-/* cmd-image/names.c: tag, untag, exists, rmi, prune, mount and unmount. */
+/* cmd-image/names.c: tag, untag, exists, rmi, mount and unmount. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +12,7 @@
 
 static const struct hoy_opt no_opts[] = { HOY_OPTS_END };
 
-static struct hoy_store *open_writer(void)
+struct hoy_store *open_writer(void)
 {
 	struct hoy_err err = HOY_ERR_INIT;
 	struct hoy_store *s = NULL;
@@ -268,63 +268,6 @@ static int run_rmi(const struct hoy_verb *v, int argc, char **argv)
 }
 const struct hoy_verb verb_rmi = { "rmi", "[options] IMAGE [IMAGE...]", "Remove images", rmi_opts, run_rmi, false };
 const struct hoy_verb verb_image_rm = { "image rm", "[options] IMAGE [IMAGE...]", NULL, rmi_opts, run_rmi, false };
-
-/* ---- prune ---- */
-
-struct prune_opts {
-	bool all, force;
-};
-static const struct hoy_opt prune_opts[] = {
-	{ 'a', "all", HOY_OPT_FLAG, offsetof(struct prune_opts, all), NULL, "remove all images that no container uses" },
-	{ 'f', "force", HOY_OPT_FLAG, offsetof(struct prune_opts, force), NULL, "do not ask" },
-	HOY_OPTS_END,
-};
-
-static bool confirm(const char *what)
-{
-	char line[16];
-
-	fprintf(stderr, "WARNING! This command removes %s.\nAre you sure you want to continue? [y/N] ", what);
-	return fgets(line, sizeof(line), stdin) && (line[0] == 'y' || line[0] == 'Y');
-}
-
-static int run_prune(const struct hoy_verb *v, int argc, char **argv)
-{
-	struct prune_opts o = { 0 };
-	struct hoy_err err = HOY_ERR_INIT;
-	cleanup_store struct hoy_store *s = NULL;
-	bool more = true;
-	int status, r, n = hoy_verb_args(v, argc, argv, &o, 0, 0, &status);
-
-	if (n < 0)
-		return status;
-	if (!o.force && !confirm(o.all ? "all images without at least one container associated with them" : "all dangling images"))
-		return 0;
-	s = open_writer();
-	if (!s)
-		return 125;
-	r = hoy_store_lock(s, 0, HOY_LAYERS | HOY_IMAGES | HOY_CONTAINERS, &err);
-	while (!r && more) {
-		more = false;
-		for (struct hoy_json *i = s->images.doc.root->child, *next; i && !r; i = next) {
-			const struct hoy_json *names = hoy_json_get(i, "names");
-			const char *id = hoy_json_str(i, "id"), *top = hoy_json_str(i, "layer");
-			bool child = false;
-
-			next = i->next;
-			for (struct hoy_json *l = hoy_first(s->layers); l && top; l = hoy_next(s->layers, l))
-				child = child || !strcmp(hoy_json_str(l, "parent") ?: "", top);
-			if (!id || child || container_of(s, id) || (!o.all && names && names->child))
-				continue;
-			r = hoy_image_delete(s, id, NULL, &err);
-			if (!r)
-				printf("%s\n", id);
-			more = true;
-		}
-	}
-	return r < 0 ? hoy_report(&err, 125) : 0;
-}
-const struct hoy_verb verb_prune = { "image prune", "[options]", "Remove unused images", prune_opts, run_prune, false };
 
 /* ---- mount ---- */
 

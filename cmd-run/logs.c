@@ -42,21 +42,10 @@ struct reader {
 
 static bool point_in_time(const char *text, int64_t *ret)
 {
-	int64_t d;
-	char *end;
-
-	if (!text)
+	if (!text || hoy_moment_parse(text, ret))
 		return true;
-	if (hoy_time_parse(text, ret))
-		return true;
-	if (strspn(text, "0123456789.") == strlen(text)) {
-		*ret = (int64_t)(strtod(text, &end) * HOY_NS);
-		return true;
-	}
-	if (!hoy_duration_parse(text, &d))
-		return false;
-	*ret = hoy_now() - d;
-	return true;
+	hoy_error("invalid time '%s'", text);
+	return false;
 }
 
 /* One log line without its '\n'. */
@@ -201,10 +190,8 @@ static int logs_one(struct hoy_store *s, const char *name, const struct log_opts
 		hoy_error("this container is using the '%s' log driver, cannot read the logs: this container is not logging output", driver);
 		return 125;
 	}
-	if (!point_in_time(o->since, &r.since) || !point_in_time(o->until, &r.until)) {
-		hoy_error("invalid time '%s'", o->since ? o->since : o->until);
+	if (!point_in_time(o->since, &r.since) || !point_in_time(o->until, &r.until))
 		return 125;
-	}
 	path = hoy_json_str(c.def.root, "logPath") ? strdup(hoy_json_str(c.def.root, "logPath")) : hoy_path_join(c.dir, "ctr.log");
 	r.name = ctr_name(&c);
 	r.fd = fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;

@@ -128,8 +128,8 @@ static int filter_one(struct listing *l, struct row *r, const char *f, struct ho
 		return f[0] == 'b' ? r->created < other->created : r->created > other->created;
 	}
 	if (IS("until"))
-		return hoy_time_parse(v, &t) ? r->created < t : hoy_duration_parse(v, &t) ? r->created < hoy_now() - t :
-		       hoy_fail(err, EINVAL, "invalid time '%s' in filter 'until'", v);
+		return hoy_moment_parse(v, &t) ? r->created < t :
+		       hoy_fail(err, EINVAL, "failed to parse value as time or duration: \"%s\"", v);
 #undef IS
 	return hoy_fail(err, EINVAL, "invalid filter '%.*s'", (int)len, f);
 }

@@ -210,3 +210,42 @@ bool hoy_duration_parse(const char *s, int64_t *ret)
 	*ret = (int64_t)(sign * total);
 	return true;
 }
+
+static bool local_date(const char *s, int64_t *ret)
+{
+	static const char *const forms[] = { "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d" };
+
+	for (size_t i = 0; i < sizeof(forms) / sizeof(*forms); i++) {
+		struct tm tm = { .tm_isdst = -1 };
+		const char *end = strptime(s, forms[i], &tm);
+		int64_t ns = 0;
+
+		if (!end || !fraction(&end, &ns) || *end)
+			continue;
+		*ret = (int64_t)mktime(&tm) * HOY_NS + ns;
+		return true;
+	}
+	return false;
+}
+
+bool hoy_moment_parse(const char *s, int64_t *ret)
+{
+	int64_t d;
+
+	if (!s || !*s)
+		return false;
+	if (hoy_time_parse(s, ret))
+		return true;
+	if (isdigit((unsigned char)*s) && strspn(s, "0123456789.") == strlen(s)) {
+		double v = strtod(s, NULL);
+
+		*ret = v < 9e9 ? (int64_t)(v * HOY_NS) : INT64_MAX;
+		return true;
+	}
+	if (local_date(s, ret))
+		return true;
+	if (!hoy_duration_parse(s, &d))
+		return false;
+	*ret = hoy_now() - d;
+	return true;
+}

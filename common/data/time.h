@@ -20,3 +20,8 @@ const char *hoy_time_string(int64_t t, char buf[HOY_TIME_SIZE]);
 const char *hoy_time_human(int64_t ns, char buf[HOY_TIME_SIZE]);
 /* Go duration ("1h30m", "500ms", "10") in ns; a bare number is seconds; false if S is none. */
 bool hoy_duration_parse(const char *s, int64_t *ret);
+/*
+ * A point in time as --since, --until and the filter "until" take it: RFC 3339, a local date or date and time without
+ * a zone, seconds since 1970, or a duration before now. False if S is none of them.
+ */
+bool hoy_moment_parse(const char *s, int64_t *ret);

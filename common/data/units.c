@@ -36,7 +36,7 @@ bool hoy_size_parse(const char *s, int64_t *ret)
 	return true;
 }
 
-const char *hoy_size_human(int64_t bytes, char buf[32])
+static const char *human(int64_t bytes, const char *form, char buf[32])
 {
 	static const char *const units[] = { "B", "kB", "MB", "GB", "TB", "PB", "EB" };
 	double v = (double)bytes;
@@ -44,6 +44,9 @@ const char *hoy_size_human(int64_t bytes, char buf[32])
 
 	for (; v >= 1000 && i < 6; i++)
 		v /= 1000;
-	snprintf(buf, 32, "%.3g %s", v, units[i]);
+	snprintf(buf, 32, form, v, units[i]);
 	return buf;
 }
+
+const char *hoy_size_human(int64_t bytes, char buf[32]) { return human(bytes, "%.3g %s", buf); }
+const char *hoy_size_tight(int64_t bytes, char buf[32]) { return human(bytes, "%.4g%s", buf); }

@@ -7,3 +7,5 @@
 bool hoy_size_parse(const char *s, int64_t *ret);
 /* "4.5 MB": powers of 1000, three significant digits, as podman prints sizes. Returns BUF. */
 const char *hoy_size_human(int64_t bytes, char buf[32]);
+/* "379.7MB": powers of 1000, four significant digits and no blank, as `system df` and the prunes print them. Returns BUF. */
+const char *hoy_size_tight(int64_t bytes, char buf[32]);

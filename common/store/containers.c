@@ -127,3 +127,28 @@ int hoy_container_rename(struct hoy_store *s, const char *id, const char *name, 
 	}
 	return r < 0 ? hoy_fail_oom(err) : hoy_store_save(s, err);
 }
+
+bool hoy_container_builds(const struct hoy_store *s, const char *id)
+{
+	char path[HOY_ID_SIZE + 32];
+
+	if (!hoy_is_id(id) || s->ctrsfd < 0)
+		return false;
+	snprintf(path, sizeof(path), "%s/userdata/buildah.json", id);
+	return hoy_exists(s->ctrsfd, path);
+}
+
+unsigned hoy_image_users(const struct hoy_store *s, const char *id, unsigned *ret_builds)
+{
+	unsigned n = 0, builds = 0;
+
+	for (struct hoy_json *c = hoy_first(s->ctrs); c; c = hoy_next(s->ctrs, c)) {
+		if (strcmp(hoy_json_str(c, "image") ?: "", id))
+			continue;
+		n++;
+		builds += hoy_container_builds(s, hoy_json_str(c, "id") ?: "");
+	}
+	if (ret_builds)
+		*ret_builds = builds;
+	return n;
+}

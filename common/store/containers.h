@@ -20,3 +20,7 @@ int hoy_container_create(struct hoy_store *s, const struct hoy_container_new *n,
 int hoy_container_delete(struct hoy_store *s, const char *id, struct hoy_err *err);
 /* Rename: NAME for the record and NAME-layer for its layer. Layers and containers for writing; saved. */
 int hoy_container_rename(struct hoy_store *s, const char *id, const char *name, struct hoy_err *err);
+/* Is it a working container of a build (buildah's, ours), which leaves its state in userdata/buildah.json? */
+bool hoy_container_builds(const struct hoy_store *s, const char *id);
+/* How many containers use image ID; *RET_BUILDS, if wanted, is how many of them are a build's. */
+unsigned hoy_image_users(const struct hoy_store *s, const char *id, unsigned *ret_builds);

@@ -48,6 +48,24 @@ static const struct { const char *in; int64_t sec; const char *out; } times[] = 
 };
 static const char *const no_times[] = { "", "2026", "2026-13-01T00:00:00Z", "2026-11-23T19:10:52", "2026-11-23 19:10:5Z", "2026-11-23T19:10:52.Z", "x" };
 
+static const struct { const char *in; int64_t sec; } moments[] = {
+	{ "1795461052", 1795461052 }, { "1795461052.25", 1795461052 }, { "2026-11-23T19:10:52Z", 1795461052 },
+	{ "2026-11-23", 1795392000 }, { "2026-11-23T19:10:52", 1795461052 }, { "2026-11-23T19:10", 1795461000 },
+};
+static const char *const no_moments[] = { "", "x", "2026-11-23T", "1h x", "2026-11-23T19:10:52.", "." };
+
+static void test_moments(void)
+{
+	int64_t t, now = hoy_now();
+
+	setenv("TZ", "UTC", 1);
+	for (size_t i = 0; i < ARRAY_SIZE(moments); i++)
+		ok(hoy_moment_parse(moments[i].in, &t) && t / HOY_NS == moments[i].sec, "moment %s", moments[i].in);
+	ok(hoy_moment_parse("90m", &t) && t >= now - 5400 * HOY_NS && t < now - 5399 * HOY_NS, "moment 90m ago");
+	for (size_t i = 0; i < ARRAY_SIZE(no_moments); i++)
+		ok(!hoy_moment_parse(no_moments[i], &t), "no moment '%s'", no_moments[i]);
+}
+
 static void test_times(void)
 {
 	char buf[HOY_TIME_SIZE];
@@ -83,6 +101,9 @@ static void test_units(void)
 		ok(hoy_size_parse(sizes[i].in, &v) ? v == sizes[i].v : sizes[i].v == -1, "size '%s'", sizes[i].in);
 	ok(!strcmp(hoy_size_human(4500000, buf), "4.5 MB"), "4.5 MB");
 	ok(!strcmp(hoy_size_human(999, buf), "999 B"), "999 B");
+	ok(!strcmp(hoy_size_tight(379744539, buf), "379.7MB"), "379.7MB");
+	ok(!strcmp(hoy_size_tight(0, buf), "0B"), "0B");
+	ok(!strcmp(hoy_size_tight(113488, buf), "113.5kB"), "113.5kB");
 }
 
 static void test_digests(void)
@@ -128,6 +149,7 @@ int main(void)
 {
 	test_refs();
 	test_times();
+	test_moments();
 	test_units();
 	test_digests();
 	test_items();
