@@ -222,17 +222,48 @@ static void forget(struct hoy_store *s, const char *id)
 		hoy_warning("container %.12s, whose record another engine removed: %s, ignoring", id, err.msg);
 }
 
+/* What was left of a container by a process that died while it made or removed it: nobody can name it. */
+static void drop_husk(struct hoy_store *s, const char *id)
+{
+	cleanup_ctr struct ctr c = CTR_INIT;
+	cleanup_free char *gone = NULL;
+	int r = ctr_open_id(&c, s, id, NULL);
+
+	if (r != -ENOENT || c.dirfd < 0 || hoy_lock_open(&c.lock, c.dirfd, "lock", false) < 0 || hoy_lock_try(&c.lock, true) < 0 ||
+	    hoy_exists(c.dirfd, "state"))
+		return; /* being made right now, or a container after all */
+	if (hoy_store_peek(s, HOY_CONTAINERS, NULL) < 0 || hoy_container_get(s, id))
+		return;
+	gone = hoy_asprintf("%s.gone", c.dir);
+	if (gone && !rename(c.dir, gone))
+		hoy_remove_tree(AT_FDCWD, gone);
+}
+
+static void drop_gone(struct hoy_store *s)
+{
+	cleanup_free char *path = hoy_asprintf("%s/hoy/containers", s->conf.graphroot);
+	cleanup_dir DIR *d = path ? opendir(path) : NULL;
+	struct dirent *e;
+
+	while (d && (e = readdir(d)))
+		if (strlen(e->d_name) == HOY_ID_LEN + 5 && hoy_is_hex(e->d_name, HOY_ID_LEN) && !strcmp(e->d_name + HOY_ID_LEN, ".gone"))
+			hoy_remove_tree(dirfd(d), e->d_name);
+}
+
 void reconcile(struct hoy_store *s)
 {
 	cleanup_strv struct hoy_strv ids = HOY_STRV_INIT, lost = HOY_STRV_INIT;
 
+	drop_gone(s);
 	if (ctr_list(s, &ids) < 0 || !ids.n || hoy_store_peek(s, HOY_CONTAINERS, NULL) < 0)
 		return;
 	for (size_t i = 0; i < ids.n; i++)
 		if (!hoy_container_get(s, ids.v[i]))
 			hoy_strv_push(&lost, ids.v[i]);
-	for (size_t i = 0; i < lost.n; i++)
+	for (size_t i = 0; i < lost.n; i++) {
 		forget(s, lost.v[i]);
+		drop_husk(s, lost.v[i]);
+	}
 }
 
 /* ---- the verb: the monitor's exit command ---- */
@@ -250,7 +281,8 @@ static bool should_restart(const struct ctr *c)
 	return !strcmp(p, "on-failure") && code && (!max || n < max);
 }
 
-static int cleanup_one(struct hoy_store *s, const char *name)
+/* ALL: nobody waits for its end, so that nothing is started again. */
+static int cleanup_one(struct hoy_store *s, const char *name, bool all)
 {
 	cleanup_ctr struct ctr c = CTR_INIT;
 	struct hoy_err err = HOY_ERR_INIT;
@@ -271,30 +303,43 @@ static int cleanup_one(struct hoy_store *s, const char *name)
 		r = ctr_cleanup(&c, &err);
 	if (!r && hoy_json_bool(c.state.root, "rm", false))
 		r = ctr_remove(&c, true, &err);
-	else if (!r && should_restart(&c)) {
+	else if (!r && !all && should_restart(&c)) {
 		hoy_json_set_int(&c.state, c.state.root, "restarts", hoy_json_int(c.state.root, "restarts", 0) + 1);
 		r = ctr_start(&c, &how, &code, &err);
 	}
 	return r < 0 ? hoy_report(&err, 125) : 0;
 }
 
-static const struct hoy_opt no_opts[] = { HOY_OPTS_END };
+struct cleanup_opts {
+	bool all;
+};
+static const struct hoy_opt cleanup_opts[] = {
+	{ 'a', "all", HOY_OPT_FLAG, offsetof(struct cleanup_opts, all), NULL, "all containers, and what is left of those that are gone" },
+	HOY_OPTS_END,
+};
 
 static int run_cleanup(const struct hoy_verb *v, int argc, char **argv)
 {
+	struct cleanup_opts o = { 0 };
+	struct hoy_err err = HOY_ERR_INIT;
 	cleanup_store struct hoy_store *s = NULL;
-	int status, worst = 0, n = hoy_verb_args(v, argc, argv, NULL, 1, -1, &status);
+	cleanup_strv struct hoy_strv ids = HOY_STRV_INIT;
+	int status, worst = 0, n = hoy_verb_args(v, argc, argv, &o, 0, -1, &status);
 
 	if (n < 0)
 		return status;
 	s = open_store(0);
 	if (!s)
 		return 125;
-	for (int i = 1; i <= n; i++) {
-		status = cleanup_one(s, argv[i]);
+	if (o.all)
+		reconcile(s);
+	if (pick(s, n, argv + 1, o.all, false, &ids, &err) < 0)
+		return hoy_report(&err, 125);
+	for (size_t i = 0; i < ids.n; i++) {
+		status = cleanup_one(s, ids.v[i], o.all);
 		worst = status > worst ? status : worst;
 	}
 	return worst;
 }
-const struct hoy_verb verb_cleanup = { "container cleanup", "CONTAINER [CONTAINER...]", "Take down what an ended container left", no_opts,
-				       run_cleanup, false };
+const struct hoy_verb verb_cleanup = { "container cleanup", "[options] CONTAINER [CONTAINER...]",
+				       "Take down what an ended container left", cleanup_opts, run_cleanup, false };

@@ -45,18 +45,42 @@ static int take_lock(struct ctr *c, struct hoy_err *err)
 	return r < 0 ? hoy_fail_errno(err, -r, "cannot lock container '%.12s'", c->id) : 0;
 }
 
+/* Is C's directory still the one that its path names? */
+static bool in_place(const struct ctr *c)
+{
+	struct stat a, b;
+
+	return !fstat(c->dirfd, &a) && !stat(c->dir, &b) && a.st_ino == b.st_ino;
+}
+
+/* Whoever clears away what died in the making may be faster than our lock: then another directory is made. */
+static int make_dir(struct ctr *c, struct hoy_err *err)
+{
+	int r, tries = 8;
+
+	do {
+		hoy_lock_close(&c->lock);
+		hoy_close(c->dirfd);
+		c->dirfd = -1;
+		r = hoy_mkdir_p(c->dir, 0700);
+		if (r < 0)
+			return hoy_fail_errno(err, -r, "cannot make '%s'", c->dir);
+		r = open_dir(c, err);
+		if (!r)
+			r = take_lock(c, err);
+	} while (--tries && (r == -ENOENT || (!r && !in_place(c))));
+	return r;
+}
+
 int ctr_new(struct ctr *c, struct hoy_store *s, const char *id, struct hoy_err *err)
 {
 	int r = paths(c, s, id);
 
-	if (!r)
-		r = hoy_mkdir_p(c->dir, 0700);
 	if (r < 0)
-		return hoy_fail_errno(err, -r, "cannot make '%s'", c->dir ? c->dir : id);
+		return hoy_fail_errno(err, -r, "container '%s'", id);
 	c->def.root = hoy_json_new(&c->def, HOY_JSON_OBJECT);
 	c->state.root = hoy_json_new(&c->state, HOY_JSON_OBJECT);
-	r = c->def.root && c->state.root ? open_dir(c, err) : hoy_fail_oom(err);
-	return r ? r : take_lock(c, err);
+	return c->def.root && c->state.root ? make_dir(c, err) : hoy_fail_oom(err);
 }
 
 int ctr_open_id(struct ctr *c, struct hoy_store *s, const char *id, struct hoy_err *err)

@@ -5,10 +5,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "cmd-image/transfer/layer_files.h"
 #include "cmd-image/transfer/split.h"
 #include "cmd-image/transfer/store_in.h"
-#include "common/base/beneath.h"
-#include "common/base/fd.h"
 #include "common/cli/opts.h"
 #include "common/store/layers.h"
 
@@ -22,43 +21,19 @@ struct store_source {
 struct layer_stream {
 	struct stream s;
 	struct ring *ring;
-	struct hoy_store *st;
-	char *id;
+	struct layer_files files;
 	int split;
-	struct hoy_strv lowers;
-	int diffs[8], n_diffs; /* opened as they are needed: this layer's, then the lowers' */
 	pthread_t t;
 };
 
-static int open_member(struct layer_stream *l, const char *name)
-{
-	int fd = -ENOENT;
-
-	/* A mapped copy of a layer has its files in the layers below. */
-	for (size_t i = 0; i <= l->lowers.n && fd == -ENOENT; i++) {
-		cleanup_fd int own = -1;
-		int dir;
-
-		if (i < ARRAY_SIZE(l->diffs) && (int)i < l->n_diffs) {
-			dir = l->diffs[i];
-		} else {
-			dir = own = hoy_layer_open_diff(l->st, i ? l->lowers.v[i - 1] : l->id);
-			if (dir >= 0 && i < ARRAY_SIZE(l->diffs) && (int)i == l->n_diffs)
-				l->diffs[l->n_diffs++] = steal_fd(&own);
-		}
-		fd = dir < 0 ? dir : hoy_open_beneath(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0, HOY_IN_ROOT);
-	}
-	return fd;
-}
-
 static int put_member(struct layer_stream *l, const struct split_line *line, struct hoy_err *err)
 {
-	cleanup_fd int fd = open_member(l, line->name);
+	cleanup_fd int fd = layer_files_open(&l->files, line->name);
 	int64_t left = line->size;
 	uint64_t crc = 0;
 
 	if (fd < 0)
-		return hoy_fail_errno(err, -fd, "layer %.12s lacks its file '%s'", l->id, line->name);
+		return hoy_fail_errno(err, -fd, "layer %.12s lacks its file '%s'", l->files.id, line->name);
 	while (left) {
 		unsigned char *p;
 		ssize_t room = ring_room(l->ring, &p), n;
@@ -67,12 +42,12 @@ static int put_member(struct layer_stream *l, const struct split_line *line, str
 			return -EPIPE;
 		n = read(fd, p, room < left ? room : left);
 		if (n <= 0)
-			return hoy_fail(err, HOY_EDIGEST, "the file '%s' of layer %.12s was changed", line->name, l->id);
+			return hoy_fail(err, HOY_EDIGEST, "the file '%s' of layer %.12s was changed", line->name, l->files.id);
 		crc = crc64(crc, p, n);
 		ring_add(l->ring, n);
 		left -= n;
 	}
-	return crc == line->crc ? 0 : hoy_fail(err, HOY_EDIGEST, "the file '%s' of layer %.12s was changed", line->name, l->id);
+	return crc == line->crc ? 0 : hoy_fail(err, HOY_EDIGEST, "the file '%s' of layer %.12s was changed", line->name, l->files.id);
 }
 
 static void *rebuild(void *arg)
@@ -103,11 +78,8 @@ static void ls_take(struct stream *s, size_t n) { stream_take(&((struct layer_st
 static void ls_release(struct layer_stream *l)
 {
 	stream_free(l->ring ? &l->ring->stream : NULL);
-	for (int i = 0; i < l->n_diffs; i++)
-		hoy_close(l->diffs[i]);
 	hoy_close(l->split);
-	hoy_strv_release(&l->lowers);
-	free(l->id);
+	layer_files_release(&l->files);
 	free(l);
 }
 
@@ -123,17 +95,16 @@ static void ls_free(struct stream *s)
 static int layer_stream(struct hoy_store *st, const char *id, struct stream **ret, struct hoy_err *err)
 {
 	struct layer_stream *l = calloc(1, sizeof(*l));
-	char name[HOY_ID_SIZE + 20];
 	int r;
 
 	if (!l)
 		return hoy_fail_oom(err);
-	snprintf(name, sizeof(name), "%s.tar-split.gz", id);
-	*l = (struct layer_stream){ .s = { ls_peek, ls_take, ls_free, NULL }, .st = st, .id = strdup(id), .ring = ring_new(1 << 20) };
-	l->split = openat(st->layersfd, name, O_RDONLY | O_CLOEXEC);
-	r = l->split < 0 ? hoy_fail(err, HOY_EUNSUPPORTED, "layer %.12s has no tar-split, its exact tar cannot be made", id) :
-			   hoy_layer_lowers(st, id, &l->lowers, err);
-	if (!r && (!l->id || !l->ring || pthread_create(&l->t, NULL, rebuild, l)))
+	*l = (struct layer_stream){ .s = { ls_peek, ls_take, ls_free, NULL }, .ring = ring_new(1 << 20) };
+	l->split = layer_split_open(st, id);
+	r = layer_files_init(&l->files, st, id, err);
+	if (!r && l->split < 0)
+		r = hoy_fail(err, HOY_EUNSUPPORTED, "layer %.12s has no tar-split, its exact tar cannot be made", id);
+	if (!r && (!l->ring || pthread_create(&l->t, NULL, rebuild, l)))
 		r = hoy_fail_oom(err);
 	if (r < 0)
 		ls_release(l);

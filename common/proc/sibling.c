@@ -1,11 +1,16 @@
 #include "common/proc/sibling.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <spawn.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/base/buf.h"
+
+extern char **environ;
 
 char *hoy_sibling(const char *name)
 {
@@ -35,4 +40,41 @@ int hoy_exec_sibling(const char *name, char **argv)
 	execvp(path, argv);
 	argv[0] = own; /* the caller may own it */
 	return -errno;
+}
+
+int hoy_sibling_spawn(const char *name, char **argv, int *ret_out)
+{
+	cleanup_free char *path = hoy_sibling(name);
+	posix_spawn_file_actions_t fa;
+	char *own = argv[0];
+	pid_t pid;
+	int out[2], r;
+
+	if (!path)
+		return -ENOMEM;
+	if (pipe2(out, O_CLOEXEC) < 0)
+		return -errno;
+	posix_spawn_file_actions_init(&fa);
+	posix_spawn_file_actions_adddup2(&fa, out[1], 1);
+	argv[0] = (char *)name;
+	r = posix_spawnp(&pid, path, &fa, NULL, argv, environ);
+	argv[0] = own;
+	posix_spawn_file_actions_destroy(&fa);
+	hoy_close(out[1]);
+	if (r) {
+		hoy_close(out[0]);
+		return -r;
+	}
+	*ret_out = out[0];
+	return pid;
+}
+
+int hoy_sibling_wait(int pid)
+{
+	int status;
+
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return -errno;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }

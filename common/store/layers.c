@@ -246,6 +246,18 @@ static int trash_files(struct hoy_store *s, const char *id)
 	return r;
 }
 
+int hoy_layer_discard(struct hoy_store *s, const char *name)
+{
+	int r;
+
+	if (hoy_is_id(name))
+		return trash_files(s, name);
+	if (strchr(name, '/') || !strcmp(name, ".") || !strcmp(name, ".."))
+		return -EINVAL;
+	r = trash_open(s);
+	return r ? r : hoy_tempdir_take(&s->trash[1], s->homefd, name);
+}
+
 static struct hoy_table *table_of(struct hoy_store *s, const struct hoy_json *rec)
 {
 	for (const struct hoy_json *r = s->layers[0].doc.root->child; r; r = r->next)

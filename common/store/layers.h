@@ -43,6 +43,11 @@ int hoy_layer_create_rw(struct hoy_store *s, const char *id, const char *parent,
  * layers.lock for writing, images and containers are loaded. -HOY_EBUSY if something is built on it or uses it.
  */
 int hoy_layer_delete(struct hoy_store *s, const char *id, struct hoy_err *err);
+/*
+ * The files of a layer NAME that has no record go aside (gone after hoy_store_unlock()): its directory, with its short link,
+ * its tar-split and its big data. layers.lock for writing. NAME is one file name; 0 or -errno.
+ */
+int hoy_layer_discard(struct hoy_store *s, const char *name);
 /* Is ID used by a layer, image or container record (the container EXCEPT apart)? */
 bool hoy_layer_used(const struct hoy_store *s, const char *id);
 /* Delete the layers that a dead process left incomplete; called by hoy_store_lock(). */
@@ -73,5 +78,9 @@ char *hoy_layer_path(const struct hoy_store *s, const char *id, const char *belo
 int hoy_layer_open_diff(const struct hoy_store *s, const char *id);
 /* The layers below ID, uppermost first, by lower-layers or lower: ids appended to RET. */
 int hoy_layer_lowers(const struct hoy_store *s, const char *id, struct hoy_strv *ret, struct hoy_err *err);
+/* Does the short link of layer ID lead to it, as readers before 1.63 of the library need? */
+bool hoy_layer_link_good(const struct hoy_store *s, const char *id);
+/* Make the short link of layer ID again, by the text in its "link" if that is one. layers.lock for writing. */
+int hoy_layer_link_mend(struct hoy_store *s, const char *id, struct hoy_err *err);
 /* The driver directory of a new layer; private to layers.c and overlay.c. */
 int hoy_overlay_create(struct hoy_store *s, const char *id, const char *parent, struct hoy_err *err);

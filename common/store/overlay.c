@@ -83,6 +83,53 @@ static int make_link(struct hoy_store *s, int dirfd, const char *id)
 	return put_file(dirfd, "link", name, LINK_LEN);
 }
 
+/* The short name of layer ID by its "link" file; false if that holds none. */
+static bool link_name(const struct hoy_store *s, const char *id, char ret[LINK_LEN + 8])
+{
+	char path[HOY_ID_SIZE + 8], name[64];
+
+	snprintf(path, sizeof(path), "%s/link", id);
+	if (hoy_read_small(s->homefd, path, name, sizeof(name)) != LINK_LEN ||
+	    strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") != LINK_LEN)
+		return false;
+	snprintf(ret, LINK_LEN + 8, "l/%.*s", LINK_LEN, name);
+	return true;
+}
+
+bool hoy_layer_link_good(const struct hoy_store *s, const char *id)
+{
+	char want[HOY_ID_SIZE + 16], have[256], name[LINK_LEN + 8];
+	ssize_t n;
+
+	if (!link_name(s, id, name))
+		return false;
+	n = readlinkat(s->homefd, name, have, sizeof(have) - 1);
+	have[n > 0 ? n : 0] = '\0';
+	snprintf(want, sizeof(want), "../%s/diff", id);
+	return !strcmp(have, want);
+}
+
+int hoy_layer_link_mend(struct hoy_store *s, const char *id, struct hoy_err *err)
+{
+	char target[HOY_ID_SIZE + 16], name[LINK_LEN + 8];
+	cleanup_fd int dirfd = -1;
+	int r = 0;
+
+	if (link_name(s, id, name)) {
+		snprintf(target, sizeof(target), "../%s/diff", id);
+		unlinkat(s->homefd, name, 0);
+		if (symlinkat(target, s->homefd, name) < 0)
+			r = -errno;
+	} else {
+		/* Those above it name the old link; what they need of it is in their lower-layers. */
+		dirfd = openat(s->homefd, id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (dirfd >= 0)
+			unlinkat(dirfd, "link", 0);
+		r = dirfd < 0 ? -errno : make_link(s, dirfd, id);
+	}
+	return r < 0 ? hoy_fail_errno(err, -r, "cannot make the short link of layer '%s'", id) : 0;
+}
+
 /* "l/X" entries of a lower file resolve to the id in their second last component. */
 static int resolve_link(const struct hoy_store *s, const char *entry, char ret[HOY_ID_SIZE])
 {

@@ -107,6 +107,14 @@ static void recover_one(int rootfd, const char *num)
 	hoy_lock_close(&l);
 }
 
+/* N of "lock-N" and "temp-dir-N"; NULL for other names. */
+static const char *number_of(const char *name)
+{
+	const char *num = !strncmp(name, "lock-", 5) ? name + 5 : !strncmp(name, "temp-dir-", 9) ? name + 9 : "";
+
+	return *num && strlen(num) < 24 && strspn(num, "0123456789") == strlen(num) ? num : NULL;
+}
+
 void hoy_tempdir_recover(int homefd, const char *root)
 {
 	int fd = openat(homefd, root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -116,11 +124,38 @@ void hoy_tempdir_recover(int homefd, const char *root)
 	if (!d)
 		return;
 	while ((e = readdir(d))) {
-		const char *num = !strncmp(e->d_name, "lock-", 5) ? e->d_name + 5 :
-				  !strncmp(e->d_name, "temp-dir-", 9) ? e->d_name + 9 : "";
+		const char *num = number_of(e->d_name);
 		char copy[24];
 
-		if (*num && strlen(num) < sizeof(copy) && strspn(num, "0123456789") == strlen(num))
+		if (num)
 			recover_one(dirfd(d), strcpy(copy, num));
 	}
+}
+
+static bool owned(int rootfd, const char *num)
+{
+	struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	char lock[48], dir[48];
+	cleanup_fd int fd = -1;
+
+	names(num, lock, dir);
+	fd = openat(rootfd, lock, O_RDONLY | O_CLOEXEC);
+	return fd >= 0 && (fcntl(fd, F_OFD_GETLK, &fl) < 0 || fl.l_type != F_UNLCK);
+}
+
+int hoy_tempdir_dead(int homefd, const char *root, struct hoy_strv *ret)
+{
+	int fd = openat(homefd, root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cleanup_dir DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+
+	if (!d)
+		return fd < 0 && errno == ENOENT ? 0 : -errno;
+	while ((e = readdir(d))) {
+		const char *num = number_of(e->d_name);
+
+		if (num && !owned(dirfd(d), num))
+			hoy_strv_push(ret, e->d_name);
+	}
+	return ret->error ? -ENOMEM : 0;
 }

@@ -3,6 +3,7 @@
  * are built before and torn down after they are part of the store (formats/storage.md 2.7).
  */
 #pragma once
+#include "common/base/strv.h"
 #include "common/store/lock.h"
 
 struct hoy_tempdir {
@@ -22,3 +23,5 @@ int hoy_tempdir_take(struct hoy_tempdir *t, int dirfd, const char *name);
 void hoy_tempdir_free(struct hoy_tempdir *t);
 /* Remove the pairs in HOMEFD/ROOT whose owners died. */
 void hoy_tempdir_recover(int homefd, const char *root);
+/* The names in HOMEFD/ROOT that belong to pairs whose owners died ("lock-N", "temp-dir-N"), appended to RET; changes nothing. */
+int hoy_tempdir_dead(int homefd, const char *root, struct hoy_strv *ret);

@@ -115,3 +115,259 @@ podman_is_happy() {
 	try hoy image prune -fa --filter until=2000h --filter label!=x
 	assert_stdout "$base"
 }
+
+# ---- system check
+
+damage_layer() { find "$ROOT/overlay/$1/diff" -name "$2" -exec sh -c 'echo "<h1>boy</h1>" >"$1"' _ {} \;; }
+the_layer() { jq -r '.[0].id' "$ROOT/overlay-layers/layers.json"; }
+edit() { jq -c "$2" "$ROOT/$1" >"$T/edited" && cat "$T/edited" >"$ROOT/$1"; }
+
+# Findings of both sides, without what podman says twice: ids of what is damaged.
+findings() { grep -oE '^Damaged (layer|image|container) [^:]*' | sort -u; }
+same_findings() { diff <(hoy system check "$@" 2>&1 | findings) <(oracle_podman system check "$@" 2>&1 | findings); }
+
+@test "system check: nothing to say of a whole store, by podman or by hoy" {
+	try hoy system check
+	assert_success
+	have_chain
+	hoy load -q -i "$(fixture debian)/docker.tar"
+	for option in '' -q; do
+		try hoy system check $option
+		assert_success
+		assert_stdout ''
+	done
+	podman_is_happy
+	try hoy system check -m nonsense
+	assert_error 'invalid argument "nonsense" for "-m, --max" flag'
+}
+
+@test "system check finds what podman finds in a layer, file by file; -q doesn't look" {
+	have_image busybox
+	layer=$(the_layer) diff=$ROOT/overlay/$(the_layer)/diff
+	cp -a "$ROOT" "$T/good"
+	again() { rm -rf "$ROOT"; cp -a "$T/good" "$ROOT"; }
+	found() {
+		try hoy system check
+		assert_status 125
+		assert_stdout_has "* layer $layer: $1"
+		assert_stderr 'Error: damage detected in local storage'
+		same_findings
+		try hoy system check -q
+		assert_success
+	}
+	damage_layer "$layer" index.html
+	found 'file integrity checksum failed for "./www/index.html"'
+	again
+	rm "$diff/www/index.html"
+	found "open $diff/www/index.html: no such file or directory"
+	again
+	touch -r "$diff/www" "$T/stamp"
+	echo x >"$diff/www/added"
+	touch -r "$T/stamp" "$diff/www"
+	found '+/www/added, layer content modified'
+	again
+	chmod 600 "$diff/www/index.html"
+	found '/www/index.html(mode:0644￫0600), layer content modified'
+	again
+	chown 5:6 "$diff/www/index.html"
+	found '/www/index.html(uid:0￫5,gid:0￫6), layer content modified'
+	again
+	touch -d @1 "$diff/www"
+	found '/www(mtime:0x65920080￫0x1), layer content modified'
+	again
+	rm "$ROOT/overlay-layers/$layer.tar-split.gz"
+	found 'its tar-split is missing: layer content incorrect digest'
+	again
+	edit overlay-layers/layers.json '.[0]["diff-size"] = 5'
+	try hoy system check
+	assert_stdout_has "* layer $layer: read 2140160 bytes instead of 5 bytes: layer content incorrect size"
+	again
+	# more than one file, which podman does not get to
+	damage_layer "$layer" index.html
+	damage_layer "$layer" group
+	try hoy system check
+	assert_stdout_has 'failed for "./www/index.html"'
+	assert_stdout_has 'failed for "./etc/group"'
+	assert_stdout_has '2 errors occurred:'
+	# what podman damages hoy repairs, and the other way round
+	try hoy system check -r
+	assert_success
+	assert_stdout_like 'Deleted damaged image: [0-9a-f]{64}'
+	assert_empty_store
+	again
+	damage_layer "$layer" index.html
+	oracle_podman system check -r
+	try hoy system check
+	assert_success
+}
+
+@test "system check: whiteouts, opaque directories, hard links and links in layers of both sides" {
+	have_image busybox
+	oracle_podman run --name w --network none --cap-add mknod busybox sh -c 'rm /etc/passwd; rm -r /www; mkdir /www; echo a >/www/a; ln /www/a /www/b; ln -s a /www/c; mkfifo /www/d; mknod /www/e c 1 3'
+	oracle_podman commit -q w kid
+	oracle_podman rm w
+	oracle_podman save -q -o "$T/kid.tar" kid
+	for side in podman hoy; do
+		if [[ $side == hoy ]]; then
+			hoy rmi -a -f
+			hoy load -q -i "$T/kid.tar"
+		fi
+		try hoy system check
+		assert_success
+		podman_is_happy
+		top=$(jq -r '.[0].layer' <(hoy images --format json | jq -r '.[0].Id' | xargs -I{} jq '[.[] | select(.id == "{}")]' "$ROOT/overlay-images/images.json"))
+		diff=$ROOT/overlay/$top/diff
+		[[ -c $diff/etc/passwd && -p $diff/www/d ]]
+		ln -sfn b "$diff/www/c"
+		rm "$diff/www/b" "$diff/etc/passwd"
+		cp -p "$diff/www/a" "$diff/www/b"
+		rm "$diff/www/e"
+		mknod "$diff/www/e" c 1 5
+		try hoy system check
+		assert_status 125
+		assert_stdout_has '/www/c(mtime'
+		assert_stdout_has 'target of the link), layer content modified'
+		assert_stdout_like '/www/(a|b)\(no link to www/(a|b)\), layer content modified'
+		assert_stdout_like '/www/e\(.*device:1:3￫1:5\), layer content modified'
+		assert_stdout_has '-/etc/.wh.passwd, layer content modified'
+	done
+}
+
+@test "system check: records without what they name, both sides alike, and repaired so that podman is content" {
+	have_image busybox
+	layer=$(the_layer) image=$(image_id busybox)
+	cp -a "$ROOT" "$T/good"
+	again() { rm -rf "$ROOT"; cp -a "$T/good" "$ROOT"; }
+	repaired() {
+		try hoy system check
+		assert_status 125
+		assert_stdout_has "$1"
+		same_findings
+		try hoy system check -r
+		assert_success
+		assert_empty_store
+		again
+	}
+	rm "$ROOT/overlay-images/$image/manifest"
+	repaired "image $image: data item \"manifest\": image data item is missing"
+	echo >>"$ROOT/overlay-images/$image/manifest"
+	repaired "image $image: data item \"manifest\": image data item has incorrect size"
+	rm -r "$ROOT/overlay/$layer"
+	repaired "layer $layer: faccessat $ROOT/overlay/$layer: no such file or directory"
+	edit overlay-layers/layers.json '[]'
+	repaired "image $image: layer $layer: image layer is missing"
+	edit overlay-layers/layers.json '.[0].parent = "'"$(printf 'b%.0s' {1..64})"'"'
+	repaired "layer $(printf 'b%.0s' {1..64}): layer is missing"
+	# the whole store cannot be loaded by podman
+	edit overlay-images/images.json '.[0].digest = "sha256:x"'
+	try hoy system check -r
+	assert_success
+	assert_empty_store
+	again
+	# a short link can be made again: nothing is lost
+	rm "$ROOT"/overlay/l/*
+	try hoy system check
+	assert_status 125
+	assert_stdout_has 'its short link is missing or leads elsewhere'
+	try hoy system check -r
+	assert_success
+	assert_stdout_has "Mended layer: $layer"
+	[[ $(readlink "$ROOT/overlay/l/$(<"$ROOT/overlay/$layer/link")") == "../$layer/diff" ]]
+	podman4 run --rm --network none busybox cat /www/index.html
+	[[ $(hoy images -q) != '' ]]
+}
+
+@test "system check: layers that nobody uses go when they are old enough" {
+	have_image busybox
+	layer=$(the_layer)
+	edit overlay-images/images.json '[]'
+	rm -r "$ROOT"/overlay-images/*/
+	try hoy system check
+	assert_success
+	sleep 1.1
+	try hoy system check -m 1s
+	assert_status 125
+	assert_stdout_has "layer $layer: layer not referenced by any images or containers"
+	same_findings -m 1s
+	try hoy system check -m 1s -r
+	assert_success
+	assert_stdout_has "Deleted damaged layer: $layer"
+	assert_empty_store
+}
+
+@test "system check: what dead processes left, and what living ones are at" {
+	have_image busybox
+	x=$(printf 'a%.0s' {1..64}) image=$(image_id busybox)
+	mkdir -p "$ROOT/overlay/$x/diff" "$ROOT/overlay/foo" "$ROOT/overlay-layers/$x" "$ROOT/overlay-images/$x" "$ROOT/overlay-containers/$x" \
+		"$ROOT/overlay/tempdirs/temp-dir-5/0-addition" "$ROOT/overlay/tempdirs/temp-dir-7/x" "$ROOT/hoy/containers/$x" "$ROOT/hoy/containers/$x.gone"
+	touch "$ROOT/overlay-images/.tmp-images.json1" "$ROOT/overlay-layers/$x.tar-split.gz" "$ROOT/overlay-images/$image/.tmp-manifest9" \
+		"$ROOT/overlay/tempdirs/lock-7"
+	ln -s "../$x/diff" "$ROOT/overlay/l/ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	background python3 -c 'import fcntl,sys,time; f = open(sys.argv[1], "w"); fcntl.lockf(f, fcntl.LOCK_EX); open(sys.argv[2], "w"); time.sleep(100)' \
+		"$ROOT/overlay/tempdirs/lock-7" "$T/locked"
+	until_true 5 test -e "$T/locked"
+	try hoy system check
+	assert_status 125
+	assert_stdout_has 'layer foo: layer in lower level storage driver not accounted for'
+	for path in "overlay-layers/$x" "overlay-layers/$x.tar-split.gz" overlay-images/.tmp-images.json1 "overlay-images/$x" "overlay-containers/$x" \
+		"overlay-images/$image/.tmp-manifest9" overlay/tempdirs/temp-dir-5; do
+		assert_stdout_has "Left over: $path"
+	done
+	[[ $output != *temp-dir-7* ]]
+	try hoy system check -r
+	assert_success
+	[[ $(ls "$ROOT/overlay/tempdirs") == lock-7$'\n'temp-dir-7 ]]
+	[[ $(ls "$ROOT/hoy/containers") == '' ]]
+	[[ $(find "$ROOT" -name "$x*") == '' && $(find "$ROOT" -name '.tmp-*') == '' ]]
+	[[ $(ls "$ROOT/overlay/l") == "$(<"$ROOT/overlay/$(the_layer)/link")" ]]
+	try hoy system check
+	assert_success
+	podman_is_happy
+}
+
+@test "system check --force removes containers too, hoy's with all that they have" {
+	have_image busybox
+	layer=$(the_layer) image=$(image_id busybox)
+	p=$(oracle_podman create --name p --network none busybox true)
+	h=$(hoy create --name h --network none busybox true)
+	damage_layer "$layer" index.html
+	try hoy system check
+	assert_status 125
+	assert_stdout_has "Damaged container $p:"
+	assert_stdout_has "Damaged container $h:"
+	same_findings
+	try hoy system check -r
+	assert_status 125
+	assert_stderr_has "deleting image $image: image used by $p: image is in use by a container"
+	assert_stderr_has 'damage in local storage still present after repair attempt'
+	[[ $(hoy ps -aq) != '' ]]
+	try hoy system check -f
+	assert_success
+	assert_stdout_has "Deleted damaged container: $h"
+	assert_stdout_has "Deleted damaged container: $p"
+	assert_stdout_has "Deleted damaged image: $image"
+	[[ $(ls "$ROOT/hoy/containers") == '' ]]
+	oracle_podman rm p
+	assert_empty_store
+}
+
+@test "system check: containers whose layer or image is gone" {
+	have_image busybox
+	h=$(hoy create --name h --network none busybox true)
+	rw=$(jq -r '.[-1].id' "$ROOT/overlay-layers/layers.json")
+	rm -r "$ROOT/overlay/$rw"
+	try hoy system check -q
+	assert_status 125
+	assert_stdout_has "Damaged layer $rw:"
+	assert_stdout_has "Damaged container $h:"
+	try hoy system check -q -f
+	assert_success
+	[[ $(ls "$ROOT/hoy/containers") == '' ]]
+	p=$(oracle_podman create --name p --network none busybox true)
+	edit overlay-layers/layers.json '.[:1]'
+	try hoy system check -f
+	assert_success
+	assert_stdout_has "Deleted damaged container: $p"
+	oracle_podman rm p
+	podman_is_happy
+}

@@ -1,0 +1,130 @@
+/* cmd-image/leftovers.c: files beside the records that no record names: what processes left that died. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd-image/check.h"
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/base/fd.h"
+#include "common/data/digest.h"
+#include "common/store/layers.h"
+
+static int add(struct report *r, const char *dir, const char *name)
+{
+	cleanup_free char *path = hoy_path_join(dir, name);
+
+	return path && report_add(r, LEFTOVER, path) ? 0 : -ENOMEM;
+}
+
+/* "ID" or "ID.tar-split.gz": the id into RET. */
+static bool names_id(const char *name, char ret[HOY_ID_SIZE])
+{
+	size_t len = strlen(name);
+
+	if (len != HOY_ID_LEN && (len < HOY_ID_LEN || strcmp(name + HOY_ID_LEN, ".tar-split.gz")))
+		return false;
+	memcpy(ret, name, HOY_ID_LEN);
+	ret[HOY_ID_LEN] = '\0';
+	return hoy_is_id(ret);
+}
+
+typedef struct hoy_json *get_fn(const struct hoy_store *s, const char *id);
+
+/* Ids without a record and half-written files in DIR, and half-written items in the ids' directories. */
+static int scan(const struct hoy_store *s, const char *dir, get_fn *get, struct report *ret)
+{
+	int fd = s->graphfd < 0 ? -1 : openat(s->graphfd, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
+	cleanup_dir DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	char id[HOY_ID_SIZE];
+	struct dirent *e;
+
+	while (d && !r && (e = readdir(d))) {
+		if (!strncmp(e->d_name, ".tmp-", 5))
+			r = add(ret, dir, e->d_name);
+		else if (names_id(e->d_name, id) && !get(s, id))
+			r = add(ret, dir, e->d_name);
+		else if (hoy_is_id(e->d_name)) {
+			int sub = openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+			cleanup_dir DIR *items = sub < 0 ? NULL : fdopendir(sub);
+			cleanup_free char *path = hoy_path_join(dir, e->d_name);
+			struct dirent *i;
+
+			while (items && path && !r && (i = readdir(items)))
+				if (!strncmp(i->d_name, ".tmp-", 5))
+					r = add(ret, path, i->d_name);
+		}
+	}
+	return r;
+}
+
+/* Short links that lead to no directory, of layers that have no record either. */
+static int scan_links(const struct hoy_store *s, struct report *ret)
+{
+	int fd = s->homefd < 0 ? -1 : openat(s->homefd, "l", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
+	cleanup_dir DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+
+	while (d && !r && (e = readdir(d))) {
+		char to[128], id[HOY_ID_SIZE];
+		ssize_t n = readlinkat(dirfd(d), e->d_name, to, sizeof(to) - 1);
+
+		if (n <= 0)
+			continue;
+		to[n] = '\0';
+		if (n != 3 + HOY_ID_LEN + 5 || strncmp(to, "../", 3) || strcmp(to + 3 + HOY_ID_LEN, "/diff"))
+			continue;
+		memcpy(id, to + 3, HOY_ID_LEN);
+		id[HOY_ID_LEN] = '\0';
+		if (!hoy_layer_get(s, id) && !hoy_exists(s->homefd, id))
+			r = add(ret, "overlay/l", e->d_name);
+	}
+	return r;
+}
+
+static int scan_tempdirs(const struct hoy_store *s, const char *dir, int dirfd, const char *root, struct report *ret)
+{
+	cleanup_strv struct hoy_strv names = HOY_STRV_INIT;
+	cleanup_free char *path = hoy_path_join(dir, root);
+	int r = dirfd < 0 ? 0 : hoy_tempdir_dead(dirfd, root, &names);
+
+	(void)s;
+	for (size_t i = 0; i < names.n && !r; i++)
+		r = path ? add(ret, path, names.v[i]) : -ENOMEM;
+	return r;
+}
+
+int find_leftovers(const struct hoy_store *s, struct report *ret, struct hoy_err *err)
+{
+	int r = scan(s, "overlay-layers", hoy_layer_get, ret);
+
+	if (!r)
+		r = scan(s, "overlay-images", hoy_image_get, ret);
+	if (!r)
+		r = scan(s, "overlay-containers", hoy_container_get, ret);
+	if (!r)
+		r = scan_links(s, ret);
+	if (!r)
+		r = scan_tempdirs(s, "overlay-layers", s->layersfd, "tmp", ret);
+	if (!r)
+		r = scan_tempdirs(s, "overlay", s->homefd, "tempdirs", ret);
+	return r < 0 ? hoy_fail_errno(err, -r, "cannot look through the store '%s'", s->conf.graphroot) : 0;
+}
+
+int drop_leftover(struct hoy_store *s, const char *path, struct hoy_err *err)
+{
+	const char *name = strrchr(path, '/') + 1;
+	int r;
+
+	/* Taking the lock has removed the temporary directories of the dead. */
+	if (!strncmp(path, "overlay/tempdirs/", 17) || !strncmp(path, "overlay-layers/tmp/", 19))
+		return 0;
+	if (!strncmp(path, "overlay-layers/", 15) && hoy_is_id(name))
+		r = hoy_layer_discard(s, name);
+	else
+		r = hoy_remove_tree(s->graphfd, path);
+	return r < 0 ? hoy_fail_errno(err, -r, "cannot remove '%s/%s'", s->conf.graphroot, path) : 0;
+}
