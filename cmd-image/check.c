@@ -82,7 +82,7 @@ static int blame(struct check *c, enum what what, const char *id, const char *fm
 		hoy_buf_release(&b);
 		return -ENOMEM;
 	}
-	f->link_only = false;
+	f->link_only = f->unused = false;
 	hoy_strv_take(&f->errors, hoy_buf_steal(&b));
 	return f->errors.error ? -ENOMEM : 0;
 }
@@ -260,6 +260,7 @@ static int check_place(struct check *c, const struct hoy_json *rec)
 	const char *id = hoy_json_str(rec, "id"), *parent = hoy_json_str(rec, "parent");
 	struct finding *f;
 	int depth = 0, r = 0;
+	bool unused = false;
 
 	if (parent && *parent && !hoy_layer_get(c->s, parent))
 		r = blame(c, DAMAGED_LAYER, id, "layer %s: layer is missing", parent);
@@ -269,11 +270,15 @@ static int check_place(struct check *c, const struct hoy_json *rec)
 		r = blame(c, DAMAGED_LAYER, id, "layer %s: it is its own ancestor", id);
 	if (!r && hoy_json_bool(hoy_json_get(rec, "flags"), "incomplete", false))
 		r = blame(c, DAMAGED_LAYER, id, "layer %s: layer is incomplete", id);
-	else if (!r && !is_used(c, id) && for_nothing(c, rec))
+	else if (!r && !is_used(c, id) && for_nothing(c, rec)) {
+		unused = !report_errors(c->r, DAMAGED_LAYER, id);
 		r = blame(c, DAMAGED_LAYER, id, "layer %s: layer not referenced by any images or containers", id);
+	}
 	f = find(c->r, DAMAGED_LAYER, id);
-	if (f)
+	if (f) {
 		f->depth = depth;
+		f->unused = unused;
+	}
 	return r;
 }
 

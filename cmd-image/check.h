@@ -14,6 +14,7 @@ struct finding {
 	struct hoy_strv errors;
 	bool unaccounted; /* a directory that no layer record names */
 	bool link_only;	  /* nothing but the short link is wrong: that can be made again */
+	bool unused;	  /* nothing but that no image or container stands on it */
 	int depth;	  /* layers below it */
 };
 

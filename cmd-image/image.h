@@ -25,3 +25,7 @@ bool image_intermediate(const struct hoy_store *s, const struct hoy_json *rec);
 int64_t image_created(const struct hoy_json *rec);
 /* The names of an image are gone. */
 bool image_nameless(const struct hoy_json *rec);
+
+/* ---- garbage.c ---- */
+/* Remove what no record names, and layers that nothing has used for a day. No lock is held. *RET_FREED is their size. */
+int drop_garbage(struct hoy_store *s, int64_t *ret_freed, struct hoy_err *err);

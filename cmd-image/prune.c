@@ -16,7 +16,7 @@
 #include "common/store/layers.h"
 
 struct prune_opts {
-	bool all, build_cache, external, force, sizes;
+	bool all, build_cache, external, force, leftovers, sizes;
 	struct hoy_strv filters;
 };
 #define O(field) offsetof(struct prune_opts, field)
@@ -26,7 +26,8 @@ static const struct hoy_opt opts[] = {
 	{ 0, "external", HOY_OPT_FLAG, O(external), NULL, "remove images that only builds use, with their containers" },
 	{ 0, "filter", HOY_OPT_LIST, O(filters), "KEY=VALUE", "until, label, label! and what `images` takes" },
 	{ 'f', "force", HOY_OPT_FLAG, O(force), NULL, "do not ask" },
-	{ 0, "sizes", HOY_OPT_FLAG, O(sizes), NULL, "print behind each id how many bytes its removal freed" },
+	{ 0, "leftovers", HOY_OPT_FLAG, O(leftovers), NULL, "remove no image, only what dead processes left in the store" },
+	{ 0, "sizes", HOY_OPT_FLAG, O(sizes), NULL, "print behind each id how many bytes that freed, and behind \"-\" those of leftovers" },
 	HOY_OPTS_END,
 };
 
@@ -173,6 +174,17 @@ static int prune_all(struct hoy_store *s, const struct prune_opts *o, struct hoy
 	return r < 0 ? r : 0;
 }
 
+/* Leaks go too: they are what makes a store grow that is pruned every day. */
+static int prune_leftovers(struct hoy_store *s, const struct prune_opts *o, struct hoy_err *err)
+{
+	int64_t freed;
+	int r = drop_garbage(s, &freed, err);
+
+	if (!r && o->sizes)
+		printf("- %lld\n", (long long)freed);
+	return r;
+}
+
 /* Where builds keep the directories of RUN --mount=type=cache; only if it is ours and a directory. */
 static int drop_build_cache(struct hoy_err *err)
 {
@@ -193,7 +205,7 @@ static int drop_build_cache(struct hoy_err *err)
 
 static int ask(const struct prune_opts *o)
 {
-	int r = o->force ? 1 : hoy_confirm(o->all ? "WARNING! This command removes all images without at least one container "
+	int r = o->force || o->leftovers ? 1 : hoy_confirm(o->all ? "WARNING! This command removes all images without at least one container "
 						    "associated with them.\n" :
 						    "WARNING! This command removes all dangling images.\n");
 
@@ -217,7 +229,9 @@ static int run_prune(const struct hoy_verb *v, int argc, char **argv)
 	else if (r <= 0)
 		status = r < 0 ? 125 : 0;
 	else {
-		r = prune_all(s, &o, &err);
+		r = o.leftovers ? 0 : prune_all(s, &o, &err);
+		if (!r)
+			r = prune_leftovers(s, &o, &err);
 		if (!r && o.build_cache)
 			r = drop_build_cache(&err);
 		status = r < 0 ? hoy_report(&err, 125) : 0;

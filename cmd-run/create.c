@@ -357,6 +357,7 @@ static int make_files(struct ctr *c, const struct image *i, const struct create_
 
 		if (!r)
 			r = ctr_save_state(c, err);
+		volumes_named();
 		if (!r)
 			r = make_storage(c, i, o->rm, err);
 		if (r != -EEXIST || o->name || tries == 16)

@@ -34,7 +34,7 @@ struct ctr {
 
 extern const struct hoy_verb verb_run, verb_create, verb_start, verb_stop, verb_restart, verb_kill, verb_rm, verb_ps, verb_logs,
 	verb_exec, verb_inspect, verb_wait, verb_cleanup, verb_attach, verb_pause, verb_unpause, verb_port, verb_rename, verb_top,
-	verb_info, verb_unshare, verb_exists, verb_init;
+	verb_info, verb_unshare, verb_exists, verb_init, verb_container_prune, verb_volume_prune, verb_system_df, verb_system_prune;
 
 /* ---- state.c ---- */
 /* A container that does not exist yet: makes its directories. */
@@ -149,8 +149,31 @@ int parse_tmpfs(struct hoy_json_doc *d, struct hoy_json *mounts, const char *tex
 int parse_mount(struct hoy_store *s, struct hoy_json_doc *d, struct hoy_json *mounts, const char *text, struct hoy_err *err);
 int image_volumes(struct hoy_store *s, struct hoy_json_doc *d, struct hoy_json *mounts, const struct hoy_json *volumes,
 		  struct hoy_err *err);
+/* Lock the volumes: for writing by who removes some, for reading until a definition that names one is saved. */
+int volumes_lock(struct hoy_store *s, struct hoy_lock *l, bool write, struct hoy_err *err);
+/* The definition is saved: the volumes that it names are in use. */
+void volumes_named(void);
 /* Fill fresh named volumes with what the image has at their destination. */
 int copy_up(struct ctr *c, int rootfd, struct hoy_err *err);
+
+/* ---- usage.c: what containers and volumes hold ---- */
+struct usage {
+	char *name;	/* of the volume; the container's is its state's */
+	struct ctr c;	/* of a container: state, live, definition loaded */
+	int64_t size, created;
+	unsigned links; /* of a volume: containers that use it; of a container: volumes that it uses */
+};
+struct usages {
+	struct usage *v;
+	size_t n, unreadable; /* unreadable: containers that are there but cannot be read */
+};
+/* All containers of ours that can be read; WITH_SIZE also measures them. */
+int list_containers(struct hoy_store *s, bool with_size, struct usages *ret, struct hoy_err *err);
+/* All volumes of ours, with the containers of CTRS that use them. */
+int list_volumes(struct hoy_store *s, const struct usages *ctrs, bool with_size, struct usages *ret, struct hoy_err *err);
+void usages_release(struct usages *u);
+/* The writable layer of C, and its files. */
+int64_t ctr_size(const struct ctr *c);
 
 /* ---- user.c ---- */
 struct user {

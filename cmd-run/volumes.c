@@ -23,6 +23,24 @@ static bool valid_name(const char *s)
 }
 
 /*
+ * From looking for a volume until a saved definition names it, so that no prune takes it for unused meanwhile. Shared by
+ * those who define containers.
+ */
+static struct hoy_lock naming = HOY_LOCK_INIT;
+
+int volumes_lock(struct hoy_store *s, struct hoy_lock *l, bool write, struct hoy_err *err)
+{
+	cleanup_fd int dir = hoy_open_dir_p(s->graphfd, "hoy", 0700);
+	int r = dir < 0 ? dir : hoy_lock_open(l, dir, "volumes.lock", false);
+
+	if (!r && !l->held)
+		r = hoy_lock_take(l, write);
+	return r < 0 ? hoy_fail_errno(err, -r, "cannot lock the volumes of '%s'", s->conf.graphroot) : 0;
+}
+
+void volumes_named(void) { hoy_lock_close(&naming); }
+
+/*
  * The directory of volume NAME: a podman volume is used where it is; ours are in graphroot/hoy/volumes, since podman
  * would remove a directory in graphroot/volumes that it doesn't know. *FRESH tells whether it was made now.
  */
@@ -34,6 +52,9 @@ static int volume_dir(struct hoy_store *s, const char *name, bool anonymous, cha
 	int r;
 
 	*fresh = false;
+	r = volumes_lock(s, &naming, false, err);
+	if (r < 0)
+		return r;
 	if (!podman || !dir || !(data = hoy_path_join(dir, "_data")))
 		return hoy_fail_oom(err);
 	if (hoy_exists(AT_FDCWD, podman)) {

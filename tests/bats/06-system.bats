@@ -55,7 +55,7 @@ podman_is_happy() {
 	before=$(oracle_podman system df --format '{{.RawSize}}' | head -n 1)
 	try hoy image prune -f --sizes
 	assert_success
-	[[ $(cut -d' ' -f1 <<<"$output") == "$top"$'\n'"$mid" ]]
+	[[ $(cut -d' ' -f1 <<<"$output") == "$top"$'\n'"$mid"$'\n-' ]]
 	freed=$(awk '{ n += $2 } END { print n }' <<<"$output")
 	[[ $(oracle_podman system df --format '{{.RawSize}}' | head -n 1) == $((before - freed)) ]]
 	[[ $(oracle_podman images --format '{{.Repository}}') == localhost/busybox ]]
@@ -370,4 +370,208 @@ same_findings() { diff <(hoy system check "$@" 2>&1 | findings) <(oracle_podman 
 	assert_stdout_has "Deleted damaged container: $p"
 	oracle_podman rm p
 	podman_is_happy
+}
+
+# ---- system df
+
+@test "system df prints what podman prints of images" {
+	same() { diff <(hoy "$@" 2>&1; echo $?) <(oracle_podman "$@" 2>&1; echo $?); }
+	same system df
+	same system df -v
+	have_chain
+	oracle_podman tag top again:1
+	oracle_podman untag busybox
+	for args in '' -v '--format json' '-v --format json'; do
+		same system df $args
+	done
+	same system df --format '{{.Type}} {{.Total}} {{.Active}} {{.Size}} {{.Reclaimable}} {{.RawSize}} {{.RawReclaimable}}'
+	same system df --format 'table {{.Type}}\t{{.Size}}\t{{.Reclaimable}}'
+	try hoy system df --format '{{.Nothing'
+	assert_status 125
+}
+
+@test "system df: reclaimable is what prune gives back, also where images share layers" {
+	have_chain
+	hoy create --name k --network none mid true
+	raw() { hoy system df --format json | jq ".[] | select(.Type == \"$1\") | .$2"; }
+	size=$(raw Images RawSize) part=$(raw Images RawReclaimable)
+	# podman counts as reclaimable what mid shares with the others, although k needs it
+	[[ $(oracle_podman system df --format json | jq '.[0].RawReclaimable') -gt $part ]]
+	hoy image prune -fa
+	[[ $(raw Images RawSize) == $((size - part)) ]]
+	[[ $(raw Images RawReclaimable) == 0 ]]
+	[[ $(oracle_podman system df --format json | jq '.[0].RawSize') == $(raw Images RawSize) ]]
+}
+
+@test "system df: containers and volumes of ours" {
+	have_image busybox
+	hoy run --name a --network none -v vol:/v busybox sh -c 'dd if=/dev/zero of=/big bs=1000 count=100; dd if=/dev/zero of=/v/x bs=1000 count=7; ln /v/x /v/y'
+	hoy run -d --name b --network none -v vol:/v -v other:/o busybox sleep 1000
+	try hoy system df --format json
+	[[ $(jq -c '[.[1].Total, .[1].Active, .[1].RawSize >= 100000, .[1].RawReclaimable >= 100000, .[1].RawReclaimable < .[1].RawSize]' <<<"$output") == '[2,1,true,true,true]' ]]
+	[[ $(jq -c '[.[2].Total, .[2].Active, .[2].RawSize, .[2].RawReclaimable]' <<<"$output") == '[2,3,7000,0]' ]]
+	try hoy system df -v
+	assert_stdout_like 'sleep 1000 +2 +.*running +b'
+	assert_stdout_like 'vol +2 +7kB'
+	assert_stdout_like 'localhost/busybox +latest +[0-9a-f]{12} .* 2($|'$'\n'')'
+	hoy rm -f -t 0 -a
+	[[ $(hoy system df --format json | jq -c '[.[1].Total, .[2].RawReclaimable]') == '[0,7000]' ]]
+}
+
+# ---- container prune, volume prune, system prune
+
+@test "container prune: prompt, filters and errors are podman's; what runs stays" {
+	for args in '</dev/null' '-f --filter foo=1' '-f --filter until=xx' '-f --filter label' '-f --filter until=1h --filter until=2h'; do
+		[[ $args != '<'* ]] || args=''
+		diff <(hoy container prune $args </dev/null 2>&1; echo $?) <(oracle_podman container prune $args </dev/null 2>&1; echo $?)
+	done
+	have_image busybox
+	a=$(hoy create --network none --label x=1 busybox true)
+	b=$(hoy create --network none --label x=2 busybox true)
+	c=$(hoy run -d --network none busybox sleep 1000)
+	p=$(oracle_podman create --network none busybox true)
+	hoy run --name d --network none busybox true
+	try hoy container prune -f --filter until=1h
+	assert_stdout ''
+	try hoy container prune -f --filter label=x=2
+	assert_stdout "$b"
+	try hoy container prune -f --filter label!=x
+	assert_success
+	[[ $output != "$a" && $output =~ ^[0-9a-f]{64}$ ]]
+	try hoy container prune <<<y
+	assert_stdout_has "$a"
+	[[ $(hoy ps -aq --no-trunc) == "$c" ]]
+	[[ $(oracle_podman ps -aq --no-trunc) == "$p" ]]
+	hoy kill "$c"
+	until_true 10 sh -c '[ -z "$("$@" ps -q)" ]' sh "$HOY_BIN/hoy" "${HOY_OPTS[@]}"
+	hoy container prune -f
+	[[ $(hoy ps -aq) == '' && $(ls "$ROOT/hoy/containers") == '' ]]
+	try hoy system check
+	assert_success
+}
+
+@test "volume prune: ours that no container uses, podman's never" {
+	for args in '-f --filter foo=1' '-f --filter until=xx' ''; do
+		diff <(hoy volume prune $args </dev/null 2>&1; echo $?) <(oracle_podman volume prune $args </dev/null 2>&1; echo $?)
+	done
+	have_image busybox
+	oracle_podman volume create theirs
+	hoy create --name k --network none -v used:/u -v theirs:/t busybox true
+	hoy run --rm --network none -v free:/f busybox touch /f/x
+	mkdir "$ROOT/hoy/volumes/.gone-old"
+	try hoy volume prune </dev/null
+	assert_status 125
+	assert_stdout 'WARNING! This will remove all volumes not used by at least one container. The following volumes will be removed:
+free
+Are you sure you want to continue? [y/N] '
+	try hoy volume prune -f --filter until=1h
+	assert_stdout ''
+	try hoy volume prune -f
+	assert_stdout free
+	[[ $(ls -A "$ROOT/hoy/volumes") == used ]]
+	[[ $(oracle_podman volume ls -q) == theirs ]]
+	# a container that cannot be read may use any volume
+	hoy rm k
+	hoy create --name k --network none -v used:/u busybox true
+	id=$(hoy inspect -f '{{.Id}}' k)
+	cp "$ROOT/hoy/containers/$id/def.json" "$T/def.json"
+	echo '{' >"$ROOT/hoy/containers/$id/def.json"
+	try hoy volume prune -f
+	assert_error '1 container cannot be read'
+	[[ -e $ROOT/hoy/volumes/used ]]
+	cp "$T/def.json" "$ROOT/hoy/containers/$id/def.json"
+}
+
+@test "volume prune beside containers that come and go takes nobody's volume" {
+	have_image busybox
+	for i in 1 2 3 4 5 6 7 8 9 10; do
+		hoy volume prune -f >/dev/null & pid=$!
+		hoy run --rm --network none -v "v$i:/v" busybox sh -c 'echo x >/v/x'
+		hoy create --name "c$i" --network none -v "v$i:/v" busybox true
+		wait $pid
+		[[ -e $ROOT/hoy/volumes/v$i/_data ]]
+	done
+}
+
+@test "system prune asks, and says what went" {
+	for args in '' -a '--volumes --build'; do
+		try hoy system prune $args </dev/null
+		assert_status 125
+		[[ $stderr == 'Error: EOF' ]]
+		# all that podman warns of but networks and caches, which are left alone
+		diff <(printf '%s\n' "$output") <(oracle_podman system prune $args </dev/null 2>/dev/null | grep -vE 'networks|build cache'; )
+	done
+	for args in '--external -a' '--external --volumes' '-f --filter foo=1'; do
+		diff <(hoy system prune $args 2>&1; echo $?) <(oracle_podman system prune $args 2>&1; echo $?)
+	done
+	have_chain
+	oracle_podman untag top
+	k=$(hoy run -d --name k --network none -v vol:/v mid sh -c 'dd if=/dev/zero of=/b bs=1000 count=30; echo hi >/v/x')
+	hoy wait k
+	oracle_buildah from --name bb "$(image_id busybox)"
+	top=$(oracle_podman images -q --no-trunc --filter dangling=true | sed 's/sha256://')
+	try hoy system prune -f
+	assert_success
+	assert_stdout_like "^Deleted Containers
+$k
+Deleted Images
+$top
+Total reclaimed space: 1[0-9]{2}(\.[0-9])?kB\$"
+	[[ $(oracle_podman ps -aq --external) != '' ]]
+	try hoy system prune -f --build --volumes
+	assert_success
+	assert_stdout_like '^Deleted Containers
+[0-9a-f]{64}
+Deleted Volumes
+vol
+Total reclaimed space: .*B$'
+	size=$(hoy system df --format json | jq '.[0].RawSize')
+	try hoy system prune -af
+	assert_success
+	assert_stdout_has 'Deleted Images'
+	assert_stdout_has "Total reclaimed space: 2.198MB"
+	[[ $size == 219[78]* ]]
+	assert_empty_store
+}
+
+@test "what crashed processes left is freed by the prunes, and counted; damage stays" {
+	have_image busybox
+	x=$(printf 'a%.0s' {1..64}) layer=$(the_layer)
+	leak() {
+		mkdir -p "$ROOT/overlay/$x/diff" "$ROOT/overlay-images/$x" "$ROOT/overlay-containers/$x/userdata" "$ROOT/overlay/tempdirs/temp-dir-5/0-addition"
+		head -c 100000 /dev/zero >"$ROOT/overlay/$x/diff/f"
+		head -c 20000 /dev/zero >"$ROOT/overlay-containers/$x/userdata/ctr.log"
+		head -c 3000 /dev/zero >"$ROOT/overlay/tempdirs/temp-dir-5/0-addition/f"
+		head -c 400 /dev/zero >"$ROOT/overlay-layers/$x.tar-split.gz"
+		# a layer record that its container never came to be for, and one that nobody has used for long
+		edit overlay-layers/layers.json '. + [{"id": "'"${x//a/b}"'", "parent": "'"$layer"'", "created": "2026-11-23T19:10:54Z"},
+			{"id": "'"${x//a/c}"'", "diff-digest": "sha256:'"${x//a/c}"'", "diff-size": 10, "created": "2020-01-01T00:00:00Z"}]'
+		for y in "${x//a/b}" "${x//a/c}"; do
+			mkdir -p "$ROOT/overlay/$y/diff" "$ROOT/overlay/$y/work"
+			printf ABCDEFGHIJKLMNOPQRSTUVWX"${y:0:1}"2 | tr bc BC >"$ROOT/overlay/$y/link"
+			ln -sfn "../$y/diff" "$ROOT/overlay/l/$(<"$ROOT/overlay/$y/link")"
+		done
+	}
+	gone() {
+		[[ $(ls "$ROOT/overlay" | grep -vE '^(l|tempdirs)$') == "$layer" && $(find "$ROOT" -name "$x*") == '' ]]
+		[[ $(ls "$ROOT/overlay/tempdirs") == '' && $(ls "$ROOT/overlay/l" | wc -l) == 1 ]]
+		[[ $(jq length "$ROOT/overlay-layers/layers.json") == 1 ]]
+		podman_is_happy
+	}
+	for command in 'image prune -f' 'system prune --external'; do
+		leak
+		try hoy $command
+		assert_success
+		assert_stdout ''
+		gone
+	done
+	leak
+	try hoy system prune -f
+	assert_success
+	assert_stdout 'Total reclaimed space: 123.5kB'
+	gone
+	# what is damaged but wanted is not garbage
+	rm "$ROOT/overlay-images/$(image_id busybox)/manifest"
+	hoy system prune -f
+	[[ $(jq length "$ROOT/overlay-images/images.json") == 1 ]]
 }

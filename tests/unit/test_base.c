@@ -7,6 +7,7 @@
 #include "common/base/beneath.h"
 #include "common/base/err.h"
 #include "common/base/fd.h"
+#include "common/base/tree.h"
 #include "tests/unit/tap.h"
 
 static const struct { const char *path; int want; const char *why; } cases[] = {
@@ -75,6 +76,11 @@ int main(void)
 	ok(made >= 0 && !fstatat(root, "target/x", &st, 0) && access("/target/x", F_OK) < 0, "is followed inside of the root");
 	ok(hoy_fail(&err, EINVAL, "a\nb\033c") == -EINVAL && !strcmp(err.msg, "a?b?c"), "control characters cannot be printed");
 	ok(hoy_fail_prefix(&err, "in '%s'", "x") == -EINVAL && !strcmp(err.msg, "in 'x': a?b?c"), "a prefix");
+	ok(hoy_tree_size(root, "etc") == 4, "the size of a tree is that of its files");
+	ok(!linkat(root, "big", root, "etc/again", 0) && !linkat(root, "big", root, "etc/deep/again", 0) && hoy_tree_size(root, "etc") == 9,
+	   "a file with two names counts once");
+	ok(!symlinkat("/etc", root, "etc/out") && hoy_tree_size(root, "etc") == 13, "a symlink is as long as its text, and not followed");
+	ok(hoy_tree_size(root, "big") == 5 && hoy_tree_size(root, "none") == 0, "of a file; of nothing");
 	ok(!hoy_remove_tree(AT_FDCWD, "root") && access("root", F_OK) < 0, "a tree is removed");
 	ok(!hoy_remove_tree(AT_FDCWD, "root"), "also when it is not there");
 	ok(!access("secret", F_OK), "and nothing outside");
