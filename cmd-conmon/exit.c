@@ -66,8 +66,11 @@ static void put(const char *dir, const char *name, int code, bool sync)
 
 	snprintf(text, sizeof(text), "%d", code);
 	r = path ? hoy_replace_file(AT_FDCWD, path, text, strlen(text), 0644, sync) : -ENOMEM;
-	if (r < 0)
+	if (r < 0) {
 		warn("cannot write the exit status to '%s': %s", path ? path : dir, strerror(-r));
+		/* On a full disk there may be room for a name still: who waits for the file must not wait for ever. */
+		hoy_close(path ? open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644) : -1);
+	}
 }
 
 void write_exit_files(int code, bool oom)

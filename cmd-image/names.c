@@ -149,6 +149,8 @@ static int delete_chain(struct hoy_store *s, struct hoy_json *rec, bool prune, s
 
 	if (r < 0)
 		return r;
+	HOY_JSON_EACH(n, hoy_json_get(rec, "names"))
+		printf("Untagged: %s\n", hoy_json_text(n) ?: "");
 	printf("Deleted: %s\n", id);
 	for (const struct hoy_json *i = parent && prune ? s->images.doc.root->child : NULL; i; i = i->next) {
 		const char *layer = hoy_json_str(i, "layer");
@@ -205,14 +207,8 @@ static int rmi_one(struct hoy_store *s, const char *arg, const struct rmi_opts *
 	if (ctr)
 		return hoy_fail(err, HOY_EBUSY, "image used by %s: image is in use by a container: consider listing external "
 				"containers and force-removing image", ctr);
-	while ((names = hoy_json_get(rec, "names")) && names->child && !r) {
-		printf("Untagged: %s\n", names->child->str);
-		r = hoy_image_remove_name(s, rec, names->child->str, err);
-	}
-	if (r < 0)
-		return r;
-	r = delete_chain(s, rec, !o->no_prune, err);
-	return r;
+	/* The names go with the record, in one save: on a full disk there is no room for more. */
+	return delete_chain(s, rec, !o->no_prune, err);
 }
 
 /* Containers of an image that has to go: ours through hoy-run, which knows how; others' records stay. */

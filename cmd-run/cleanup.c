@@ -23,10 +23,11 @@ static bool exit_code(const struct ctr *c, int *ret)
 {
 	cleanup_free char *path = hoy_asprintf("%s/exit/%s", c->rundir, c->id);
 	char text[32];
+	ssize_t n = path ? hoy_read_small(AT_FDCWD, path, text, sizeof(text)) : -ENOMEM;
 
-	if (!path || hoy_read_small(AT_FDCWD, path, text, sizeof(text)) <= 0)
+	if (n < 0)
 		return false;
-	*ret = atoi(text);
+	*ret = n ? atoi(text) : 255; /* empty: the disk was full, nobody knows */
 	return true;
 }
 
@@ -197,6 +198,13 @@ int ctr_remove(struct ctr *c, bool volumes, struct hoy_err *err)
 		return hoy_fail_errno(err, errno, "cannot remove '%s'", c->dir);
 	hoy_remove_tree(AT_FDCWD, doomed);
 	return 0;
+}
+
+int ctr_clear(struct ctr *c, bool volumes, struct hoy_err *err)
+{
+	int r = ctr_cleanup(c, err);
+
+	return r < 0 && !hoy_is_full(r) ? r : ctr_remove(c, volumes, err);
 }
 
 /* A container of ours whose storage record somebody else deleted. */

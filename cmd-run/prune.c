@@ -106,9 +106,7 @@ static int prune_container(struct hoy_store *s, const char *id, int64_t *ret_fre
 	if (r < 0)
 		return r;
 	*ret_freed = ctr_size(&c);
-	r = ctr_cleanup(&c, err);
-	if (!r)
-		r = ctr_remove(&c, false, err);
+	r = ctr_clear(&c, false, err);
 	return r < 0 ? r : 1;
 }
 

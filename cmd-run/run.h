@@ -125,6 +125,8 @@ int parse_port(struct hoy_json_doc *d, struct hoy_json *ports, const char *text,
 int ctr_cleanup(struct ctr *c, struct hoy_err *err);
 /* Remove it with all its files and its storage record; it must not run. The lock is held and goes with it. */
 int ctr_remove(struct ctr *c, bool volumes, struct hoy_err *err);
+/* Both: what cannot be noted on a full disk need not be, since it goes. */
+int ctr_clear(struct ctr *c, bool volumes, struct hoy_err *err);
 /* Undo a start that failed half-way. */
 void ctr_abort(struct ctr *c, struct hoy_err *err);
 /* Forget what other engines removed beneath us. */

@@ -107,7 +107,7 @@ int ctr_stop(struct ctr *c, int64_t timeout, struct hoy_err *err)
 		timeout = hoy_json_int(c->def.root, "stopTimeout", 10);
 	hoy_json_set_bool(&c->state, c->state.root, "stoppedByUser", true);
 	r = ctr_save_state(c, err);
-	if (r < 0)
+	if (r < 0 && !hoy_is_full(r)) /* its end, which is noted afterwards, may make room for it */
 		return r;
 	if (hoy_json_bool(c->live.root, "paused", false))
 		(void)runtime_call(c, "resume", NULL, NULL, NULL);
@@ -366,8 +366,7 @@ static int rm_one(struct ctr *c, const struct common_opts *o, struct hoy_err *er
 		if (r < 0)
 			return r;
 	}
-	r = ctr_cleanup(c, err);
-	return r ? r : ctr_remove(c, o->volumes, err);
+	return ctr_clear(c, o->volumes, err);
 }
 
 static const struct hoy_opt rm_opts[] = {

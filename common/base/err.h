@@ -6,6 +6,7 @@
  */
 #pragma once
 #include <stdarg.h>
+#include <stdbool.h>
 
 #include "common/base/cleanup.h"
 
@@ -38,5 +39,7 @@ int hoy_fail_errno(struct hoy_err *err, int code, const char *fmt, ...) HOY_PRIN
 int hoy_fail_prefix(struct hoy_err *err, const char *fmt, ...) HOY_PRINTF(2, 3);
 /* -ENOMEM with its text. */
 int hoy_fail_oom(struct hoy_err *err);
+/* Is R the error of a disk or quota that is full? Removing things must work then too. */
+static inline bool hoy_is_full(int r) { return r == -ENOSPC || r == -EDQUOT; }
 /* The text of an errno or HOY_E* code; never NULL. */
 const char *hoy_strerror(int code);

@@ -145,6 +145,20 @@ static int delete_layers(struct hoy_store *s, const char *top, struct hoy_strv *
 	return 0;
 }
 
+/* The disk is full: the record, taken out of its list, can be saved once something of the image is gone. */
+static int make_room(struct hoy_store *s, const struct hoy_json *rec, struct hoy_err *err)
+{
+	const char *id = hoy_json_str(rec, "id"), *top = hoy_json_str(rec, "layer");
+	int r;
+
+	if (hoy_is_id(id))
+		hoy_remove_tree(s->imagesfd, id);
+	r = hoy_store_save(s, err);
+	if (hoy_is_full(r) && top && hoy_layer_get(s, top) && hoy_is_id(top) && !hoy_layer_used(s, top))
+		r = hoy_layer_make_room(s, top, err);
+	return r;
+}
+
 int hoy_image_delete(struct hoy_store *s, const char *id, struct hoy_strv *removed, struct hoy_err *err)
 {
 	struct hoy_json *rec = hoy_image_get(s, id);
@@ -159,6 +173,8 @@ int hoy_image_delete(struct hoy_store *s, const char *id, struct hoy_strv *remov
 	hoy_json_remove(s->images.doc.root, rec);
 	s->images.dirty = true;
 	r = hoy_store_save(s, err);
+	if (hoy_is_full(r))
+		r = make_room(s, rec, err);
 	if (!r && hoy_is_id(id))
 		hoy_remove_tree(s->imagesfd, id);
 	for (const struct hoy_json *m = hoy_json_get(rec, "mapped-layers") ? hoy_json_get(rec, "mapped-layers")->child : NULL;

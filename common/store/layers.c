@@ -223,27 +223,64 @@ static int trash_open(struct hoy_store *s)
 	return r;
 }
 
+/* The short link of layer ID as "l/NAME" into RET; false if it has none. */
+static bool link_of(const struct hoy_store *s, const char *id, char ret[80])
+{
+	char path[HOY_ID_SIZE + 32], link[64];
+
+	snprintf(path, sizeof(path), "%s/link", id);
+	if (hoy_read_small(s->homefd, path, link, sizeof(link)) <= 0 || strchr(link, '/'))
+		return false;
+	snprintf(ret, 80, "l/%s", link);
+	return true;
+}
+
+/* Where there is no room for a place aside: at once, and under the lock. */
+static int remove_files(struct hoy_store *s, const char *id)
+{
+	char split[HOY_ID_SIZE + 32], l[80];
+	int r;
+
+	if (link_of(s, id, l))
+		unlinkat(s->homefd, l, 0);
+	snprintf(split, sizeof(split), "%s.tar-split.gz", id);
+	unlinkat(s->layersfd, split, 0);
+	r = hoy_remove_tree(s->homefd, id);
+	return r ? r : hoy_remove_tree(s->layersfd, id);
+}
+
+int hoy_layer_make_room(struct hoy_store *s, const char *id, struct hoy_err *err)
+{
+	char split[HOY_ID_SIZE + 32];
+	int r;
+
+	snprintf(split, sizeof(split), "%s.tar-split.gz", id);
+	unlinkat(s->layersfd, split, 0);
+	r = hoy_store_save(s, err);
+	if (!hoy_is_full(r))
+		return r;
+	(void)remove_files(s, id);
+	return hoy_store_save(s, err);
+}
+
 /* The files of layer ID go aside: link, directory, tar-split, big data, in this order. */
 static int trash_files(struct hoy_store *s, const char *id)
 {
-	char path[HOY_ID_SIZE + 32], link[64], l[80];
+	char split[HOY_ID_SIZE + 32], l[80];
 	int r = trash_open(s);
 
-	if (r < 0)
-		return r;
-	snprintf(path, sizeof(path), "%s/link", id);
-	if (hoy_read_small(s->homefd, path, link, sizeof(link)) > 0 && !strchr(link, '/')) {
-		snprintf(l, sizeof(l), "l/%s", link);
+	if (hoy_is_full(r))
+		return remove_files(s, id);
+	if (!r && link_of(s, id, l))
 		r = hoy_tempdir_take(&s->trash[1], s->homefd, l);
-	}
 	if (!r)
 		r = hoy_tempdir_take(&s->trash[1], s->homefd, id);
-	snprintf(path, sizeof(path), "%s.tar-split.gz", id);
+	snprintf(split, sizeof(split), "%s.tar-split.gz", id);
 	if (!r)
-		r = hoy_tempdir_take(&s->trash[0], s->layersfd, path);
+		r = hoy_tempdir_take(&s->trash[0], s->layersfd, split);
 	if (!r)
 		r = hoy_tempdir_take(&s->trash[0], s->layersfd, id);
-	return r;
+	return hoy_is_full(r) ? remove_files(s, id) : r;
 }
 
 int hoy_layer_discard(struct hoy_store *s, const char *name)
@@ -278,15 +315,18 @@ static int remove_layer(struct hoy_store *s, struct hoy_json *rec, struct hoy_er
 		t->dirty = true;
 		return hoy_store_save(s, err);
 	}
+	/* It is unmounted before that is noted, and what could not be saved is tried again with the next save. */
 	r = hoy_layer_unmount(s, id, true, err);
-	if (r < 0)
+	if (r < 0 && !hoy_is_full(r))
 		return r;
 	if (!incomplete(rec)) {
 		set_incomplete(t, rec, true);
 		r = hoy_store_save(s, err);
-		if (r < 0)
-			return r;
 	}
+	if (hoy_is_full(r))
+		r = hoy_layer_make_room(s, id, err);
+	if (r < 0)
+		return r;
 	r = trash_files(s, id);
 	if (r < 0)
 		return hoy_fail_errno(err, -r, "cannot remove the files of layer '%s'", id);

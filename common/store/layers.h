@@ -48,6 +48,11 @@ int hoy_layer_delete(struct hoy_store *s, const char *id, struct hoy_err *err);
  * its tar-split and its big data. layers.lock for writing. NAME is one file name; 0 or -errno.
  */
 int hoy_layer_discard(struct hoy_store *s, const char *name);
+/*
+ * The disk is full, and what would note that layer ID goes cannot be written: save after its tar-split is gone, or else
+ * after all its files are. Who dies in between leaves a layer that a check finds damaged.
+ */
+int hoy_layer_make_room(struct hoy_store *s, const char *id, struct hoy_err *err);
 /* Is ID used by a layer, image or container record (the container EXCEPT apart)? */
 bool hoy_layer_used(const struct hoy_store *s, const char *id);
 /* Delete the layers that a dead process left incomplete; called by hoy_store_lock(). */

@@ -575,3 +575,86 @@ Total reclaimed space: .*B$'
 	hoy system prune -f
 	[[ $(jq length "$ROOT/overlay-images/images.json") == 1 ]]
 }
+
+# ---- a full disk
+
+# small_store FS: the store $T/small on a file system of 10 MB, filled up by fill_up.
+small_store() {
+	mkdir "$T/small"
+	if [[ $1 == tmpfs ]]; then
+		mount -t tmpfs -o size=10m tmpfs "$T/small"
+	else
+		truncate -s 12M "$T/disk"
+		"mkfs.$1" -q -m 0 "$T/disk"
+		mount -o loop "$T/disk" "$T/small"
+	fi
+	store_new small
+}
+
+fill_up() {
+	dd if=/dev/zero of="$STORE/fill" bs=4k oflag=append conv=notrunc 2>/dev/null || true
+	dd if=/dev/zero of="$STORE/fill" bs=1 oflag=append conv=notrunc 2>/dev/null || true
+	run ! sh -c 'head -c 5000 /dev/zero >"$1"' _ "$STORE/more"
+	rm "$STORE/more"
+}
+
+@test "rm, rmi, the prunes and a repair work on a full disk" {
+	for fs in tmpfs ext4; do
+		for last in 'system prune -af' 'rmi -af' 'image prune -af'; do
+			small_store $fs
+			hoy load -q -i "$(fixture busybox)/docker.tar"
+			hoy tag busybox two
+			hoy create --name a --network none busybox true
+			hoy run --name b --network none busybox true
+			hoy run -d --name c --network none busybox sh -c 'echo ready; exec sleep 1000'
+			hoy create --name d --network none -v "$fs:/v" busybox true
+			fill_up
+			try hoy create --network none busybox true
+			assert_status 125
+			for name in a b; do
+				fill_up
+				try hoy rm "$name"
+				assert_success
+			done
+			fill_up
+			try timeout 30 "$HOY_BIN/hoy" "${HOY_OPTS[@]}" rm -f -t 0 c
+			assert_success
+			fill_up
+			try hoy container prune -f
+			assert_success
+			fill_up
+			hoy volume prune -f
+			fill_up
+			try hoy $last
+			assert_success
+			rm "$STORE/fill"
+			try hoy system check
+			assert_success
+			assert_empty_store
+			[[ $(ls "$ROOT/hoy/containers" "$ROOT/hoy/volumes" | grep -v :) == '' ]]
+			umount "$T/small"
+			rm -r "$T/small"
+		done
+		small_store $fs
+		hoy load -q -i "$(fixture busybox)/docker.tar"
+		damage_layer "$(the_layer)" index.html
+		fill_up
+		try hoy system check -r
+		assert_success
+		rm "$STORE/fill"
+		assert_empty_store
+		umount "$T/small"
+		rm -r "$T/small"
+	done
+}
+
+@test "podman's images go by hoy on a full disk too" {
+	small_store tmpfs
+	have_image busybox
+	fill_up
+	try hoy image prune -af
+	assert_success
+	rm "$STORE/fill"
+	assert_empty_store
+	umount "$T/small"
+}
