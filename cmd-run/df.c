@@ -180,6 +180,9 @@ static int load(struct df *d, struct hoy_err *err)
 
 	if (!r && (load_layers(d) < 0 || load_images(d) < 0))
 		r = hoy_fail_oom(err);
+	/* What interrupted pulls keep, to go on with: image prune gives it back. */
+	if (!r && d->s->graphfd >= 0)
+		d->images_size += hoy_tree_size(d->s->graphfd, "hoy/blobs");
 	if (!r)
 		r = list_containers(d->s, true, &d->ctrs, err);
 	return r ? r : list_volumes(d->s, &d->ctrs, true, &d->volumes, err);

@@ -534,6 +534,19 @@ Total reclaimed space: .*B$'
 	assert_empty_store
 }
 
+@test "blobs of interrupted pulls are counted and given back, but not under the feet of a pull" {
+	mkdir -p "$ROOT/hoy/blobs"
+	head -c 5000 /dev/zero >"$ROOT/hoy/blobs/sha256:$(printf 'a%.0s' {1..64}).part"
+	head -c 300 /dev/zero >"$ROOT/hoy/blobs/held.part"
+	background python3 -c 'import fcntl,sys,time; f = open(sys.argv[1], "r+"); fcntl.lockf(f, fcntl.LOCK_EX); open(sys.argv[2], "w"); time.sleep(100)' \
+		"$ROOT/hoy/blobs/held.part" "$T/locked"
+	until_true 5 test -e "$T/locked"
+	[[ $(hoy system df --format json | jq -c '[.[0].RawSize, .[0].RawReclaimable]') == '[5300,5300]' ]]
+	try hoy system prune -f
+	assert_stdout 'Total reclaimed space: 5kB'
+	[[ $(ls "$ROOT/hoy/blobs") == held.part ]]
+}
+
 @test "what crashed processes left is freed by the prunes, and counted; damage stays" {
 	have_image busybox
 	x=$(printf 'a%.0s' {1..64}) layer=$(the_layer)
