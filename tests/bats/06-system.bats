@@ -671,3 +671,34 @@ fill_up() {
 	assert_empty_store
 	umount "$T/small"
 }
+
+# ---- an ordinary user
+
+@test "the same for an ordinary user, in the store of that user's podman" {
+	as_user podman load -q -i "$(fixture busybox)/docker.tar"
+	install -d -m 755 "$T/bin"
+	cp "$HOY_BIN"/hoy* "$T/bin/"
+	u() { as_user "$T/bin/hoy" "$@"; }
+	as_user podman run --name w --network none busybox sh -c 'rm /etc/passwd; echo x >/x; chown 5:6 /x'
+	as_user podman commit -q w kid
+	as_user podman rm w
+	try u system check
+	assert_success
+	diff <(u system df) <(as_user podman system df)
+	graph=$(as_user podman info -f '{{.Store.GraphRoot}}')
+	layer=$(jq -r '.[0].id' "$graph/overlay-layers/layers.json")
+	as_user podman unshare sh -c "echo changed >'$graph/overlay/$layer/diff/www/index.html'; mkdir '$graph/overlay/foo'"
+	try u system check
+	assert_status 125
+	assert_stdout_has 'file integrity checksum failed for "./www/index.html"'
+	assert_stdout_has 'layer foo: layer in lower level storage driver not accounted for'
+	try u system check -r
+	assert_success
+	[[ $(u images -q) == '' ]]
+	try as_user podman system check
+	assert_success
+	as_user podman load -q -i "$(fixture busybox)/docker.tar"
+	try u system prune -af
+	assert_stdout_has 'Total reclaimed space: 2.141MB'
+	[[ $(as_user podman images -q) == '' ]]
+}
