@@ -15,6 +15,7 @@
 #include "common/data/digest.h"
 #include "common/data/time.h"
 #include "common/store/bigdata.h"
+#include "common/store/index.h"
 #include "common/store/layers.h"
 
 #define MAX_DEPTH 1000
@@ -23,6 +24,7 @@ struct check {
 	const struct hoy_store *s;
 	const struct check_opts *o;
 	struct report *r;
+	struct hoy_index layers, images;
 	struct hoy_strv used; /* layers that images and containers stand on, sorted */
 	int64_t now;
 };
@@ -174,7 +176,7 @@ static void use_chain(struct check *c, const char *id)
 {
 	for (int depth = 0; id && depth < MAX_DEPTH; depth++) {
 		hoy_strv_push(&c->used, id);
-		id = hoy_json_str(hoy_layer_get(c->s, id), "parent");
+		id = hoy_json_str(hoy_index_get(&c->layers, id), "parent");
 	}
 }
 
@@ -262,10 +264,10 @@ static int check_place(struct check *c, const struct hoy_json *rec)
 	int depth = 0, r = 0;
 	bool unused = false;
 
-	if (parent && *parent && !hoy_layer_get(c->s, parent))
+	if (parent && *parent && !hoy_index_get(&c->layers, parent))
 		r = blame(c, DAMAGED_LAYER, id, "layer %s: layer is missing", parent);
 	for (const char *p = parent; p && *p && depth < MAX_DEPTH; depth++)
-		p = hoy_json_str(hoy_layer_get(c->s, p), "parent");
+		p = hoy_json_str(hoy_index_get(&c->layers, p), "parent");
 	if (!r && depth == MAX_DEPTH)
 		r = blame(c, DAMAGED_LAYER, id, "layer %s: it is its own ancestor", id);
 	if (!r && hoy_json_bool(hoy_json_get(rec, "flags"), "incomplete", false))
@@ -316,7 +318,7 @@ static int check_strays(struct check *c)
 		struct stat st;
 
 		if (e->d_name[0] == '.' || !strcmp(e->d_name, "l") || !strcmp(e->d_name, "staging") || !strcmp(e->d_name, "tempdirs") ||
-		    hoy_layer_get(c->s, e->d_name) || fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(st.st_mode))
+		    hoy_index_get(&c->layers, e->d_name) || fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(st.st_mode))
 			continue;
 		r = blame(c, DAMAGED_LAYER, e->d_name, "layer %s: layer in lower level storage driver not accounted for", e->d_name);
 		f = find(c->r, DAMAGED_LAYER, e->d_name);
@@ -333,11 +335,11 @@ static int check_chain(struct check *c, const char *image, const char *top)
 	int r = 0;
 
 	for (int depth = 0; !r && top && *top && depth < MAX_DEPTH; depth++) {
-		if (!hoy_layer_get(c->s, top))
+		if (!hoy_index_get(&c->layers, top))
 			r = blame(c, DAMAGED_IMAGE, image, "image %s: layer %s: image layer is missing", image, top);
 		if (!r)
 			r = inherit(c, DAMAGED_IMAGE, image, DAMAGED_LAYER, top);
-		top = hoy_json_str(hoy_layer_get(c->s, top), "parent");
+		top = hoy_json_str(hoy_index_get(&c->layers, top), "parent");
 	}
 	return r;
 }
@@ -383,11 +385,11 @@ static int check_container(struct check *c, const struct hoy_json *rec)
 	const char *id = hoy_json_str(rec, "id"), *image = hoy_json_str(rec, "image"), *layer = hoy_json_str(rec, "layer");
 	int r = check_items(c, DAMAGED_CONTAINER, rec, c->s->ctrsfd);
 
-	if (!r && image && *image && !hoy_image_get(c->s, image))
+	if (!r && image && *image && !hoy_index_get(&c->images, image))
 		r = blame(c, DAMAGED_CONTAINER, id, "image %s: image missing", image);
 	if (!r && image && *image)
 		r = inherit(c, DAMAGED_CONTAINER, id, DAMAGED_IMAGE, image);
-	if (!r && layer && *layer && !hoy_layer_get(c->s, layer))
+	if (!r && layer && *layer && !hoy_index_get(&c->layers, layer))
 		r = blame(c, DAMAGED_CONTAINER, id, "container %s: layer %s: layer is missing", id, layer);
 	if (!r && layer && *layer)
 		r = inherit(c, DAMAGED_CONTAINER, id, DAMAGED_LAYER, layer);
@@ -442,8 +444,12 @@ static void drop_link_heirs(struct report *r)
 int check_store(const struct hoy_store *s, const struct check_opts *o, struct report *ret, struct hoy_err *err)
 {
 	struct check c = { .s = s, .o = o, .r = ret, .now = hoy_now() };
-	int r = find_used(&c);
+	int r = hoy_index_make(&c.layers, s->layers, 2);
 
+	if (!r)
+		r = hoy_index_make(&c.images, &s->images, 1);
+	if (!r)
+		r = find_used(&c);
 	if (!r)
 		r = check_layers(&c);
 	if (!r)
@@ -453,6 +459,8 @@ int check_store(const struct hoy_store *s, const struct check_opts *o, struct re
 	if (!r)
 		r = check_strays(&c);
 	hoy_strv_release(&c.used);
+	hoy_index_release(&c.layers);
+	hoy_index_release(&c.images);
 	if (r < 0)
 		return hoy_fail_oom(err);
 	drop_link_heirs(ret);

@@ -110,10 +110,9 @@ int drop_garbage(struct hoy_store *s, int64_t *ret_freed, struct hoy_err *err)
 
 	*ret_freed = 0;
 	drop_parts(s, ret_freed);
-	r = hoy_store_lock(s, EVERYTHING, 0, err);
+	r = hoy_store_peek(s, EVERYTHING, err);
 	if (!r)
 		r = check_store(s, &o, &seen, err);
-	hoy_store_unlock(s);
 	for (size_t i = 0; i < seen.n && !r; i++)
 		n += garbage(&seen.v[i]);
 	if (!r && n) {

@@ -11,6 +11,7 @@
 #include "common/base/err.h"
 #include "common/base/fd.h"
 #include "common/data/digest.h"
+#include "common/store/index.h"
 #include "common/store/layers.h"
 
 static int add(struct report *r, const char *dir, const char *name)
@@ -32,10 +33,8 @@ static bool names_id(const char *name, char ret[HOY_ID_SIZE])
 	return hoy_is_id(ret);
 }
 
-typedef struct hoy_json *get_fn(const struct hoy_store *s, const char *id);
-
 /* Ids without a record and half-written files in DIR, and half-written items in the ids' directories. */
-static int scan(const struct hoy_store *s, const char *dir, get_fn *get, struct report *ret)
+static int scan(const struct hoy_store *s, const char *dir, const struct hoy_index *known, struct report *ret)
 {
 	int fd = s->graphfd < 0 ? -1 : openat(s->graphfd, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
 	cleanup_dir DIR *d = fd < 0 ? NULL : fdopendir(fd);
@@ -45,7 +44,7 @@ static int scan(const struct hoy_store *s, const char *dir, get_fn *get, struct 
 	while (d && !r && (e = readdir(d))) {
 		if (!strncmp(e->d_name, ".tmp-", 5))
 			r = add(ret, dir, e->d_name);
-		else if (names_id(e->d_name, id) && !get(s, id))
+		else if (names_id(e->d_name, id) && !hoy_index_get(known, id))
 			r = add(ret, dir, e->d_name);
 		else if (hoy_is_id(e->d_name)) {
 			int sub = openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -62,7 +61,7 @@ static int scan(const struct hoy_store *s, const char *dir, get_fn *get, struct 
 }
 
 /* Short links that lead to no directory, of layers that have no record either. */
-static int scan_links(const struct hoy_store *s, struct report *ret)
+static int scan_links(const struct hoy_store *s, const struct hoy_index *layers, struct report *ret)
 {
 	int fd = s->homefd < 0 ? -1 : openat(s->homefd, "l", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
 	cleanup_dir DIR *d = fd < 0 ? NULL : fdopendir(fd);
@@ -79,38 +78,53 @@ static int scan_links(const struct hoy_store *s, struct report *ret)
 			continue;
 		memcpy(id, to + 3, HOY_ID_LEN);
 		id[HOY_ID_LEN] = '\0';
-		if (!hoy_layer_get(s, id) && !hoy_exists(s->homefd, id))
+		if (!hoy_index_get(layers, id) && !hoy_exists(s->homefd, id))
 			r = add(ret, "overlay/l", e->d_name);
 	}
 	return r;
 }
 
-static int scan_tempdirs(const struct hoy_store *s, const char *dir, int dirfd, const char *root, struct report *ret)
+static int scan_tempdirs(const char *dir, int dirfd, const char *root, struct report *ret)
 {
 	cleanup_strv struct hoy_strv names = HOY_STRV_INIT;
 	cleanup_free char *path = hoy_path_join(dir, root);
 	int r = dirfd < 0 ? 0 : hoy_tempdir_dead(dirfd, root, &names);
 
-	(void)s;
 	for (size_t i = 0; i < names.n && !r; i++)
 		r = path ? add(ret, path, names.v[i]) : -ENOMEM;
 	return r;
 }
 
-int find_leftovers(const struct hoy_store *s, struct report *ret, struct hoy_err *err)
+static int scan_all(const struct hoy_store *s, const struct hoy_index *layers, const struct hoy_index *images,
+		    const struct hoy_index *ctrs, struct report *ret)
 {
-	int r = scan(s, "overlay-layers", hoy_layer_get, ret);
+	int r = scan(s, "overlay-layers", layers, ret);
 
 	if (!r)
-		r = scan(s, "overlay-images", hoy_image_get, ret);
+		r = scan(s, "overlay-images", images, ret);
 	if (!r)
-		r = scan(s, "overlay-containers", hoy_container_get, ret);
+		r = scan(s, "overlay-containers", ctrs, ret);
 	if (!r)
-		r = scan_links(s, ret);
+		r = scan_links(s, layers, ret);
 	if (!r)
-		r = scan_tempdirs(s, "overlay-layers", s->layersfd, "tmp", ret);
+		r = scan_tempdirs("overlay-layers", s->layersfd, "tmp", ret);
+	return r ? r : scan_tempdirs("overlay", s->homefd, "tempdirs", ret);
+}
+
+int find_leftovers(const struct hoy_store *s, struct report *ret, struct hoy_err *err)
+{
+	struct hoy_index layers = { 0 }, images = { 0 }, ctrs = { 0 };
+	int r = hoy_index_make(&layers, s->layers, 2);
+
 	if (!r)
-		r = scan_tempdirs(s, "overlay", s->homefd, "tempdirs", ret);
+		r = hoy_index_make(&images, &s->images, 1);
+	if (!r)
+		r = hoy_index_make(&ctrs, s->ctrs, 2);
+	if (!r)
+		r = scan_all(s, &layers, &images, &ctrs, ret);
+	hoy_index_release(&layers);
+	hoy_index_release(&images);
+	hoy_index_release(&ctrs);
 	return r < 0 ? hoy_fail_errno(err, -r, "cannot look through the store '%s'", s->conf.graphroot) : 0;
 }
 

@@ -99,7 +99,7 @@ static void look_release(struct look *l)
 	report_release(&l->r);
 }
 
-/* The records at one moment, under read locks, since half of a save would look like damage. */
+/* Without a lock a store that is whole looks whole; what looks like damage may be half of a save: again, under read locks. */
 static int look(struct look *l, const struct check_args *a, struct hoy_err *err)
 {
 	cleanup_store struct hoy_store *s = NULL;
@@ -110,7 +110,13 @@ static int look(struct look *l, const struct check_args *a, struct hoy_err *err)
 	if (!r)
 		r = hoy_store_open(&s, &hoy_globals.storage, HOY_STORE_RDONLY, err);
 	if (!r)
-		r = hoy_store_lock(s, EVERYTHING, 0, err);
+		r = hoy_store_peek(s, EVERYTHING, err);
+	if (!r)
+		r = check_store(s, &o, &l->r, err);
+	if (r || !l->r.n)
+		return r;
+	report_release(&l->r);
+	r = hoy_store_lock(s, EVERYTHING, 0, err);
 	return r ? r : check_store(s, &o, &l->r, err);
 }
 

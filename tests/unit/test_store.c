@@ -1,11 +1,14 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/base/err.h"
 #include "common/base/fd.h"
 #include "common/store/containers.h"
+#include "common/store/index.h"
+#include "common/store/tempdir.h"
 #include "common/store/store.h"
 #include "tests/unit/tap.h"
 
@@ -48,6 +51,40 @@ static void test_peek_between_stamp_and_save(const struct hoy_storage_args *args
 	hoy_store_free(writer);
 }
 
+static void test_index(void)
+{
+	struct hoy_table t[2] = { { .file = "a" }, { .file = "b" } };
+	static const char one[] = "[{\"id\":\"c\",\"n\":1},{\"id\":\"a\"},{\"n\":5},{\"id\":\"c\",\"n\":2}]", two[] = "[{\"id\":\"c\",\"n\":3},{\"id\":\"b\"}]";
+	struct hoy_index x;
+
+	ok(!hoy_json_parse(&t[0].doc, one, strlen(one), "a", NULL) && !hoy_json_parse(&t[1].doc, two, strlen(two), "b", NULL), "two tables");
+	ok(!hoy_index_make(&x, t, 2) && x.n == 3, "an index has each id once");
+	ok(hoy_json_int(hoy_index_get(&x, "c"), "n", 0) == 1, "of records with one id the first one counts");
+	ok(hoy_index_get(&x, "a") && hoy_index_get(&x, "b"), "of both tables");
+	ok(!hoy_index_get(&x, "d") && !hoy_index_get(&x, NULL), "what is not there is not found");
+	hoy_index_release(&x);
+	ok(!hoy_index_make(&x, t, 0) && !hoy_index_get(&x, "a"), "an empty one");
+	hoy_index_release(&x);
+	hoy_json_release(&t[0].doc);
+	hoy_json_release(&t[1].doc);
+}
+
+/* Pairs whose owner is there are not dead; without changing anything. */
+static void test_dead_tempdirs(const char *dir)
+{
+	cleanup_fd int home = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cleanup_strv struct hoy_strv dead = HOY_STRV_INIT;
+	struct hoy_tempdir mine;
+
+	ok(!hoy_tempdir_dead(home, "tempdirs", &dead) && !dead.n, "no directory, nothing dead");
+	ok(!hoy_tempdir_new(&mine, home, "tempdirs"), "one of ours");
+	ok(!mkdirat(mine.rootfd, "temp-dir-7", 0700) && !mkdirat(mine.rootfd, "other", 0700), "one without an owner");
+	ok(!hoy_tempdir_dead(home, "tempdirs", &dead) && dead.n == 1 && !strcmp(dead.v[0], "temp-dir-7"), "only that one is dead");
+	hoy_tempdir_recover(home, "tempdirs");
+	ok(!hoy_exists(mine.rootfd, "temp-dir-7") && hoy_exists(mine.rootfd, "other"), "and goes");
+	hoy_tempdir_free(&mine);
+}
+
 int main(void)
 {
 	char dir[] = "/tmp/hoy-unit-XXXXXX";
@@ -59,6 +96,8 @@ int main(void)
 	args.root = root = hoy_path_join(dir, "root");
 	args.runroot = run = hoy_path_join(dir, "run");
 	test_peek_between_stamp_and_save(&args);
+	test_index();
+	test_dead_tempdirs(dir);
 	ok(!hoy_remove_tree(AT_FDCWD, dir), "removed");
 	return tap_done();
 }
