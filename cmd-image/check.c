@@ -279,6 +279,7 @@ static int check_place(struct check *c, const struct hoy_json *rec)
 	f = find(c->r, DAMAGED_LAYER, id);
 	if (f) {
 		f->depth = depth;
+		f->circle = depth == MAX_DEPTH;
 		f->unused = unused;
 	}
 	return r;
@@ -332,16 +333,18 @@ static int check_strays(struct check *c)
 
 static int check_chain(struct check *c, const char *image, const char *top)
 {
+	cleanup_strv struct hoy_strv passed = HOY_STRV_INIT; /* a layer may be its own ancestor */
 	int r = 0;
 
-	for (int depth = 0; !r && top && *top && depth < MAX_DEPTH; depth++) {
+	while (!r && top && *top && passed.n < MAX_DEPTH && !hoy_strv_has(&passed, top)) {
+		hoy_strv_push(&passed, top);
 		if (!hoy_index_get(&c->layers, top))
 			r = blame(c, DAMAGED_IMAGE, image, "image %s: layer %s: image layer is missing", image, top);
 		if (!r)
 			r = inherit(c, DAMAGED_IMAGE, image, DAMAGED_LAYER, top);
 		top = hoy_json_str(hoy_index_get(&c->layers, top), "parent");
 	}
-	return r;
+	return passed.error ? -ENOMEM : r;
 }
 
 static int check_digests(struct check *c, const struct hoy_json *rec)

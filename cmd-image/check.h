@@ -15,6 +15,7 @@ struct finding {
 	bool unaccounted; /* a directory that no layer record names */
 	bool link_only;	  /* nothing but the short link is wrong: that can be made again */
 	bool unused;	  /* nothing but that no image or container stands on it */
+	bool circle;	  /* it is its own ancestor */
 	int depth;	  /* layers below it */
 };
 

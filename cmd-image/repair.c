@@ -132,6 +132,17 @@ static int by_depth(const void *x, const void *y)
 	return (*a)->depth > (*b)->depth ? -1 : (*a)->depth < (*b)->depth;
 }
 
+/* Layers that stand on each other can only go if one of them no longer does; saved with what is removed. */
+static void break_circles(struct hoy_store *s, const struct report *rep)
+{
+	for (size_t i = 0; i < rep->n; i++) {
+		struct hoy_json *rec = rep->v[i].circle ? hoy_layer_get(s, rep->v[i].id) : NULL;
+
+		if (rec)
+			hoy_json_unset(rec, "parent");
+	}
+}
+
 static bool fine(int r) { return !r || r == -ENOENT; }
 
 static int drop_containers(struct hoy_store *s, const struct report *rep)
@@ -261,6 +272,7 @@ static int repair(struct look *l, const struct check_args *a, struct hoy_err *er
 	if (!r)
 		r = check_store(s, &o, &now, err);
 	if (!r) {
+		break_circles(s, &now);
 		failed |= a->force ? drop_containers(s, &now) : 0;
 		failed |= kept = drop_images(s, &now);
 		failed |= drop_layers(s, &now, kept);

@@ -124,14 +124,12 @@ static int check_layer(struct check *k, struct layer *l)
 		return l->faults.error ? -ENOMEM : 0;
 	}
 	r = layer_files_init(&files, k->s, l->id, &err);
-	if (!r && split < 0 && hoy_json_str(l->rec, "toc-digest"))
-		r = 0; /* pulled in part: there never was one */
-	else if (!r && split < 0)
+	if (!r && split < 0 && !hoy_json_str(l->rec, "toc-digest")) /* one that was pulled in part never had one */
 		hoy_strv_push(&l->faults, "its tar-split is missing: layer content incorrect digest");
-	else if (!r && (r = check_tar(k, l, &files, steal_fd(&split), difffd, &err)) < 0 && r != -ENOMEM) {
+	else if (!r && split >= 0)
+		r = check_tar(k, l, &files, steal_fd(&split), difffd, &err);
+	if (r < 0 && r != -ENOMEM)
 		hoy_strv_push(&l->faults, err.msg);
-		r = 0;
-	}
 	hoy_close(split);
 	layer_files_release(&files);
 	return l->faults.error ? -ENOMEM : r == -ENOMEM ? r : 0;

@@ -9,6 +9,7 @@
 #include "common/base/buf.h"
 
 #define CHUNK ((size_t)128 << 10)
+#define ZEROS_MAX ((int64_t)1 << 30) /* in place of what is missing: sizes in a tar-split may be absurd */
 
 struct recipe {
 	struct stream s;
@@ -17,6 +18,7 @@ struct recipe {
 	int split, fd; /* fd: the file that the tar is at, -1 for zeros in its place */
 	char *name;
 	int64_t left; /* of the file */
+	int64_t zeros;
 	uint64_t crc, want;
 	bool in_file, faulty;
 	recipe_fault *fault;
@@ -70,7 +72,7 @@ static void end_file(struct recipe *r)
 }
 
 /* The next piece of the file, or zeros where it has no more. */
-static void file_piece(struct recipe *r)
+static int file_piece(struct recipe *r, struct hoy_err *err)
 {
 	size_t most = r->left < (int64_t)CHUNK ? (size_t)r->left : CHUNK;
 	ssize_t n = r->fd < 0 ? 0 : read(r->fd, r->buf, most);
@@ -79,6 +81,8 @@ static void file_piece(struct recipe *r)
 		if (r->fd >= 0 && n < 0)
 			complain(r, "cannot read \"%s\": %s", r->name, strerror(errno));
 		complain(r, "file integrity checksum failed for \"%s\"", r->name);
+		if ((r->zeros += most) > ZEROS_MAX)
+			return hoy_fail(err, HOY_EFORMAT, "too much of it is missing");
 		memset(r->buf, 0, most);
 		n = most;
 	}
@@ -86,6 +90,7 @@ static void file_piece(struct recipe *r)
 	r->left -= n;
 	r->p = r->buf;
 	r->n = n;
+	return 0;
 }
 
 static ssize_t recipe_peek(struct stream *s, const unsigned char **ret, struct hoy_err *err)
@@ -96,7 +101,9 @@ static ssize_t recipe_peek(struct stream *s, const unsigned char **ret, struct h
 
 	while (!r->n) {
 		if (r->in_file && r->left) {
-			file_piece(r);
+			e = file_piece(r, err);
+			if (e < 0)
+				return e;
 			break;
 		}
 		if (r->in_file)

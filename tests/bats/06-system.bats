@@ -325,6 +325,59 @@ same_findings() { diff <(hoy system check "$@" 2>&1 | findings) <(oracle_podman 
 	podman_is_happy
 }
 
+@test "system check and repair of hostile records touch nothing outside of the store" {
+	a=$(printf 'a%.0s' {1..64}) b=$(printf 'b%.0s' {1..64}) c=$(printf 'c%.0s' {1..64})
+	hoy images
+	mkdir -p "$ROOT"/overlay/{l,"$a/diff","$b","$c/diff",$'ev\nil'} "$ROOT"/overlay-{layers,images,containers} "$T/victim"
+	echo precious >"$T/victim/file"
+	ln -s ../../../../victim "$ROOT/overlay/$b/diff"
+	printf ../../../../victim >"$ROOT/overlay/$a/link"
+	printf '../../victim:l/../../x' >"$ROOT/overlay/$a/lower-layers"
+	cat >"$ROOT/overlay-layers/layers.json" <<-END
+	[{"id":"$a","parent":"$b","diff-digest":"sha256:$a","big-data-names":["../../../victim/file",".."]},
+	 {"id":"$b","parent":"$a","diff-digest":"sha256:zz"},{"id":"../../victim","diff-digest":"sha256:$a"},
+	 {"id":"$c","created":"x","diff-digest":"sha256:$c","diff-size":-5}]
+	END
+	echo '[{"id":"../../victim","layer":"'$a'"},{"id":"'$a'","layer":"../../victim","digest":"bad","big-data-names":["../x",5]},{"id":"'$b'","layer":"'$a'"}]' >"$ROOT/overlay-images/images.json"
+	echo '[{"id":"../../victim","layer":"../victim","image":"../../victim"},{"id":"'$a'","layer":"'$b'","image":"'$b'"}]' >"$ROOT/overlay-containers/containers.json"
+	for i in 0 1; do printf '{"type":1,"name":"../../../../victim/file","size":9,"payload":"AAAAAAAAAAA=","position":%d}\n' $i; done |
+		gzip >"$ROOT/overlay-layers/$a.tar-split.gz"
+	printf '{"type":1,"name":"x","size":9223372036854775807,"payload":"AAAAAAAAAAA=","position":0}\n' | gzip >"$ROOT/overlay-layers/$c.tar-split.gz"
+	try timeout 60 "$HOY_BIN/hoy" "${HOY_OPTS[@]}" system check
+	assert_status 125
+	assert_stdout_has "layer $a: it is its own ancestor"
+	assert_stdout_has 'image "../../victim": its id is malformed'
+	assert_stdout_has "layer $c: too much of it is missing"
+	assert_stdout_has 'layer ev?il: layer in lower level storage driver not accounted for'
+	try hoy system df
+	assert_success
+	try hoy system check -f
+	assert_success
+	[[ $(<"$T/victim/file") == precious ]]
+	assert_empty_store
+}
+
+@test "system check beside others who load, run and remove: nothing is damaged, nothing is left over" {
+	have_image busybox
+	(while [[ ! -e $T/stop ]]; do
+		hoy load -q -i "$(fixture debian)/docker.tar" && hoy rmi -f localhost/debian
+	done) >/dev/null 2>"$T/loads" & loads=$!
+	(while [[ ! -e $T/stop ]]; do
+		hoy run --rm --network none busybox sh -c 'echo x >/x' && oracle_podman run --rm --network none busybox true
+	done) >/dev/null 2>"$T/runs" & runs=$!
+	bad=''
+	for i in 1 2 3 4 5 6 7 8 9 10; do
+		hoy system check >"$T/out" 2>&1 || bad+=$(cat "$T/out")
+		hoy system check -q -r >"$T/out" 2>&1 || bad+=$(cat "$T/out")
+		hoy image prune -f
+	done
+	: >"$T/stop"
+	wait $loads $runs
+	[[ -z $bad ]] || { echo "$bad"; false; }
+	[[ $(cat "$T/loads" "$T/runs") == '' ]] || { cat "$T/loads" "$T/runs"; false; }
+	podman_is_happy
+}
+
 @test "system check --force removes containers too, hoy's with all that they have" {
 	have_image busybox
 	layer=$(the_layer) image=$(image_id busybox)
