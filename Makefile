@@ -75,7 +75,11 @@ $(BUILD)/tests/unit/$(1): $(BUILD)/tests/unit/$(1).o $(filter-out %/main.o,$(cal
 	$(Q)$(CC) $(hoy_ldflags) $(LDFLAGS) -o $$@ $$^ $$(shell pkg-config --libs yajl libseccomp libcap libcrypto libarchive libisal libzstd libcurl gpgme libmnl) -lpthread
 endef
 $(foreach u,$(UNITS),$(eval $(call unit,$(u))))
-units: $(addprefix $(BUILD)/tests/unit/,$(UNITS))
+units: $(addprefix $(BUILD)/tests/unit/,$(UNITS)) $(BUILD)/tests/faults/inject
+
+$(BUILD)/tests/faults/inject: $(call objs,tests/faults)
+	@echo '  LD $@'
+	$(Q)$(CC) $(hoy_ldflags) $(LDFLAGS) -o $@ $^
 
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
