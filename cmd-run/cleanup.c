@@ -9,13 +9,13 @@
 #include <sys/inotify.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cmd-run/run.h"
 #include "common/base/fd.h"
 #include "common/data/digest.h"
 #include "common/data/time.h"
+#include "common/proc/cgroup.h"
 #include "common/store/containers.h"
 #include "common/store/layers.h"
 
@@ -114,6 +114,22 @@ static void remove_rundir(struct ctr *c)
 	hoy_json_release(&c->live);
 }
 
+/*
+ * Somebody died while the runtime made the container: it may know it, with a process that waits for its start, or
+ * have got no further than the cgroup.
+ */
+static void undo_create(struct ctr *c)
+{
+	cleanup_cgroups struct hoy_cgroups cg = HOY_CGROUPS_INIT;
+	const char *path = hoy_json_str(c->live.root, "cgroup");
+
+	(void)runtime_call(c, "delete", "--force", NULL, NULL);
+	if (!path || hoy_cgroups_find(&cg, NULL) < 0)
+		return;
+	(void)hoy_cgroup_kill(&cg, path, SIGKILL);
+	(void)hoy_cgroup_remove(&cg, path);
+}
+
 int ctr_cleanup(struct ctr *c, struct hoy_err *err)
 {
 	bool rm = hoy_json_bool(c->state.root, "rm", false), started = hoy_json_bool(c->live.root, "started", false);
@@ -127,6 +143,8 @@ int ctr_cleanup(struct ctr *c, struct hoy_err *err)
 	/* The runtime forgets it while we take down network and mounts. */
 	if (hoy_json_get(c->live.root, "pid"))
 		c->deleting = runtime_spawn_delete(c);
+	else
+		undo_create(c);
 	net_teardown(c);
 	/* --rm: the layer goes in the same breath as the record, in ctr_remove(). */
 	r = rm ? 0 : unmount(c, err);
@@ -169,14 +187,23 @@ static void remove_volumes(struct ctr *c)
 	}
 }
 
-int ctr_remove(struct ctr *c, bool volumes, struct hoy_err *err)
+int ctr_drop_files(struct ctr *c, struct hoy_err *err)
 {
 	cleanup_free char *doomed = hoy_asprintf("%s.gone", c->dir);
-	const char *layer;
-	int r;
 
 	if (!doomed)
 		return hoy_fail_oom(err);
+	if (rename(c->dir, doomed) < 0 && errno != ENOENT)
+		return hoy_fail_errno(err, errno, "cannot remove '%s'", c->dir);
+	hoy_remove_tree(AT_FDCWD, doomed);
+	return 0;
+}
+
+int ctr_remove(struct ctr *c, bool volumes, struct hoy_err *err)
+{
+	const char *layer;
+	int r;
+
 	(void)ctr_load_def(c, NULL);
 	layer = hoy_json_str(c->def.root, "layer");
 	if (layer)
@@ -193,11 +220,7 @@ int ctr_remove(struct ctr *c, bool volumes, struct hoy_err *err)
 		remove_volumes(c);
 	remove_rundir(c);
 	event(c, "remove", -1);
-	/* Out of sight in one step, so that nobody opens a half of it. */
-	if (rename(c->dir, doomed) < 0 && errno != ENOENT)
-		return hoy_fail_errno(err, errno, "cannot remove '%s'", c->dir);
-	hoy_remove_tree(AT_FDCWD, doomed);
-	return 0;
+	return ctr_drop_files(c, err);
 }
 
 int ctr_clear(struct ctr *c, bool volumes, struct hoy_err *err)
@@ -205,73 +228,6 @@ int ctr_clear(struct ctr *c, bool volumes, struct hoy_err *err)
 	int r = ctr_cleanup(c, err);
 
 	return r < 0 && !hoy_is_full(r) ? r : ctr_remove(c, volumes, err);
-}
-
-/* A container of ours whose storage record somebody else deleted. */
-static void forget(struct hoy_store *s, const char *id)
-{
-	cleanup_ctr struct ctr c = CTR_INIT;
-	struct hoy_err err = HOY_ERR_INIT;
-	pid_t pid;
-
-	if (ctr_open_id(&c, s, id, NULL) < 0 || hoy_lock_open(&c.lock, c.dirfd, "lock", false) < 0 ||
-	    hoy_lock_try(&c.lock, true) < 0 || ctr_lock(&c, NULL) < 0)
-		return; /* being made or removed right now */
-	if (hoy_store_peek(s, HOY_CONTAINERS, NULL) < 0 || hoy_container_get(s, id) || hoy_json_bool(c.state.root, "noRecord", false))
-		return;
-	pid = ctr_pid(&c);
-	if (pid) {
-		kill(pid, SIGKILL);
-		for (int i = 0; i < 200 && ctr_pid(&c); i++)
-			nanosleep(&(struct timespec){ .tv_nsec = 5000000 }, NULL);
-	}
-	(void)ctr_cleanup(&c, &err);
-	if (ctr_remove(&c, true, &err) < 0)
-		hoy_warning("container %.12s, whose record another engine removed: %s, ignoring", id, err.msg);
-}
-
-/* What was left of a container by a process that died while it made or removed it: nobody can name it. */
-static void drop_husk(struct hoy_store *s, const char *id)
-{
-	cleanup_ctr struct ctr c = CTR_INIT;
-	cleanup_free char *gone = NULL;
-	int r = ctr_open_id(&c, s, id, NULL);
-
-	if (r != -ENOENT || c.dirfd < 0 || hoy_lock_open(&c.lock, c.dirfd, "lock", false) < 0 || hoy_lock_try(&c.lock, true) < 0 ||
-	    hoy_exists(c.dirfd, "state"))
-		return; /* being made right now, or a container after all */
-	if (hoy_store_peek(s, HOY_CONTAINERS, NULL) < 0 || hoy_container_get(s, id))
-		return;
-	gone = hoy_asprintf("%s.gone", c.dir);
-	if (gone && !rename(c.dir, gone))
-		hoy_remove_tree(AT_FDCWD, gone);
-}
-
-static void drop_gone(struct hoy_store *s)
-{
-	cleanup_free char *path = hoy_asprintf("%s/hoy/containers", s->conf.graphroot);
-	cleanup_dir DIR *d = path ? opendir(path) : NULL;
-	struct dirent *e;
-
-	while (d && (e = readdir(d)))
-		if (strlen(e->d_name) == HOY_ID_LEN + 5 && hoy_is_hex(e->d_name, HOY_ID_LEN) && !strcmp(e->d_name + HOY_ID_LEN, ".gone"))
-			hoy_remove_tree(dirfd(d), e->d_name);
-}
-
-void reconcile(struct hoy_store *s)
-{
-	cleanup_strv struct hoy_strv ids = HOY_STRV_INIT, lost = HOY_STRV_INIT;
-
-	drop_gone(s);
-	if (ctr_list(s, &ids) < 0 || !ids.n || hoy_store_peek(s, HOY_CONTAINERS, NULL) < 0)
-		return;
-	for (size_t i = 0; i < ids.n; i++)
-		if (!hoy_container_get(s, ids.v[i]))
-			hoy_strv_push(&lost, ids.v[i]);
-	for (size_t i = 0; i < lost.n; i++) {
-		forget(s, lost.v[i]);
-		drop_husk(s, lost.v[i]);
-	}
 }
 
 /* ---- the verb: the monitor's exit command ---- */

@@ -43,6 +43,8 @@ int ctr_new(struct ctr *c, struct hoy_store *s, const char *id, struct hoy_err *
 int ctr_open(struct ctr *c, struct hoy_store *s, const char *name, struct hoy_err *err);
 /* By exact id, without looking at the storage records; -ENOENT if it is not ours. */
 int ctr_open_id(struct ctr *c, struct hoy_store *s, const char *id, struct hoy_err *err);
+/* The directory of ID, whatever is in it, and its lock if nobody has that (-EAGAIN); nothing is loaded. */
+int ctr_seize(struct ctr *c, struct hoy_store *s, const char *id);
 void ctr_release(struct ctr *c);
 #define CTR_INIT { .dirfd = -1, .lock = HOY_LOCK_INIT }
 #define cleanup_ctr __attribute__((cleanup(ctr_release)))
@@ -127,12 +129,16 @@ int ctr_cleanup(struct ctr *c, struct hoy_err *err);
 int ctr_remove(struct ctr *c, bool volumes, struct hoy_err *err);
 /* Both: what cannot be noted on a full disk need not be, since it goes. */
 int ctr_clear(struct ctr *c, bool volumes, struct hoy_err *err);
+/* Remove its files beside the store's: out of sight in one step, so that nobody opens a half of it. */
+int ctr_drop_files(struct ctr *c, struct hoy_err *err);
 /* Undo a start that failed half-way. */
 void ctr_abort(struct ctr *c, struct hoy_err *err);
-/* Forget what other engines removed beneath us. */
-void reconcile(struct hoy_store *s);
 /* Wait until the exit file is there (and the monitor has written it), then its code. -errno. */
 int wait_exit_file(struct ctr *c, int *ret_code);
+
+/* ---- reconcile.c ---- */
+/* Forget what other engines removed beneath us, and what our own left that were killed while they made or removed a container. */
+void reconcile(struct hoy_store *s);
 
 /* ---- stop.c ---- */
 int ctr_stop(struct ctr *c, int64_t timeout, struct hoy_err *err);

@@ -45,42 +45,57 @@ static int take_lock(struct ctr *c, struct hoy_err *err)
 	return r < 0 ? hoy_fail_errno(err, -r, "cannot lock container '%.12s'", c->id) : 0;
 }
 
-/* Is C's directory still the one that its path names? */
-static bool in_place(const struct ctr *c)
+/* Is the file that we have locked still the one that others would lock? */
+static bool lock_is_real(const struct ctr *c)
 {
-	struct stat a, b;
+	struct stat st;
 
-	return !fstat(c->dirfd, &a) && !stat(c->dir, &b) && a.st_ino == b.st_ino;
+	return !fstat(c->lock.fd, &st) && st.st_nlink;
 }
 
-/* Whoever clears away what died in the making may be faster than our lock: then another directory is made. */
-static int make_dir(struct ctr *c, struct hoy_err *err)
+/* -EAGAIN: without its lock the directory looked like one whose maker died, and was taken away. */
+static int make_locked(struct ctr *c, struct hoy_err *err)
 {
-	int r, tries = 8;
+	int r = hoy_mkdir_p(c->dir, 0700);
 
-	do {
-		hoy_lock_close(&c->lock);
-		hoy_close(c->dirfd);
-		c->dirfd = -1;
-		r = hoy_mkdir_p(c->dir, 0700);
-		if (r < 0)
-			return hoy_fail_errno(err, -r, "cannot make '%s'", c->dir);
-		r = open_dir(c, err);
-		if (!r)
-			r = take_lock(c, err);
-	} while (--tries && (r == -ENOENT || (!r && !in_place(c))));
-	return r;
+	if (r < 0)
+		return hoy_fail_errno(err, -r, "cannot make '%s'", c->dir);
+	r = open_dir(c, err);
+	if (!r)
+		r = take_lock(c, err);
+	if (r != -ENOENT && (r || lock_is_real(c)))
+		return r;
+	hoy_lock_close(&c->lock);
+	hoy_close(c->dirfd);
+	c->dirfd = -1;
+	return -EAGAIN;
 }
 
 int ctr_new(struct ctr *c, struct hoy_store *s, const char *id, struct hoy_err *err)
 {
-	int r = paths(c, s, id);
+	int r = paths(c, s, id), tries = 16;
 
-	if (r < 0)
-		return hoy_fail_errno(err, -r, "container '%s'", id);
 	c->def.root = hoy_json_new(&c->def, HOY_JSON_OBJECT);
 	c->state.root = hoy_json_new(&c->state, HOY_JSON_OBJECT);
-	return c->def.root && c->state.root ? make_dir(c, err) : hoy_fail_oom(err);
+	if (r < 0 || !c->def.root || !c->state.root)
+		return hoy_fail_oom(err);
+	do
+		r = make_locked(c, err);
+	while (r == -EAGAIN && --tries);
+	return r;
+}
+
+int ctr_seize(struct ctr *c, struct hoy_store *s, const char *id)
+{
+	int r = paths(c, s, id);
+
+	if (!r)
+		r = open_dir(c, NULL);
+	if (!r)
+		r = hoy_lock_open(&c->lock, c->dirfd, "lock", false);
+	if (!r)
+		r = hoy_lock_try(&c->lock, true);
+	return r ? r : lock_is_real(c) ? 0 : -ENOENT;
 }
 
 int ctr_open_id(struct ctr *c, struct hoy_store *s, const char *id, struct hoy_err *err)
@@ -153,7 +168,7 @@ static int save(const char *dir, int dirfd, const char *file, const struct hoy_j
 	int r;
 
 	hoy_jw_value(&w, NULL, root);
-	r = b.error ? -b.error : hoy_replace_file(dirfd, file, b.data, b.len, 0600, sync);
+	r = b.error ? -b.error : hoy_replace_locked(dirfd, file, b.data, b.len, 0600, sync);
 	return r < 0 ? hoy_fail_errno(err, -r, "cannot write '%s/%s'", dir, file) : 0;
 }
 

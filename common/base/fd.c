@@ -145,23 +145,39 @@ static int write_tmp(int dirfd, const char *tmp, const void *data, size_t len, m
 	return r;
 }
 
-int hoy_replace_file(int dirfd, const char *name, const void *data, size_t len, mode_t mode, bool sync)
+/* By way of a temporary file beside NAME, called ".tmp-NAME" and END. */
+static int replace(int dirfd, const char *name, const char *end, const void *data, size_t len, mode_t mode, bool sync)
 {
 	const char *base = strrchr(name, '/') ? strrchr(name, '/') + 1 : name;
-	unsigned long long rnd = 0;
 	char tmp[PATH_MAX];
 	int r;
 
-	if (getrandom(&rnd, sizeof(rnd), 0) < 0)
-		return -errno;
-	if (snprintf(tmp, sizeof(tmp), "%.*s.tmp-%.200s%llu", (int)(base - name), name, base, rnd) >= (int)sizeof(tmp))
+	if (snprintf(tmp, sizeof(tmp), "%.*s.tmp-%.200s%s", (int)(base - name), name, base, end) >= (int)sizeof(tmp))
 		return -ENAMETOOLONG;
 	r = write_tmp(dirfd, tmp, data, len, mode, sync);
+	if (r == -EEXIST && !*end && !unlinkat(dirfd, tmp, 0))
+		r = write_tmp(dirfd, tmp, data, len, mode, sync);
 	if (!r && renameat(dirfd, tmp, dirfd, name) < 0)
 		r = -errno;
 	if (r)
 		unlinkat(dirfd, tmp, 0);
 	return r;
+}
+
+int hoy_replace_file(int dirfd, const char *name, const void *data, size_t len, mode_t mode, bool sync)
+{
+	unsigned long long rnd = 0;
+	char end[24];
+
+	if (getrandom(&rnd, sizeof(rnd), 0) < 0)
+		return -errno;
+	snprintf(end, sizeof(end), "%llu", rnd);
+	return replace(dirfd, name, end, data, len, mode, sync);
+}
+
+int hoy_replace_locked(int dirfd, const char *name, const void *data, size_t len, mode_t mode, bool sync)
+{
+	return replace(dirfd, name, "", data, len, mode, sync);
 }
 
 static int mkdir_exact(int dirfd, const char *path, mode_t mode)

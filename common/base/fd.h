@@ -30,6 +30,11 @@ int hoy_write_small(int dirfd, const char *path, const char *str);
  * chmod MODE, rename. Readers see the old or the new content, never a part. 0 or -errno, nothing left behind.
  */
 int hoy_replace_file(int dirfd, const char *name, const void *data, size_t len, mode_t mode, bool sync);
+/*
+ * The same for a NAME that has one writer at a time, because a lock is held. The temporary name is always ".tmp-NAME":
+ * what a writer left that was killed is taken away by the next one.
+ */
+int hoy_replace_locked(int dirfd, const char *name, const void *data, size_t len, mode_t mode, bool sync);
 
 /* mkdir -p of PATH with MODE for what is created (exactly, whatever the umask); 0 or -errno. */
 int hoy_mkdir_p(const char *path, mode_t mode);

@@ -68,7 +68,7 @@ int hoy_item_write(int dirfd, const char *id, const struct hoy_item *item, struc
 
 	if (!r) {
 		sub = hoy_open_dir_p(dirfd, id, 0700);
-		r = sub < 0 ? sub : hoy_replace_file(sub, strchr(path, '/') + 1, item->data, item->len, 0600, true);
+		r = sub < 0 ? sub : hoy_replace_locked(sub, strchr(path, '/') + 1, item->data, item->len, 0600, true);
 	}
 	return r < 0 ? hoy_fail_errno(err, -r, "cannot write item '%s' of '%.12s'", item->key, id) : 0;
 }

@@ -64,6 +64,7 @@ static int put_file(int dirfd, const char *name, const char *data, size_t len)
 	return fd < 0 ? -errno : hoy_write_full(fd, data, len);
 }
 
+/* The file before the link that it names: who cleans up after us finds the link by it. */
 static int make_link(struct hoy_store *s, int dirfd, const char *id)
 {
 	char name[LINK_LEN + 1], from[HOY_ID_SIZE + 16], to[LINK_LEN + 8];
@@ -72,15 +73,15 @@ static int make_link(struct hoy_store *s, int dirfd, const char *id)
 	snprintf(from, sizeof(from), "../%s/diff", id);
 	do {
 		r = short_name(name);
+		if (!r)
+			r = put_file(dirfd, "link", name, LINK_LEN);
 		snprintf(to, sizeof(to), "l/%s", name);
 		if (!r && symlinkat(from, s->homefd, to) < 0)
 			r = -errno;
 		if (r == -ENOENT && mkdirat(s->homefd, "l", 0755) == 0)
 			r = -EEXIST;
-	} while (r == -EEXIST && --tries);
-	if (r < 0)
-		return r;
-	return put_file(dirfd, "link", name, LINK_LEN);
+	} while (r == -EEXIST && --tries && !unlinkat(dirfd, "link", 0));
+	return r;
 }
 
 /* The short name of layer ID by its "link" file; false if that holds none. */

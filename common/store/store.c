@@ -339,7 +339,7 @@ static int save(struct hoy_store *s, struct hoy_table *t, int dirfd, const char 
 	HOY_JSON_EACH(rec, t->doc.root)
 		write_record(&w, rec, order);
 	hoy_jw_end_array(&w);
-	r = b.error ? -b.error : hoy_replace_file(dirfd, t->file, b.data, b.len, 0600, t->sync);
+	r = b.error ? -b.error : hoy_replace_locked(dirfd, t->file, b.data, b.len, 0600, t->sync);
 	if (r < 0)
 		return hoy_fail_errno(err, -r, "cannot write '%s' of the store '%s'", t->file, s->conf.graphroot);
 	t->dirty = false;

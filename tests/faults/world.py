@@ -105,6 +105,7 @@ class World:
         return ""
 
     def reset(self):
+        self.drop_cgroups()
         for where in (self.runfs, self.graph):
             self.umount(where)
             self.mount(where, None)
