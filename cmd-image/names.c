@@ -140,7 +140,7 @@ static const struct hoy_opt rmi_opts[] = {
 	HOY_OPTS_END,
 };
 
-/* Image REC, which nobody has a name for any more, and the untagged images that only it stood on. */
+/* Image REC with its names, in one step, and the untagged images that only it stood on. */
 static int delete_chain(struct hoy_store *s, struct hoy_json *rec, bool prune, struct hoy_err *err)
 {
 	const char *top = hoy_json_str(rec, "layer"), *id = hoy_json_str(rec, "id");

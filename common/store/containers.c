@@ -37,6 +37,7 @@ int hoy_container_create(struct hoy_store *s, const struct hoy_container_new *n,
 	struct hoy_json_doc *d = &t->doc;
 	struct hoy_json *rec, *names;
 	char buf[HOY_TIME_SIZE];
+	int r;
 
 	for (rec = hoy_first(s->ctrs); rec; rec = hoy_next(s->ctrs, rec))
 		if ((n->name && hoy_record_has(rec, "names", n->name)) || !strcmp(hoy_json_str(rec, "id") ?: "", n->id))
@@ -54,7 +55,11 @@ int hoy_container_create(struct hoy_store *s, const struct hoy_container_new *n,
 	    !hoy_json_set_string(d, rec, "created", hoy_time_format(hoy_now(), buf)) || set_flags(d, rec, n) < 0)
 		return hoy_fail_oom(err);
 	t->dirty = true;
-	return hoy_store_save(s, err);
+	r = hoy_store_save(s, err);
+	/* Or it would count as a user of its layer, which the caller is going to delete. */
+	if (r < 0)
+		hoy_json_remove(d->root, rec);
+	return r;
 }
 
 static struct hoy_table *table_of(struct hoy_store *s, const struct hoy_json *rec)

@@ -12,6 +12,7 @@
 #include "common/data/ref.h"
 #include "common/data/time.h"
 #include "common/store/layers.h"
+#include "common/store/pending.h"
 
 static bool same(const char *a, const char *b) { return a && b && !strcmp(a, b); }
 
@@ -82,31 +83,50 @@ static int new_record(struct hoy_store *s, const struct hoy_image_new *n, struct
 	return 0;
 }
 
-int hoy_image_create(struct hoy_store *s, const struct hoy_image_new *n, struct hoy_json **ret, struct hoy_err *err)
+static int check_new(const struct hoy_store *s, const struct hoy_image_new *n, const struct hoy_json *rec, struct hoy_err *err)
 {
-	struct hoy_json *rec = hoy_image_get(s, n->id);
-	int r = 0;
-
 	if (!hoy_is_id(n->id) || (n->digest && !hoy_is_digest(n->digest)))
 		return hoy_fail(err, EINVAL, "image id or digest is malformed");
 	if (n->layer && !hoy_layer_get(s, n->layer))
 		return hoy_fail(err, ENOENT, "layer '%s' of a new image is not in the store", n->layer);
 	if (rec && !(same(hoy_json_str(rec, "layer"), n->layer) || (!hoy_json_str(rec, "layer") && !n->layer)))
 		return hoy_fail(err, EEXIST, "image '%.12s' exists with another top layer", n->id);
+	return 0;
+}
+
+/* Items, then the record, *REC if it is there already. */
+static int put_image(struct hoy_store *s, const struct hoy_image_new *n, struct hoy_json **rec, struct hoy_err *err)
+{
+	int r = 0;
+
 	for (size_t i = 0; i < n->n_items && !r; i++)
 		r = hoy_item_write(s->imagesfd, n->id, &n->items[i], err);
 	if (r < 0)
 		return r;
 	s->images.dirty = true;
-	r = rec ? 0 : new_record(s, n, &rec);
+	r = *rec ? 0 : new_record(s, n, rec);
 	for (size_t i = 0; i < n->n_items && !r; i++)
-		r = note_item(&s->images, rec, &n->items[i]);
-	if (!r && (!hoy_json_get(rec, "metadata") || n->metadata) &&
-	    !hoy_json_set_string(&s->images.doc, rec, "metadata", n->metadata ? n->metadata : "{}"))
+		r = note_item(&s->images, *rec, &n->items[i]);
+	if (!r && (!hoy_json_get(*rec, "metadata") || n->metadata) &&
+	    !hoy_json_set_string(&s->images.doc, *rec, "metadata", n->metadata ? n->metadata : "{}"))
 		r = -ENOMEM;
+	return r < 0 ? hoy_fail_oom(err) : hoy_store_save(s, err);
+}
+
+int hoy_image_create(struct hoy_store *s, const struct hoy_image_new *n, struct hoy_json **ret, struct hoy_err *err)
+{
+	struct hoy_json *rec = hoy_image_get(s, n->id);
+	bool is_new = !rec;
+	int r = check_new(s, n, rec, err);
+
+	if (!r && is_new)
+		r = hoy_pending_begin(s, n->id, NULL, false, err);
 	if (r < 0)
-		return hoy_fail_oom(err);
-	r = hoy_store_save(s, err);
+		return r;
+	r = put_image(s, n, &rec, err);
+	if (r < 0 && is_new)
+		hoy_remove_tree(s->imagesfd, n->id);
+	hoy_pending_end(s);
 	if (!r && ret)
 		*ret = rec;
 	return r;
@@ -130,7 +150,7 @@ int hoy_image_remove_name(struct hoy_store *s, struct hoy_json *rec, const char 
 	return hoy_store_save(s, err);
 }
 
-static int delete_layers(struct hoy_store *s, const char *top, struct hoy_strv *removed, struct hoy_err *err)
+int hoy_image_delete_layers(struct hoy_store *s, const char *top, struct hoy_strv *removed, struct hoy_err *err)
 {
 	while (top && hoy_layer_get(s, top) && !hoy_layer_used(s, top)) {
 		const char *parent = hoy_json_str(hoy_layer_get(s, top), "parent");
@@ -170,6 +190,9 @@ int hoy_image_delete(struct hoy_store *s, const char *id, struct hoy_strv *remov
 		if (same(hoy_json_str(c, "image"), id))
 			return hoy_fail(err, HOY_EBUSY, "image used by %s: image is in use by a container",
 					hoy_json_str(c, "id"));
+	/* On a full disk there is no room for the note; that must not keep anybody from making some. */
+	if (hoy_is_id(id))
+		(void)hoy_pending_begin(s, id, hoy_json_str(rec, "layer"), true, NULL);
 	hoy_json_remove(s->images.doc.root, rec);
 	s->images.dirty = true;
 	r = hoy_store_save(s, err);
@@ -181,7 +204,12 @@ int hoy_image_delete(struct hoy_store *s, const char *id, struct hoy_strv *remov
 	     m && !r; m = m->next)
 		if (hoy_json_text(m) && hoy_layer_get(s, m->str) && !hoy_layer_used(s, m->str))
 			r = hoy_layer_delete(s, m->str, err);
-	return r ? r : delete_layers(s, hoy_json_str(rec, "layer"), removed, err);
+	if (!r)
+		r = hoy_image_delete_layers(s, hoy_json_str(rec, "layer"), removed, err);
+	/* After an error the note stays: the next writer goes on. */
+	if (!r)
+		hoy_pending_end(s);
+	return r;
 }
 
 /* ---- looking up ---- */

@@ -28,6 +28,9 @@ int hoy_image_remove_name(struct hoy_store *s, struct hoy_json *rec, const char 
  */
 int hoy_image_delete(struct hoy_store *s, const char *id, struct hoy_strv *removed, struct hoy_err *err);
 
+/* Delete the layer TOP and those below it, as long as nobody uses them. The same locks. */
+int hoy_image_delete_layers(struct hoy_store *s, const char *top, struct hoy_strv *removed, struct hoy_err *err);
+
 /*
  * The image that NAME means, as podman resolves it locally: id, name, short name by the search registries, digest,
  * end of a name, unique id prefix. *RET_NAME, if wanted, is the stored name that matched (of the record) or NULL.

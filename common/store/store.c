@@ -11,6 +11,7 @@
 #include "common/conf/dirs.h"
 #include "common/data/digest.h"
 #include "common/store/layers.h"
+#include "common/store/pending.h"
 
 #define TABLE_MAX ((size_t)256 << 20)
 
@@ -276,9 +277,21 @@ int hoy_store_lock(struct hoy_store *s, unsigned read, unsigned write, struct ho
 		hoy_tempdir_recover(s->homefd, "tempdirs");
 		r = hoy_layers_clean(s, err);
 	}
+	if (!r && write & HOY_LAYERS && write & HOY_IMAGES)
+		hoy_pending_finish(s);
 	if (r < 0)
 		hoy_store_unlock(s);
 	return r;
+}
+
+int hoy_store_also_containers(struct hoy_store *s)
+{
+	int r;
+
+	if (s->ctrs_lock.held)
+		return 0;
+	r = hoy_lock_take(&s->ctrs_lock, false);
+	return r < 0 ? r : load_parts(s, HOY_CONTAINERS, NULL);
 }
 
 void hoy_store_unlock(struct hoy_store *s)
@@ -375,6 +388,9 @@ int hoy_store_save(struct hoy_store *s, struct hoy_err *err)
 		r = stamp(s, &s->mounts_lock, &s->mounts_stamp, s->mounts.dirty, err);
 	if (!r)
 		r = save(s, &s->mounts, s->mountsfd, mount_order, err);
+	/* What we have in memory is not what is on disk: read it again before anything else. */
+	if (r < 0)
+		s->layers_stamp.len = s->images_stamp.len = s->ctrs_stamp.len = s->mounts_stamp.len = -1;
 	return r;
 }
 

@@ -51,6 +51,7 @@ struct hoy_store {
 	struct hoy_table layers[2], images, ctrs[2], mounts; /* [0] stable, [1] volatile */
 	struct hoy_tempdir trash[2];			     /* deferred deletion: overlay-layers/tmp, overlay/tempdirs */
 	int late_fds[16], n_late;			     /* closed after the locks are released */
+	char pending[2 * 64 + 16];			     /* the image being made or removed, see pending.h */
 };
 
 int hoy_store_open(struct hoy_store **ret, const struct hoy_storage_args *args, enum hoy_store_flags flags,
@@ -62,6 +63,8 @@ static inline void hoy_cleanup_store_(struct hoy_store **s) { hoy_store_free(*s)
 
 /* Take the locks of the parts in READ and WRITE (in the mandated order) and load their tables. None may be held. */
 int hoy_store_lock(struct hoy_store *s, unsigned read, unsigned write, struct hoy_err *err);
+/* Under locks that did not include the containers: lock and load these too, for reading. Theirs comes last. */
+int hoy_store_also_containers(struct hoy_store *s);
 int hoy_store_save(struct hoy_store *s, struct hoy_err *err);
 void hoy_store_unlock(struct hoy_store *s);
 /* Take mountpoints.lock (innermost; a layers.lock is held) and load the mount counts. */

@@ -29,7 +29,7 @@ static const struct call calls[] = {
 #endif
 	C(mount, -1, 1, 0), C(umount2, -1, 0, 0), C(move_mount, 2, 3, 0), C(open_tree, 0, 1, 0), C(fsconfig, 0, -1, 0),
 	C(fsmount, 0, -1, 0), C(mount_setattr, 0, 1, 0), C(pivot_root, -1, 0, 0), C(chroot, -1, 0, 0), C(clone, -1, -1, 0),
-	C(clone3, -1, -1, 0), C(execve, -1, 0, 0), C(unshare, -1, -1, 0), C(setns, 0, -1, 0), C(kill, -1, -1, 0),
+	C(clone3, -1, -1, 0), C(execve, -1, 0, 0), C(execveat, 0, 1, 0), C(unshare, -1, -1, 0), C(setns, 0, -1, 0), C(kill, -1, -1, 0),
 	C(pidfd_send_signal, 0, -1, 0), C(sendto, 0, -1, 0), C(sendmsg, 0, -1, 0), C(bind, 0, -1, 0), C(connect, 0, -1, 0),
 	C(seccomp, -1, -1, 0), C(exit_group, -1, -1, 0),
 };

@@ -2,11 +2,12 @@
  * inject: run a command and hurt it at its n-th system call that changes something.
  *
  * usage: inject [OPTIONS] COMMAND [ARG...]
- *	-n N		the call, counted from 1 over all processes of the command that run one of hoy's tools (the payload of a
- *			container doesn't count); without it nothing happens but the count
+ *	-n N		the call, counted from 1 over all processes of the command that run one of hoy's tools, the files hoy* beside
+ *			COMMAND (the payload of a container doesn't count); without it nothing happens but the count
  *	-f FAULT	kill-one: SIGKILL to the process that makes the call, instead of the call; the others go on
  *			kill-all: to the whole tree
  *			enospc, eio: the call fails so; only calls that write to the file system of -d are counted
+ *	-m REGEX	count only calls whose line ("TOOL[PID] CALL TARGET") matches
  *	-s		enospc and eio: and so does each call after it that needs space, as on a disk that is full
  *	-d DIR		see -f
  *	-w		follow until the last process of the tree has ended, not only the command itself
@@ -17,6 +18,8 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
+#include <regex.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,10 +34,11 @@
 #include "tests/faults/calls.h"
 
 #define TASKS_MAX 4096
+#define TOOLS_MAX 16
 
 struct task {
 	pid_t tid, tgid;
-	bool counts; /* runs a tool of ours */
+	int tool; /* that it runs; -1: none of ours */
 	int error;   /* the call that it is in fails with this at its end */
 };
 
@@ -45,6 +49,10 @@ static struct {
 	bool sticky, all, fired, massacre;
 	dev_t dev;
 	FILE *log;
+	regex_t match;
+	bool matching;
+	struct { dev_t dev; ino_t ino; char name[64]; } tools[TOOLS_MAX];
+	int n_tools;
 	struct task tasks[TASKS_MAX];
 	int n_tasks;
 } in;
@@ -116,24 +124,44 @@ static pid_t tgid_of(pid_t tid)
 	return tgid;
 }
 
-static void name_of(pid_t tid, char *ret, size_t size)
+/* By the file itself: the runtime runs from a mount that has no path. */
+static int tool_of(pid_t tid)
 {
-	char path[64], exe[4096];
-	ssize_t n;
+	char path[64];
+	struct stat st;
 
 	snprintf(path, sizeof(path), "/proc/%d/exe", tid);
-	n = readlink(path, exe, sizeof(exe) - 1);
-	exe[n < 0 ? 0 : n] = '\0';
-	snprintf(ret, size, "%.200s", strrchr(exe, '/') ? strrchr(exe, '/') + 1 : exe);
+	for (int i = stat(path, &st) < 0 ? in.n_tools : 0; i < in.n_tools; i++)
+		if (in.tools[i].dev == st.st_dev && in.tools[i].ino == st.st_ino)
+			return i;
+	return -1;
+}
+
+static void find_tools(const char *command)
+{
+	char pattern[4096];
+	struct stat st;
+	glob_t g;
+
+	snprintf(pattern, sizeof(pattern), "%.*shoy*", strrchr(command, '/') ? (int)(strrchr(command, '/') + 1 - command) : 0, command);
+	if (glob(pattern, 0, NULL, &g))
+		return;
+	for (size_t i = 0; i < g.gl_pathc && in.n_tools < TOOLS_MAX; i++) {
+		const char *name = strrchr(g.gl_pathv[i], '/') ? strrchr(g.gl_pathv[i], '/') + 1 : g.gl_pathv[i];
+
+		if (stat(g.gl_pathv[i], &st) < 0)
+			continue;
+		in.tools[in.n_tools].dev = st.st_dev;
+		in.tools[in.n_tools].ino = st.st_ino;
+		snprintf(in.tools[in.n_tools++].name, sizeof(in.tools[0].name), "%.60s", name);
+	}
+	globfree(&g);
 }
 
 static void look_at(struct task *t)
 {
-	char name[256];
-
-	name_of(t->tid, name, sizeof(name));
 	t->tgid = tgid_of(t->tid);
-	t->counts = strstr(name, "hoy") && !strstr(name, "inject");
+	t->tool = tool_of(t->tid);
 }
 
 static struct task *task(pid_t tid)
@@ -159,15 +187,19 @@ static void forget(pid_t tid)
 
 /* ---- the fault ---- */
 
-static void note(const struct task *t, const struct call *c, const uint64_t args[6], const char *what)
+static void describe(const struct task *t, const struct call *c, const uint64_t args[6], char *ret, size_t size)
 {
-	char name[256], target[4096];
+	char target[4096];
 
+	call_target(c, t->tid, args, target, sizeof(target));
+	snprintf(ret, size, "%s[%d] %s %s", in.tools[t->tool].name, t->tgid, c->name, target);
+}
+
+static void note(const char *what, const char *line)
+{
 	if (!in.log)
 		return;
-	name_of(t->tid, name, sizeof(name));
-	call_target(c, t->tid, args, target, sizeof(target));
-	fprintf(in.log, "%s%ld %s[%d] %s %s\n", what, in.count, name, t->tgid, c->name, target);
+	fprintf(in.log, "%s%ld %s\n", what, in.count, line);
 	fflush(in.log);
 }
 
@@ -178,10 +210,10 @@ static void kill_all(void)
 		kill(in.tasks[i].tgid, SIGKILL);
 }
 
-static void strike(struct task *t, const struct call *c, const uint64_t args[6])
+static void strike(struct task *t, const char *line)
 {
 	in.fired = true;
-	note(t, c, args, "fault ");
+	note("fault ", line);
 	if (!strcmp(in.fault, "kill-one")) {
 		kill(t->tgid, SIGKILL);
 	} else if (!strcmp(in.fault, "kill-all")) {
@@ -194,7 +226,7 @@ static void strike(struct task *t, const struct call *c, const uint64_t args[6])
 
 static bool counts(const struct task *t, const struct call *c, const uint64_t args[6])
 {
-	if (!c || !t->counts)
+	if (!c || t->tool < 0)
 		return false;
 	return !in.error || (c->flags & (in.error == ENOSPC ? CALL_SPACE : CALL_DISK) && call_on(c, t->tid, args, in.dev));
 }
@@ -202,14 +234,18 @@ static bool counts(const struct task *t, const struct call *c, const uint64_t ar
 static void entry(struct task *t, uint64_t nr, const uint64_t args[6])
 {
 	const struct call *c = call_find(nr, args);
+	char line[4608];
 
 	if ((in.fired && !in.sticky) || !counts(t, c, args))
 		return;
+	describe(t, c, args, line, sizeof(line));
+	if (in.matching && regexec(&in.match, line, 0, NULL, 0))
+		return;
 	in.count++;
 	if (in.n && (in.count == in.n || (in.sticky && in.fired)))
-		strike(t, c, args);
+		strike(t, line);
 	else
-		note(t, c, args, "");
+		note("", line);
 }
 
 /* ---- following ---- */
@@ -299,11 +335,13 @@ static void options(int argc, char **argv)
 	struct stat st;
 	int o;
 
-	while ((o = getopt(argc, argv, "+n:f:sd:wo:")) != -1) {
+	while ((o = getopt(argc, argv, "+n:f:m:sd:wo:")) != -1) {
 		if (o == 'n')
 			in.n = atol(optarg);
 		else if (o == 'f')
 			in.fault = optarg;
+		else if (o == 'm' && (in.matching = true) && regcomp(&in.match, optarg, REG_EXTENDED | REG_NOSUB))
+			exit(125);
 		else if (o == 's')
 			in.sticky = true;
 		else if (o == 'w')
@@ -336,6 +374,7 @@ int main(int argc, char **argv)
 	int result;
 
 	options(argc, argv);
+	find_tools(argv[optind]);
 	result = follow(start(argv + optind));
 	if (in.log)
 		fprintf(in.log, "calls %ld%s\n", in.count, in.n && !in.fired ? " never" : "");

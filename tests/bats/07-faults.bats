@@ -1,0 +1,93 @@
+#!/usr/bin/env bats
+# Kills, full disks and broken ones in the middle of a command: tests/faults, and what it once found.
+
+load ../lib/hoy
+
+# kill_at PATTERN COMMAND...: kill all of `hoy COMMAND` at the first of its system calls that matches (see tests/faults/inject.c).
+kill_at() {
+	: >"$STORE/.used-hoy"
+	run "$HOY_BUILD/tests/faults/inject" -f kill-all -n 1 -m "$1" "$HOY_BIN/hoy" "${HOY_OPTS[@]}" "${@:2}"
+	assert_status 137
+}
+
+have_base() { hoy load -q -i "$(fixture busybox)/docker.tar" >/dev/null; }
+
+# Directories of layers, links to them, and items of images, that are more than there are records.
+stray() {
+	layers() { jq -r '.[].id' "$ROOT"/overlay-layers/{,volatile-}layers.json 2>/dev/null | sort; }
+	diff <(ls "$ROOT/overlay" | grep -E '^.{64}$') <(layers)
+	diff <(find "$ROOT/overlay/l" -type l -printf '%l\n' | cut -d/ -f2 | sort) <(layers)
+	diff <(ls "$ROOT/overlay-images" | grep -E '^.{64}$') <(jq -r '.[].id' "$ROOT/overlay-images/images.json" | sort)
+	find "$ROOT" "$RUNROOT" -name '.tmp-*'
+}
+
+@test "sixty points: every operation, every fault" {
+	run "$HOY_TESTS/faults/run" --quick
+	assert_success
+	[[ $output == *$'\n60 points, 0 with findings' ]]
+}
+
+@test "a container's maker or remover that was killed leaves nothing after the next rm" {
+	have_base
+	d=$ROOT/hoy/containers
+	mkdir -p "$d/$(printf 'a%.0s' {1..64})" "$d/$(printf 'b%.0s' {1..64})" "$d/$(printf 'c%.0s' {1..64}).gone/sub"
+	echo '{}' >"$d/$(printf 'b%.0s' {1..64})/def.json"
+	: >"$d/$(printf 'b%.0s' {1..64})/lock"
+	kill_at ' mkdirat diff' create --network none busybox true
+	hoy rm -i nobody
+	[[ $(ls "$d") == "" ]]
+	run stray
+	assert_stdout ''
+}
+
+@test "a temporary file of a writer that was killed is the next one's" {
+	have_base
+	kill_at ' fdatasync .*images.json' tag busybox one
+	[[ -e $ROOT/overlay-images/.tmp-images.json ]]
+	hoy tag busybox two
+	[[ ! -e $ROOT/overlay-images/.tmp-images.json ]]
+}
+
+@test "a layer's link does not stay behind when its maker is killed" {
+	have_base
+	kill_at ' symlinkat ' create --network none busybox true
+	kill_at ' openat link' create --network none busybox true
+	kill_at ' mkdirat work' create --network none busybox true
+	hoy rm -i nobody
+	hoy create --network none busybox true
+	run stray
+	assert_stdout ''
+}
+
+@test "an image's files without record go: its import was killed" {
+	have_base
+	kill_at ' renameat images.json' import -q "$(fixture busybox)/rootfs.tar" new
+	[[ $(stray) != '' ]]
+	hoy import -q "$(fixture busybox)/rootfs.tar" other
+	run stray
+	assert_stdout ''
+	[[ ! -e $ROOT/hoy/pending ]]
+}
+
+@test "an image's layers and files go: its rmi was killed" {
+	for at in ' unlinkat .{64}$' ' renameat layers.json'; do
+		have_base
+		kill_at "$at" rmi busybox
+		[[ $(hoy images -q) == '' ]]
+		hoy import -q "$(fixture busybox)/rootfs.tar" other
+		hoy rmi other
+		run stray
+		assert_stdout ''
+		[[ $(<"$ROOT/overlay-layers/layers.json") == '[]' ]]
+	done
+}
+
+@test "a container whose start was killed before the runtime noted it has no cgroup after rm" {
+	have_base
+	hoy create --name c --network none --cgroup-parent "/${T##*/}" busybox true
+	kill_at 'hoy-runtime.* clone' start c
+	[[ $(find /sys/fs/cgroup -path "*/${T##*/}/libpod-*" -type d) != '' ]]
+	hoy rm -f c
+	[[ $(find /sys/fs/cgroup -path "*/${T##*/}/libpod-*" -type d) == '' ]]
+	find /sys/fs/cgroup -depth -name "${T##*/}" -type d -exec rmdir {} +
+}
