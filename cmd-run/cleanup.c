@@ -104,19 +104,9 @@ static int note_exit(struct ctr *c, int code, struct hoy_err *err)
 	return ctr_save_state(c, err);
 }
 
-/* The run directory last: as long as `live` is there, somebody has something left to undo. */
-static void remove_rundir(struct ctr *c)
-{
-	while (c->deleting > 0 && waitpid(c->deleting, NULL, 0) < 0 && errno == EINTR)
-		;
-	c->deleting = 0;
-	hoy_remove_tree(AT_FDCWD, c->rundir);
-	hoy_json_release(&c->live);
-}
-
 /*
- * Somebody died while the runtime made the container: it may know it, with a process that waits for its start, or
- * have got no further than the cgroup.
+ * Somebody died while the runtime made or deleted the container: it may know it, with a process that waits for its
+ * start, or have got no further than the cgroup.
  */
 static void undo_create(struct ctr *c)
 {
@@ -128,6 +118,20 @@ static void undo_create(struct ctr *c)
 		return;
 	(void)hoy_cgroup_kill(&cg, path, SIGKILL);
 	(void)hoy_cgroup_remove(&cg, path);
+}
+
+/* The run directory last: as long as `live` is there, somebody has something left to undo. */
+static void remove_rundir(struct ctr *c)
+{
+	int status = 0;
+
+	while (c->deleting > 0 && waitpid(c->deleting, &status, 0) < 0 && errno == EINTR)
+		;
+	if (status)
+		undo_create(c);
+	c->deleting = 0;
+	hoy_remove_tree(AT_FDCWD, c->rundir);
+	hoy_json_release(&c->live);
 }
 
 int ctr_cleanup(struct ctr *c, struct hoy_err *err)
@@ -167,7 +171,7 @@ void ctr_abort(struct ctr *c, struct hoy_err *err)
 	if (!c->live.root)
 		return;
 	net_teardown(c);
-	(void)runtime_call(c, "delete", "--force", NULL, NULL);
+	undo_create(c);
 	if (pid)
 		kill(pid, SIGKILL);
 	if (monitor > 0 && start_time(monitor) == (unsigned long long)hoy_json_int(c->live.root, "monitorStart", -1))

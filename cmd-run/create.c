@@ -368,6 +368,14 @@ static int make_files(struct ctr *c, const struct image *i, const struct create_
 	}
 }
 
+/* On a full disk the layer of what could not be made may be there to stay; its definition leads reconcile() to it. */
+static bool layer_stays(struct ctr *c)
+{
+	const char *layer = hoy_json_str(c->def.root, "layer");
+
+	return layer && !hoy_store_peek(c->s, HOY_LAYERS, NULL) && hoy_layer_get(c->s, layer);
+}
+
 static int create(struct ctr *c, struct hoy_store *s, const struct create_opts *o, char **args, struct hoy_err *err)
 {
 	struct image img = { .cfg = HOY_JSON_DOC_INIT };
@@ -389,7 +397,7 @@ static int create(struct ctr *c, struct hoy_store *s, const struct create_opts *
 		r = make_files(c, &img, o, err);
 	if (!r && o->cidfile && (r = hoy_replace_file(AT_FDCWD, o->cidfile, c->id, 64, 0644, false)) < 0)
 		hoy_fail_errno(err, -r, "cannot write '%s'", o->cidfile);
-	if (r < 0 && c->dir) {
+	if (r < 0 && c->dir && !layer_stays(c)) {
 		hoy_remove_tree(AT_FDCWD, c->dir);
 	} else if (!r) {
 		event(c, "create", -1);

@@ -696,7 +696,7 @@ static int entry(struct unpack *u, struct hoy_err *err)
 
 /* ---- the end ---- */
 
-static void set_dir_times(struct unpack *u)
+static int set_dir_times(struct unpack *u, struct hoy_err *err)
 {
 	bool setgid;
 
@@ -705,13 +705,17 @@ static void set_dir_times(struct unpack *u)
 		const char *path = u->paths.data + u->late[i].path, *slash = strrchr(path, '/');
 		struct timespec ts[2] = { { u->late[i].sec, u->late[i].ns }, { u->late[i].sec, u->late[i].ns } };
 		char parent[TAR_NAME_MAX + 1];
-		int dir;
+		int dir, r = 0;
 
 		snprintf(parent, sizeof(parent), "%.*s", slash ? (int)(slash - path) : 0, path);
 		dir = get_dir(u, parent, &setgid);
-		if (dir >= 0)
-			utimensat(dir, slash ? slash + 1 : path, ts, AT_SYMLINK_NOFOLLOW);
+		if (dir < 0 || utimensat(dir, slash ? slash + 1 : path, ts, AT_SYMLINK_NOFOLLOW) < 0)
+			r = dir < 0 ? -dir : errno;
+		/* Its place may have been taken by something else. */
+		if (r == EIO || r == ENOSPC || r == EDQUOT || r == EROFS)
+			return hoy_fail_errno(err, r, "cannot set the time of '%s'", path);
 	}
+	return 0;
 }
 
 static int by_pos(const void *a, const void *b)
@@ -782,7 +786,7 @@ int unpack_tar(struct stream *tar, int difffd, int splitfd, const struct unpack_
 	while (!r && (r = tar_next(&u->tar, err)) > 0)
 		r = entry(u, err);
 	if (!r)
-		set_dir_times(u);
+		r = set_dir_times(u, err);
 	if (!r && u->record)
 		r = end_split(u, err);
 	release(u);

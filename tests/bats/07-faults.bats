@@ -10,6 +10,15 @@ kill_at() {
 	assert_status 137
 }
 
+# fail_at ERROR PATTERN COMMAND...: that call fails (`-s`: and all after it that need space, as on a full disk).
+fail_at() {
+	local sticky=()
+	[[ $1 != -s ]] || { sticky=(-s); shift; }
+	: >"$STORE/.used-hoy"
+	mkdir -p "$ROOT"
+	try "$HOY_BUILD/tests/faults/inject" -f "$1" "${sticky[@]}" -d "$ROOT" -n 1 -m "$2" "$HOY_BIN/hoy" "${HOY_OPTS[@]}" "${@:3}"
+}
+
 have_base() { hoy load -q -i "$(fixture busybox)/docker.tar" >/dev/null; }
 
 # Directories of layers, links to them, and items of images, that are more than there are records.
@@ -89,5 +98,37 @@ stray() {
 	[[ $(find /sys/fs/cgroup -path "*/${T##*/}/libpod-*" -type d) != '' ]]
 	hoy rm -f c
 	[[ $(find /sys/fs/cgroup -path "*/${T##*/}/libpod-*" -type d) == '' ]]
+	find /sys/fs/cgroup -depth -name "${T##*/}" -type d -exec rmdir {} +
+}
+
+@test "a disk that fails to note a directory's time makes no image" {
+	fail_at eio ' utimensat www' load -q -i "$(fixture busybox)/docker.tar"
+	assert_error "cannot set the time of 'var/www': Input/output error"
+	[[ $(hoy images -q) == '' ]]
+}
+
+@test "a layer that cannot be undone on a full disk is undone later" {
+	have_base
+	fail_at -s enospc ' renameat containers.json' create --network none busybox true
+	assert_error 'No space left on device'
+	[[ $(stray) == '' && $(jq length "$ROOT/overlay-layers/layers.json") == 2 ]]
+	hoy rm -i nobody
+	[[ $(jq length "$ROOT/overlay-layers/layers.json") == 1 ]]
+	run stray
+	assert_stdout ''
+}
+
+@test "a runtime killed while it makes or deletes a cgroup leaves none" {
+	have_base
+	killed() {
+		run "$HOY_BUILD/tests/faults/inject" -f kill-one -n 1 -m "$1" "$HOY_BIN/hoy" "${HOY_OPTS[@]}" "${@:2}"
+		[[ $(find /sys/fs/cgroup -path "*/${T##*/}/libpod-*" -type d) == '' && $(ls "$RUNROOT/hoy/runtime") == '' ]]
+	}
+	for at in 'hoy-runtime.* mkdir ' 'hoy-runtime.* clone'; do
+		killed "$at" run --network none --cgroup-parent "/${T##*/}" busybox true
+		[[ $status != 0 ]]
+	done
+	hoy run -d --name c --network none --cgroup-parent "/${T##*/}" busybox sleep 1000
+	killed 'hoy-runtime.* unlinkat .*cgroup' stop -t 0 c
 	find /sys/fs/cgroup -depth -name "${T##*/}" -type d -exec rmdir {} +
 }
