@@ -75,9 +75,10 @@ $(BUILD)/tests/unit/$(1): $(BUILD)/tests/unit/$(1).o $(filter-out %/main.o,$(cal
 	$(Q)$(CC) $(hoy_ldflags) $(LDFLAGS) -o $$@ $$^ $$(shell pkg-config --libs yajl libseccomp libcap libcrypto libarchive libisal libzstd libcurl gpgme libmnl) -lpthread
 endef
 $(foreach u,$(UNITS),$(eval $(call unit,$(u))))
-units: $(addprefix $(BUILD)/tests/unit/,$(UNITS)) $(BUILD)/tests/faults/inject
+units: $(addprefix $(BUILD)/tests/unit/,$(UNITS)) $(addprefix $(BUILD)/tests/faults/,inject disk)
 
-$(BUILD)/tests/faults/inject: $(call objs,tests/faults)
+$(BUILD)/tests/faults/inject: $(BUILD)/tests/faults/calls.o
+$(addprefix $(BUILD)/tests/faults/,inject disk): %: %.o
 	@echo '  LD $@'
 	$(Q)$(CC) $(hoy_ldflags) $(LDFLAGS) -o $@ $^
 

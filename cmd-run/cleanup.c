@@ -31,6 +31,29 @@ static bool exit_code(const struct ctr *c, int *ret)
 	return true;
 }
 
+/*
+ * With --rm the exit file may be gone before those who run it in the foreground have looked: who takes the container down
+ * leaves the code in the lock file, which they have open, whatever becomes of its name.
+ */
+static void leave_code(const struct ctr *c, int code)
+{
+	char text[16];
+	int n = snprintf(text, sizeof(text), "%d\n", code);
+
+	if (c->lock.held)
+		(void)!pwrite(c->lock.fd, text, n, 0);
+}
+
+static bool left_code(const struct ctr *c, int *ret)
+{
+	char text[16] = "";
+
+	if (c->lock.fd < 0 || pread(c->lock.fd, text, sizeof(text) - 1, 0) <= 0)
+		return false;
+	*ret = atoi(text);
+	return true;
+}
+
 /* Wait on the directory until the file is there. The monitor's death without it ends the wait too. */
 int wait_exit_file(struct ctr *c, int *ret_code)
 {
@@ -66,7 +89,7 @@ gone:
 		*ret_code = (int)hoy_json_int(c->state.root, "exitCode", 255);
 		return 0;
 	}
-	return exit_code(c, ret_code) ? 0 : -ESRCH;
+	return exit_code(c, ret_code) || left_code(c, ret_code) ? 0 : -ESRCH;
 }
 
 static bool oom_killed(const struct ctr *c)
@@ -143,7 +166,8 @@ int ctr_cleanup(struct ctr *c, struct hoy_err *err)
 		return 0;
 	if (ctr_pid(c))
 		return hoy_fail(err, HOY_EBUSY, "container %.12s is running", c->id);
-	exit_code(c, &code);
+	if (exit_code(c, &code) && rm)
+		leave_code(c, code);
 	/* The runtime forgets it while we take down network and mounts. */
 	if (hoy_json_get(c->live.root, "pid"))
 		c->deleting = runtime_spawn_delete(c);

@@ -132,3 +132,17 @@ stray() {
 	killed 'hoy-runtime.* unlinkat .*cgroup' stop -t 0 c
 	find /sys/fs/cgroup -depth -name "${T##*/}" -type d -exec rmdir {} +
 }
+
+@test "the exit code of run --rm is not lost when the monitor's cleanup is faster" {
+	have_base
+	: >"$STORE/.used-hoy"
+	"$HOY_BIN/hoy" "${HOY_OPTS[@]}" run --rm --name r --network none busybox sh -c 'sleep 1; exit 7' 3>&- &
+	pid=$!
+	until_true 5 test -e "$RUNROOT"/hoy/*/live
+	until_true 5 grep -q started "$RUNROOT"/hoy/*/live
+	kill -STOP "$pid"
+	until_true 10 bash -c '[[ ! $(ls "$1/hoy/containers") ]]' _ "$ROOT"
+	kill -CONT "$pid"
+	run wait "$pid"
+	assert_status 7
+}
