@@ -138,8 +138,7 @@ stray() {
 	: >"$STORE/.used-hoy"
 	"$HOY_BIN/hoy" "${HOY_OPTS[@]}" run --rm --name r --network none busybox sh -c 'sleep 1; exit 7' 3>&- &
 	pid=$!
-	until_true 5 test -e "$RUNROOT"/hoy/*/live
-	until_true 5 grep -q started "$RUNROOT"/hoy/*/live
+	until_true 5 bash -c 'grep -q started "$1"/hoy/*/live' _ "$RUNROOT"
 	kill -STOP "$pid"
 	until_true 10 bash -c '[[ ! $(ls "$1/hoy/containers") ]]' _ "$ROOT"
 	kill -CONT "$pid"
