@@ -117,6 +117,11 @@ bench: all
 	@HOY_BUILD=$(abspath $(BUILD)) tests/bench/run
 fuzz:
 	@tests/fuzz/run
+# Some half an hour; interrupted, it goes on where it was.
+faults: test-deps
+	@$(MAKE) --no-print-directory all units
+	@$(MAKE) --no-print-directory -s install PREFIX=$(abspath $(BUILD))/stage
+	@HOY_BUILD=$(abspath $(BUILD)) unshare --net tests/faults/run
 compile_commands.json:
 	bear --output $@ -- $(MAKE) -B all units
 format:
@@ -124,10 +129,10 @@ format:
 clean:
 	rm -rf build compile_commands.json
 help:
-	@echo 'targets: all install deps check asan bench fuzz compile_commands.json format clean'
+	@echo 'targets: all install deps check asan bench fuzz faults compile_commands.json format clean'
 	@echo 'variables: PREFIX DESTDIR CC CFLAGS SAN=address,undefined COV=1'
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
-.PHONY: all units install deps test-deps check asan bench fuzz format clean help
+.PHONY: all units install deps test-deps check asan bench fuzz faults format clean help
 .DELETE_ON_ERROR:
 .SECONDARY:

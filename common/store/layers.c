@@ -141,7 +141,7 @@ int hoy_layer_commit(struct hoy_store *s, struct hoy_stage *st, const struct hoy
 	set_incomplete(t, rec, true);
 	r = hoy_store_save(s, err);
 	if (!r)
-		r = hoy_overlay_create(s, n->id, n->parent, err);
+		r = hoy_overlay_create(s, n->id, n->parent, true, err);
 	if (!r && (r = move_in(s, st, n)) < 0)
 		hoy_fail_errno(err, -r, "cannot move layer '%s' into place", n->id);
 	if (!r) {
@@ -177,7 +177,7 @@ int hoy_layer_create_rw(struct hoy_store *s, const char *id, const char *parent,
 	set_incomplete(t, rec, true);
 	r = hoy_store_save(s, err);
 	if (!r)
-		r = hoy_overlay_create(s, id, parent, err);
+		r = hoy_overlay_create(s, id, parent, !vol, err);
 	if (!r) {
 		set_incomplete(t, rec, false);
 		r = hoy_store_save(s, err);

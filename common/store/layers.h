@@ -87,5 +87,5 @@ int hoy_layer_lowers(const struct hoy_store *s, const char *id, struct hoy_strv 
 bool hoy_layer_link_good(const struct hoy_store *s, const char *id);
 /* Make the short link of layer ID again, by the text in its "link" if that is one. layers.lock for writing. */
 int hoy_layer_link_mend(struct hoy_store *s, const char *id, struct hoy_err *err);
-/* The driver directory of a new layer; private to layers.c and overlay.c. */
-int hoy_overlay_create(struct hoy_store *s, const char *id, const char *parent, struct hoy_err *err);
+/* The driver directory of a new layer, SYNC: its files on the disk; private to layers.c and overlay.c. */
+int hoy_overlay_create(struct hoy_store *s, const char *id, const char *parent, bool sync, struct hoy_err *err);

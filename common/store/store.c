@@ -294,6 +294,19 @@ int hoy_store_also_containers(struct hoy_store *s)
 	return r < 0 ? r : load_parts(s, HOY_CONTAINERS, NULL);
 }
 
+/* A rename lasts when its directory is synced. The first of them does most of the work for the others. */
+static void sync_renames(struct hoy_store *s)
+{
+	struct { unsigned part; int fd; } dirs[] = {
+		{ HOY_LAYERS, s->layersfd }, { HOY_IMAGES, s->imagesfd }, { HOY_CONTAINERS, s->ctrsfd },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++)
+		if (s->unsynced & dirs[i].part)
+			(void)fsync(dirs[i].fd);
+	s->unsynced = 0;
+}
+
 void hoy_store_unlock(struct hoy_store *s)
 {
 	hoy_lock_drop(&s->mounts_lock);
@@ -301,6 +314,7 @@ void hoy_store_unlock(struct hoy_store *s)
 	hoy_lock_drop(&s->images_lock);
 	hoy_lock_drop(&s->layers_lock);
 	hoy_lock_drop(&s->graph);
+	sync_renames(s);
 	while (s->n_late)
 		hoy_close(s->late_fds[--s->n_late]);
 	hoy_tempdir_free(&s->trash[0]);
@@ -340,7 +354,7 @@ static void write_record(struct hoy_jw *w, const struct hoy_json *rec, const cha
 	hoy_jw_end_object(w);
 }
 
-static int save(struct hoy_store *s, struct hoy_table *t, int dirfd, const char *const *order, struct hoy_err *err)
+static int save(struct hoy_store *s, unsigned part, struct hoy_table *t, int dirfd, const char *const *order, struct hoy_err *err)
 {
 	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(TABLE_MAX);
 	struct hoy_jw w = hoy_jw_on(&b, NULL);
@@ -356,6 +370,8 @@ static int save(struct hoy_store *s, struct hoy_table *t, int dirfd, const char 
 	if (r < 0)
 		return hoy_fail_errno(err, -r, "cannot write '%s' of the store '%s'", t->file, s->conf.graphroot);
 	t->dirty = false;
+	if (t->sync)
+		s->unsynced |= part;
 	return 0;
 }
 
@@ -371,23 +387,23 @@ int hoy_store_save(struct hoy_store *s, struct hoy_err *err)
 	int r = stamp(s, &s->layers_lock, &s->layers_stamp, s->layers[0].dirty || s->layers[1].dirty, err);
 
 	if (!r)
-		r = save(s, &s->layers[0], s->layersfd, layer_order, err);
+		r = save(s, HOY_LAYERS, &s->layers[0], s->layersfd, layer_order, err);
 	if (!r)
-		r = save(s, &s->layers[1], s->layersfd, layer_order, err);
+		r = save(s, HOY_LAYERS, &s->layers[1], s->layersfd, layer_order, err);
 	if (!r)
 		r = stamp(s, &s->images_lock, &s->images_stamp, s->images.dirty, err);
 	if (!r)
-		r = save(s, &s->images, s->imagesfd, image_order, err);
+		r = save(s, HOY_IMAGES, &s->images, s->imagesfd, image_order, err);
 	if (!r)
 		r = stamp(s, &s->ctrs_lock, &s->ctrs_stamp, s->ctrs[0].dirty || s->ctrs[1].dirty, err);
 	if (!r)
-		r = save(s, &s->ctrs[0], s->ctrsfd, ctr_order, err);
+		r = save(s, HOY_CONTAINERS, &s->ctrs[0], s->ctrsfd, ctr_order, err);
 	if (!r)
-		r = save(s, &s->ctrs[1], s->ctrsfd, ctr_order, err);
+		r = save(s, HOY_CONTAINERS, &s->ctrs[1], s->ctrsfd, ctr_order, err);
 	if (!r)
 		r = stamp(s, &s->mounts_lock, &s->mounts_stamp, s->mounts.dirty, err);
 	if (!r)
-		r = save(s, &s->mounts, s->mountsfd, mount_order, err);
+		r = save(s, 0, &s->mounts, s->mountsfd, mount_order, err);
 	/* What we have in memory is not what is on disk: read it again before anything else. */
 	if (r < 0)
 		s->layers_stamp.len = s->images_stamp.len = s->ctrs_stamp.len = s->mounts_stamp.len = -1;

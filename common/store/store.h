@@ -7,7 +7,7 @@
  *	hoy_store_lock(s, HOY_IMAGES, HOY_LAYERS, err);     read images, write layers; tables are (re)loaded
  *	... change records ...
  *	hoy_store_save(s, err);                             stamps first, then the files
- *	hoy_store_unlock(s);                                then what was deleted is really removed
+ *	hoy_store_unlock(s);                                from here on it outlasts a power cut
  *
  * or, by readers, hoy_store_peek(): a consistent view without any lock. A record is the parsed JSON object itself,
  * so members that we do not know are carried on. Records stay valid until the next lock, peek or close.
@@ -51,6 +51,7 @@ struct hoy_store {
 	struct hoy_table layers[2], images, ctrs[2], mounts; /* [0] stable, [1] volatile */
 	struct hoy_tempdir trash[2];			     /* deferred deletion: overlay-layers/tmp, overlay/tempdirs */
 	int late_fds[16], n_late;			     /* closed after the locks are released */
+	unsigned unsynced;				     /* parts with a file whose rename may not be on the disk yet */
 	char pending[2 * 64 + 16];			     /* the image being made or removed, see pending.h */
 };
 
@@ -66,6 +67,10 @@ int hoy_store_lock(struct hoy_store *s, unsigned read, unsigned write, struct ho
 /* Under locks that did not include the containers: lock and load these too, for reading. Theirs comes last. */
 int hoy_store_also_containers(struct hoy_store *s);
 int hoy_store_save(struct hoy_store *s, struct hoy_err *err);
+/*
+ * Drop the locks. After them, and so that nobody waits for the disk: what was saved is made to last, what was deleted is
+ * really removed.
+ */
 void hoy_store_unlock(struct hoy_store *s);
 /* Take mountpoints.lock (innermost; a layers.lock is held) and load the mount counts. */
 int hoy_store_load_mounts(struct hoy_store *s, struct hoy_err *err);

@@ -10,7 +10,8 @@
  *	-m REGEX	count only calls whose line ("TOOL[PID] CALL TARGET") matches
  *	-s		enospc and eio: and so does each call after it that needs space, as on a disk that is full
  *	-d DIR		see -f
- *	-w		follow until the last process of the tree has ended, not only the command itself
+ *	-w		follow until the last process of the tree has ended, not only the command itself (which is the end once
+ *			the fault has happened)
  *	-o FILE		write down each counted call, and at the end "calls N"
  *
  * It exits with the command's status, 128+N for signal N. What still runs then goes on unwatched.
@@ -300,7 +301,7 @@ static int follow(pid_t command)
 		forget(tid);
 		if (tid == command) {
 			result = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-			if (!in.all && !in.massacre)
+			if ((!in.all || in.fired) && !in.massacre)
 				break;
 		}
 	}

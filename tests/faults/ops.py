@@ -68,11 +68,11 @@ def operations(world):
         Op("tag", ["tag", "base:1", "moved:1"], images=["localhost/moved:1"]),
         Op("rmi", ["rmi", "two:1"], gone=1, images=["localhost/two:1"]),
         Op("create", ["create", "--name", "n1", *plain, "base:1", "true"], undo=["rm", "n1"], containers=["n1"]),
+        Op("start", ["start", "c1"], follow=True, containers=["c1"]),
         Op("rm", ["rm", "c1"], gone=1, containers=["c1"]),
         Op("run-rm", ["run", "--rm", "--name", "r1", *plain, "base:1", "true"], undo=["rm", "-f", "-t", "0", "r1"], containers=["r1"]),
         Op("run-d", ["run", "-d", "--name", "d1", *plain, "base:1", "true"], follow=True, undo=["rm", "-f", "-t", "0", "d1"],
            containers=["d1"]),
-        Op("start", ["start", "c1"], follow=True, containers=["c1"]),
         Op("stop", ["stop", "-t", "0", "s1"], before=sleeper, containers=["s1"]),
         Op("rm-f", ["rm", "-f", "-t", "0", "s1"], before=sleeper, containers=["s1"]),
     ]
