@@ -58,26 +58,41 @@ static int choose_path(struct cgroup *cg, const struct spec *s, const char *id, 
 	return cg->path ? 0 : hoy_fail_oom(err);
 }
 
-/* A new cpuset has no CPUs, and nothing could enter it: as the one above. */
-static int inherit_cpuset(const char *dir)
+/*
+ * A new cpuset has no CPUs, and nothing could enter it: as the one above. That may have none either, when who made it was
+ * killed before this; UP: how many there are between it and the root.
+ */
+static int inherit_cpuset(const char *dir, int up)
 {
 	static const char *const files[] = { "cpuset.cpus", "cpuset.mems" };
 	cleanup_fd int fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	char value[4096], path[PATH_MAX];
+	int r = 0;
 
-	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
-		char value[4096], above[32];
-		int r;
+	for (size_t i = 0; i < ARRAY_SIZE(files) && !r; i++) {
+		char above[32];
 
 		if (hoy_read_small(fd, files[i], value, sizeof(value)) != 0)
 			continue;
 		snprintf(above, sizeof(above), "../%s", files[i]);
-		if (hoy_read_small(fd, above, value, sizeof(value)) <= 0)
-			continue;
-		r = hoy_write_small(fd, files[i], value);
-		if (r < 0)
-			return r;
+		if (up > 0 && !hoy_read_small(fd, above, value, sizeof(value))) {
+			r = snprintf(path, sizeof(path), "%s/..", dir) < (int)sizeof(path) ? inherit_cpuset(path, up - 1) : -ENAMETOOLONG;
+			if (r < 0)
+				return r;
+		}
+		if (hoy_read_small(fd, above, value, sizeof(value)) > 0)
+			r = hoy_write_small(fd, files[i], value);
 	}
-	return 0;
+	return r;
+}
+
+static int depth(const struct hoy_cgroup_hier *h, const char *full)
+{
+	int n = -1;
+
+	for (const char *p = full + strlen(h->mount); *p; p++)
+		n += *p == '/';
+	return n;
 }
 
 /* mkdir of FULL and what is missing between MOUNT and it; *MADE if FULL itself is new. */
@@ -89,7 +104,7 @@ static int make_dirs(const struct hoy_cgroup_hier *h, char *full, bool *made)
 
 	if (!mkdir(full, 0755)) {
 		*made = true;
-		return cpuset ? inherit_cpuset(full) : 0;
+		return cpuset ? inherit_cpuset(full, depth(h, full)) : 0;
 	}
 	if (errno != ENOENT)
 		return errno == EEXIST ? 0 : -errno;
@@ -104,7 +119,7 @@ static int make_dirs(const struct hoy_cgroup_hier *h, char *full, bool *made)
 		r = errno == EEXIST ? 0 : -errno;
 	else
 		*made = !r;
-	return !r && *made && cpuset ? inherit_cpuset(full) : r;
+	return !r && *made && cpuset ? inherit_cpuset(full, depth(h, full)) : r;
 }
 
 static bool may_go_without(int r)

@@ -45,7 +45,8 @@ def must(argv, **how):
 def load(path):
     try:
         with open(path) as f:
-            return json.load(f) or []
+            text = f.read()
+            return json.loads(text) or [] if text else []
     except FileNotFoundError:
         return []
 
