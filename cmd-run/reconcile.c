@@ -35,7 +35,8 @@ static void forget(struct hoy_store *s, const char *id)
 	r = ctr_load_state(&c, NULL);
 	if (!r && hoy_json_bool(c.state.root, "noRecord", false))
 		return;
-	if (r == -ENOENT) {
+	/* Without a state, or with one that a power cut emptied. */
+	if (r == -ENOENT || r == -HOY_EFORMAT) {
 		r = ctr_drop_files(&c, &err);
 	} else if (!r && !(r = ctr_load_live(&c, &err))) {
 		end_process(&c);

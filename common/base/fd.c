@@ -133,10 +133,11 @@ static int write_tmp(int dirfd, const char *tmp, const void *data, size_t len, m
 		return -errno;
 	/*
 	 * ext4 starts writing back a file that replaces another one, unless its blocks are allocated already. What need
-	 * not last should not wait for a disk.
+	 * not last should not wait for a disk. Its size is left to the write: a power cut then leaves an empty file, not one
+	 * full of zeros.
 	 */
 	if (!sync && len)
-		(void)fallocate(fd, 0, 0, (off_t)len);
+		(void)fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)len);
 	r = hoy_write_full(fd, data, len);
 	if (!r && sync && fdatasync(fd) < 0)
 		r = -errno;
