@@ -74,7 +74,10 @@ static int make_link(struct hoy_store *s, int dirfd, const char *id)
 	do {
 		r = short_name(name);
 		if (!r)
-			r = put_file(dirfd, "link", name, LINK_LEN);
+			r = put_file(dirfd, "link.new", name, LINK_LEN);
+		/* Never an empty one: podman, cleaning up, would remove "l/" and what an empty name means, all of it. */
+		if (!r && renameat(dirfd, "link.new", dirfd, "link") < 0)
+			r = -errno;
 		snprintf(to, sizeof(to), "l/%s", name);
 		if (!r && symlinkat(from, s->homefd, to) < 0)
 			r = -errno;
