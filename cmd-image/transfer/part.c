@@ -24,6 +24,7 @@
 #define AGE_MAX (7 * 24 * 3600 * HOY_NS)
 #define ALL_MAX ((int64_t)10 << 30)
 #define NAME_SIZE 160
+#define PIECE ((size_t)256 << 10)
 #define SPARE ((int64_t)256 << 20)
 
 /* ---- the directory ---- */
@@ -196,38 +197,58 @@ static void sync_part(struct part *p)
 		p->synced = p->have; /* not again for every piece; the digest will tell */
 }
 
+void part_flush(struct part *p)
+{
+	for (size_t at = 0; at < p->n_buf && !p->full;) {
+		ssize_t k = pwrite(p->lock.fd, p->buf + at, p->n_buf - at, p->have);
+
+		if (k <= 0)
+			p->full = true;
+		else
+			at += k, p->have += k;
+	}
+	p->n_buf = 0;
+	if (p->have - p->synced >= SYNC_EVERY)
+		sync_part(p);
+}
+
 void part_add(struct part *p, const void *data, size_t n)
 {
 	const char *at = data;
 
-	if (!part_kept(p) || p->full)
+	if (!part_kept(p) || p->full || (!p->buf && !(p->buf = malloc(PIECE))))
 		return;
 	while (n) {
-		ssize_t k = pwrite(p->lock.fd, at, n, p->have);
+		size_t k = n < PIECE - p->n_buf ? n : PIECE - p->n_buf;
 
-		if (k <= 0) {
-			p->full = true;
-			return;
-		}
+		memcpy(p->buf + p->n_buf, at, k);
+		p->n_buf += k;
 		at += k;
 		n -= k;
-		p->have += k;
+		if (p->n_buf == PIECE)
+			part_flush(p);
 	}
-	if (p->have - p->synced >= SYNC_EVERY)
-		sync_part(p);
 }
 
 void part_empty(struct part *p)
 {
 	p->have = p->old = 0;
+	p->n_buf = 0;
 	if (part_kept(p) && (ftruncate(p->lock.fd, 0) < 0 || mark(p, 0) < 0))
 		part_drop(p);
 }
 
-void part_leave(struct part *p)
+static void end(struct part *p)
 {
+	free(p->buf);
 	hoy_lock_close(&p->lock);
 	*p = (struct part)PART_INIT;
+}
+
+void part_leave(struct part *p)
+{
+	part_flush(p);
+	end(p);
 }
 
 void part_drop(struct part *p)
@@ -238,5 +259,5 @@ void part_drop(struct part *p)
 		file_name(p->digest, name);
 		unlinkat(p->dir->fd, name, 0);
 	}
-	part_leave(p);
+	end(p);
 }

@@ -25,6 +25,8 @@ struct part {
 	const char *digest; /* borrowed */
 	struct hoy_lock lock;
 	int64_t have;	/* bytes that the file has */
+	char *buf;	/* what comes next, so that the file grows by large pieces */
+	size_t n_buf;
 	int64_t synced; /* of them, those that outlive the power */
 	int64_t old;	/* of them, those that were there when it was opened */
 	bool full;	/* the disk was: nothing more is added */
@@ -36,6 +38,8 @@ int part_take(struct part *p, const struct parts *d, const char *digest, int64_t
 static inline bool part_kept(const struct part *p) { return p->lock.fd >= 0; }
 /* N more bytes have arrived. When the disk is full, what is there stays and nothing more is added. */
 void part_add(struct part *p, const void *data, size_t n);
+/* What was added is in the file now. */
+void part_flush(struct part *p);
 /* What the file had was wrong: begin again with nothing. */
 void part_empty(struct part *p);
 /* End the lease; the file stays for the next attempt. */

@@ -564,6 +564,8 @@ static void *fetch(void *arg)
 		if (!r && a.status / 100 != 2)
 			registry_refused(x->r, &a, x->what, &err);
 	}
+	if (x->part)
+		part_flush(x->part);
 	ring_end(x->ring, &err);
 	return NULL;
 }
