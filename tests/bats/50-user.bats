@@ -46,6 +46,21 @@ image() { cp "$(fixture busybox)/rootfs.tar" "$U/"; chmod 644 "$U/rootfs.tar"; u
 	[[ $(stat -c %U "$U/.local/share/containers/storage") == hoytest ]]
 }
 
+@test "registry: pull, run of a missing image, push, rmi, an interrupted pull" {
+	registry_start r
+	oracle skopeo copy -q --dest-tls-verify=false "oci:$(fixture debian)/oci:latest" "docker://$REGISTRY/debian:latest"
+	try timeout -s KILL 0.5 setpriv --reuid hoytest --regid hoytest --clear-groups env -i HOME="$U" XDG_RUNTIME_DIR="$U/run" PATH="$PATH" "$U/bin/hoy" \
+		pull -q --tls-verify=false "$REGISTRY/debian"
+	try u pull -q --tls-verify=false "$REGISTRY/debian"
+	assert_success
+	[[ $output == $(oracle skopeo inspect --tls-verify=false --config --raw "docker://$REGISTRY/debian" | sha256sum | cut -d' ' -f1) ]]
+	[[ $(u run --rm --network none "$REGISTRY/debian" stat -c %u:%g /etc/shadow) == 0:42 ]]
+	u push -q --tls-verify=false "$REGISTRY/debian" "docker://$REGISTRY/mine:1"
+	u rmi -a >/dev/null
+	[[ $(u run --rm --network none --tls-verify=false "$REGISTRY/mine:1" cat /etc/hostname | wc -l) == 1 ]]
+	[[ -z $(ls "$U/.local/share/containers/storage/hoy/blobs") ]]
+}
+
 @test "commands share one namespace, kept by a pause process" {
 	image
 	pid=$(<"$U/run/libpod/tmp/pause.pid")
