@@ -27,14 +27,14 @@ setup() {
 	manifest=$(<"$(fixture debian)/oci/blobs/sha256/${digest#sha256:}")
 }
 
-# A pull that gets all layers but number 3, and of that one 20 MB; its pid is $pulling.
+# A pull that gets all layers but number 3, and of that one 4 MB (of 67, in 22 s); its pid is $pulling.
 interrupted() {
-	serve s '{"match":"layer:3","lie":"slow","rate":15000000,"times":1}'
+	serve s '{"match":"layer:3","lie":"slow","rate":3000000,"times":1}'
 	: >"$STORE/.used-hoy"
 	background "$HOY_BIN/hoy" "${HOY_OPTS[@]}" pull --tls-verify=false "$HOSTILE/debian:latest" >out 2>&1
 	pulling=$!
-	until_true 20 has 3 20000000
-	until_true 20 has 0 "$(jq '.layers[0].size' <<<"$manifest")"
+	until_true 60 has 3 4000000
+	until_true 60 has 0 "$(jq '.layers[0].size' <<<"$manifest")"
 }
 
 @test "kill -9: what had arrived is not fetched again" {
@@ -91,7 +91,7 @@ interrupted() {
 	[[ -z $(asked 3) ]]
 	kill -9 "$pulling"
 	wait "$p"
-	[[ $(asked 3) =~ ^bytes=[0-9]{8}-$ ]] || show "asked: $(asked 3)"
+	[[ $(asked 3) =~ ^bytes=[0-9]{7,8}-$ ]] || show "asked: $(asked 3)"
 	[[ -z $(asked 0) ]]
 	whole
 }
