@@ -14,7 +14,7 @@ bool image_intermediate(const struct hoy_store *s, const struct hoy_json *rec)
 {
 	const char *top = hoy_json_str(rec, "layer");
 
-	if (hoy_json_get(rec, "names") && hoy_json_get(rec, "names")->child)
+	if (!image_nameless(rec))
 		return false;
 	for (struct hoy_json *l = hoy_first(s->layers); top && l; l = hoy_next(s->layers, l)) {
 		const char *p = hoy_json_str(l, "parent");
@@ -28,13 +28,6 @@ bool image_intermediate(const struct hoy_store *s, const struct hoy_json *rec)
 			}
 	}
 	return false;
-}
-
-int64_t image_created(const struct hoy_json *rec)
-{
-	int64_t t;
-
-	return hoy_time_parse(hoy_json_str(rec, "created"), &t) ? t : HOY_TIME_ZERO;
 }
 
 static bool reference_match(const struct hoy_json *rec, const char *pattern)
@@ -56,14 +49,8 @@ static bool reference_match(const struct hoy_json *rec, const char *pattern)
 static bool label_match(const struct hoy_store *s, const struct hoy_json *rec, const char *want)
 {
 	cleanup_json struct hoy_json_doc cfg = HOY_JSON_DOC_INIT;
-	const char *eq = strchr(want, '=');
-	cleanup_free char *key = eq ? strndup(want, eq - want) : strdup(want);
-	const char *have;
 
-	if (!key || hoy_image_config(s, rec, &cfg, NULL) < 0)
-		return false;
-	have = hoy_json_str(hoy_json_path(cfg.root, "config", "Labels", NULL), key);
-	return have && (!eq || !strcmp(have, eq + 1));
+	return !hoy_image_config(s, rec, &cfg, NULL) && hoy_label_match(hoy_json_path(cfg.root, "config", "Labels", NULL), want);
 }
 
 /* Containers use it, and all of them are a build's. */
@@ -174,12 +161,12 @@ static int filter_one(const struct hoy_store *s, const struct hoy_json *rec, con
 		r = hoy_image_find(s, v, &other, NULL, err);
 		if (r < 0)
 			return r;
-		r = key == BEFORE ? image_created(rec) < image_created(other) : image_created(rec) > image_created(other);
+		r = key == BEFORE ? hoy_json_time(rec, "created") < hoy_json_time(other, "created") : hoy_json_time(rec, "created") > hoy_json_time(other, "created");
 		break;
 	case UNTIL:
 		if (!hoy_moment_parse(v, &t))
 			return hoy_fail(err, EINVAL, "failed to parse value as time or duration: \"%s\"", v);
-		r = image_created(rec) < t;
+		r = hoy_json_time(rec, "created") < t;
 		break;
 	}
 	return neg ? !r : r;

@@ -1,10 +1,6 @@
 /* cmd-image/garbage.c: what dead processes left in the store goes, and how much that was. */
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "cmd-image/check.h"
 #include "cmd-image/image.h"
@@ -12,6 +8,7 @@
 #include "common/base/tree.h"
 #include "common/data/time.h"
 #include "common/store/layers.h"
+#include "common/store/parts.h"
 
 #define EVERYTHING (HOY_LAYERS | HOY_IMAGES | HOY_CONTAINERS)
 
@@ -79,27 +76,6 @@ static int drop_all(struct hoy_store *s, const struct check_opts *o, struct repo
 	return r;
 }
 
-/* Blobs of pulls that were interrupted: nobody goes on with those that have no lease (hoy-transfer(1)). */
-static void drop_parts(const struct hoy_store *s, int64_t *freed)
-{
-	int fd = openat(s->graphfd, "hoy/blobs", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	cleanup_dir DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *e;
-
-	while (d && (e = readdir(d))) {
-		struct hoy_lock l = HOY_LOCK_INIT;
-		size_t len = strlen(e->d_name);
-		struct stat st;
-
-		if (len < 5 || strcmp(e->d_name + len - 5, ".part"))
-			continue;
-		l.fd = openat(dirfd(d), e->d_name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-		if (l.fd >= 0 && !fstat(l.fd, &st) && !hoy_lock_try(&l, true) && !unlinkat(dirfd(d), e->d_name, 0))
-			*freed += st.st_size;
-		hoy_lock_close(&l);
-	}
-}
-
 int drop_garbage(struct hoy_store *s, int64_t *ret_freed, struct hoy_err *err)
 {
 	const struct check_opts o = { .max_age = 24 * 3600 * HOY_NS };
@@ -109,7 +85,8 @@ int drop_garbage(struct hoy_store *s, int64_t *ret_freed, struct hoy_err *err)
 	int r;
 
 	*ret_freed = 0;
-	drop_parts(s, ret_freed);
+	/* What interrupted pulls keep, to go on with; those that run have leases on theirs. */
+	hoy_parts_prune(s, -1, 0, ret_freed);
 	r = hoy_store_peek(s, EVERYTHING, err);
 	if (!r)
 		r = check_store(s, &o, &seen, err);

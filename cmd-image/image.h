@@ -22,7 +22,6 @@ int image_filters_check(const struct hoy_store *s, const struct hoy_strv *filter
 /* 1 if REC passes all FILTERS (checked before), 0 if not, or an error. */
 int image_wanted(const struct hoy_store *s, const struct hoy_strv *filters, const struct hoy_json *rec, struct hoy_err *err);
 bool image_intermediate(const struct hoy_store *s, const struct hoy_json *rec);
-int64_t image_created(const struct hoy_json *rec);
 /* The names of an image are gone. */
 bool image_nameless(const struct hoy_json *rec);
 

@@ -91,7 +91,7 @@ static int add_row(struct listing *l, const struct hoy_json *rec, const char *na
 		l->cap = cap;
 	}
 	row = &l->rows[l->n++];
-	*row = (struct row){ .rec = rec, .id = hoy_json_str(rec, "id"), .name = name, .created = image_created(rec),
+	*row = (struct row){ .rec = rec, .id = hoy_json_str(rec, "id"), .name = name, .created = hoy_json_time(rec, "created"),
 			     .size = hoy_image_size(l->s, rec), .index = l->n };
 	split_name(name, &row->repo, &row->tag);
 	return row->repo && row->tag ? 0 : -ENOMEM;

@@ -38,25 +38,12 @@ static const struct hoy_opt opts[] = {
 static int call(const char *tool, const char *const *words, struct hoy_buf *out)
 {
 	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
-	int fd = -1, pid, status;
-	char waste[4096];
-	ssize_t n;
 
 	hoy_strv_push(&argv, tool);
 	hoy_globals_argv(&argv);
 	for (; *words; words++)
 		hoy_strv_push(&argv, *words);
-	if (argv.error)
-		return -ENOMEM;
-	pid = hoy_sibling_spawn(tool, argv.v, &fd);
-	if (pid < 0)
-		return pid;
-	while ((n = read(fd, waste, sizeof(waste))) > 0 || (n < 0 && errno == EINTR))
-		if (n > 0 && out)
-			hoy_buf_add(out, waste, n);
-	hoy_close(fd);
-	status = hoy_sibling_wait(pid);
-	return out && out->error ? -out->error : status;
+	return argv.error ? -ENOMEM : hoy_sibling_run(tool, argv.v, out);
 }
 
 /* The lines that hoy-transfer prints, as one list. */

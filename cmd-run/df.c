@@ -14,6 +14,7 @@
 #include "common/data/units.h"
 #include "common/store/containers.h"
 #include "common/store/layers.h"
+#include "common/store/parts.h"
 
 #define MAX_DEPTH 1000
 
@@ -182,7 +183,7 @@ static int load(struct df *d, struct hoy_err *err)
 		r = hoy_fail_oom(err);
 	/* What interrupted pulls keep, to go on with: image prune gives it back. */
 	if (!r && d->s->graphfd >= 0)
-		d->images_size += hoy_tree_size(d->s->graphfd, "hoy/blobs");
+		d->images_size += hoy_tree_size(d->s->graphfd, HOY_PARTS_DIR);
 	if (!r)
 		r = list_containers(d->s, true, &d->ctrs, err);
 	return r ? r : list_volumes(d->s, &d->ctrs, true, &d->volumes, err);
@@ -333,13 +334,12 @@ static const char *age(int64_t created, char buf[HOY_TIME_SIZE])
 static void image_row(struct hoy_grid *g, const struct image *i, const char *repo, const char *tag)
 {
 	char buf[HOY_TIME_SIZE], size[32];
-	int64_t created;
 
 	hoy_grid_add(g, repo);
 	hoy_grid_add(g, tag);
 	snprintf(buf, sizeof(buf), "%.12s", hoy_json_str(i->rec, "id"));
 	hoy_grid_add(g, buf);
-	hoy_grid_add(g, age(hoy_time_parse(hoy_json_str(i->rec, "created"), &created) ? created : HOY_TIME_ZERO, buf));
+	hoy_grid_add(g, age(hoy_json_time(i->rec, "created"), buf));
 	hoy_grid_add(g, hoy_size_tight(i->shared + i->unique, size));
 	hoy_grid_add(g, hoy_size_tight(i->shared, size));
 	hoy_grid_add(g, hoy_size_tight(i->unique, size));

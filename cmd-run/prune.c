@@ -62,21 +62,12 @@ static int parse_filters(const struct hoy_strv *texts, bool volumes, struct filt
 	return 0;
 }
 
-static bool has_label(const struct hoy_json *labels, const char *want)
-{
-	const char *eq = strchr(want, '=');
-	cleanup_free char *key = eq ? strndup(want, eq - want) : strdup(want);
-	const char *have = key ? hoy_json_str(labels, key) : NULL;
-
-	return have && (!eq || !strcmp(have, eq + 1));
-}
-
 static bool passes(const struct filters *f, const struct hoy_json *labels, int64_t created)
 {
 	for (size_t i = 0; i < f->n; i++) {
 		const struct filter *x = &f->v[i];
 
-		if (x->kind == UNTIL ? created >= x->time : has_label(labels, x->value) != (x->kind == LABEL))
+		if (x->kind == UNTIL ? created >= x->time : hoy_label_match(labels, x->value) != (x->kind == LABEL))
 			return false;
 	}
 	return true;
@@ -262,9 +253,7 @@ static int prune_images(bool all, bool leftovers, const struct hoy_strv *filters
 {
 	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
 	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(HOY_BUF_OURS);
-	int fd, pid, status;
-	char piece[4096];
-	ssize_t n;
+	int status;
 
 	hoy_strv_push(&argv, "hoy-image");
 	hoy_globals_argv(&argv);
@@ -276,18 +265,13 @@ static int prune_images(bool all, bool leftovers, const struct hoy_strv *filters
 		hoy_strv_push(&argv, "--leftovers");
 	for (size_t i = 0; filters && i < filters->n; i++)
 		hoy_strv_pushf(&argv, "--filter=%s", filters->v[i]);
-	pid = argv.error ? -ENOMEM : hoy_sibling_spawn("hoy-image", argv.v, &fd);
-	if (pid < 0)
-		return hoy_fail_errno(err, -pid, "cannot run hoy-image");
-	while ((n = read(fd, piece, sizeof(piece))) > 0 || (n < 0 && errno == EINTR))
-		if (n > 0)
-			hoy_buf_add(&out, piece, n);
-	hoy_close(fd);
-	status = hoy_sibling_wait(pid);
+	status = argv.error ? -ENOMEM : hoy_sibling_run("hoy-image", argv.v, &out);
+	if (status < 0)
+		return hoy_fail_errno(err, -status, "cannot run hoy-image");
 	take_lines(hoy_buf_str(&out), p);
 	if (status)
 		p->failed = true; /* it has said why */
-	return out.error || p->ids.error ? hoy_fail_oom(err) : 0;
+	return p->ids.error ? hoy_fail_oom(err) : 0;
 }
 
 /* ---- verbs ---- */

@@ -47,13 +47,6 @@ struct listing {
 	size_t n;
 };
 
-static int64_t time_of(const struct hoy_json *obj, const char *key)
-{
-	int64_t t;
-
-	return hoy_time_parse(hoy_json_str(obj, key), &t) ? t : HOY_TIME_ZERO;
-}
-
 static const struct hoy_json *def_of(struct row *r)
 {
 	if (!r->c.def.root && !r->external)
@@ -66,15 +59,6 @@ static bool is(const char *a, const char *b) { return a && b && !strcmp(a, b); }
 static const char *state_of(const struct row *r)
 {
 	return r->external ? "storage" : status_name(r->st);
-}
-
-static bool label_match(struct row *r, const char *want)
-{
-	const char *eq = strchr(want, '=');
-	cleanup_free char *key = eq ? strndup(want, eq - want) : strdup(want);
-	const char *have = key ? hoy_json_str(hoy_json_get(def_of(r), "labels"), key) : NULL;
-
-	return have && (!eq || !strcmp(have, eq + 1));
 }
 
 /* name and id match as regular expressions in podman; a plain part of the text is what people use. */
@@ -116,7 +100,7 @@ static int filter_one(struct listing *l, struct row *r, const char *f, struct ho
 	if (IS("exited"))
 		return r->st == ST_EXITED && hoy_json_int(r->c.state.root, "exitCode", 0) == atoi(v);
 	if (IS("label"))
-		return label_match(r, v);
+		return hoy_label_match(hoy_json_get(def_of(r), "labels"), v);
 	if (IS("ancestor"))
 		return !strncmp(hoy_json_str(r->c.state.root, "image") ?: "", v, strlen(v)) || strstr(img, v) != NULL;
 	if (IS("network"))
@@ -189,11 +173,11 @@ static int load_ours(struct listing *l, struct hoy_err *err)
 			continue;
 		}
 		r->st = ctr_status(&r->c);
-		r->created = time_of(r->c.state.root, "created");
-		r->started = time_of(r->c.live.root, "startedAt");
+		r->created = hoy_json_time(r->c.state.root, "created");
+		r->started = hoy_json_time(r->c.live.root, "startedAt");
 		if (r->started == HOY_TIME_ZERO)
-			r->started = time_of(r->c.state.root, "started");
-		r->finished = time_of(r->c.state.root, "finished");
+			r->started = hoy_json_time(r->c.state.root, "started");
+		r->finished = hoy_json_time(r->c.state.root, "finished");
 		l->n++;
 	}
 	return 0;
@@ -224,7 +208,7 @@ static void load_external(struct listing *l)
 		hoy_json_set_string(&r->c.state, r->c.state.root, "image", img ? img->str : "");
 		hoy_json_set_string(&r->c.state, r->c.state.root, "imageName", "");
 		hoy_json_set_string(&r->c.state, r->c.state.root, "created", created ? created : "");
-		r->created = time_of(r->c.state.root, "created");
+		r->created = hoy_json_time(r->c.state.root, "created");
 		r->started = r->finished = HOY_TIME_ZERO;
 		r->st = ST_UNKNOWN;
 		l->n++;

@@ -32,13 +32,6 @@ static struct usage *add(struct usages *u)
 	return &p[u->n++];
 }
 
-static int64_t time_of(const struct hoy_json *obj, const char *key)
-{
-	int64_t t;
-
-	return hoy_time_parse(hoy_json_str(obj, key), &t) ? t : HOY_TIME_ZERO;
-}
-
 int64_t ctr_size(const struct ctr *c)
 {
 	const char *layer = hoy_json_str(c->def.root, "layer");
@@ -91,7 +84,7 @@ int list_containers(struct hoy_store *s, bool with_size, struct usages *ret, str
 			ret->n--;
 			continue;
 		}
-		u->created = time_of(u->c.state.root, "created");
+		u->created = hoy_json_time(u->c.state.root, "created");
 		u->links = volumes_of(&u->c);
 		u->size = with_size ? ctr_size(&u->c) : 0;
 	}
@@ -129,7 +122,7 @@ int list_volumes(struct hoy_store *s, const struct usages *ctrs, bool with_size,
 		u = add(ret);
 		if (!u || !(u->name = strdup(e->d_name)))
 			return hoy_fail_oom(err);
-		u->created = time_of(meta.root, "created");
+		u->created = hoy_json_time(meta.root, "created");
 		u->links = users_of(ctrs, u->name);
 		u->size = with_size ? hoy_tree_size(dirfd(d), data) : 0;
 	}

@@ -1,6 +1,5 @@
 #include "cmd-image/transfer/part.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -12,11 +11,10 @@
 #include <unistd.h>
 
 #include "common/base/fd.h"
-#include "common/data/digest.h"
 #include "common/data/time.h"
 #include "common/proc/boot.h"
+#include "common/store/parts.h"
 
-#define DIR_NAME "hoy/blobs"
 #define SUFFIX ".part"
 /* "BOOT-ID BYTES": so much is on the disk; in the same boot all of the file counts. */
 #define SYNCED_XATTR "user.hoy.synced"
@@ -29,79 +27,15 @@
 
 /* ---- the directory ---- */
 
-struct old {
-	char name[NAME_SIZE];
-	int64_t at, size;
-};
-
-static int by_age(const void *a, const void *b)
-{
-	const struct old *x = a, *y = b;
-
-	return x->at < y->at ? -1 : x->at > y->at;
-}
-
-static void drop_unused(int dirfd, const char *name)
-{
-	struct hoy_lock l = HOY_LOCK_INIT;
-
-	l.fd = openat(dirfd, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
-	if (l.fd >= 0 && !hoy_lock_try(&l, true))
-		unlinkat(dirfd, name, 0);
-	hoy_lock_close(&l);
-}
-
-static size_t list(int dirfd, struct old **ret)
-{
-	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	cleanup_dir DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *e;
-	struct stat st;
-	size_t n = 0;
-
-	*ret = NULL;
-	while (d && (e = readdir(d))) {
-		struct old *more;
-
-		if (*e->d_name == '.' || strlen(e->d_name) >= sizeof(more->name) ||
-		    fstatat(dirfd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
-			continue;
-		more = realloc(*ret, (n + 1) * sizeof(*more));
-		if (!more)
-			break;
-		*ret = more;
-		strcpy(more[n].name, e->d_name);
-		more[n].at = st.st_mtim.tv_sec * HOY_NS + st.st_mtim.tv_nsec;
-		more[n++].size = st.st_blocks * 512;
-	}
-	return n;
-}
-
-static void prune(int dirfd)
-{
-	cleanup_free struct old *v = NULL;
-	size_t n = list(dirfd, &v);
-	int64_t all = 0, now = hoy_now();
-
-	for (size_t i = 0; i < n; i++)
-		all += v[i].size;
-	if (n)
-		qsort(v, n, sizeof(*v), by_age);
-	for (size_t i = 0; i < n && (all > ALL_MAX || now - v[i].at > AGE_MAX); i++) {
-		drop_unused(dirfd, v[i].name);
-		all -= v[i].size;
-	}
-}
-
 void parts_open(struct parts *d, const struct hoy_store *s, int64_t size)
 {
 	struct statvfs vfs;
 	int64_t spare;
 
-	d->fd = hoy_open_dir_p(s->graphfd, DIR_NAME, 0700);
+	d->fd = hoy_open_dir_p(s->graphfd, HOY_PARTS_DIR, 0700);
 	if (d->fd < 0)
 		return;
-	prune(d->fd);
+	hoy_parts_prune(s, AGE_MAX, ALL_MAX, NULL);
 	/* An unpacked layer has about three times its blob's size. */
 	spare = fstatvfs(d->fd, &vfs) < 0 ? 0 : (int64_t)vfs.f_bavail * (int64_t)vfs.f_frsize;
 	if (spare - SPARE < 6 * (size < INT64_MAX / 8 ? size : INT64_MAX / 8))

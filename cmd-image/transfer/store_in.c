@@ -132,10 +132,14 @@ static int unpack_layer(struct work *w, struct job *j, struct hoy_err *err)
 	return r;
 }
 
-/* May an error with this code come from what the blob holds? Then the part of it that was kept is worth nothing. */
+/*
+ * May an error with this code come from a part that is not what its digest says? Then that is worth nothing. (What is no
+ * archive or too large was read to its end: layer_unpack() would have said HOY_EDIGEST.)
+ */
 static bool blames_blob(int code)
 {
-	static const int others[] = { ECANCELED, ENOMEM, ENOSPC, EDQUOT, EROFS, EIO, EMFILE, ENFILE, ECONNREFUSED, EPROTO, ENOENT, HOY_EAUTH, HOY_EREMOTE };
+	static const int others[] = { ECANCELED, ENOMEM, ENOSPC, EDQUOT, EROFS, EIO, EMFILE, ENFILE, ECONNREFUSED, EPROTO, ENOENT,
+				      EFBIG, HOY_EFORMAT, HOY_EAUTH, HOY_EREMOTE };
 
 	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
 		if (code == others[i])

@@ -8,6 +8,7 @@
 
 #include "common/base/err.h"
 #include "common/base/fd.h"
+#include "common/data/time.h"
 
 struct chunk {
 	struct chunk *next;
@@ -306,6 +307,22 @@ bool hoy_json_bool(const struct hoy_json *obj, const char *key, bool absent)
 	const struct hoy_json *n = hoy_json_get(obj, key);
 
 	return hoy_json_is(n, HOY_JSON_BOOL) ? n->boolean : absent;
+}
+
+int64_t hoy_json_time(const struct hoy_json *obj, const char *key)
+{
+	int64_t t;
+
+	return hoy_time_parse(hoy_json_str(obj, key), &t) ? t : HOY_TIME_ZERO;
+}
+
+bool hoy_label_match(const struct hoy_json *labels, const char *want)
+{
+	const char *eq = strchr(want, '=');
+	cleanup_free char *key = eq ? strndup(want, eq - want) : strdup(want);
+	const char *have = key ? hoy_json_str(labels, key) : NULL;
+
+	return have && (!eq || !strcmp(have, eq + 1));
 }
 
 #define FRESH 1024 /* first chunk of a document that was not parsed */

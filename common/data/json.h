@@ -59,6 +59,10 @@ bool hoy_json_uint64(const struct hoy_json *node, uint64_t *ret);
 const char *hoy_json_str(const struct hoy_json *obj, const char *key);
 int64_t hoy_json_int(const struct hoy_json *obj, const char *key, int64_t absent);
 bool hoy_json_bool(const struct hoy_json *obj, const char *key, bool absent);
+/* A member that is a time, in ns; HOY_TIME_ZERO if there is none. */
+int64_t hoy_json_time(const struct hoy_json *obj, const char *key);
+/* Has the object LABELS the label WANT: "KEY", or "KEY=VALUE"? */
+bool hoy_label_match(const struct hoy_json *labels, const char *want);
 static inline bool hoy_json_is(const struct hoy_json *n, enum hoy_json_type t) { return n && n->type == t; }
 #define HOY_JSON_EACH(it, parent) \
 	for (const struct hoy_json *it = (parent) ? (parent)->child : NULL; it; it = it->next)

@@ -42,7 +42,7 @@ int hoy_exec_sibling(const char *name, char **argv)
 	return -errno;
 }
 
-int hoy_sibling_spawn(const char *name, char **argv, int *ret_out)
+static int spawn(const char *name, char **argv, int *ret_out)
 {
 	cleanup_free char *path = hoy_sibling(name);
 	posix_spawn_file_actions_t fa;
@@ -69,12 +69,22 @@ int hoy_sibling_spawn(const char *name, char **argv, int *ret_out)
 	return pid;
 }
 
-int hoy_sibling_wait(int pid)
+int hoy_sibling_run(const char *name, char **argv, struct hoy_buf *out)
 {
-	int status;
+	int fd, status, pid = spawn(name, argv, &fd);
+	char piece[4096];
+	ssize_t n;
 
+	if (pid < 0)
+		return pid;
+	while ((n = read(fd, piece, sizeof(piece))) > 0 || (n < 0 && errno == EINTR))
+		if (n > 0 && out)
+			hoy_buf_add(out, piece, n);
+	hoy_close(fd);
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
 			return -errno;
+	if (out && out->error)
+		return -out->error;
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }

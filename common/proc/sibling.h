@@ -5,9 +5,9 @@
 char *hoy_sibling(const char *name);
 /* Replace this process by tool NAME with ARGV (argv[0] is set to NAME); returns -errno. */
 int hoy_exec_sibling(const char *name, char **argv);
+struct hoy_buf;
 /*
- * Start tool NAME with ARGV (as above) and our stdin and stderr; *RET_OUT is the reading end of its stdout. Its pid or
- * -errno. hoy_sibling_wait() then returns its exit status (128 + N for signal N).
+ * Run tool NAME with ARGV (as above) and our stdin and stderr; what it prints is appended to OUT, or thrown away if that is
+ * NULL. Its exit status (128 + N for signal N) or -errno.
  */
-int hoy_sibling_spawn(const char *name, char **argv, int *ret_out);
-int hoy_sibling_wait(int pid);
+int hoy_sibling_run(const char *name, char **argv, struct hoy_buf *out);

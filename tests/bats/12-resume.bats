@@ -134,6 +134,19 @@ interrupted() {
 	whole
 }
 
+@test "a layer that is too large is no reason to fetch it again" {
+	interrupted
+	kill -9 "$pulling"
+	wait "$pulling" || true
+	forget
+	before=$(stat -c %s "$(part 3)")
+	try hoy pull --tls-verify=false --retry 0 --max-layer-size 1m "$HOSTILE/debian:latest"
+	assert_status 125
+	assert_stderr_has 'more than the 1048576 bytes that --max-layer-size allows'
+	[[ $(asked 3) != *null* ]] || show "asked: $(asked 3)"
+	has 3 "$before"
+}
+
 @test "a full disk: the store is as it was, and the next pull goes on" {
 	truncate -s 1300M disk
 	mkfs.ext4 -q -F disk
