@@ -182,7 +182,7 @@ static void use_chain(struct check *c, const char *id)
 
 static int find_used(struct check *c)
 {
-	HOY_JSON_EACH(i, c->s->images.doc.root) {
+	for (struct hoy_json *i = hoy_image_first(c->s); i; i = hoy_image_next(c->s, i)) {
 		use_chain(c, hoy_json_str(i, "layer"));
 		HOY_JSON_EACH(m, hoy_json_get(i, "mapped-layers"))
 			use_chain(c, hoy_json_text(m));
@@ -223,7 +223,7 @@ static int check_directory(struct check *c, const struct hoy_json *rec)
 	struct finding *f;
 	int r = 0;
 
-	if (!hoy_exists(c->s->homefd, id))
+	if (!hoy_exists(hoy_layer_home(c->s, id)->homefd, id))
 		return blame(c, DAMAGED_LAYER, id, "layer %s: faccessat %s/overlay/%s: no such file or directory", id,
 			     c->s->conf.graphroot, id);
 	diff = hoy_layer_open_diff(c->s, id);
@@ -233,7 +233,7 @@ static int check_directory(struct check *c, const struct hoy_json *rec)
 	if (hoy_layer_lowers(c->s, id, &lowers, &err) < 0)
 		return blame(c, DAMAGED_LAYER, id, "layer %s: %s", id, err.msg);
 	for (size_t i = 0; i < lowers.n && !r; i++)
-		if (!hoy_is_id(lowers.v[i]) || !hoy_exists(c->s->homefd, lowers.v[i]))
+		if (!hoy_is_id(lowers.v[i]) || !hoy_exists(hoy_layer_home(c->s, lowers.v[i])->homefd, lowers.v[i]))
 			r = blame(c, DAMAGED_LAYER, id, "layer %s: lower layer %s: layer is missing", id, lowers.v[i]);
 	if (!r && !hoy_layer_link_good(c->s, id)) {
 		bool first = !report_errors(c->r, DAMAGED_LAYER, id);
@@ -289,14 +289,14 @@ static int check_layers(struct check *c)
 {
 	int r = 0;
 
-	for (struct hoy_json *l = hoy_first(c->s->layers); l && !r; l = hoy_next(c->s->layers, l)) {
+	for (struct hoy_json *l = hoy_layer_first(c->s); l && !r; l = hoy_layer_next(c->s, l)) {
 		const char *id = hoy_json_str(l, "id");
 
 		if (!id || !hoy_is_id(id)) {
 			r = blame(c, DAMAGED_LAYER, id ? id : "", "layer \"%s\": its id is malformed", id ? id : "");
 			continue;
 		}
-		r = check_items(c, DAMAGED_LAYER, l, c->s->layersfd);
+		r = check_items(c, DAMAGED_LAYER, l, c->s->own.layersfd);
 		if (!r)
 			r = check_content(c, l);
 		if (!r)
@@ -308,9 +308,9 @@ static int check_layers(struct check *c)
 }
 
 /* Every directory in home but these is a layer's. */
-static int check_strays(struct check *c)
+static int check_strays(struct check *c, const struct hoy_place *p)
 {
-	int fd = c->s->homefd < 0 ? -1 : openat(c->s->homefd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
+	int fd = p->homefd < 0 ? -1 : openat(p->homefd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
 	cleanup_dir DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *e;
 
@@ -362,16 +362,16 @@ static int check_images(struct check *c)
 {
 	int r = 0;
 
-	HOY_JSON_EACH(i, c->s->images.doc.root) {
+	for (struct hoy_json *i = hoy_image_first(c->s); i; i = hoy_image_next(c->s, i)) {
 		const char *id = hoy_json_str(i, "id");
 
-		if (r)
+		if (r || hoy_image_place(c->s, i)->rdonly)
 			break;
 		if (!id || !hoy_is_id(id)) {
 			r = blame(c, DAMAGED_IMAGE, id ? id : "", "image \"%s\": its id is malformed", id ? id : "");
 			continue;
 		}
-		r = check_items(c, DAMAGED_IMAGE, i, c->s->imagesfd);
+		r = check_items(c, DAMAGED_IMAGE, i, hoy_image_place(c->s, i)->imagesfd);
 		if (!r)
 			r = check_digests(c, i);
 		if (!r)
@@ -447,10 +447,10 @@ static void drop_link_heirs(struct report *r)
 int check_store(const struct hoy_store *s, const struct check_opts *o, struct report *ret, struct hoy_err *err)
 {
 	struct check c = { .s = s, .o = o, .r = ret, .now = hoy_now() };
-	int r = hoy_index_make(&c.layers, s->layers, 2);
+	int r = hoy_index_layers(&c.layers, s);
 
 	if (!r)
-		r = hoy_index_make(&c.images, &s->images, 1);
+		r = hoy_index_images(&c.images, s);
 	if (!r)
 		r = find_used(&c);
 	if (!r)
@@ -459,8 +459,9 @@ int check_store(const struct hoy_store *s, const struct check_opts *o, struct re
 		r = check_images(&c);
 	if (!r)
 		r = check_containers(&c);
-	if (!r)
-		r = check_strays(&c);
+	HOY_PLACES_EACH(p, s)
+		if (!r && !p->rdonly)
+			r = check_strays(&c, p);
 	hoy_strv_release(&c.used);
 	hoy_index_release(&c.layers);
 	hoy_index_release(&c.images);

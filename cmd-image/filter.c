@@ -5,29 +5,75 @@
 #include <string.h>
 
 #include "cmd-image/image.h"
+#include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/data/time.h"
 #include "common/store/containers.h"
 
-/* No name, and other images stand on its layers: a step of a build. */
+/* Are the first N elements of both arrays the same JSON? */
+static bool same_start(const struct hoy_json *a, const struct hoy_json *b, unsigned n)
+{
+	const struct hoy_json *x = a ? a->child : NULL, *y = b ? b->child : NULL;
+
+	for (; n; n--, x = x->next, y = y->next) {
+		cleanup_buf struct hoy_buf p = HOY_BUF_INIT(1 << 20), q = HOY_BUF_INIT(1 << 20);
+		struct hoy_jw v = hoy_jw_on(&p, NULL), w = hoy_jw_on(&q, NULL);
+
+		if (!x || !y)
+			return false;
+		hoy_jw_value(&v, NULL, x);
+		hoy_jw_value(&w, NULL, y);
+		if (p.error || q.error || strcmp(hoy_buf_str(&p), hoy_buf_str(&q)))
+			return false;
+	}
+	return true;
+}
+
+/* By their configs: CHILD has all that PARENT has, and one step of a build more. */
+static bool one_step(const struct hoy_json *parent, const struct hoy_json *child)
+{
+	const struct hoy_json *ph = hoy_json_get(parent, "history"), *ch = hoy_json_get(child, "history");
+	const struct hoy_json *pd = hoy_json_path(parent, "rootfs", "diff_ids", NULL), *cd = hoy_json_path(child, "rootfs", "diff_ids", NULL);
+	unsigned steps = ph ? ph->count : 0, layers = pd ? pd->count : 0;
+
+	return ch && ch->count == steps + 1 && same_start(ph, ch, steps) && cd && same_start(pd, cd, layers);
+}
+
+bool image_is_child(const struct hoy_store *s, const struct hoy_json *parent, const struct hoy_json *child)
+{
+	cleanup_json struct hoy_json_doc pc = HOY_JSON_DOC_INIT, cc = HOY_JSON_DOC_INIT;
+
+	return parent != child && !hoy_image_config(s, parent, &pc, NULL) && !hoy_image_config(s, child, &cc, NULL) &&
+	       one_step(pc.root, cc.root);
+}
+
+/* The top layers that what was built from an image with the layer TOP can have: that one, and those on it. */
+static void child_layers(const struct hoy_store *s, const char *top, struct hoy_strv *ret)
+{
+	hoy_strv_push(ret, top);
+	HOY_PLACES_EACH(p, s)
+		for (struct hoy_json *l = hoy_first(p->layers); l; l = hoy_next(p->layers, l))
+			if (!strcmp(hoy_json_str(l, "parent") ?: "", top))
+				hoy_strv_push(ret, hoy_json_str(l, "id") ?: "");
+}
+
+bool image_has_children(const struct hoy_store *s, const struct hoy_json *rec)
+{
+	cleanup_strv struct hoy_strv layers = HOY_STRV_INIT;
+	const char *top = hoy_json_str(rec, "layer"), *layer;
+
+	if (!top)
+		return false;
+	child_layers(s, top, &layers);
+	for (struct hoy_json *i = hoy_image_first(s); i; i = hoy_image_next(s, i))
+		if ((layer = hoy_json_str(i, "layer")) && hoy_strv_has(&layers, layer) && image_is_child(s, rec, i))
+			return true;
+	return false;
+}
+
 bool image_intermediate(const struct hoy_store *s, const struct hoy_json *rec)
 {
-	const char *top = hoy_json_str(rec, "layer");
-
-	if (!image_nameless(rec))
-		return false;
-	for (struct hoy_json *l = hoy_first(s->layers); top && l; l = hoy_next(s->layers, l)) {
-		const char *p = hoy_json_str(l, "parent");
-
-		if (p && !strcmp(p, top))
-			for (struct hoy_json *c = hoy_first(s->ctrs);; c = hoy_next(s->ctrs, c)) {
-				if (!c)
-					return true;
-				if (!strcmp(hoy_json_str(c, "layer") ?: "", hoy_json_str(l, "id")))
-					break; /* a container's layer makes no image */
-			}
-	}
-	return false;
+	return image_nameless(rec) && image_has_children(s, rec);
 }
 
 static bool reference_match(const struct hoy_json *rec, const char *pattern)
@@ -145,9 +191,9 @@ static int filter_one(const struct hoy_store *s, const struct hoy_json *rec, con
 		return r;
 	truth = !strcmp(v, "true") || !strcmp(v, "1");
 	switch (key) {
-	case DANGLING: r = image_nameless(rec) == truth; break;
+	case DANGLING: r = (image_nameless(rec) && !image_has_children(s, rec)) == truth; break;
 	case INTERMEDIATE: r = image_intermediate(s, rec) == truth; break;
-	case READONLY: r = !truth; break; /* there are no additional stores yet */
+	case READONLY: r = hoy_image_place(s, rec)->rdonly == truth; break;
 	case MANIFEST: r = is_list(s, rec) == truth; break;
 	case CONTAINERS:
 		r = !strcmp(v, "external") ? builds_only(s, hoy_json_str(rec, "id")) :

@@ -21,6 +21,10 @@ struct hoy_store *open_writer(void);
 int image_filters_check(const struct hoy_store *s, const struct hoy_strv *filters, struct hoy_err *err);
 /* 1 if REC passes all FILTERS (checked before), 0 if not, or an error. */
 int image_wanted(const struct hoy_store *s, const struct hoy_strv *filters, const struct hoy_json *rec, struct hoy_err *err);
+/* By their configs and histories: was CHILD built from PARENT in one step? */
+bool image_is_child(const struct hoy_store *s, const struct hoy_json *parent, const struct hoy_json *child);
+bool image_has_children(const struct hoy_store *s, const struct hoy_json *rec);
+/* No name, and other images were built from it: a step of a build. */
 bool image_intermediate(const struct hoy_store *s, const struct hoy_json *rec);
 /* The names of an image are gone. */
 bool image_nameless(const struct hoy_json *rec);

@@ -28,18 +28,13 @@ static const struct hoy_opt opts[] = {
 
 static void put_graph_driver(struct hoy_store *s, struct hoy_jw *w, const char *layer)
 {
-	cleanup_strv struct hoy_strv lowers = HOY_STRV_INIT;
-	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(1 << 20);
-	cleanup_free char *upper = NULL, *work = NULL;
+	cleanup_free char *lower = NULL, *upper = NULL, *work = NULL;
 
 	hoy_jw_object(w, "GraphDriver");
 	hoy_jw_string(w, "Name", "overlay");
 	hoy_jw_object(w, "Data");
-	if (layer && s->homefd >= 0 && !hoy_layer_lowers(s, layer, &lowers, NULL)) {
-		for (size_t i = 0; i < lowers.n; i++)
-			hoy_buf_printf(&b, "%s%s/overlay/%s/diff", i ? ":" : "", s->conf.graphroot, lowers.v[i]);
-		if (lowers.n)
-			hoy_jw_string(w, "LowerDir", hoy_buf_str(&b));
+	if (layer && !hoy_layer_lowerdir(s, layer, &lower)) {
+		hoy_jw_string_opt(w, "LowerDir", lower);
 		upper = hoy_layer_path(s, layer, "diff");
 		work = hoy_layer_path(s, layer, "work");
 		hoy_jw_string(w, "UpperDir", upper);

@@ -63,7 +63,7 @@ static int scan(const struct hoy_store *s, const char *dir, const struct hoy_ind
 /* Short links that lead to no directory, of layers that have no record either. */
 static int scan_links(const struct hoy_store *s, const struct hoy_index *layers, struct report *ret)
 {
-	int fd = s->homefd < 0 ? -1 : openat(s->homefd, "l", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
+	int fd = s->own.homefd < 0 ? -1 : openat(s->own.homefd, "l", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
 	cleanup_dir DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *e;
 
@@ -78,7 +78,7 @@ static int scan_links(const struct hoy_store *s, const struct hoy_index *layers,
 			continue;
 		memcpy(id, to + 3, HOY_ID_LEN);
 		id[HOY_ID_LEN] = '\0';
-		if (!hoy_index_get(layers, id) && !hoy_exists(s->homefd, id))
+		if (!hoy_index_get(layers, id) && !hoy_exists(s->own.homefd, id))
 			r = add(ret, "overlay/l", e->d_name);
 	}
 	return r;
@@ -107,17 +107,17 @@ static int scan_all(const struct hoy_store *s, const struct hoy_index *layers, c
 	if (!r)
 		r = scan_links(s, layers, ret);
 	if (!r)
-		r = scan_tempdirs("overlay-layers", s->layersfd, "tmp", ret);
-	return r ? r : scan_tempdirs("overlay", s->homefd, "tempdirs", ret);
+		r = scan_tempdirs("overlay-layers", s->own.layersfd, "tmp", ret);
+	return r ? r : scan_tempdirs("overlay", s->own.homefd, "tempdirs", ret);
 }
 
 int find_leftovers(const struct hoy_store *s, struct report *ret, struct hoy_err *err)
 {
 	struct hoy_index layers = { 0 }, images = { 0 }, ctrs = { 0 };
-	int r = hoy_index_make(&layers, s->layers, 2);
+	int r = hoy_index_layers(&layers, s);
 
 	if (!r)
-		r = hoy_index_make(&images, &s->images, 1);
+		r = hoy_index_images(&images, s);
 	if (!r)
 		r = hoy_index_make(&ctrs, s->ctrs, 2);
 	if (!r)

@@ -37,6 +37,7 @@ static const struct hoy_opt opts[] = {
 struct row {
 	const struct hoy_json *rec;
 	const char *id, *name; /* name: NULL for a dangling image */
+	bool rdonly;	       /* of an additional image store */
 	char *repo, *tag;
 	int64_t created, size;
 	size_t index; /* names of one image keep their order */
@@ -91,7 +92,8 @@ static int add_row(struct listing *l, const struct hoy_json *rec, const char *na
 		l->cap = cap;
 	}
 	row = &l->rows[l->n++];
-	*row = (struct row){ .rec = rec, .id = hoy_json_str(rec, "id"), .name = name, .created = hoy_json_time(rec, "created"),
+	*row = (struct row){ .rec = rec, .id = hoy_json_str(rec, "id"), .name = name, .rdonly = hoy_image_place(l->s, rec)->rdonly,
+			     .created = hoy_json_time(rec, "created"),
 			     .size = hoy_image_size(l->s, rec), .index = l->n };
 	split_name(name, &row->repo, &row->tag);
 	return row->repo && row->tag ? 0 : -ENOMEM;
@@ -101,7 +103,7 @@ static int collect(struct listing *l, const char *only, struct hoy_err *err)
 {
 	bool filtered = l->o->filters.n;
 
-	HOY_JSON_EACH(rec, l->s->images.doc.root) {
+	for (struct hoy_json *rec = hoy_image_first(l->s); rec; rec = hoy_image_next(l->s, rec)) {
 		const struct hoy_json *names = hoy_json_get(rec, "names");
 		int r;
 
@@ -195,6 +197,8 @@ static int print_json(const struct listing *l)
 		hoy_jw_int(&w, "VirtualSize", row->size);
 		put_labels(l, &w, row->rec);
 		hoy_jw_int(&w, "Containers", containers_of(l, row->id));
+		if (row->rdonly)
+			hoy_jw_bool(&w, "ReadOnly", true);
 		if (!row->name)
 			hoy_jw_bool(&w, "Dangling", true);
 		hoy_jw_string(&w, "Digest", hoy_json_str(row->rec, "digest"));
@@ -223,7 +227,7 @@ static void history_text(const struct hoy_json *rec, struct hoy_buf *b)
 
 static int print_rows(const struct listing *l, struct hoy_err *err)
 {
-	static const char *const headers[] = { "ID", "IMAGE ID", "CreatedSince", "CREATED", "CreatedAt", "CREATED AT", NULL };
+	static const char *const headers[] = { "ID", "IMAGE ID", "CreatedSince", "CREATED", "CreatedAt", "CREATED AT", "ReadOnly", "R/O", NULL };
 	cleanup_json struct hoy_json_doc doc = HOY_JSON_DOC_INIT;
 	struct hoy_json *rows = hoy_json_new(&doc, HOY_JSON_ARRAY);
 	cleanup_buf struct hoy_buf h = HOY_BUF_INIT(1 << 16);
@@ -253,6 +257,7 @@ static int print_rows(const struct listing *l, struct hoy_err *err)
 		hoy_json_set_string(&doc, o, "History", hoy_buf_str(&h));
 		hoy_json_set_int(&doc, o, "Containers", containers_of(l, row->id));
 		hoy_json_set_bool(&doc, o, "Dangling", !row->name);
+		hoy_json_set_bool(&doc, o, "ReadOnly", row->rdonly);
 		if (hoy_json_get(row->rec, "names"))
 			hoy_json_put(&doc, o, "Names", hoy_json_copy(&doc, hoy_json_get(row->rec, "names")));
 		if (labels && !hoy_image_config(l->s, row->rec, &cfg, NULL) &&
@@ -268,6 +273,11 @@ static void print_table(const struct listing *l)
 {
 	struct hoy_grid g = { 5 + l->o->digests + l->o->history, HOY_STRV_INIT };
 	cleanup_buf struct hoy_buf h = HOY_BUF_INIT(1 << 16);
+	bool rdonly = false;
+
+	for (size_t i = 0; i < l->n; i++)
+		rdonly = rdonly || l->rows[i].rdonly;
+	g.ncols += rdonly;
 
 	hoy_grid_add(&g, "REPOSITORY");
 	hoy_grid_add(&g, "TAG");
@@ -278,6 +288,8 @@ static void print_table(const struct listing *l)
 	hoy_grid_add(&g, "SIZE");
 	if (l->o->history)
 		hoy_grid_add(&g, "HISTORY");
+	if (rdonly)
+		hoy_grid_add(&g, "R/O");
 	for (size_t i = 0; i < l->n; i++) {
 		const struct row *row = &l->rows[i];
 		char buf[HOY_TIME_SIZE], id[80];
@@ -293,6 +305,8 @@ static void print_table(const struct listing *l)
 		history_text(row->rec, &h);
 		if (l->o->history)
 			hoy_grid_add(&g, h.len ? hoy_buf_str(&h) : "<none>");
+		if (rdonly)
+			hoy_grid_add(&g, row->rdonly ? "true" : "false");
 	}
 	hoy_grid_print(&g, !l->o->noheading);
 	hoy_grid_release(&g);

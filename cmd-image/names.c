@@ -60,7 +60,7 @@ static int run_tag(const struct hoy_verb *v, int argc, char **argv)
 
 		r = full_name(argv[i], &name, &err);
 		if (!r)
-			r = hoy_image_add_name(s, rec, name, &err);
+			r = hoy_image_add_name(s, &rec, name, &err);
 	}
 	return r < 0 ? hoy_report(&err, 125) : 0;
 }
@@ -140,29 +140,40 @@ static const struct hoy_opt rmi_opts[] = {
 	HOY_OPTS_END,
 };
 
-/* Image REC with its names, in one step, and the untagged images that only it stood on. */
+/* The nameless image of ours that REC was built from, or NULL. */
+static struct hoy_json *parent_of(struct hoy_store *s, const struct hoy_json *rec)
+{
+	const char *top = hoy_json_str(rec, "layer"), *below = top ? hoy_json_str(hoy_layer_get(s, top), "parent") : NULL;
+
+	for (struct hoy_json *i = hoy_image_first(s); i && top; i = hoy_image_next(s, i)) {
+		const char *layer = hoy_json_str(i, "layer");
+
+		if (layer && (!strcmp(layer, top) || (below && !strcmp(layer, below))) && image_nameless(i) &&
+		    !hoy_image_place(s, i)->rdonly && image_is_child(s, i, rec))
+			return i;
+	}
+	return NULL;
+}
+
+/* Image REC with its names, in one step, and the nameless images that only it was built from. */
 static int delete_chain(struct hoy_store *s, struct hoy_json *rec, bool prune, struct hoy_err *err)
 {
-	const char *top = hoy_json_str(rec, "layer"), *id = hoy_json_str(rec, "id");
-	const char *parent = hoy_json_str(top ? hoy_layer_get(s, top) : NULL, "parent");
+	struct hoy_json *parent = prune ? parent_of(s, rec) : NULL;
+	const char *id = hoy_json_str(rec, "id");
 	int r = hoy_image_delete(s, id, NULL, err);
 
 	if (r < 0)
 		return r;
 	HOY_JSON_EACH(n, hoy_json_get(rec, "names"))
 		printf("Untagged: %s\n", hoy_json_text(n) ?: "");
-	printf("Deleted: %s\n", id);
-	for (const struct hoy_json *i = parent && prune ? s->images.doc.root->child : NULL; i; i = i->next) {
-		const char *layer = hoy_json_str(i, "layer");
-		const struct hoy_json *names = hoy_json_get(i, "names");
-
-		if (layer && !strcmp(layer, parent) && (!names || !names->child)) {
-			/* Still needed by something else? Its own record apart, a child or a container. */
-			r = delete_chain(s, (struct hoy_json *)i, prune, err);
-			return r == -HOY_EBUSY ? 0 : r;
-		}
-	}
-	return 0;
+	/* Of an additional store's image only our names have gone: it is there as before. */
+	if (!hoy_image_get(s, id))
+		printf("Deleted: %s\n", id);
+	if (!parent || image_has_children(s, parent))
+		return 0;
+	/* Still needed by something else? A container. */
+	r = delete_chain(s, parent, prune, err);
+	return r == -HOY_EBUSY ? 0 : r;
 }
 
 static const char *container_of(const struct hoy_store *s, const char *image)
@@ -190,6 +201,8 @@ static int rmi_one(struct hoy_store *s, const char *arg, const struct rmi_opts *
 	if (r < 0)
 		return r;
 	id = hoy_json_str(rec, "id");
+	if (hoy_image_place(s, rec)->rdonly)
+		return hoy_fail(err, EROFS, "cannot remove read-only image \"%s\"", id);
 	names = hoy_json_get(rec, "names");
 	count = names ? names->count : 0;
 	ctr = container_of(s, id);
@@ -256,8 +269,8 @@ static int run_rmi(const struct hoy_verb *v, int argc, char **argv)
 		return rmi_each(s, argv + 1, n, &o);
 	if (hoy_store_peek(s, HOY_IMAGES, &err) < 0)
 		return hoy_report(&err, 125);
-	HOY_JSON_EACH(rec, s->images.doc.root)
-		if (hoy_json_str(rec, "id"))
+	for (struct hoy_json *rec = hoy_image_first(s); rec; rec = hoy_image_next(s, rec))
+		if (hoy_json_str(rec, "id") && !hoy_image_place(s, rec)->rdonly)
 			hoy_strv_insert(&all, 0, hoy_json_str(rec, "id")); /* children first */
 	o.force = o.ignore = true;
 	return rmi_each(s, all.v, (int)all.n, &o);

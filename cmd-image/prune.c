@@ -73,24 +73,13 @@ static int delete_image(struct hoy_store *s, const struct hoy_json *rec, int64_t
 	return 0;
 }
 
-/* Do images other than REC stand on its layers? Then a nameless one is a step of a build and stays. */
-static bool has_children(const struct hoy_store *s, const struct hoy_json *rec)
-{
-	const char *top = hoy_json_str(rec, "layer");
-
-	for (struct hoy_json *l = hoy_first(s->layers); top && l; l = hoy_next(s->layers, l))
-		if (!strcmp(hoy_json_str(l, "parent") ?: "", top))
-			return true;
-	return false;
-}
-
 /* May REC go? Decided twice: when looking for candidates, and under the lock. */
 static int may_go(const struct hoy_store *s, const struct prune_opts *o, const struct hoy_json *rec, struct hoy_err *err)
 {
 	const char *id = hoy_json_str(rec, "id");
 	unsigned builds, users;
 
-	if (!id || (!o->all && (!image_nameless(rec) || has_children(s, rec))))
+	if (!id || hoy_image_place(s, rec)->rdonly || (!o->all && (!image_nameless(rec) || image_has_children(s, rec))))
 		return 0;
 	users = hoy_image_users(s, id, &builds);
 	if (o->external ? !users || users != builds : users > 0)
@@ -138,7 +127,7 @@ static int candidates(struct hoy_store *s, const struct prune_opts *o, struct ho
 		r = image_filters_check(s, &o->filters, err);
 	if (r < 0)
 		return r;
-	HOY_JSON_EACH(rec, s->images.doc.root) {
+	for (struct hoy_json *rec = hoy_image_first(s); rec; rec = hoy_image_next(s, rec)) {
 		r = may_go(s, o, rec, err);
 		if (r < 0)
 			return r;

@@ -1,5 +1,6 @@
 /* cmd-run/df.c: `system df`: what images, containers and volumes take, and what of it could go. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,21 +68,21 @@ static int load_layers(struct df *d)
 {
 	size_t n = 0;
 
-	for (struct hoy_json *r = hoy_first(d->s->layers); r; r = hoy_next(d->s->layers, r))
+	for (struct hoy_json *r = hoy_layer_first(d->s); r; r = hoy_layer_next(d->s, r))
 		n++;
 	d->layers = calloc(n + 1, sizeof(*d->layers));
 	if (!d->layers)
 		return -ENOMEM;
-	for (struct hoy_json *r = hoy_first(d->s->layers); r; r = hoy_next(d->s->layers, r)) {
+	for (struct hoy_json *r = hoy_layer_first(d->s); r; r = hoy_layer_next(d->s, r)) {
 		struct layer *l = &d->layers[d->n_layers];
 
 		*l = (struct layer){ .id = hoy_json_str(r, "id"), .parent = hoy_json_str(r, "parent"), .size = hoy_json_int(r, "diff-size", 0) };
 		if (!l->id)
 			continue;
 		if (l->size < 0) { /* pulled in part: nobody has counted */
-			cleanup_free char *diff = hoy_asprintf("overlay/%s/diff", l->id);
+			cleanup_free char *diff = hoy_layer_path(d->s, l->id, "diff");
 
-			l->size = diff && hoy_is_id(l->id) ? hoy_tree_size(d->s->graphfd, diff) : 0;
+			l->size = diff && hoy_is_id(l->id) ? hoy_tree_size(AT_FDCWD, diff) : 0;
 		}
 		d->images_size += l->size;
 		d->n_layers++;
@@ -142,13 +143,16 @@ static int64_t items_of(const struct hoy_json *rec)
 
 static int load_images(struct df *d)
 {
-	const struct hoy_json *all = d->s->images.doc.root;
+	size_t n = 0;
 
-	d->images = calloc(all->count + 1, sizeof(*d->images));
+	for (struct hoy_json *rec = hoy_image_first(d->s); rec; rec = hoy_image_next(d->s, rec))
+		n++;
+	d->images = calloc(n + 1, sizeof(*d->images));
 	if (!d->images)
 		return -ENOMEM;
-	HOY_JSON_EACH(rec, all) {
-		if (!hoy_json_str(rec, "id"))
+	for (struct hoy_json *rec = hoy_image_first(d->s); rec; rec = hoy_image_next(d->s, rec)) {
+		/* What is in an additional store takes nothing from this one. */
+		if (!hoy_json_str(rec, "id") || hoy_image_place(d->s, rec)->rdonly)
 			continue;
 		d->images[d->n_images++] = (struct image){ .rec = rec, .containers = hoy_image_users(d->s, hoy_json_str(rec, "id"), NULL) };
 		walk_image(d, rec, count, NULL);

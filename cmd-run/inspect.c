@@ -82,21 +82,17 @@ static void list(struct hoy_jw *w, const char *key, const struct hoy_json *arr)
 
 static void graph_driver(struct hoy_jw *w, const struct ctr *c)
 {
-	cleanup_strv struct hoy_strv lowers = HOY_STRV_INIT;
-	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(1 << 20);
 	const char *layer = ds(c, "layer");
-	cleanup_free char *merged = NULL, *upper = NULL, *work = NULL;
+	cleanup_free char *lower = NULL, *merged = NULL, *upper = NULL, *work = NULL;
 
 	hoy_jw_object(w, "GraphDriver");
 	hoy_jw_string(w, "Name", "overlay");
 	hoy_jw_object(w, "Data");
-	if (layer && !hoy_layer_lowers(c->s, layer, &lowers, NULL)) {
-		for (size_t i = 0; i < lowers.n; i++)
-			hoy_buf_printf(&b, "%s%s/overlay/%s/diff", i ? ":" : "", c->s->conf.graphroot, lowers.v[i]);
+	if (layer && !hoy_layer_lowerdir(c->s, layer, &lower)) {
 		merged = hoy_layer_path(c->s, layer, "merged");
 		upper = hoy_layer_path(c->s, layer, "diff");
 		work = hoy_layer_path(c->s, layer, "work");
-		hoy_jw_string(w, "LowerDir", hoy_buf_str(&b));
+		hoy_jw_string(w, "LowerDir", lower);
 		if (c->live.root)
 			hoy_jw_string(w, "MergedDir", merged);
 		hoy_jw_string(w, "UpperDir", upper);

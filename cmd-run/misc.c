@@ -395,9 +395,11 @@ static void info_host(struct hoy_jw *w, const struct hoy_store *s)
 
 static void info_store(struct hoy_jw *w, struct hoy_store *s)
 {
-	int n[4] = { 0 };
+	int n[4] = { 0 }, images = 0;
 
 	counts(s, n);
+	for (struct hoy_json *i = hoy_image_first(s); i; i = hoy_image_next(s, i))
+		images++;
 	hoy_jw_object(w, "store");
 	hoy_jw_string(w, "configFile", s->conf.file);
 	hoy_jw_object(w, "containerStore");
@@ -409,9 +411,10 @@ static void info_store(struct hoy_jw *w, struct hoy_store *s)
 	hoy_jw_string(w, "graphDriverName", s->conf.driver);
 	hoy_jw_string(w, "graphRoot", s->conf.graphroot);
 	hoy_jw_object(w, "imageStore");
-	hoy_jw_int(w, "number", s->images.doc.root ? s->images.doc.root->count : 0);
+	hoy_jw_int(w, "number", images);
 	hoy_jw_end_object(w);
 	hoy_jw_string(w, "runRoot", s->conf.runroot);
+	hoy_jw_bool(w, "transientStore", s->conf.transient);
 	hoy_jw_string(w, "volumePath", s->conf.graphroot);
 	hoy_jw_end_object(w);
 }

@@ -83,7 +83,7 @@ static bool shifted(const struct check *k, const struct layer *l)
 {
 	cleanup_free char *copy = hoy_asprintf("%s/diff1", l->id);
 
-	return hoy_json_get(l->rec, "uidmap") || hoy_json_get(l->rec, "gidmap") || !copy || hoy_exists(k->s->homefd, copy);
+	return hoy_json_get(l->rec, "uidmap") || hoy_json_get(l->rec, "gidmap") || !copy || hoy_exists(hoy_layer_home(k->s, l->id)->homefd, copy);
 }
 
 static int check_tar(struct check *k, struct layer *l, struct layer_files *files, int split, int difffd, struct hoy_err *err)
@@ -164,7 +164,7 @@ static int run_workers(struct check *k, struct hoy_err *err)
 /* All layers that have something to be compared with, or those of ARGV. */
 static int choose(struct check *k, int n, char **argv)
 {
-	for (struct hoy_json *r = hoy_first(k->s->layers); r; r = hoy_next(k->s->layers, r)) {
+	for (struct hoy_json *r = hoy_layer_first(k->s); r; r = hoy_layer_next(k->s, r)) {
 		const char *id = hoy_json_str(r, "id"), *digest = hoy_json_str(r, "diff-digest");
 		bool named = !n;
 		struct layer *p;

@@ -53,6 +53,10 @@ int layer_split_open(const struct hoy_store *st, const char *id)
 	int fd;
 
 	snprintf(name, sizeof(name), "%s.tar-split.gz", id);
-	fd = openat(st->layersfd, name, O_RDONLY | O_CLOEXEC);
+	fd = -1;
+	errno = ENOENT;
+	HOY_PLACES_EACH(p, st)
+		if (fd < 0 && errno == ENOENT)
+			fd = openat(p->layersfd, name, O_RDONLY | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;
 }

@@ -117,7 +117,7 @@ static int layer_stream(struct hoy_store *st, const char *id, struct stream **re
 
 static int ss_item(struct store_source *x, const char *key, char **ret, size_t *ret_len, struct hoy_err *err)
 {
-	return hoy_item_read(x->st->imagesfd, x->id, key, ret, ret_len, err);
+	return hoy_image_item(x->st, x->id, key, ret, ret_len, err);
 }
 
 static int ss_manifest(struct source *s, const char *digest, char **ret, size_t *ret_len, char **ret_type, struct hoy_err *err)

@@ -247,7 +247,7 @@ static int look_again(struct work *w, struct job *j, struct hoy_err *err)
 	struct hoy_stamp now = { .len = -1 };
 	int r;
 
-	if (hoy_stamp_read(&w->s->layers_lock, &now) < 0 || !hoy_stamp_same(&now, &w->s->layers_stamp)) {
+	if (hoy_stamp_read(&w->s->own.layers_lock, &now) < 0 || !hoy_stamp_same(&now, &w->s->own.layers_stamp)) {
 		r = hoy_store_lock(w->s, HOY_LAYERS, 0, err);
 		if (r < 0)
 			return r;
@@ -339,7 +339,7 @@ static int fetch(struct work *w, struct hoy_err *err)
 	memcpy(by_lease, w->order, w->n_order * sizeof(*by_lease));
 	qsort_r(by_lease, w->n_order, sizeof(*by_lease), by_digest, w);
 	qsort_r(w->order, w->n_order, sizeof(*w->order), by_size, w);
-	flush_begin(&flush, w->s->homefd);
+	flush_begin(&flush, w->s->dest->homefd);
 	take_leases(w, by_lease);
 	while (w->n_threads)
 		pthread_join(w->threads[--w->n_threads], NULL);
@@ -405,7 +405,7 @@ static int commit_image(struct work *w, const struct manifest *list, char ret_id
 	img.n_items = n;
 	r = hoy_image_create(w->s, &img, &rec, err);
 	for (size_t i = 0; !r && w->o->names && w->o->names[i]; i++)
-		r = hoy_image_add_name(w->s, rec, w->o->names[i], err);
+		r = hoy_image_add_name(w->s, &rec, w->o->names[i], err);
 	if (!r)
 		memcpy(ret_id, img.id, HOY_ID_SIZE);
 	return r;
@@ -482,7 +482,7 @@ int store_import(struct hoy_store *s, struct stream *tar,
 	if (r < 0)
 		return r;
 	job.staged = true;
-	flush_begin(&flush, s->homefd);
+	flush_begin(&flush, s->dest->homefd);
 	r = layer_unpack(tar, &anything, job.stage.difffd, job.stage.splitfd, &uo, &job.got, err);
 	if (flush_end(&flush, !r, err) < 0)
 		r = -err->code;

@@ -1,6 +1,5 @@
 #include "common/conf/containers.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +9,7 @@
 #include "common/base/fd.h"
 #include "common/base/strv.h"
 #include "common/conf/dirs.h"
+#include "common/conf/dropins.h"
 #include "common/conf/toml.h"
 
 /* The {append=true} (or false) that an array of attributes may carry: 1, 0, or -1 if it has none. */
@@ -70,23 +70,11 @@ static int merge_file(struct hoy_json_doc *doc, const char *path, bool must, str
 
 static int merge_dir(struct hoy_json_doc *doc, const char *dir, struct hoy_err *err)
 {
-	cleanup_dir DIR *d = opendir(dir);
-	cleanup_strv struct hoy_strv names = HOY_STRV_INIT;
-	struct dirent *e;
-	int r = 0;
+	cleanup_strv struct hoy_strv files = HOY_STRV_INIT;
+	int r = hoy_dropins(&dir, 1, &files) < 0 ? hoy_fail_oom(err) : 0;
 
-	while (d && (e = readdir(d))) {
-		size_t len = strlen(e->d_name);
-
-		if (len > 5 && !strcmp(e->d_name + len - 5, ".conf"))
-			hoy_strv_push(&names, e->d_name);
-	}
-	hoy_strv_sort(&names);
-	for (size_t i = 0; i < names.n && !r; i++) {
-		cleanup_free char *path = hoy_path_join(dir, names.v[i]);
-
-		r = path ? merge_file(doc, path, false, err) : hoy_fail_oom(err);
-	}
+	for (size_t i = 0; i < files.n && !r; i++)
+		r = merge_file(doc, files.v[i], false, err);
 	return r;
 }
 

@@ -1,6 +1,5 @@
 #include "common/conf/registries.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +9,7 @@
 #include "common/base/err.h"
 #include "common/base/fd.h"
 #include "common/conf/dirs.h"
+#include "common/conf/dropins.h"
 #include "common/conf/toml.h"
 #include "common/data/ref.h"
 
@@ -91,23 +91,11 @@ static int read_one(struct search *s, const char *path, struct hoy_err *err)
 
 static int read_drop_ins(struct search *s, const char *dir, struct hoy_err *err)
 {
-	cleanup_dir DIR *d = opendir(dir);
-	cleanup_strv struct hoy_strv names = HOY_STRV_INIT;
-	struct dirent *e;
-	int r = 0;
+	cleanup_strv struct hoy_strv files = HOY_STRV_INIT;
+	int r = hoy_dropins(&dir, 1, &files) < 0 ? hoy_fail_oom(err) : 0;
 
-	while (d && (e = readdir(d))) {
-		size_t len = strlen(e->d_name);
-
-		if (len > 5 && !strcmp(e->d_name + len - 5, ".conf"))
-			hoy_strv_push(&names, e->d_name);
-	}
-	hoy_strv_sort(&names);
-	for (size_t i = 0; i < names.n && (!r || r == -ENOENT); i++) {
-		cleanup_free char *path = hoy_path_join(dir, names.v[i]);
-
-		r = path ? read_one(s, path, err) : hoy_fail_oom(err);
-	}
+	for (size_t i = 0; i < files.n && (!r || r == -ENOENT); i++)
+		r = read_one(s, files.v[i], err);
 	return r == -ENOENT ? 0 : r;
 }
 

@@ -10,6 +10,7 @@
 #include "common/base/err.h"
 #include "common/base/fd.h"
 #include "common/conf/dirs.h"
+#include "common/conf/dropins.h"
 #include "common/conf/toml.h"
 
 void hoy_storage_conf_release(struct hoy_storage_conf *c)
@@ -55,23 +56,42 @@ static void take_stores(struct hoy_storage_conf *c, const struct hoy_json *list)
 			hoy_strv_take(&c->stores, hoy_expand_path(it->str));
 }
 
-/* A file's [storage]; PRIVILEGED_PATHS false skips graphroot and runroot (a system file read by an ordinary user). */
-static void apply(struct hoy_storage_conf *c, const struct hoy_json *root, bool paths)
+/* What we do not do must not look as if it were done. VALUE: text, or "true" for a truth. */
+static int refuse(const struct hoy_json *table, const char *key, const char *file, struct hoy_err *err)
 {
-	const struct hoy_json *s = hoy_json_get(root, "storage"), *o = hoy_json_get(s, "options");
-	const struct hoy_json *ov = hoy_json_get(o, "overlay");
+	const char *v = hoy_json_str(table, key);
+
+	if ((v && *v && strcmp(v, "false")) || hoy_json_bool(table, key, false))
+		return hoy_fail(err, HOY_EUNSUPPORTED, "%s: storage option '%s' is not supported", file, key);
+	return 0;
+}
+
+static void apply_places(struct hoy_storage_conf *c, const struct hoy_json *s, bool paths)
+{
 	const char *v;
 
-	if ((v = hoy_json_str(s, "driver")))
-		set(&c->driver, !strcmp(v, "overlay2") ? "overlay" : v);
 	if ((v = hoy_json_str(s, "rootless_storage_path")) && hoy_rootless())
 		set_path(&c->graphroot, v);
 	if (paths && (v = hoy_json_str(s, "graphroot")) && *v)
 		set_path(&c->graphroot, v);
 	if (paths && (v = hoy_json_str(s, "runroot")) && *v)
 		set_path(&c->runroot, v);
-	if ((v = hoy_json_str(s, "imagestore")))
+	if (paths && (v = hoy_json_str(s, "imagestore")))
 		set_path(&c->imagestore, v);
+}
+
+/* A file's [storage]; PATHS false skips its paths (a system file read by an ordinary user). */
+static int apply(struct hoy_storage_conf *c, const struct hoy_json *root, bool paths, const char *file, struct hoy_err *err)
+{
+	static const char *const foreign[] = { "force_mask", "size", "inodes", "use_composefs" };
+	const struct hoy_json *s = hoy_json_get(root, "storage"), *o = hoy_json_get(s, "options");
+	const struct hoy_json *ov = hoy_json_get(o, "overlay");
+	const char *v;
+	int r = 0;
+
+	if ((v = hoy_json_str(s, "driver")))
+		set(&c->driver, !strcmp(v, "overlay2") ? "overlay" : v);
+	apply_places(c, s, paths);
 	c->transient = truth(s, "transient_store", c->transient);
 	take_stores(c, hoy_json_get(o, "additionalimagestores"));
 	c->disable_volatile = truth(o, "disable-volatile", c->disable_volatile);
@@ -81,6 +101,9 @@ static void apply(struct hoy_storage_conf *c, const struct hoy_json *root, bool 
 		set(&c->mount_program, v);
 	c->skip_mount_home = truth(ov, "skip_mount_home", c->skip_mount_home);
 	c->ignore_chown_errors = truth(ov, "ignore_chown_errors", truth(o, "ignore_chown_errors", c->ignore_chown_errors));
+	for (size_t i = 0; i < ARRAY_SIZE(foreign) && !r; i++)
+		r = refuse(ov, foreign[i], file, err);
+	return r;
 }
 
 static int read_conf(struct hoy_storage_conf *c, const char *path, bool paths, struct hoy_err *err)
@@ -91,31 +114,73 @@ static int read_conf(struct hoy_storage_conf *c, const char *path, bool paths, s
 	if (access(path, F_OK) < 0)
 		return -ENOENT;
 	r = hoy_toml_load(&doc, path, err);
-	if (r < 0)
-		return r;
-	apply(c, doc.root, paths);
-	set(&c->file, path);
-	return 0;
+	if (!r)
+		r = apply(c, doc.root, paths, path, err);
+	if (!r && !c->file)
+		set(&c->file, path);
+	return r;
 }
 
+/* The directories of drop-ins, the least important first; those of the user last. */
+static int drop_in_dirs(struct hoy_strv *dirs, const char *user)
+{
+	const char *places[] = { "/usr/share/containers", "/etc/containers", user };
+	bool rootless = hoy_rootless();
+
+	for (size_t i = 0; i < ARRAY_SIZE(places) && places[i]; i++) {
+		hoy_strv_pushf(dirs, "%s/storage.conf.d", places[i]);
+		hoy_strv_pushf(dirs, "%s/storage.%s.conf.d", places[i], rootless ? "rootless" : "rootful");
+		if (rootless)
+			hoy_strv_pushf(dirs, "%s/storage.rootless.conf.d/%u", places[i], (unsigned)hoy_rootless_uid());
+	}
+	return dirs->error ? -ENOMEM : 0;
+}
+
+static int read_drop_ins(struct hoy_storage_conf *c, const char *user, struct hoy_err *err)
+{
+	cleanup_strv struct hoy_strv dirs = HOY_STRV_INIT, files = HOY_STRV_INIT;
+	size_t len = user ? strlen(user) : 0;
+	int r = drop_in_dirs(&dirs, user);
+
+	if (!r)
+		r = hoy_dropins((const char *const *)dirs.v, dirs.n, &files);
+	if (r < 0)
+		return hoy_fail_oom(err);
+	for (size_t i = 0; i < files.n && !r; i++) {
+		bool own = len && !strncmp(files.v[i], user, len) && files.v[i][len] == '/';
+
+		r = read_conf(c, files.v[i], own || !hoy_rootless(), err);
+	}
+	return r;
+}
+
+/*
+ * CONTAINERS_STORAGE_CONF alone; else the first of the user's, the machine's and the distribution's file, the drop-ins of all
+ * three, and at last what CONTAINERS_STORAGE_CONF_OVERRIDE names.
+ */
 static int read_files(struct hoy_storage_conf *c, struct hoy_err *err)
 {
-	const char *env = getenv("CONTAINERS_STORAGE_CONF");
-	cleanup_free char *home = NULL, *user = NULL;
+	const char *env = getenv("CONTAINERS_STORAGE_CONF"), *over = getenv("CONTAINERS_STORAGE_CONF_OVERRIDE");
+	cleanup_free char *home = NULL, *user = NULL, *user_d = NULL;
 	int r = -ENOENT;
 
 	if (env && *env)
 		return read_conf(c, env, true, err);
 	if (hoy_rootless()) {
 		home = hoy_config_home();
-		user = home ? hoy_path_join(home, "containers/storage.conf") : NULL;
+		user_d = home ? hoy_path_join(home, "containers") : NULL;
+		user = user_d ? hoy_path_join(user_d, "storage.conf") : NULL;
 		r = user ? read_conf(c, user, true, err) : hoy_fail_oom(err);
 	}
 	if (r == -ENOENT)
 		r = read_conf(c, "/etc/containers/storage.conf", !hoy_rootless(), err);
 	if (r == -ENOENT)
 		r = read_conf(c, "/usr/share/containers/storage.conf", !hoy_rootless(), err);
-	return r == -ENOENT ? 0 : r;
+	if (!r || r == -ENOENT)
+		r = read_drop_ins(c, user_d, err);
+	if (!r && over && *over)
+		r = read_conf(c, over, true, err);
+	return r;
 }
 
 static int defaults(struct hoy_storage_conf *c, struct hoy_err *err)
@@ -146,14 +211,16 @@ static int storage_opt(struct hoy_storage_conf *c, const char *opt, struct hoy_e
 		set(&c->mountopt, eq + 1);
 	else if (IS("mount_program"))
 		set(&c->mount_program, eq + 1);
-	else if (IS("imagestore"))
-		set(&c->imagestore, eq + 1);
+	else if (IS("imagestore") || IS("additionalimagestore"))
+		hoy_strv_split(&c->stores, eq + 1, ',');
 	else if (IS("skip_mount_home"))
 		c->skip_mount_home = !strcmp(eq + 1, "true");
 	else if (IS("ignore_chown_errors"))
 		c->ignore_chown_errors = !strcmp(eq + 1, "true");
-	else if (IS("additionalimagestore"))
-		hoy_strv_push(&c->stores, eq + 1);
+	else if (IS("sync") && (!strcmp(eq + 1, "none") || !strcmp(eq + 1, "filesystem")))
+		; /* what records name is on the disk before they are, in any case */
+	else if (IS("use_composefs") && !strcmp(eq + 1, "false"))
+		;
 	else
 		return hoy_fail(err, EINVAL, "storage option '%s' is not known", opt);
 #undef IS

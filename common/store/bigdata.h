@@ -13,7 +13,7 @@ struct hoy_item {
 
 /* File name of KEY in new memory: KEY itself, or '=' and base64 if a byte is outside of ".0-9a-z". NULL without memory. */
 char *hoy_item_file(const char *key);
-/* Read item KEY of record ID from DIRFD (s->imagesfd, s->ctrsfd, s->layersfd); *RET_DATA is NUL-terminated, the caller's. */
+/* Read item KEY of record ID from DIRFD (s->own.imagesfd, s->ctrsfd, s->own.layersfd); *RET_DATA is NUL-terminated, the caller's. */
 int hoy_item_read(int dirfd, const char *id, const char *key, char **ret_data, size_t *ret_len, struct hoy_err *err);
 /* Write ITEM of record ID atomically. */
 int hoy_item_write(int dirfd, const char *id, const struct hoy_item *item, struct hoy_err *err);

@@ -12,7 +12,7 @@
 #include "common/data/time.h"
 #include "common/store/layers.h"
 
-static int set_flags(struct hoy_json_doc *d, struct hoy_json *rec, const struct hoy_container_new *n)
+static int set_flags(struct hoy_json_doc *d, struct hoy_json *rec, const struct hoy_container_new *n, bool vol)
 {
 	struct hoy_json *flags = hoy_json_need(d, rec, "flags", HOY_JSON_OBJECT), *opts;
 	cleanup_strv struct hoy_strv list = HOY_STRV_INIT;
@@ -28,12 +28,12 @@ static int set_flags(struct hoy_json_doc *d, struct hoy_json *rec, const struct 
 	}
 	if (!hoy_json_set_string(d, flags, "ProcessLabel", n->process_label ? n->process_label : ""))
 		return -ENOMEM;
-	return !n->vol || hoy_json_set_bool(d, flags, "Volatile", true) ? 0 : -ENOMEM;
+	return !vol || hoy_json_set_bool(d, flags, "Volatile", true) ? 0 : -ENOMEM;
 }
 
 int hoy_container_create(struct hoy_store *s, const struct hoy_container_new *n, struct hoy_err *err)
 {
-	struct hoy_table *t = &s->ctrs[n->vol];
+	struct hoy_table *t = &s->ctrs[n->vol || s->conf.transient];
 	struct hoy_json_doc *d = &t->doc;
 	struct hoy_json *rec, *names;
 	char buf[HOY_TIME_SIZE];
@@ -52,7 +52,7 @@ int hoy_container_create(struct hoy_store *s, const struct hoy_container_new *n,
 	if ((n->name && (!names || !hoy_json_set_string(d, names, NULL, n->name))) ||
 	    !hoy_json_set_string(d, rec, "image", n->image) || !hoy_json_set_string(d, rec, "layer", n->layer) ||
 	    (n->metadata && !hoy_json_set_string(d, rec, "metadata", n->metadata)) ||
-	    !hoy_json_set_string(d, rec, "created", hoy_time_format(hoy_now(), buf)) || set_flags(d, rec, n) < 0)
+	    !hoy_json_set_string(d, rec, "created", hoy_time_format(hoy_now(), buf)) || set_flags(d, rec, n, t == &s->ctrs[1]) < 0)
 		return hoy_fail_oom(err);
 	t->dirty = true;
 	r = hoy_store_save(s, err);
@@ -64,10 +64,7 @@ int hoy_container_create(struct hoy_store *s, const struct hoy_container_new *n,
 
 static struct hoy_table *table_of(struct hoy_store *s, const struct hoy_json *rec)
 {
-	for (const struct hoy_json *r = s->ctrs[0].doc.root->child; r; r = r->next)
-		if (r == rec)
-			return &s->ctrs[0];
-	return &s->ctrs[1];
+	return hoy_table_has(&s->ctrs[0], rec) ? &s->ctrs[0] : &s->ctrs[1];
 }
 
 int hoy_container_delete(struct hoy_store *s, const char *id, struct hoy_err *err)
@@ -122,14 +119,8 @@ int hoy_container_rename(struct hoy_store *s, const char *id, const char *name, 
 			return hoy_fail(err, EEXIST, "name \"%s\" is in use: container already exists", name);
 	r = lname ? set_name(table_of(s, rec), rec, name) : -ENOMEM;
 	layer = hoy_layer_get(s, hoy_json_str(rec, "layer") ?: "");
-	if (!r && layer) {
-		struct hoy_table *t = &s->layers[1];
-
-		for (struct hoy_json *l = s->layers[0].doc.root->child; l; l = l->next)
-			if (l == layer)
-				t = &s->layers[0];
-		r = set_name(t, layer, lname);
-	}
+	if (!r && layer)
+		r = set_name(hoy_layer_table(s, layer), layer, lname);
 	return r < 0 ? hoy_fail_oom(err) : hoy_store_save(s, err);
 }
 

@@ -68,9 +68,9 @@ static const char *primary_digest(const struct hoy_image_new *n)
 	return NULL;
 }
 
-static int new_record(struct hoy_store *s, const struct hoy_image_new *n, struct hoy_json **ret)
+static int new_record(struct hoy_table *t, const struct hoy_image_new *n, struct hoy_json **ret)
 {
-	struct hoy_json_doc *d = &s->images.doc;
+	struct hoy_json_doc *d = &t->doc;
 	struct hoy_json *rec = hoy_json_put(d, d->root, NULL, hoy_json_new(d, HOY_JSON_OBJECT));
 	const char *digest = primary_digest(n);
 	char buf[HOY_TIME_SIZE];
@@ -94,21 +94,53 @@ static int check_new(const struct hoy_store *s, const struct hoy_image_new *n, c
 	return 0;
 }
 
-/* Items, then the record, *REC if it is there already. */
-static int put_image(struct hoy_store *s, const struct hoy_image_new *n, struct hoy_json **rec, struct hoy_err *err)
+/* An image of an additional store that is to be changed: its record and items, not its layers, become ours. */
+static int make_own(struct hoy_store *s, struct hoy_json **rec, struct hoy_err *err)
 {
+	const struct hoy_place *p = hoy_image_place(s, *rec);
+	struct hoy_table *t = &s->dest->images;
+	const char *id = hoy_json_str(*rec, "id");
+	struct hoy_json *copy;
+	int r = 0;
+
+	if (!p->rdonly)
+		return 0;
+	HOY_JSON_EACH(key, hoy_json_get(*rec, "big-data-names")) {
+		struct hoy_item item = { .key = hoy_json_text(key) ?: "" };
+		cleanup_free char *data = NULL;
+
+		if (!r)
+			r = hoy_item_read(p->imagesfd, id, item.key, &data, &item.len, err);
+		item.data = data;
+		if (!r)
+			r = hoy_item_write(s->dest->imagesfd, id, &item, err);
+	}
+	if (r < 0)
+		return r;
+	copy = hoy_json_copy(&t->doc, *rec);
+	if (!copy || !hoy_json_put(&t->doc, t->doc.root, NULL, copy))
+		return hoy_fail_oom(err);
+	t->dirty = true;
+	*rec = copy;
+	return 0;
+}
+
+/* Items, then the record, *REC if it is there already. */
+static int put_image(struct hoy_store *s, struct hoy_place *p, const struct hoy_image_new *n, struct hoy_json **rec, struct hoy_err *err)
+{
+	struct hoy_table *t = &p->images;
 	int r = 0;
 
 	for (size_t i = 0; i < n->n_items && !r; i++)
-		r = hoy_item_write(s->imagesfd, n->id, &n->items[i], err);
+		r = hoy_item_write(p->imagesfd, n->id, &n->items[i], err);
 	if (r < 0)
 		return r;
-	s->images.dirty = true;
-	r = *rec ? 0 : new_record(s, n, rec);
+	t->dirty = true;
+	r = *rec ? 0 : new_record(t, n, rec);
 	for (size_t i = 0; i < n->n_items && !r; i++)
-		r = note_item(&s->images, *rec, &n->items[i]);
+		r = note_item(t, *rec, &n->items[i]);
 	if (!r && (!hoy_json_get(*rec, "metadata") || n->metadata) &&
-	    !hoy_json_set_string(&s->images.doc, *rec, "metadata", n->metadata ? n->metadata : "{}"))
+	    !hoy_json_set_string(&t->doc, *rec, "metadata", n->metadata ? n->metadata : "{}"))
 		r = -ENOMEM;
 	return r < 0 ? hoy_fail_oom(err) : hoy_store_save(s, err);
 }
@@ -117,43 +149,67 @@ int hoy_image_create(struct hoy_store *s, const struct hoy_image_new *n, struct 
 {
 	struct hoy_json *rec = hoy_image_get(s, n->id);
 	bool is_new = !rec;
+	struct hoy_place *p;
 	int r = check_new(s, n, rec, err);
 
+	if (!r && rec)
+		r = make_own(s, &rec, err);
+	p = rec ? hoy_image_place(s, rec) : s->dest;
 	if (!r && is_new)
 		r = hoy_pending_begin(s, n->id, NULL, false, err);
 	if (r < 0)
 		return r;
-	r = put_image(s, n, &rec, err);
+	r = put_image(s, p, n, &rec, err);
 	if (r < 0 && is_new)
-		hoy_remove_tree(s->imagesfd, n->id);
+		hoy_remove_tree(p->imagesfd, n->id);
 	hoy_pending_end(s);
 	if (!r && ret)
 		*ret = rec;
 	return r;
 }
 
-int hoy_image_add_name(struct hoy_store *s, struct hoy_json *rec, const char *name, struct hoy_err *err)
+int hoy_image_add_name(struct hoy_store *s, struct hoy_json **rec, const char *name, struct hoy_err *err)
 {
-	for (struct hoy_json *o = s->images.doc.root->child; o; o = o->next)
-		if (o != rec)
-			drop(o, "names", name);
-	s->images.dirty = true;
-	if (prepend(&s->images, rec, "names", name) < 0 || prepend(&s->images, rec, "names-history", name) < 0)
+	struct hoy_place *p;
+	int r = make_own(s, rec, err);
+
+	if (r < 0)
+		return r;
+	HOY_PLACES_EACH(o, s)
+		for (struct hoy_json *i = o->rdonly ? NULL : o->images.doc.root->child; i; i = i->next)
+			if (i != *rec && hoy_record_has(i, "names", name)) {
+				drop(i, "names", name);
+				o->images.dirty = true;
+			}
+	p = hoy_image_place(s, *rec);
+	p->images.dirty = true;
+	if (prepend(&p->images, *rec, "names", name) < 0 || prepend(&p->images, *rec, "names-history", name) < 0)
 		return hoy_fail_oom(err);
 	return hoy_store_save(s, err);
 }
 
+static int read_only(const struct hoy_json *rec, const char *what, struct hoy_err *err)
+{
+	return hoy_fail(err, EROFS, "cannot %s read-only image \"%s\"", what, hoy_json_str(rec, "id"));
+}
+
 int hoy_image_remove_name(struct hoy_store *s, struct hoy_json *rec, const char *name, struct hoy_err *err)
 {
+	struct hoy_place *p = hoy_image_place(s, rec);
+
+	if (p->rdonly)
+		return read_only(rec, "untag", err);
 	drop(rec, "names", name);
-	s->images.dirty = true;
+	p->images.dirty = true;
 	return hoy_store_save(s, err);
 }
 
 int hoy_image_delete_layers(struct hoy_store *s, const char *top, struct hoy_strv *removed, struct hoy_err *err)
 {
-	while (top && hoy_layer_get(s, top) && !hoy_layer_used(s, top)) {
-		const char *parent = hoy_json_str(hoy_layer_get(s, top), "parent");
+	struct hoy_json *rec;
+
+	while (top && (rec = hoy_layer_get(s, top)) && !hoy_layer_place(s, rec)->rdonly && !hoy_layer_used(s, top)) {
+		const char *parent = hoy_json_str(rec, "parent");
 		int r = hoy_layer_delete(s, top, err);
 
 		if (r < 0)
@@ -166,15 +222,16 @@ int hoy_image_delete_layers(struct hoy_store *s, const char *top, struct hoy_str
 }
 
 /* The disk is full: the record, taken out of its list, can be saved once something of the image is gone. */
-static int make_room(struct hoy_store *s, const struct hoy_json *rec, struct hoy_err *err)
+static int make_room(struct hoy_store *s, const struct hoy_place *p, const struct hoy_json *rec, struct hoy_err *err)
 {
 	const char *id = hoy_json_str(rec, "id"), *top = hoy_json_str(rec, "layer");
 	int r;
 
 	if (hoy_is_id(id))
-		hoy_remove_tree(s->imagesfd, id);
+		hoy_remove_tree(p->imagesfd, id);
 	r = hoy_store_save(s, err);
-	if (hoy_is_full(r) && top && hoy_layer_get(s, top) && hoy_is_id(top) && !hoy_layer_used(s, top))
+	if (hoy_is_full(r) && top && hoy_layer_get(s, top) && hoy_is_id(top) && !hoy_layer_place(s, hoy_layer_get(s, top))->rdonly &&
+	    !hoy_layer_used(s, top))
 		r = hoy_layer_make_room(s, top, err);
 	return r;
 }
@@ -182,10 +239,14 @@ static int make_room(struct hoy_store *s, const struct hoy_json *rec, struct hoy
 int hoy_image_delete(struct hoy_store *s, const char *id, struct hoy_strv *removed, struct hoy_err *err)
 {
 	struct hoy_json *rec = hoy_image_get(s, id);
+	struct hoy_place *p;
 	int r;
 
 	if (!rec)
 		return hoy_fail(err, ENOENT, "image '%s' is not in the store", id);
+	p = hoy_image_place(s, rec);
+	if (p->rdonly)
+		return read_only(rec, "remove", err);
 	for (struct hoy_json *c = hoy_first(s->ctrs); c; c = hoy_next(s->ctrs, c))
 		if (same(hoy_json_str(c, "image"), id))
 			return hoy_fail(err, HOY_EBUSY, "image used by %s: image is in use by a container",
@@ -193,13 +254,13 @@ int hoy_image_delete(struct hoy_store *s, const char *id, struct hoy_strv *remov
 	/* On a full disk there is no room for the note; that must not keep anybody from making some. */
 	if (hoy_is_id(id))
 		(void)hoy_pending_begin(s, id, hoy_json_str(rec, "layer"), true, NULL);
-	hoy_json_remove(s->images.doc.root, rec);
-	s->images.dirty = true;
+	hoy_json_remove(p->images.doc.root, rec);
+	p->images.dirty = true;
 	r = hoy_store_save(s, err);
 	if (hoy_is_full(r))
-		r = make_room(s, rec, err);
+		r = make_room(s, p, rec, err);
 	if (!r && hoy_is_id(id))
-		hoy_remove_tree(s->imagesfd, id);
+		hoy_remove_tree(p->imagesfd, id);
 	for (const struct hoy_json *m = hoy_json_get(rec, "mapped-layers") ? hoy_json_get(rec, "mapped-layers")->child : NULL;
 	     m && !r; m = m->next)
 		if (hoy_json_text(m) && hoy_layer_get(s, m->str) && !hoy_layer_used(s, m->str))
@@ -216,7 +277,7 @@ int hoy_image_delete(struct hoy_store *s, const char *id, struct hoy_strv *remov
 
 static struct hoy_json *by_name(const struct hoy_store *s, const char *name, const char **matched)
 {
-	for (struct hoy_json *r = s->images.doc.root->child; r; r = r->next)
+	for (struct hoy_json *r = hoy_image_first(s); r; r = hoy_image_next(s, r))
 		HOY_JSON_EACH(n, hoy_json_get(r, "names"))
 			if (same(hoy_json_text(n), name)) {
 				*matched = n->str;
@@ -227,7 +288,7 @@ static struct hoy_json *by_name(const struct hoy_store *s, const char *name, con
 
 static struct hoy_json *by_digest(const struct hoy_store *s, const char *digest)
 {
-	for (struct hoy_json *r = s->images.doc.root->child; r; r = r->next) {
+	for (struct hoy_json *r = hoy_image_first(s); r; r = hoy_image_next(s, r)) {
 		if (same(hoy_json_str(r, "digest"), digest))
 			return r;
 		HOY_JSON_EACH(d, hoy_json_get(r, "big-data-digests"))
@@ -259,7 +320,7 @@ static int by_suffix(const struct hoy_store *s, const char *tail, struct hoy_jso
 	size_t len = strlen(tail);
 
 	*ret = NULL;
-	for (struct hoy_json *r = s->images.doc.root->child; r; r = r->next)
+	for (struct hoy_json *r = hoy_image_first(s); r; r = hoy_image_next(s, r))
 		HOY_JSON_EACH(n, hoy_json_get(r, "names")) {
 			if (!hoy_json_text(n) || n->len <= len || n->str[n->len - len - 1] != '/' ||
 			    strcmp(n->str + n->len - len, tail))
@@ -301,7 +362,7 @@ static int by_prefix(const struct hoy_store *s, const char *prefix, struct hoy_j
 	*ret = NULL;
 	if (!len || len > HOY_ID_LEN || !hoy_is_hex(prefix, len))
 		return -ENOENT;
-	for (struct hoy_json *r = s->images.doc.root->child; r; r = r->next) {
+	for (struct hoy_json *r = hoy_image_first(s); r; r = hoy_image_next(s, r)) {
 		const char *id = hoy_json_str(r, "id");
 
 		if (!id || strncmp(id, prefix, len))
@@ -347,12 +408,22 @@ int hoy_image_find(const struct hoy_store *s, const char *name, struct hoy_json 
 	return 0;
 }
 
+int hoy_image_item(const struct hoy_store *s, const char *id, const char *key, char **ret_data, size_t *ret_len, struct hoy_err *err)
+{
+	int r = -ENOENT;
+
+	HOY_PLACES_EACH(p, s)
+		if (r == -ENOENT && (!s->n_extra || hoy_table_get(&p->images, id)))
+			r = hoy_item_read(p->imagesfd, id, key, ret_data, ret_len, err);
+	return r;
+}
+
 int hoy_image_manifest(const struct hoy_store *s, const struct hoy_json *rec, struct hoy_json_doc *doc, struct hoy_err *err)
 {
 	const char *id = hoy_json_str(rec, "id");
 	cleanup_free char *data = NULL;
 	size_t len;
-	int r = hoy_item_read(s->imagesfd, id, "manifest", &data, &len, err);
+	int r = hoy_image_item(s, id, "manifest", &data, &len, err);
 
 	return r < 0 ? r : hoy_json_parse(doc, data, len, "manifest", err);
 }
@@ -377,7 +448,7 @@ int hoy_image_config(const struct hoy_store *s, const struct hoy_json *rec, stru
 		if (!key)
 			return hoy_fail(err, HOY_EFORMAT, "the manifest of image '%.12s' names no config", id);
 	}
-	r = hoy_item_read(s->imagesfd, id, key, &data, &len, err);
+	r = hoy_image_item(s, id, key, &data, &len, err);
 	return r < 0 ? r : hoy_json_parse(doc, data, len, "image config", err);
 }
 

@@ -17,8 +17,11 @@ struct hoy_image_new {
  */
 int hoy_image_create(struct hoy_store *s, const struct hoy_image_new *n, struct hoy_json **ret, struct hoy_err *err);
 
-/* Give REC the NAME, taking it from the image that has it; saved. HOY_IMAGES for writing. */
-int hoy_image_add_name(struct hoy_store *s, struct hoy_json *rec, const char *name, struct hoy_err *err);
+/*
+ * Give *REC the NAME, taking it from the image that has it; saved. HOY_IMAGES for writing. An image of an additional store
+ * becomes one of ours first, with its items but without its layers: then *REC is the new record.
+ */
+int hoy_image_add_name(struct hoy_store *s, struct hoy_json **rec, const char *name, struct hoy_err *err);
 /* Take NAME away; the image stays, if need be without a name. Saved. */
 int hoy_image_remove_name(struct hoy_store *s, struct hoy_json *rec, const char *name, struct hoy_err *err);
 
@@ -38,6 +41,8 @@ int hoy_image_delete_layers(struct hoy_store *s, const char *top, struct hoy_str
  */
 int hoy_image_find(const struct hoy_store *s, const char *name, struct hoy_json **ret, const char **ret_name,
 		   struct hoy_err *err);
+/* Read item KEY of image ID, see hoy_item_read(). */
+int hoy_image_item(const struct hoy_store *s, const char *id, const char *key, char **ret_data, size_t *ret_len, struct hoy_err *err);
 /* Manifest and config of an image, parsed; DOC is the caller's. The config's bytes are checked against nothing here. */
 int hoy_image_manifest(const struct hoy_store *s, const struct hoy_json *rec, struct hoy_json_doc *doc, struct hoy_err *err);
 int hoy_image_config(const struct hoy_store *s, const struct hoy_json *rec, struct hoy_json_doc *doc, struct hoy_err *err);

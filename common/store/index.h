@@ -12,5 +12,8 @@ struct hoy_index {
 };
 /* Of the records of N tables (2 for a pair); of two with one id the first counts. 0 or -ENOMEM. */
 int hoy_index_make(struct hoy_index *x, const struct hoy_table *tables, size_t n);
+/* Of all places' layers, or images. */
+int hoy_index_layers(struct hoy_index *x, const struct hoy_store *s);
+int hoy_index_images(struct hoy_index *x, const struct hoy_store *s);
 struct hoy_json *hoy_index_get(const struct hoy_index *x, const char *id);
 void hoy_index_release(struct hoy_index *x);

@@ -19,9 +19,9 @@ int hoy_stage_new(struct hoy_stage *st, const struct hoy_store *s, struct hoy_er
 	int r;
 
 	*st = (struct hoy_stage){ HOY_TEMPDIR_INIT, HOY_TEMPDIR_INIT, -1, -1 };
-	r = hoy_tempdir_new(&st->tree, s->homefd, "tempdirs");
+	r = hoy_tempdir_new(&st->tree, s->dest->homefd, "tempdirs");
 	if (!r)
-		r = hoy_tempdir_new(&st->meta, s->layersfd, "tmp");
+		r = hoy_tempdir_new(&st->meta, s->own.layersfd, "tmp");
 	if (!r && mkdirat(st->tree.dirfd, ADDITION, 0555) < 0)
 		r = -errno;
 	/* As the base layer's directory is; a parent's mode and owner are copied at the commit. */
@@ -113,21 +113,21 @@ static int move_in(struct hoy_store *s, struct hoy_stage *st, const struct hoy_l
 
 	snprintf(diff, sizeof(diff), "%s/diff", n->id);
 	snprintf(split, sizeof(split), "%s.tar-split.gz", n->id);
-	if (!n->no_split && renameat(st->meta.dirfd, ADDITION, s->layersfd, split) < 0)
+	if (!n->no_split && renameat(st->meta.dirfd, ADDITION, s->own.layersfd, split) < 0)
 		return -errno;
 	/* The mode and owner that the driver chose (the parent's) hold, whatever the tar said of its root. */
-	if (fstatat(s->homefd, diff, &sb, 0) < 0)
+	if (fstatat(s->dest->homefd, diff, &sb, 0) < 0)
 		return -errno;
 	if (fchown(st->difffd, sb.st_uid, sb.st_gid) < 0 || fchmod(st->difffd, sb.st_mode & 07777) < 0)
 		return -errno;
-	if (unlinkat(s->homefd, diff, AT_REMOVEDIR) < 0 || renameat(st->tree.dirfd, ADDITION, s->homefd, diff) < 0)
+	if (unlinkat(s->dest->homefd, diff, AT_REMOVEDIR) < 0 || renameat(st->tree.dirfd, ADDITION, s->dest->homefd, diff) < 0)
 		return -errno;
 	return 0;
 }
 
 int hoy_layer_commit(struct hoy_store *s, struct hoy_stage *st, const struct hoy_layer_new *n, struct hoy_err *err)
 {
-	struct hoy_table *t = &s->layers[0];
+	struct hoy_table *t = &s->dest->layers[0];
 	struct hoy_json *rec;
 	int r;
 
@@ -141,7 +141,7 @@ int hoy_layer_commit(struct hoy_store *s, struct hoy_stage *st, const struct hoy
 	set_incomplete(t, rec, true);
 	r = hoy_store_save(s, err);
 	if (!r)
-		r = hoy_overlay_create(s, n->id, n->parent, true, err);
+		r = hoy_overlay_create(s, s->dest, n->id, n->parent, true, err);
 	if (!r && (r = move_in(s, st, n)) < 0)
 		hoy_fail_errno(err, -r, "cannot move layer '%s' into place", n->id);
 	if (!r) {
@@ -159,10 +159,12 @@ int hoy_layer_commit(struct hoy_store *s, struct hoy_stage *st, const struct hoy
 int hoy_layer_create_rw(struct hoy_store *s, const char *id, const char *parent, const char *name, const char *label,
 			bool vol, struct hoy_err *err)
 {
-	struct hoy_table *t = &s->layers[vol];
+	struct hoy_table *t;
 	struct hoy_json *rec, *names;
 	int r;
 
+	vol = vol || s->conf.transient;
+	t = &s->own.layers[vol];
 	if (parent && !hoy_layer_get(s, parent))
 		return hoy_fail(err, ENOENT, "layer '%s' is not in the store", parent);
 	rec = add_record(t, id);
@@ -177,7 +179,7 @@ int hoy_layer_create_rw(struct hoy_store *s, const char *id, const char *parent,
 	set_incomplete(t, rec, true);
 	r = hoy_store_save(s, err);
 	if (!r)
-		r = hoy_overlay_create(s, id, parent, !vol, err);
+		r = hoy_overlay_create(s, &s->own, id, parent, !vol, err);
 	if (!r) {
 		set_incomplete(t, rec, false);
 		r = hoy_store_save(s, err);
@@ -191,13 +193,13 @@ int hoy_layer_create_rw(struct hoy_store *s, const char *id, const char *parent,
 
 bool hoy_layer_used(const struct hoy_store *s, const char *id)
 {
-	for (struct hoy_json *r = hoy_first(s->layers); r; r = hoy_next(s->layers, r)) {
+	for (struct hoy_json *r = hoy_layer_first(s); r; r = hoy_layer_next(s, r)) {
 		const char *p = hoy_json_str(r, "parent");
 
 		if (p && !strcmp(p, id))
 			return true;
 	}
-	HOY_JSON_EACH(r, s->images.doc.root) {
+	for (struct hoy_json *r = hoy_image_first(s); r; r = hoy_image_next(s, r)) {
 		const char *l = hoy_json_str(r, "layer");
 
 		if ((l && !strcmp(l, id)) || hoy_record_has(r, "mapped-layers", id))
@@ -212,41 +214,41 @@ bool hoy_layer_used(const struct hoy_store *s, const char *id)
 	return false;
 }
 
-static int trash_open(struct hoy_store *s)
+static int trash_open(struct hoy_store *s, struct hoy_place *p)
 {
 	int r = 0;
 
-	if (s->trash[0].dirfd < 0)
-		r = hoy_tempdir_new(&s->trash[0], s->layersfd, "tmp");
-	if (!r && s->trash[1].dirfd < 0)
-		r = hoy_tempdir_new(&s->trash[1], s->homefd, "tempdirs");
+	if (s->trash.dirfd < 0)
+		r = hoy_tempdir_new(&s->trash, s->own.layersfd, "tmp");
+	if (!r && p->trash.dirfd < 0)
+		r = hoy_tempdir_new(&p->trash, p->homefd, "tempdirs");
 	return r;
 }
 
 /* The short link of layer ID as "l/NAME" into RET; false if it has none. */
-static bool link_of(const struct hoy_store *s, const char *id, char ret[80])
+static bool link_of(const struct hoy_place *p, const char *id, char ret[80])
 {
 	char path[HOY_ID_SIZE + 32], link[64];
 
 	snprintf(path, sizeof(path), "%s/link", id);
-	if (hoy_read_small(s->homefd, path, link, sizeof(link)) <= 0 || strchr(link, '/'))
+	if (hoy_read_small(p->homefd, path, link, sizeof(link)) <= 0 || strchr(link, '/'))
 		return false;
 	snprintf(ret, 80, "l/%s", link);
 	return true;
 }
 
 /* Where there is no room for a place aside: at once, and under the lock. */
-static int remove_files(struct hoy_store *s, const char *id)
+static int remove_files(struct hoy_store *s, struct hoy_place *p, const char *id)
 {
 	char split[HOY_ID_SIZE + 32], l[80];
 	int r;
 
-	if (link_of(s, id, l))
-		unlinkat(s->homefd, l, 0);
+	if (link_of(p, id, l))
+		unlinkat(p->homefd, l, 0);
 	snprintf(split, sizeof(split), "%s.tar-split.gz", id);
-	unlinkat(s->layersfd, split, 0);
-	r = hoy_remove_tree(s->homefd, id);
-	return r ? r : hoy_remove_tree(s->layersfd, id);
+	unlinkat(s->own.layersfd, split, 0);
+	r = hoy_remove_tree(p->homefd, id);
+	return r ? r : hoy_remove_tree(s->own.layersfd, id);
 }
 
 int hoy_layer_make_room(struct hoy_store *s, const char *id, struct hoy_err *err)
@@ -255,59 +257,54 @@ int hoy_layer_make_room(struct hoy_store *s, const char *id, struct hoy_err *err
 	int r;
 
 	snprintf(split, sizeof(split), "%s.tar-split.gz", id);
-	unlinkat(s->layersfd, split, 0);
+	unlinkat(s->own.layersfd, split, 0);
 	r = hoy_store_save(s, err);
 	if (!hoy_is_full(r))
 		return r;
-	(void)remove_files(s, id);
+	(void)remove_files(s, hoy_layer_home(s, id), id);
 	return hoy_store_save(s, err);
 }
 
 /* The files of layer ID go aside: link, directory, tar-split, big data, in this order. */
-static int trash_files(struct hoy_store *s, const char *id)
+static int trash_files(struct hoy_store *s, struct hoy_place *p, const char *id)
 {
 	char split[HOY_ID_SIZE + 32], l[80];
-	int r = trash_open(s);
+	int r = trash_open(s, p);
 
 	if (hoy_is_full(r))
-		return remove_files(s, id);
-	if (!r && link_of(s, id, l))
-		r = hoy_tempdir_take(&s->trash[1], s->homefd, l);
+		return remove_files(s, p, id);
+	if (!r && link_of(p, id, l))
+		r = hoy_tempdir_take(&p->trash, p->homefd, l);
 	if (!r)
-		r = hoy_tempdir_take(&s->trash[1], s->homefd, id);
+		r = hoy_tempdir_take(&p->trash, p->homefd, id);
 	snprintf(split, sizeof(split), "%s.tar-split.gz", id);
 	if (!r)
-		r = hoy_tempdir_take(&s->trash[0], s->layersfd, split);
+		r = hoy_tempdir_take(&s->trash, s->own.layersfd, split);
 	if (!r)
-		r = hoy_tempdir_take(&s->trash[0], s->layersfd, id);
-	return hoy_is_full(r) ? remove_files(s, id) : r;
+		r = hoy_tempdir_take(&s->trash, s->own.layersfd, id);
+	return hoy_is_full(r) ? remove_files(s, p, id) : r;
 }
 
 int hoy_layer_discard(struct hoy_store *s, const char *name)
 {
+	struct hoy_place *p = hoy_layer_home(s, name);
 	int r;
 
+	if (p->rdonly)
+		p = &s->own;
 	if (hoy_is_id(name))
-		return trash_files(s, name);
+		return trash_files(s, p, name);
 	if (strchr(name, '/') || !strcmp(name, ".") || !strcmp(name, ".."))
 		return -EINVAL;
-	r = trash_open(s);
-	return r ? r : hoy_tempdir_take(&s->trash[1], s->homefd, name);
-}
-
-static struct hoy_table *table_of(struct hoy_store *s, const struct hoy_json *rec)
-{
-	for (const struct hoy_json *r = s->layers[0].doc.root->child; r; r = r->next)
-		if (r == rec)
-			return &s->layers[0];
-	return &s->layers[1];
+	r = trash_open(s, p);
+	return r ? r : hoy_tempdir_take(&p->trash, p->homefd, name);
 }
 
 /* Unmount, mark, move the files, drop the record (saved). */
 static int remove_layer(struct hoy_store *s, struct hoy_json *rec, struct hoy_err *err)
 {
 	const char *id = hoy_json_str(rec, "id");
-	struct hoy_table *t = table_of(s, rec);
+	struct hoy_table *t = hoy_layer_table(s, rec);
 	int r;
 
 	if (!hoy_is_id(id)) {
@@ -327,7 +324,7 @@ static int remove_layer(struct hoy_store *s, struct hoy_json *rec, struct hoy_er
 		r = hoy_layer_make_room(s, id, err);
 	if (r < 0)
 		return r;
-	r = trash_files(s, id);
+	r = trash_files(s, hoy_layer_place(s, rec), id);
 	if (r < 0)
 		return hoy_fail_errno(err, -r, "cannot remove the files of layer '%s'", id);
 	hoy_json_remove(t->doc.root, rec);
@@ -341,6 +338,8 @@ int hoy_layer_delete(struct hoy_store *s, const char *id, struct hoy_err *err)
 
 	if (!rec)
 		return hoy_fail(err, ENOENT, "layer '%s' is not in the store", id);
+	if (hoy_layer_place(s, rec)->rdonly)
+		return hoy_fail(err, EROFS, "layer '%s' is in an additional image store, which is read-only", id);
 	if (hoy_layer_used(s, id))
 		return hoy_fail(err, HOY_EBUSY, "layer '%s' is in use", id);
 	return remove_layer(s, rec, err);
@@ -351,8 +350,8 @@ int hoy_layers_clean(struct hoy_store *s, struct hoy_err *err)
 	struct hoy_json *next;
 	int r = 0;
 
-	for (struct hoy_json *rec = hoy_first(s->layers); rec && !r; rec = next) {
-		next = hoy_next(s->layers, rec);
+	for (struct hoy_json *rec = hoy_layer_first(s); rec && !r; rec = next) {
+		next = hoy_layer_next(s, rec);
 		if (incomplete(rec))
 			r = remove_layer(s, rec, err);
 	}

@@ -77,15 +77,19 @@ int hoy_layer_unmount(struct hoy_store *s, const char *id, bool force, struct ho
  * itself needs no disk. The descriptor of the mount is kept until after the unlock.
  */
 void hoy_layer_presync(struct hoy_store *s, const char *id, bool vol);
-/* Path of a layer's directory below the graphroot, in new memory. */
+/* The place whose overlay/ has the directory ID: the first of those, or the graphroot if none has. */
+struct hoy_place *hoy_layer_home(const struct hoy_store *s, const char *id);
+/* Path of BELOW in a layer's directory, in new memory. */
 char *hoy_layer_path(const struct hoy_store *s, const char *id, const char *below);
 /* Open "overlay/ID/diff" (or follows its absolute link); fd or -errno. */
 int hoy_layer_open_diff(const struct hoy_store *s, const char *id);
 /* The layers below ID, uppermost first, by lower-layers or lower: ids appended to RET. */
 int hoy_layer_lowers(const struct hoy_store *s, const char *id, struct hoy_strv *ret, struct hoy_err *err);
+/* Their directories as text, "DIR/diff:DIR/diff...", in new memory; "" if there are none. 0, -ENOMEM or an error of the lists. */
+int hoy_layer_lowerdir(const struct hoy_store *s, const char *id, char **ret);
 /* Does the short link of layer ID lead to it, as readers before 1.63 of the library need? */
 bool hoy_layer_link_good(const struct hoy_store *s, const char *id);
 /* Make the short link of layer ID again, by the text in its "link" if that is one. layers.lock for writing. */
 int hoy_layer_link_mend(struct hoy_store *s, const char *id, struct hoy_err *err);
-/* The driver directory of a new layer, SYNC: its files on the disk; private to layers.c and overlay.c. */
-int hoy_overlay_create(struct hoy_store *s, const char *id, const char *parent, bool sync, struct hoy_err *err);
+/* The driver directory of a new layer in place P, SYNC: its files on the disk; private to layers.c and overlay.c. */
+int hoy_overlay_create(struct hoy_store *s, const struct hoy_place *p, const char *id, const char *parent, bool sync, struct hoy_err *err);

@@ -19,9 +19,20 @@
 #define LINK_LEN 26
 #define MAX_LOWERS 500
 
+struct hoy_place *hoy_layer_home(const struct hoy_store *s, const char *id)
+{
+	if (s->n_extra)
+		HOY_PLACES_EACH(p, s)
+			if (p->homefd >= 0 && hoy_exists(p->homefd, id))
+				return p;
+	return hoy_place_next(s, NULL);
+}
+
+static int homefd_of(const struct hoy_store *s, const char *id) { return hoy_layer_home(s, id)->homefd; }
+
 char *hoy_layer_path(const struct hoy_store *s, const char *id, const char *below)
 {
-	return hoy_asprintf("%s/overlay/%s/%s", s->conf.graphroot, id, below);
+	return hoy_asprintf("%s/overlay/%s/%s", hoy_layer_home(s, id)->root, id, below);
 }
 
 int hoy_layer_open_diff(const struct hoy_store *s, const char *id)
@@ -30,7 +41,7 @@ int hoy_layer_open_diff(const struct hoy_store *s, const char *id)
 	int fd;
 
 	snprintf(path, sizeof(path), "%s/diff", id);
-	fd = openat(s->homefd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = openat(homefd_of(s, id), path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;
 }
 
@@ -65,7 +76,7 @@ static int put_file(int dirfd, const char *name, const char *data, size_t len)
 }
 
 /* The file before the link that it names: who cleans up after us finds the link by it. */
-static int make_link(struct hoy_store *s, int dirfd, const char *id)
+static int make_link(const struct hoy_place *p, int dirfd, const char *id)
 {
 	char name[LINK_LEN + 1], from[HOY_ID_SIZE + 16], to[LINK_LEN + 8];
 	int r, tries = 8;
@@ -79,9 +90,9 @@ static int make_link(struct hoy_store *s, int dirfd, const char *id)
 		if (!r && renameat(dirfd, "link.new", dirfd, "link") < 0)
 			r = -errno;
 		snprintf(to, sizeof(to), "l/%s", name);
-		if (!r && symlinkat(from, s->homefd, to) < 0)
+		if (!r && symlinkat(from, p->homefd, to) < 0)
 			r = -errno;
-		if (r == -ENOENT && mkdirat(s->homefd, "l", 0755) == 0)
+		if (r == -ENOENT && mkdirat(p->homefd, "l", 0755) == 0)
 			r = -EEXIST;
 	} while (r == -EEXIST && --tries && !unlinkat(dirfd, "link", 0));
 	return r;
@@ -93,7 +104,7 @@ static bool link_name(const struct hoy_store *s, const char *id, char ret[LINK_L
 	char path[HOY_ID_SIZE + 8], name[64];
 
 	snprintf(path, sizeof(path), "%s/link", id);
-	if (hoy_read_small(s->homefd, path, name, sizeof(name)) != LINK_LEN ||
+	if (hoy_read_small(homefd_of(s, id), path, name, sizeof(name)) != LINK_LEN ||
 	    strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") != LINK_LEN)
 		return false;
 	snprintf(ret, LINK_LEN + 8, "l/%.*s", LINK_LEN, name);
@@ -107,7 +118,7 @@ bool hoy_layer_link_good(const struct hoy_store *s, const char *id)
 
 	if (!link_name(s, id, name))
 		return false;
-	n = readlinkat(s->homefd, name, have, sizeof(have) - 1);
+	n = readlinkat(homefd_of(s, id), name, have, sizeof(have) - 1);
 	have[n > 0 ? n : 0] = '\0';
 	snprintf(want, sizeof(want), "../%s/diff", id);
 	return !strcmp(have, want);
@@ -115,32 +126,37 @@ bool hoy_layer_link_good(const struct hoy_store *s, const char *id)
 
 int hoy_layer_link_mend(struct hoy_store *s, const char *id, struct hoy_err *err)
 {
+	const struct hoy_place *p = hoy_layer_home(s, id);
 	char target[HOY_ID_SIZE + 16], name[LINK_LEN + 8];
 	cleanup_fd int dirfd = -1;
 	int r = 0;
 
 	if (link_name(s, id, name)) {
 		snprintf(target, sizeof(target), "../%s/diff", id);
-		unlinkat(s->homefd, name, 0);
-		if (symlinkat(target, s->homefd, name) < 0)
+		unlinkat(p->homefd, name, 0);
+		if (symlinkat(target, p->homefd, name) < 0)
 			r = -errno;
 	} else {
 		/* Those above it name the old link; what they need of it is in their lower-layers. */
-		dirfd = openat(s->homefd, id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		dirfd = openat(p->homefd, id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (dirfd >= 0)
 			unlinkat(dirfd, "link", 0);
-		r = dirfd < 0 ? -errno : make_link(s, dirfd, id);
+		r = dirfd < 0 ? -errno : make_link(p, dirfd, id);
 	}
 	return r < 0 ? hoy_fail_errno(err, -r, "cannot make the short link of layer '%s'", id) : 0;
 }
 
-/* "l/X" entries of a lower file resolve to the id in their second last component. */
+/* "l/X" entries of a lower file resolve, in any place, to the id in their second last component. */
 static int resolve_link(const struct hoy_store *s, const char *entry, char ret[HOY_ID_SIZE])
 {
 	char target[256];
-	ssize_t n = readlinkat(s->homefd, entry, target, sizeof(target) - 1);
+	ssize_t n = -1;
 	char *slash, *start;
 
+	errno = ENOENT;
+	HOY_PLACES_EACH(p, s)
+		if (n < 0 && errno == ENOENT)
+			n = readlinkat(p->homefd, entry, target, sizeof(target) - 1);
 	if (n < 0)
 		return -errno;
 	target[n] = '\0';
@@ -163,7 +179,7 @@ static int read_list(const struct hoy_store *s, const char *id, const char *name
 	int r;
 
 	snprintf(path, sizeof(path), "%s/%s", id, name);
-	r = hoy_read_file(s->homefd, path, 1 << 17, &data, NULL, NULL);
+	r = hoy_read_file(homefd_of(s, id), path, 1 << 17, &data, NULL, NULL);
 	if (r < 0)
 		return r;
 	hoy_strv_split(ret, data, ':');
@@ -190,6 +206,23 @@ int hoy_layer_lowers(const struct hoy_store *s, const char *id, struct hoy_strv 
 	return r < 0 ? hoy_fail_errno(err, -r, "cannot read the lower layers of '%s'", id) : 0;
 }
 
+int hoy_layer_lowerdir(const struct hoy_store *s, const char *id, char **ret)
+{
+	cleanup_strv struct hoy_strv lowers = HOY_STRV_INIT;
+	struct hoy_buf b = HOY_BUF_INIT(1 << 20);
+	int r = hoy_layer_lowers(s, id, &lowers, NULL);
+
+	hoy_buf_puts(&b, "");
+	for (size_t i = 0; i < lowers.n && !r; i++) {
+		cleanup_free char *path = hoy_layer_path(s, lowers.v[i], "diff");
+
+		hoy_buf_printf(&b, "%s%s", i ? ":" : "", path ?: "");
+		r = path ? 0 : -ENOMEM;
+	}
+	*ret = hoy_buf_steal(&b);
+	return r ? r : *ret ? 0 : -ENOMEM;
+}
+
 static int write_lowers(struct hoy_store *s, int dirfd, const char *parent, struct hoy_err *err)
 {
 	cleanup_strv struct hoy_strv ids = HOY_STRV_INIT, links = HOY_STRV_INIT;
@@ -198,7 +231,7 @@ static int write_lowers(struct hoy_store *s, int dirfd, const char *parent, stru
 	int r;
 
 	snprintf(path, sizeof(path), "%s/link", parent);
-	if (hoy_read_small(s->homefd, path, link, sizeof(link)) != LINK_LEN)
+	if (hoy_read_small(homefd_of(s, parent), path, link, sizeof(link)) != LINK_LEN)
 		return hoy_fail(err, HOY_EFORMAT, "layer '%s' has no valid link file", parent);
 	hoy_buf_printf(&a, "l/%s", link);
 	hoy_buf_puts(&b, parent);
@@ -253,7 +286,7 @@ static int sync_files(int dirfd)
 	return r;
 }
 
-int hoy_overlay_create(struct hoy_store *s, const char *id, const char *parent, bool sync, struct hoy_err *err)
+int hoy_overlay_create(struct hoy_store *s, const struct hoy_place *p, const char *id, const char *parent, bool sync, struct hoy_err *err)
 {
 	struct stat like = { .st_uid = geteuid(), .st_gid = getegid(), .st_mode = 0555 };
 	cleanup_fd int dirfd = -1;
@@ -262,18 +295,18 @@ int hoy_overlay_create(struct hoy_store *s, const char *id, const char *parent, 
 
 	if (parent) {
 		snprintf(path, sizeof(path), "%s/diff", parent);
-		if (fstatat(s->homefd, path, &like, 0) < 0)
+		if (fstatat(homefd_of(s, parent), path, &like, 0) < 0)
 			return hoy_fail_errno(err, errno, "cannot look at layer '%s'", parent);
 	}
-	if (hoy_exists(s->homefd, id) && (r = hoy_remove_tree(s->homefd, id)) < 0)
+	if (hoy_exists(p->homefd, id) && (r = hoy_remove_tree(p->homefd, id)) < 0)
 		return hoy_fail_errno(err, -r, "cannot remove the old directory of layer '%s'", id);
-	if (mkdirat(s->homefd, id, 0700) < 0 || (dirfd = openat(s->homefd, id, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+	if (mkdirat(p->homefd, id, 0700) < 0 || (dirfd = openat(p->homefd, id, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
 		return hoy_fail_errno(err, errno, "cannot make the directory of layer '%s'", id);
 	r = make_dir(dirfd, "diff", &like);
 	if (!r && fchmodat(dirfd, "diff", like.st_mode & 07777, 0) < 0)
 		r = -errno;
 	if (!r)
-		r = make_link(s, dirfd, id);
+		r = make_link(p, dirfd, id);
 	if (!r)
 		r = make_dir(dirfd, "work", &like);
 	if (!r)
@@ -307,9 +340,9 @@ static int bind_home(struct hoy_store *s, struct hoy_err *err)
 		return 0;
 	if (mount(home, home, NULL, MS_BIND, NULL) < 0 || mount(NULL, home, NULL, MS_PRIVATE, NULL) < 0)
 		return hoy_fail_errno(err, errno, "cannot bind '%s' onto itself", home);
-	hoy_close(s->homefd);
-	s->homefd = open(home, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return s->homefd < 0 ? hoy_fail_errno(err, errno, "cannot open '%s'", home) : 0;
+	hoy_close(s->own.homefd);
+	s->own.homefd = open(home, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return s->own.homefd < 0 ? hoy_fail_errno(err, errno, "cannot open '%s'", home) : 0;
 }
 
 /* Mount options as text: known words become flags, the others stay data. */
@@ -339,7 +372,7 @@ static unsigned long split_options(const char *options, bool vol, struct hoy_buf
 }
 
 struct plan {
-	struct hoy_strv lowers; /* "ID/diff", below home, uppermost first */
+	struct hoy_strv lowers; /* "ID/diff" below home, or absolute in another place; uppermost first */
 	unsigned long flags;
 	struct hoy_buf tail; /* ",userxattr,volatile..." */
 	bool rw;
@@ -347,18 +380,22 @@ struct plan {
 
 static int add_lower(const struct hoy_store *s, struct plan *p, const char *id, bool self)
 {
+	const struct hoy_place *at = hoy_layer_home(s, id);
+	cleanup_free char *dir = at == &s->own ? strdup(id) : hoy_asprintf("%s/overlay/%s", at->root, id);
 	char path[HOY_ID_SIZE + 32];
 
+	if (!dir)
+		return -ENOMEM;
 	snprintf(path, sizeof(path), "%s/composefs-data", id);
-	if (hoy_exists(s->homefd, path))
+	if (hoy_exists(at->homefd, path))
 		return -HOY_EUNSUPPORTED;
 	if (!self)
-		hoy_strv_pushf(&p->lowers, "%s/diff", id);
+		hoy_strv_pushf(&p->lowers, "%s/diff", dir);
 	for (int i = 1; i < MAX_LOWERS; i++) { /* rotated by a chowning remap */
 		snprintf(path, sizeof(path), "%s/diff%d", id, i);
-		if (!hoy_exists(s->homefd, path))
+		if (!hoy_exists(at->homefd, path))
 			break;
-		hoy_strv_push(&p->lowers, path);
+		hoy_strv_pushf(&p->lowers, "%s/diff%d", dir, i);
 	}
 	return p->lowers.error ? -ENOMEM : p->lowers.n > MAX_LOWERS ? -E2BIG : 0;
 }
@@ -378,30 +415,34 @@ static int plan_lowers(struct hoy_store *s, const char *id, struct plan *p, stru
 	}
 	if (r == -HOY_EUNSUPPORTED)
 		return hoy_fail(err, HOY_EUNSUPPORTED, "layer '%s' is made of composefs layers, which are not supported", id);
-	if (!r && (!ids.n && p->rw) && !p->lowers.n)
-		hoy_strv_pushf(&p->lowers, "%s/empty", id);
-	if (!r && !p->rw && p->lowers.n == 1) /* overlay wants two lowers when there is no upper */
-		hoy_strv_pushf(&p->lowers, "%s/empty", id);
+	if (!r && ((!ids.n && p->rw && !p->lowers.n) || (!p->rw && p->lowers.n == 1))) {
+		/* Overlay wants a lower, and two of them when there is no upper. */
+		cleanup_free char *empty = hoy_layer_path(s, id, "empty");
+
+		if (empty)
+			hoy_strv_push(&p->lowers, empty);
+		r = empty ? 0 : -ENOMEM;
+	}
 	return r < 0 ? hoy_fail_errno(err, -r, "cannot stack the layers of '%s'", id) : 0;
 }
 
 /* mount(2) takes one page of options: absolute paths, else descriptors of the lowers, seen from /proc/self/fd. */
-static int do_mount(struct hoy_store *s, const char *id, struct plan *p)
+static int do_mount(struct hoy_store *s, const char *id, const char *target, struct plan *p)
 {
 	cleanup_buf struct hoy_buf d = HOY_BUF_INIT(1 << 20);
-	cleanup_free char *target = hoy_layer_path(s, id, "merged");
 	cleanup_fd int cwd = -1;
 	int fds[MAX_LOWERS + 1], n = 0, r = 0;
 
-	if (!target)
-		return -ENOMEM;
-	for (size_t i = 0; i < p->lowers.n; i++)
-		hoy_buf_printf(&d, "%s%s/overlay/%s", i ? ":" : "lowerdir=", s->conf.graphroot, p->lowers.v[i]);
+	for (size_t i = 0; i < p->lowers.n; i++) {
+		const char *l = p->lowers.v[i];
+
+		hoy_buf_printf(&d, "%s%s%s%s", i ? ":" : "lowerdir=", *l == '/' ? "" : s->conf.graphroot, *l == '/' ? "" : "/overlay/", l);
+	}
 	if (d.len > 3600) {
 		cwd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 		hoy_buf_reset(&d);
 		for (; n < (int)p->lowers.n && !r; n++) {
-			fds[n] = openat(s->homefd, p->lowers.v[n], O_PATH | O_DIRECTORY | O_CLOEXEC);
+			fds[n] = openat(s->own.homefd, p->lowers.v[n], O_PATH | O_DIRECTORY | O_CLOEXEC);
 			r = fds[n] < 0 ? -errno : 0;
 			hoy_buf_printf(&d, "%s%d", n ? ":" : "lowerdir=", fds[n]);
 		}
@@ -423,9 +464,10 @@ static int do_mount(struct hoy_store *s, const char *id, struct plan *p)
 	return r;
 }
 
-static int mount_overlay(struct hoy_store *s, const char *id, const struct hoy_mount_opts *o, struct hoy_err *err)
+static int mount_overlay(struct hoy_store *s, const char *id, const char *target, const struct hoy_mount_opts *o,
+			 struct hoy_err *err)
 {
-	struct plan p = { HOY_STRV_INIT, 0, HOY_BUF_INIT(1 << 16), !o->rdonly };
+	struct plan p = { HOY_STRV_INIT, 0, HOY_BUF_INIT(1 << 16), !o->rdonly && hoy_layer_home(s, id) == &s->own };
 	char path[HOY_ID_SIZE + 48];
 	bool vol = o->vol && !s->conf.disable_volatile;
 	int r;
@@ -436,7 +478,7 @@ static int mount_overlay(struct hoy_store *s, const char *id, const struct hoy_m
 	r = plan_lowers(s, id, &p, err);
 	if (!r) {
 		p.flags = split_options(o->options ? o->options : s->conf.mountopt, vol, &p.tail) |
-			  (o->rdonly ? MS_RDONLY : 0);
+			  (p.rw ? 0 : MS_RDONLY);
 		if (s->rootless)
 			hoy_buf_puts(&p.tail, ",userxattr");
 		if (vol && p.rw)
@@ -446,16 +488,21 @@ static int mount_overlay(struct hoy_store *s, const char *id, const struct hoy_m
 		/* Left by a volatile mount, it would make the kernel refuse this one. */
 		snprintf(path, sizeof(path), "%s/work/work/incompat/volatile", id);
 		if (p.rw)
-			hoy_remove_tree(s->homefd, path);
-		snprintf(path, sizeof(path), "%s/merged", id);
-		if (mkdirat(s->homefd, path, 0700) < 0 && errno != EEXIST)
-			r = hoy_fail_errno(err, errno, "cannot make the mount point of layer '%s'", id);
+			hoy_remove_tree(s->own.homefd, path);
+		if ((r = hoy_mkdir_p(target, 0700)) < 0)
+			hoy_fail_errno(err, -r, "cannot make the mount point of layer '%s'", id);
 	}
-	if (!r && (r = do_mount(s, id, &p)) < 0)
+	if (!r && (r = do_mount(s, id, target, &p)) < 0)
 		hoy_fail_errno(err, -r, "cannot mount layer '%s'", id);
 	hoy_strv_release(&p.lowers);
 	hoy_buf_release(&p.tail);
 	return r;
+}
+
+/* A layer of another place is mounted below the runroot: nobody writes there. */
+static char *mount_point(const struct hoy_store *s, const char *id)
+{
+	return hoy_asprintf("%s/overlay/%s/merged", hoy_layer_home(s, id) == &s->own ? s->conf.graphroot : s->conf.runroot, id);
 }
 
 static struct hoy_json *count_of(struct hoy_store *s, const char *id)
@@ -486,17 +533,15 @@ static int count_up(struct hoy_store *s, const char *id, const char *path, struc
 int hoy_layer_mount(struct hoy_store *s, const char *id, const struct hoy_mount_opts *o, char **ret_path,
 		    struct hoy_err *err)
 {
-	cleanup_free char *path = hoy_layer_path(s, id, "merged");
-	char merged[HOY_ID_SIZE + 8];
+	cleanup_free char *path = mount_point(s, id);
 	int r = path ? hoy_store_load_mounts(s, err) : hoy_fail_oom(err);
 
 	if (!r)
 		r = bind_home(s, err);
 	if (r < 0)
 		return r;
-	snprintf(merged, sizeof(merged), "%s/merged", id);
-	if (!count_of(s, id) || !is_mount_point(s->homefd, merged))
-		r = mount_overlay(s, id, o, err);
+	if (!count_of(s, id) || !is_mount_point(AT_FDCWD, path))
+		r = mount_overlay(s, id, path, o, err);
 	if (!r)
 		r = count_up(s, id, path, err);
 	if (!r)
@@ -505,21 +550,32 @@ int hoy_layer_mount(struct hoy_store *s, const char *id, const struct hoy_mount_
 }
 
 /* A fresh directory takes the place of the mount point, which is never missing. */
-static int detach(struct hoy_store *s, const char *id)
+static void renew(const struct hoy_store *s, const char *id)
 {
-	cleanup_free char *path = hoy_layer_path(s, id, "merged");
 	char merged[HOY_ID_SIZE + 8], fresh[HOY_ID_SIZE + 12];
 	struct stat st;
+
+	snprintf(merged, sizeof(merged), "%s/merged", id);
+	snprintf(fresh, sizeof(fresh), "%s/merged.1", id);
+	if (!fstatat(s->own.homefd, merged, &st, 0) && (!mkdirat(s->own.homefd, fresh, 0700) || errno == EEXIST)) {
+		(void)!fchownat(s->own.homefd, fresh, st.st_uid, st.st_gid, 0);
+		renameat(s->own.homefd, fresh, s->own.homefd, merged);
+	}
+}
+
+static int detach(struct hoy_store *s, const char *id)
+{
+	cleanup_free char *path = mount_point(s, id);
 
 	if (!path)
 		return -ENOMEM;
 	if (umount2(path, MNT_DETACH) < 0)
 		return errno == EINVAL || errno == ENOENT ? 0 : -errno;
-	snprintf(merged, sizeof(merged), "%s/merged", id);
-	snprintf(fresh, sizeof(fresh), "%s/merged.1", id);
-	if (!fstatat(s->homefd, merged, &st, 0) && (!mkdirat(s->homefd, fresh, 0700) || errno == EEXIST)) {
-		(void)!fchownat(s->homefd, fresh, st.st_uid, st.st_gid, 0);
-		renameat(s->homefd, fresh, s->homefd, merged);
+	if (hoy_layer_home(s, id) == &s->own) {
+		renew(s, id);
+	} else if (!rmdir(path)) {
+		*strrchr(path, '/') = '\0';
+		rmdir(path);
 	}
 	return 0;
 }
@@ -571,7 +627,7 @@ int hoy_layer_unmount(struct hoy_store *s, const char *id, bool force, struct ho
 
 void hoy_layer_presync(struct hoy_store *s, const char *id, bool vol)
 {
-	cleanup_free char *path = hoy_layer_path(s, id, "merged");
+	cleanup_free char *path = mount_point(s, id);
 	int fd;
 
 	if (!path || s->n_late == ARRAY_SIZE(s->late_fds) || !is_mount_point(AT_FDCWD, path))

@@ -65,7 +65,9 @@ static int finish_one(struct hoy_store *s, char *name)
 
 	if (!split(name, &id, &layer) || hoy_image_get(s, id))
 		return 0;
-	r = hoy_remove_tree(s->imagesfd, id);
+	r = hoy_remove_tree(s->own.imagesfd, id);
+	if (!r && s->dest != &s->own)
+		r = hoy_remove_tree(s->dest->imagesfd, id);
 	return r || !layer ? r : hoy_image_delete_layers(s, layer, NULL, NULL);
 }
 

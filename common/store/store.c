@@ -13,29 +13,21 @@
 #include "common/store/layers.h"
 #include "common/store/pending.h"
 
-#define TABLE_MAX ((size_t)256 << 20)
-
-static void table_init(struct hoy_table *t, const char *file, bool sync)
-{
-	*t = (struct hoy_table){ .file = file, .sync = sync };
-}
-
 static struct hoy_store *blank(void)
 {
 	struct hoy_store *s = calloc(1, sizeof(*s));
 
 	if (!s)
 		return NULL;
-	s->graphfd = s->homefd = s->layersfd = s->imagesfd = s->ctrsfd = s->runfd = s->mountsfd = -1;
-	s->graph.fd = s->layers_lock.fd = s->images_lock.fd = s->ctrs_lock.fd = s->mounts_lock.fd = -1;
-	s->layers_stamp.len = s->images_stamp.len = s->ctrs_stamp.len = s->mounts_stamp.len = -1;
-	s->trash[0] = s->trash[1] = (struct hoy_tempdir)HOY_TEMPDIR_INIT;
-	table_init(&s->layers[0], "layers.json", true);
-	table_init(&s->layers[1], "volatile-layers.json", false);
-	table_init(&s->images, "images.json", true);
-	table_init(&s->ctrs[0], "containers.json", true);
-	table_init(&s->ctrs[1], "volatile-containers.json", false);
-	table_init(&s->mounts, "mountpoints.json", false);
+	s->graphfd = s->ctrsfd = s->runfd = s->mountsfd = s->volctrsfd = -1;
+	s->graph = s->ctrs_lock = s->mounts_lock = (struct hoy_lock)HOY_LOCK_INIT;
+	s->ctrs_stamp.len = s->mounts_stamp.len = -1;
+	s->trash = (struct hoy_tempdir)HOY_TEMPDIR_INIT;
+	s->ctrs[0] = hoy_table_of(HOY_TABLE_CONTAINERS, false);
+	s->ctrs[1] = hoy_table_of(HOY_TABLE_CONTAINERS, true);
+	s->mounts = hoy_table_of(HOY_TABLE_MOUNTS, true);
+	hoy_place_init(&s->own);
+	s->dest = &s->own;
 	return s;
 }
 
@@ -44,22 +36,17 @@ void hoy_store_free(struct hoy_store *s)
 	if (!s)
 		return;
 	hoy_store_unlock(s);
-	for (int i = 0; i < 2; i++) {
-		hoy_json_release(&s->layers[i].doc);
-		hoy_json_release(&s->ctrs[i].doc);
-	}
-	hoy_json_release(&s->images.doc);
-	hoy_json_release(&s->mounts.doc);
+	HOY_PLACES_EACH(p, s)
+		hoy_place_close(p);
+	free(s->extra);
+	hoy_table_release(&s->ctrs[0]);
+	hoy_table_release(&s->ctrs[1]);
+	hoy_table_release(&s->mounts);
 	hoy_lock_close(&s->graph);
-	hoy_lock_close(&s->layers_lock);
-	hoy_lock_close(&s->images_lock);
 	hoy_lock_close(&s->ctrs_lock);
 	hoy_lock_close(&s->mounts_lock);
-	hoy_close(s->graphfd);
-	hoy_close(s->homefd);
-	hoy_close(s->layersfd);
-	hoy_close(s->imagesfd);
 	hoy_close(s->ctrsfd);
+	hoy_close(s->volctrsfd);
 	hoy_close(s->runfd);
 	hoy_close(s->mountsfd);
 	hoy_storage_conf_release(&s->conf);
@@ -84,23 +71,51 @@ static int open_dir(struct hoy_store *s, int *ret, int dirfd, const char *path, 
 	return 0;
 }
 
+/* The places that the configuration names beside the graphroot. */
+static int open_extra(struct hoy_store *s, struct hoy_err *err)
+{
+	size_t n = s->conf.stores.n + !!s->conf.imagestore;
+	int r = 0;
+
+	if (!n)
+		return 0;
+	s->extra = calloc(n, sizeof(*s->extra));
+	if (!s->extra)
+		return hoy_fail_oom(err);
+	if (s->conf.imagestore) {
+		s->dest = &s->extra[s->n_extra++];
+		hoy_place_init(s->dest);
+		r = hoy_place_open(s->dest, s->conf.imagestore, s->rdonly ? HOY_PLACE_LOOK : HOY_PLACE_MAKE, err);
+	}
+	for (size_t i = 0; i < s->conf.stores.n && !r; i++) {
+		struct hoy_place *p = &s->extra[s->n_extra++];
+
+		hoy_place_init(p);
+		r = hoy_place_open(p, s->conf.stores.v[i], HOY_PLACE_FOREIGN, err);
+	}
+	return r;
+}
+
 static int open_dirs(struct hoy_store *s, struct hoy_err *err)
 {
-	int r = open_dir(s, &s->graphfd, AT_FDCWD, s->conf.graphroot, 0700, err);
+	int r = hoy_place_open(&s->own, s->conf.graphroot, s->rdonly ? HOY_PLACE_LOOK : HOY_PLACE_MAKE, err);
 
-	if (!r)
-		r = open_dir(s, &s->homefd, s->graphfd, "overlay", 0755, err);
-	if (!r)
-		r = open_dir(s, &s->layersfd, s->graphfd, "overlay-layers", 0700, err);
-	if (!r)
-		r = open_dir(s, &s->imagesfd, s->graphfd, "overlay-images", 0700, err);
+	s->graphfd = s->own.rootfd;
 	if (!r)
 		r = open_dir(s, &s->ctrsfd, s->graphfd, "overlay-containers", 0700, err);
 	if (!r)
 		r = open_dir(s, &s->runfd, AT_FDCWD, s->conf.runroot, 0700, err);
 	if (!r)
 		r = open_dir(s, &s->mountsfd, s->runfd, "overlay-layers", 0700, err);
-	return r;
+	if (!r && s->conf.transient)
+		r = open_dir(s, &s->volctrsfd, s->runfd, "overlay-containers", 0700, err);
+	s->ctrs[0].dirfd = s->ctrs[1].dirfd = s->ctrsfd;
+	s->mounts.dirfd = s->mountsfd;
+	if (s->conf.transient) {
+		s->ctrs[1].dirfd = s->volctrsfd;
+		s->own.layers[1].dirfd = s->mountsfd;
+	}
+	return r ? r : open_extra(s, err);
 }
 
 static int open_lock(struct hoy_store *s, struct hoy_lock *l, int dirfd, const char *name, struct hoy_err *err)
@@ -123,11 +138,7 @@ static int open_locks(struct hoy_store *s, struct hoy_err *err)
 	int r = open_lock(s, &s->graph, s->graphfd, "storage.lock", err);
 
 	if (!r)
-		r = open_lock(s, &s->layers_lock, s->layersfd, "layers.lock", err);
-	if (!r)
-		r = open_lock(s, &s->images_lock, s->imagesfd, "images.lock", err);
-	if (!r)
-		r = open_lock(s, &s->ctrs_lock, s->ctrsfd, "containers.lock", err);
+		r = open_lock(s, &s->ctrs_lock, s->conf.transient ? s->volctrsfd : s->ctrsfd, "containers.lock", err);
 	if (!r)
 		r = open_lock(s, &s->mounts_lock, s->mountsfd, "mountpoints.lock", err);
 	return r;
@@ -138,26 +149,26 @@ static int check_conf(const struct hoy_store *s, struct hoy_err *err)
 {
 	if (strcmp(s->conf.driver, "overlay"))
 		return hoy_fail(err, HOY_EUNSUPPORTED, "storage driver '%s' is not supported, only overlay is", s->conf.driver);
-	if (s->conf.imagestore)
-		return hoy_fail(err, HOY_EUNSUPPORTED, "a separate imagestore ('%s') is not supported", s->conf.imagestore);
-	if (s->conf.transient)
-		return hoy_fail(err, HOY_EUNSUPPORTED, "a transient store is not supported");
-	if (s->conf.stores.n)
-		return hoy_fail(err, HOY_EUNSUPPORTED, "additional image stores ('%s') are not supported", s->conf.stores.v[0]);
+	if (s->conf.imagestore && !strcmp(s->conf.imagestore, s->conf.graphroot))
+		return hoy_fail(err, EINVAL, "imagestore path '%s' must be different from the graph root", s->conf.imagestore);
 	return 0;
 }
 
 static int init_home(struct hoy_store *s, struct hoy_err *err)
 {
-	cleanup_fd int l = -1;
-	int r;
+	int r = 0;
 
-	if (s->rdonly || hoy_exists(s->homefd, ".has-mount-program"))
+	if (s->rdonly || hoy_exists(s->own.homefd, ".has-mount-program"))
 		return 0;
-	l = hoy_open_dir_p(s->homefd, "l", 0755);
-	if (l < 0)
-		return hoy_fail_errno(err, -l, "cannot make 'overlay/l' in '%s'", s->conf.graphroot);
-	r = hoy_replace_file(s->homefd, ".has-mount-program", "false", 5, 0600, false);
+	for (struct hoy_place *p = &s->own; p && !r; p = p == s->dest ? NULL : s->dest) {
+		cleanup_fd int l = hoy_open_dir_p(p->homefd, "l", 0755);
+
+		if (l < 0)
+			r = hoy_fail_errno(err, -l, "cannot make 'overlay/l' in '%s'", p->root);
+	}
+	if (r < 0)
+		return r;
+	r = hoy_replace_file(s->own.homefd, ".has-mount-program", "false", 5, 0600, false);
 	return r < 0 ? hoy_fail_errno(err, -r, "cannot write to the store '%s'", s->conf.graphroot) : 0;
 }
 
@@ -187,96 +198,75 @@ int hoy_store_open(struct hoy_store **ret, const struct hoy_storage_args *args, 
 	return r;
 }
 
-static int load(struct hoy_table *t, int dirfd, struct hoy_err *err)
+static int load_containers(struct hoy_store *s, struct hoy_err *err)
 {
-	cleanup_free char *data = NULL;
-	size_t len = 0;
-	int r = dirfd < 0 ? -ENOENT : hoy_read_file(dirfd, t->file, TABLE_MAX, &data, &len, err);
+	int r;
 
-	hoy_json_release(&t->doc);
-	t->dirty = false;
-	if (r < 0 && r != -ENOENT)
-		return r;
-	if (r == -ENOENT || !len) {
-		if (err)
-			*err = (struct hoy_err)HOY_ERR_INIT;
-		t->doc.root = hoy_json_new(&t->doc, HOY_JSON_ARRAY);
-		return t->doc.root ? 0 : hoy_fail_oom(err);
-	}
-	r = hoy_json_adopt(&t->doc, steal_ptr(&data), len, t->file, err);
+	if (hoy_stamp_fresh(&s->ctrs_lock, &s->ctrs_stamp))
+		return 0;
+	r = hoy_table_load(&s->ctrs[0], err);
+	if (!r)
+		r = hoy_table_load(&s->ctrs[1], err);
+	/* A stamp that a failed load remembered must not count. */
 	if (r < 0)
-		return r;
-	if (t->doc.root->type == HOY_JSON_NULL) /* Go writes a nil slice so */
-		t->doc.root->type = HOY_JSON_ARRAY;
-	if (t->doc.root->type != HOY_JSON_ARRAY)
-		return hoy_fail(err, HOY_EFORMAT, "'%s' of the store is no list", t->file);
-	HOY_JSON_EACH(rec, t->doc.root)
-		if (!hoy_json_is(rec, HOY_JSON_OBJECT))
-			return hoy_fail(err, HOY_EFORMAT, "'%s' of the store has an entry that is no record", t->file);
-	return 0;
-}
-
-static int load_pair(struct hoy_table pair[2], int dirfd, struct hoy_err *err)
-{
-	int r = load(&pair[0], dirfd, err);
-
-	return r < 0 ? r : load(&pair[1], dirfd, err);
-}
-
-/* Is what we have in memory still what is on disk? Remembers the stamp if not. */
-static bool fresh(const struct hoy_lock *l, struct hoy_stamp *seen)
-{
-	struct hoy_stamp now = { .len = -1 };
-
-	if (hoy_stamp_read(l, &now) < 0)
-		return false;
-	if (hoy_stamp_same(&now, seen))
-		return true;
-	*seen = now;
-	return false;
+		s->ctrs_stamp.len = -1;
+	return r;
 }
 
 static int load_parts(struct hoy_store *s, unsigned parts, struct hoy_err *err)
 {
-	int r = 0;
+	int r = parts & HOY_CONTAINERS ? load_containers(s, err) : 0;
 
-	/* A stamp that a failed load remembered must not count. */
-	if (parts & HOY_CONTAINERS && !fresh(&s->ctrs_lock, &s->ctrs_stamp) && (r = load_pair(s->ctrs, s->ctrsfd, err)))
-		s->ctrs_stamp.len = -1;
-	if (!r && parts & HOY_IMAGES && !fresh(&s->images_lock, &s->images_stamp) &&
-	    (r = load(&s->images, s->imagesfd, err)))
-		s->images_stamp.len = -1;
-	/* layers.json may have been edited by hand, without a stamp: always read. */
-	if (!r && parts & HOY_LAYERS) {
-		fresh(&s->layers_lock, &s->layers_stamp);
-		r = load_pair(s->layers, s->layersfd, err);
-	}
+	HOY_PLACES_EACH(p, s)
+		if (!r && parts & HOY_IMAGES)
+			r = hoy_place_load_images(p, err);
+	HOY_PLACES_EACH(p, s)
+		if (!r && parts & HOY_LAYERS)
+			r = hoy_place_load_layers(p, err);
 	return r;
+}
+
+static int take(struct hoy_store *s, struct hoy_lock *l, bool write, struct hoy_err *err)
+{
+	int r = l->fd < 0 ? 0 : hoy_lock_take(l, write);
+
+	return r < 0 ? hoy_fail_errno(err, -r, "cannot lock the store '%s'", s->conf.graphroot) : 0;
+}
+
+/* In the order of formats/storage.md 2.2; additional stores are locked for reading whatever is asked. */
+static int take_locks(struct hoy_store *s, unsigned parts, unsigned write, struct hoy_err *err)
+{
+	int r = parts & HOY_GRAPH ? take(s, &s->graph, true, err) : 0;
+
+	HOY_PLACES_EACH(p, s)
+		if (!r && parts & HOY_LAYERS)
+			r = take(s, &p->layers_lock, write & HOY_LAYERS && !p->rdonly, err);
+	HOY_PLACES_EACH(p, s)
+		if (!r && parts & HOY_IMAGES)
+			r = take(s, &p->images_lock, write & HOY_IMAGES && !p->rdonly, err);
+	if (!r && parts & HOY_CONTAINERS)
+		r = take(s, &s->ctrs_lock, write & HOY_CONTAINERS, err);
+	return r;
+}
+
+/* What processes left that died while they made or deleted layers. */
+static int clean(struct hoy_store *s, struct hoy_err *err)
+{
+	hoy_tempdir_recover(s->own.layersfd, "tmp");
+	HOY_PLACES_EACH(p, s)
+		if (!p->rdonly)
+			hoy_tempdir_recover(p->homefd, "tempdirs");
+	return hoy_layers_clean(s, err);
 }
 
 int hoy_store_lock(struct hoy_store *s, unsigned read, unsigned write, struct hoy_err *err)
 {
-	struct { unsigned part; struct hoy_lock *lock; } order[] = {
-		{ HOY_GRAPH, &s->graph }, { HOY_LAYERS, &s->layers_lock },
-		{ HOY_IMAGES, &s->images_lock }, { HOY_CONTAINERS, &s->ctrs_lock },
-	};
-	int r = 0;
+	int r = take_locks(s, read | write, write, err);
 
-	for (size_t i = 0; !r && i < ARRAY_SIZE(order); i++) {
-		if (!((read | write) & order[i].part) || order[i].lock->fd < 0)
-			continue;
-		r = hoy_lock_take(order[i].lock, order[i].part == HOY_GRAPH || write & order[i].part);
-		if (r < 0)
-			hoy_fail_errno(err, -r, "cannot lock the store '%s'", s->conf.graphroot);
-	}
 	if (!r)
 		r = load_parts(s, read | write, err);
-	if (!r && write & HOY_LAYERS) {
-		/* What processes left that died while they made or deleted layers. */
-		hoy_tempdir_recover(s->layersfd, "tmp");
-		hoy_tempdir_recover(s->homefd, "tempdirs");
-		r = hoy_layers_clean(s, err);
-	}
+	if (!r && write & HOY_LAYERS)
+		r = clean(s, err);
 	if (!r && write & HOY_LAYERS && write & HOY_IMAGES)
 		hoy_pending_finish(s);
 	if (r < 0)
@@ -297,116 +287,115 @@ int hoy_store_also_containers(struct hoy_store *s)
 /* A rename lasts when its directory is synced. The first of them does most of the work for the others. */
 static void sync_renames(struct hoy_store *s)
 {
-	struct { unsigned part; int fd; } dirs[] = {
-		{ HOY_LAYERS, s->layersfd }, { HOY_IMAGES, s->imagesfd }, { HOY_CONTAINERS, s->ctrsfd },
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++)
-		if (s->unsynced & dirs[i].part)
-			(void)fsync(dirs[i].fd);
-	s->unsynced = 0;
+	HOY_PLACES_EACH(p, s)
+		hoy_place_sync(p);
+	if (s->unsynced_ctrs)
+		(void)fsync(s->ctrsfd);
+	s->unsynced_ctrs = false;
 }
 
 void hoy_store_unlock(struct hoy_store *s)
 {
 	hoy_lock_drop(&s->mounts_lock);
 	hoy_lock_drop(&s->ctrs_lock);
-	hoy_lock_drop(&s->images_lock);
-	hoy_lock_drop(&s->layers_lock);
+	HOY_PLACES_EACH(p, s)
+		hoy_place_drop_locks(p);
 	hoy_lock_drop(&s->graph);
 	sync_renames(s);
 	while (s->n_late)
 		hoy_close(s->late_fds[--s->n_late]);
-	hoy_tempdir_free(&s->trash[0]);
-	hoy_tempdir_free(&s->trash[1]);
+	hoy_tempdir_free(&s->trash);
+	HOY_PLACES_EACH(p, s)
+		hoy_tempdir_free(&p->trash);
 }
 
-/* Members in the order in which the library writes them; unknown ones follow. */
-static const char *const layer_order[] = { "id", "names", "parent", "metadata", "mountlabel", "created",
-	"compressed-diff-digest", "compressed-size", "diff-digest", "toc-digest", "diff-size", "compression", "uidset",
-	"gidset", "flags", "uidmap", "gidmap", "readonly", "big-data-names", NULL };
-static const char *const image_order[] = { "id", "digest", "names", "names-history", "layer", "mapped-layers", "metadata",
-	"big-data-names", "big-data-sizes", "big-data-digests", "created", "flags", NULL };
-static const char *const ctr_order[] = { "id", "names", "image", "layer", "metadata", "big-data-names", "big-data-sizes",
-	"big-data-digests", "created", "uidmap", "gidmap", "flags", NULL };
-static const char *const mount_order[] = { "id", "path", "count", NULL };
-
-static bool in_order(const char *const *order, const char *key)
+static int stamp(struct hoy_store *s, struct hoy_lock *l, struct hoy_stamp *seen, struct hoy_err *err)
 {
-	for (; *order; order++)
-		if (!strcmp(*order, key))
-			return true;
-	return false;
-}
-
-static void write_record(struct hoy_jw *w, const struct hoy_json *rec, const char *const *order)
-{
-	hoy_jw_object(w, NULL);
-	for (const char *const *k = order; *k; k++) {
-		const struct hoy_json *m = hoy_json_get(rec, *k);
-
-		if (m)
-			hoy_jw_value(w, *k, m);
-	}
-	HOY_JSON_EACH(it, rec)
-		if (!in_order(order, it->key))
-			hoy_jw_value(w, it->key, it);
-	hoy_jw_end_object(w);
-}
-
-static int save(struct hoy_store *s, unsigned part, struct hoy_table *t, int dirfd, const char *const *order, struct hoy_err *err)
-{
-	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(TABLE_MAX);
-	struct hoy_jw w = hoy_jw_on(&b, NULL);
-	int r;
-
-	if (!t->dirty)
-		return 0;
-	hoy_jw_array(&w, NULL);
-	HOY_JSON_EACH(rec, t->doc.root)
-		write_record(&w, rec, order);
-	hoy_jw_end_array(&w);
-	r = b.error ? -b.error : hoy_replace_locked(dirfd, t->file, b.data, b.len, 0600, t->sync);
-	if (r < 0)
-		return hoy_fail_errno(err, -r, "cannot write '%s' of the store '%s'", t->file, s->conf.graphroot);
-	t->dirty = false;
-	if (t->sync)
-		s->unsynced |= part;
-	return 0;
-}
-
-static int stamp(struct hoy_store *s, struct hoy_lock *l, struct hoy_stamp *seen, bool dirty, struct hoy_err *err)
-{
-	int r = dirty ? hoy_stamp_write(l, seen) : 0;
+	int r = hoy_stamp_write(l, seen);
 
 	return r < 0 ? hoy_fail_errno(err, -r, "cannot stamp a lock of the store '%s'", s->conf.graphroot) : 0;
 }
 
-int hoy_store_save(struct hoy_store *s, struct hoy_err *err)
+static int save(struct hoy_table *t, const char *root, bool *unsynced, struct hoy_err *err)
 {
-	int r = stamp(s, &s->layers_lock, &s->layers_stamp, s->layers[0].dirty || s->layers[1].dirty, err);
+	int r = hoy_table_save(t, root, err);
+
+	*unsynced = *unsynced || r > 0;
+	return r < 0 ? r : 0;
+}
+
+/* One stamp for all layers, in each of the locks: only the graphroot's is ever compared by the library. */
+static int save_layers(struct hoy_store *s, struct hoy_err *err)
+{
+	bool dirty = false;
+	int r = 0;
+
+	HOY_PLACES_EACH(p, s)
+		dirty = dirty || p->layers[0].dirty || p->layers[1].dirty;
+	if (!dirty)
+		return 0;
+	HOY_PLACES_EACH(p, s)
+		if (!r && !p->rdonly)
+			r = stamp(s, &p->layers_lock, &p->layers_stamp, err);
+	HOY_PLACES_EACH(p, s)
+		for (int i = 0; i < 2 && !r && !p->rdonly; i++)
+			r = save(&p->layers[i], p->root, &p->unsynced_layers, err);
+	return r;
+}
+
+static int save_images(struct hoy_store *s, struct hoy_err *err)
+{
+	int r = 0;
+
+	HOY_PLACES_EACH(p, s) {
+		if (r || p->rdonly || !p->images.dirty)
+			continue;
+		r = stamp(s, &p->images_lock, &p->images_stamp, err);
+		if (!r)
+			r = save(&p->images, p->root, &p->unsynced_images, err);
+	}
+	return r;
+}
+
+static int save_containers(struct hoy_store *s, struct hoy_err *err)
+{
+	int r = s->ctrs[0].dirty || s->ctrs[1].dirty ? stamp(s, &s->ctrs_lock, &s->ctrs_stamp, err) : 0;
 
 	if (!r)
-		r = save(s, HOY_LAYERS, &s->layers[0], s->layersfd, layer_order, err);
+		r = save(&s->ctrs[0], s->conf.graphroot, &s->unsynced_ctrs, err);
+	return r ? r : save(&s->ctrs[1], s->conf.graphroot, &s->unsynced_ctrs, err);
+}
+
+static int save_mounts(struct hoy_store *s, struct hoy_err *err)
+{
+	bool unsynced = false;
+	int r = s->mounts.dirty ? stamp(s, &s->mounts_lock, &s->mounts_stamp, err) : 0;
+
+	return r ? r : save(&s->mounts, s->conf.runroot, &unsynced, err);
+}
+
+static void forget(struct hoy_store *s)
+{
+	HOY_PLACES_EACH(p, s)
+		hoy_place_forget(p);
+	s->ctrs_stamp.len = -1;
+}
+
+int hoy_store_save(struct hoy_store *s, struct hoy_err *err)
+{
+	int r = save_layers(s, err);
+
 	if (!r)
-		r = save(s, HOY_LAYERS, &s->layers[1], s->layersfd, layer_order, err);
+		r = save_images(s, err);
 	if (!r)
-		r = stamp(s, &s->images_lock, &s->images_stamp, s->images.dirty, err);
+		r = save_containers(s, err);
 	if (!r)
-		r = save(s, HOY_IMAGES, &s->images, s->imagesfd, image_order, err);
-	if (!r)
-		r = stamp(s, &s->ctrs_lock, &s->ctrs_stamp, s->ctrs[0].dirty || s->ctrs[1].dirty, err);
-	if (!r)
-		r = save(s, HOY_CONTAINERS, &s->ctrs[0], s->ctrsfd, ctr_order, err);
-	if (!r)
-		r = save(s, HOY_CONTAINERS, &s->ctrs[1], s->ctrsfd, ctr_order, err);
-	if (!r)
-		r = stamp(s, &s->mounts_lock, &s->mounts_stamp, s->mounts.dirty, err);
-	if (!r)
-		r = save(s, 0, &s->mounts, s->mountsfd, mount_order, err);
+		r = save_mounts(s, err);
 	/* What we have in memory is not what is on disk: read it again before anything else. */
-	if (r < 0)
-		s->layers_stamp.len = s->images_stamp.len = s->ctrs_stamp.len = s->mounts_stamp.len = -1;
+	if (r < 0) {
+		forget(s);
+		s->mounts_stamp.len = -1;
+	}
 	return r;
 }
 
@@ -419,34 +408,48 @@ int hoy_store_load_mounts(struct hoy_store *s, struct hoy_err *err)
 		if (r < 0)
 			return hoy_fail_errno(err, -r, "cannot lock the mounts of the store '%s'", s->conf.graphroot);
 	}
-	if (fresh(&s->mounts_lock, &s->mounts_stamp))
+	if (hoy_stamp_fresh(&s->mounts_lock, &s->mounts_stamp))
 		return 0;
-	r = load(&s->mounts, s->mountsfd, err);
+	r = hoy_table_load(&s->mounts, err);
 	if (r < 0)
 		s->mounts_stamp.len = -1;
 	return r;
 }
 
-static int reread(struct hoy_store *s, struct hoy_stamp ret[3])
+/* Remember all stamps; or (AGAIN): are they what was remembered? */
+static bool mark(struct hoy_store *s, bool again)
 {
-	int r = hoy_stamp_read(&s->layers_lock, &ret[0]);
+	struct hoy_stamp now;
 
-	if (!r)
-		r = hoy_stamp_read(&s->images_lock, &ret[1]);
-	return r ? r : hoy_stamp_read(&s->ctrs_lock, &ret[2]);
+	HOY_PLACES_EACH(p, s)
+		if (!hoy_place_mark(p, again))
+			return false;
+	if (hoy_stamp_read(&s->ctrs_lock, &now) < 0)
+		return false;
+	if (again)
+		return hoy_stamp_same(&now, &s->ctrs_mark);
+	s->ctrs_mark = now;
+	return true;
+}
+
+static bool any_lock(const struct hoy_store *s)
+{
+	HOY_PLACES_EACH(p, s)
+		if (p->layers_lock.fd >= 0 || p->images_lock.fd >= 0)
+			return true;
+	return s->ctrs_lock.fd >= 0;
 }
 
 int hoy_store_peek(struct hoy_store *s, unsigned parts, struct hoy_err *err)
 {
-	struct hoy_stamp before[3], after[3];
 	int r;
 
-	if (s->layers_lock.fd < 0 && s->images_lock.fd < 0 && s->ctrs_lock.fd < 0)
+	if (!any_lock(s))
 		return load_parts(s, parts, err);
 	for (int i = 0; i < 3; i++) {
-		if (reread(s, before) < 0)
+		if (!mark(s, false))
 			break;
-		s->layers_stamp.len = s->images_stamp.len = s->ctrs_stamp.len = -1;
+		forget(s);
 		r = load_parts(s, parts, err);
 		if (r < 0)
 			return r;
@@ -454,9 +457,8 @@ int hoy_store_peek(struct hoy_store *s, unsigned parts, struct hoy_err *err)
 		 * Nothing may be decided on this view: a writer stamps before it saves, so the new stamp may have come with
 		 * the old records. Forgotten, it makes the next lock read them again.
 		 */
-		s->layers_stamp.len = s->images_stamp.len = s->ctrs_stamp.len = -1;
-		if (!reread(s, after) && hoy_stamp_same(&before[0], &after[0]) && hoy_stamp_same(&before[1], &after[1]) &&
-		    hoy_stamp_same(&before[2], &after[2]))
+		forget(s);
+		if (mark(s, true))
 			return 0;
 	}
 	r = hoy_store_lock(s, parts, 0, err);
@@ -480,29 +482,108 @@ struct hoy_json *hoy_next(const struct hoy_table pair[2], const struct hoy_json 
 	return NULL;
 }
 
-static struct hoy_json *by_id(const struct hoy_table pair[2], const char *id)
+struct hoy_json *hoy_layer_get(const struct hoy_store *s, const char *id)
 {
-	for (struct hoy_json *r = hoy_first(pair); r; r = hoy_next(pair, r)) {
-		const char *have = hoy_json_str(r, "id");
+	struct hoy_json *r = NULL;
 
-		if (have && !strcmp(have, id))
-			return r;
-	}
-	return NULL;
+	HOY_PLACES_EACH(p, s)
+		for (int i = 0; i < 2 && !r; i++)
+			r = hoy_table_get(&p->layers[i], id);
+	return r;
 }
-
-struct hoy_json *hoy_layer_get(const struct hoy_store *s, const char *id) { return by_id(s->layers, id); }
-struct hoy_json *hoy_container_get(const struct hoy_store *s, const char *id) { return by_id(s->ctrs, id); }
 
 struct hoy_json *hoy_image_get(const struct hoy_store *s, const char *id)
 {
-	for (struct hoy_json *r = s->images.doc.root ? s->images.doc.root->child : NULL; r; r = r->next) {
-		const char *have = hoy_json_str(r, "id");
+	struct hoy_json *r = NULL;
 
-		if (have && !strcmp(have, id))
-			return r;
-	}
+	HOY_PLACES_EACH(p, s)
+		if (!r)
+			r = hoy_table_get(&p->images, id);
+	return r;
+}
+
+struct hoy_json *hoy_container_get(const struct hoy_store *s, const char *id)
+{
+	struct hoy_json *r = hoy_table_get(&s->ctrs[0], id);
+
+	return r ? r : hoy_table_get(&s->ctrs[1], id);
+}
+
+struct hoy_table *hoy_layer_table(struct hoy_store *s, const struct hoy_json *rec)
+{
+	HOY_PLACES_EACH(p, s)
+		for (int i = 0; i < 2; i++)
+			if (hoy_table_has(&p->layers[i], rec))
+				return &p->layers[i];
+	return &s->own.layers[1];
+}
+
+struct hoy_place *hoy_layer_place(const struct hoy_store *s, const struct hoy_json *rec)
+{
+	for (size_t i = 0; i < s->n_extra; i++)
+		if (hoy_table_has(&s->extra[i].layers[0], rec) || hoy_table_has(&s->extra[i].layers[1], rec))
+			return &s->extra[i];
+	return hoy_place_next(s, NULL);
+}
+
+struct hoy_place *hoy_image_place(const struct hoy_store *s, const struct hoy_json *rec)
+{
+	for (size_t i = 0; i < s->n_extra; i++)
+		if (hoy_table_has(&s->extra[i].images, rec))
+			return &s->extra[i];
+	return hoy_place_next(s, NULL);
+}
+
+/* The first layer of place P or those behind it. */
+static struct hoy_json *layer_from(const struct hoy_store *s, const struct hoy_place *p)
+{
+	struct hoy_json *r = NULL;
+
+	for (; p && !r; p = hoy_place_next(s, p))
+		r = p->rdonly ? NULL : hoy_first(p->layers);
+	return r;
+}
+
+struct hoy_json *hoy_layer_first(const struct hoy_store *s) { return layer_from(s, &s->own); }
+
+struct hoy_json *hoy_layer_next(const struct hoy_store *s, const struct hoy_json *rec)
+{
+	if (rec->next)
+		return rec->next;
+	HOY_PLACES_EACH(p, s)
+		for (int i = 0; i < 2; i++)
+			if (p->layers[i].doc.root && p->layers[i].doc.root->last == rec)
+				return hoy_next(p->layers, rec) ?: layer_from(s, hoy_place_next(s, p));
 	return NULL;
+}
+
+static bool hidden(const struct hoy_store *s, const struct hoy_place *at, const struct hoy_json *rec)
+{
+	for (const struct hoy_place *p = &s->own; p != at; p = hoy_place_next(s, p))
+		if (hoy_table_get(&p->images, hoy_json_str(rec, "id") ?: ""))
+			return true;
+	return false;
+}
+
+/* REC of place P, or the next image that no earlier place has. */
+static struct hoy_json *visible(const struct hoy_store *s, const struct hoy_place *p, struct hoy_json *rec)
+{
+	while (rec && hidden(s, p, rec))
+		rec = rec->next;
+	while (!rec && (p = hoy_place_next(s, p)))
+		for (rec = p->images.doc.root ? p->images.doc.root->child : NULL; rec && hidden(s, p, rec); rec = rec->next)
+			;
+	return rec;
+}
+
+struct hoy_json *hoy_image_first(const struct hoy_store *s)
+{
+	return visible(s, &s->own, s->own.images.doc.root ? s->own.images.doc.root->child : NULL);
+}
+
+struct hoy_json *hoy_image_next(const struct hoy_store *s, const struct hoy_json *rec)
+{
+	return rec->next && !s->n_extra ? rec->next : visible(s, hoy_image_place(s, rec), rec->next);
 }
 
 bool hoy_record_has(const struct hoy_json *rec, const char *key, const char *str)
@@ -515,7 +596,7 @@ bool hoy_record_has(const struct hoy_json *rec, const char *key, const char *str
 
 int hoy_container_find(const struct hoy_store *s, const char *name, struct hoy_json **ret, struct hoy_err *err)
 {
-	struct hoy_json *found = by_id(s->ctrs, name);
+	struct hoy_json *found = hoy_container_get(s, name);
 	size_t len = strlen(name);
 
 	for (struct hoy_json *r = hoy_first(s->ctrs); !found && r; r = hoy_next(s->ctrs, r))

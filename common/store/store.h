@@ -18,9 +18,7 @@
 #include <sys/types.h>
 
 #include "common/conf/storage.h"
-#include "common/data/json.h"
-#include "common/store/lock.h"
-#include "common/store/tempdir.h"
+#include "common/store/place.h"
 
 struct hoy_err;
 
@@ -35,25 +33,32 @@ enum hoy_store_flags {
 	HOY_STORE_RDONLY = 1 << 0, /* create nothing; what is missing is empty */
 };
 
-/* One JSON file of records. */
-struct hoy_table {
-	struct hoy_json_doc doc; /* root is an array, never NULL once loaded */
-	const char *file;
-	bool dirty, sync;
-};
-
 struct hoy_store {
 	struct hoy_storage_conf conf;
 	bool rdonly, rootless;
-	int graphfd, homefd, layersfd, imagesfd, ctrsfd, runfd, mountsfd; /* -1: not there (RDONLY) */
-	struct hoy_lock graph, layers_lock, images_lock, ctrs_lock, mounts_lock;
-	struct hoy_stamp layers_stamp, images_stamp, ctrs_stamp, mounts_stamp;
-	struct hoy_table layers[2], images, ctrs[2], mounts; /* [0] stable, [1] volatile */
-	struct hoy_tempdir trash[2];			     /* deferred deletion: overlay-layers/tmp, overlay/tempdirs */
-	int late_fds[16], n_late;			     /* closed after the locks are released */
-	unsigned unsynced;				     /* parts with a file whose rename may not be on the disk yet */
-	char pending[2 * 64 + 16];			     /* the image being made or removed, see pending.h */
+	int graphfd, ctrsfd, runfd, mountsfd; /* -1: not there (RDONLY); graphfd is own.rootfd */
+	int volctrsfd;			      /* transient: runroot's overlay-containers, else -1 */
+	struct hoy_lock graph, ctrs_lock, mounts_lock;
+	struct hoy_stamp ctrs_stamp, mounts_stamp, ctrs_mark;
+	struct hoy_table ctrs[2], mounts; /* [0] stable, [1] volatile */
+	struct hoy_place own;		  /* the graphroot */
+	struct hoy_place *extra;	  /* the imagestore, if there is one, then the additional image stores */
+	size_t n_extra;
+	struct hoy_place *dest;		  /* where new images and their layers go: own, or the imagestore */
+	struct hoy_tempdir trash;	  /* deferred deletion in overlay-layers/tmp */
+	int late_fds[16], n_late;	  /* closed after the locks are released */
+	bool unsynced_ctrs;		  /* a file's rename may not be on the disk yet */
+	char pending[2 * 64 + 16];	  /* the image being made or removed, see pending.h */
 };
+
+/* The place behind P, own first (NULL); NULL behind the last one. */
+static inline struct hoy_place *hoy_place_next(const struct hoy_store *s, const struct hoy_place *p)
+{
+	size_t i = !p ? 0 : p == &s->own ? 1 : (size_t)(p - s->extra) + 2;
+
+	return !i ? (struct hoy_place *)&s->own : i <= s->n_extra ? &s->extra[i - 1] : NULL;
+}
+#define HOY_PLACES_EACH(p, s) for (struct hoy_place *p = hoy_place_next(s, NULL); p; p = hoy_place_next(s, p))
 
 int hoy_store_open(struct hoy_store **ret, const struct hoy_storage_args *args, enum hoy_store_flags flags,
 		   struct hoy_err *err);
@@ -77,7 +82,7 @@ int hoy_store_load_mounts(struct hoy_store *s, struct hoy_err *err);
 /* Load PARTS without a lock: stamps, containers, images, layers, stamps again; thrice, then under read locks. */
 int hoy_store_peek(struct hoy_store *s, unsigned parts, struct hoy_err *err);
 
-/* Records by exact id; NULL if there is none. V, if wanted, tells which of the two tables it is in. */
+/* Records by exact id; NULL if there is none. Of two places that have it the first one counts. */
 struct hoy_json *hoy_layer_get(const struct hoy_store *s, const char *id);
 struct hoy_json *hoy_image_get(const struct hoy_store *s, const char *id);
 struct hoy_json *hoy_container_get(const struct hoy_store *s, const char *id);
@@ -85,6 +90,17 @@ struct hoy_json *hoy_container_get(const struct hoy_store *s, const char *id);
 int hoy_container_find(const struct hoy_store *s, const char *name, struct hoy_json **ret, struct hoy_err *err);
 /* Is the string STR an element of the array REC.KEY? */
 bool hoy_record_has(const struct hoy_json *rec, const char *key, const char *str);
-/* Iterate over both tables of a pair: for (r = hoy_first(s->layers); r; r = hoy_next(s->layers, r)). */
+/* The places that the layer and the image REC are in. */
+struct hoy_place *hoy_layer_place(const struct hoy_store *s, const struct hoy_json *rec);
+struct hoy_place *hoy_image_place(const struct hoy_store *s, const struct hoy_json *rec);
+/* The table that the layer REC is in. */
+struct hoy_table *hoy_layer_table(struct hoy_store *s, const struct hoy_json *rec);
+/* Iterate over both tables of a pair: for (r = hoy_first(s->ctrs); r; r = hoy_next(s->ctrs, r)). */
 struct hoy_json *hoy_first(const struct hoy_table pair[2]);
 struct hoy_json *hoy_next(const struct hoy_table pair[2], const struct hoy_json *rec);
+/* Over the layers that are ours to change; those of additional stores are left out. */
+struct hoy_json *hoy_layer_first(const struct hoy_store *s);
+struct hoy_json *hoy_layer_next(const struct hoy_store *s, const struct hoy_json *rec);
+/* Over all images; one that an earlier place has too is left out. */
+struct hoy_json *hoy_image_first(const struct hoy_store *s);
+struct hoy_json *hoy_image_next(const struct hoy_store *s, const struct hoy_json *rec);

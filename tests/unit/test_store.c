@@ -53,7 +53,7 @@ static void test_peek_between_stamp_and_save(const struct hoy_storage_args *args
 
 static void test_index(void)
 {
-	struct hoy_table t[2] = { { .file = "a" }, { .file = "b" } };
+	struct hoy_table t[2] = { hoy_table_of(HOY_TABLE_LAYERS, false), hoy_table_of(HOY_TABLE_LAYERS, true) };
 	static const char one[] = "[{\"id\":\"c\",\"n\":1},{\"id\":\"a\"},{\"n\":5},{\"id\":\"c\",\"n\":2}]", two[] = "[{\"id\":\"c\",\"n\":3},{\"id\":\"b\"}]";
 	struct hoy_index x;
 

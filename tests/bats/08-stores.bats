@@ -1,0 +1,187 @@
+#!/usr/bin/env bats
+# More than one place for images and layers: additional image stores, an imagestore, a transient store; and storage.conf.
+
+load ../lib/hoy
+
+# The image busybox in a store of its own, $ADD, which the current store only reads from here on.
+additional() {
+	have_image busybox
+	ADD=$ROOT
+	store_new user
+	HOY_OPTS+=(--storage-opt "additionalimagestore=$ADD")
+	PODMAN_OPTS+=(--storage-opt "overlay.imagestore=$ADD")
+	before=$(tree_of "$ADD")
+}
+
+# All that a change would change, but for what the lock files' and directories' access times say.
+tree_of() { find "$1" -printf '%P %y %m %s %T@ %l\n' | LC_ALL=C sort; }
+
+untouched() { diff <(echo "$before") <(tree_of "$ADD"); }
+
+@test "images of an additional store are there, read-only, and take nothing" {
+	additional
+	try hoy images
+	assert_stdout_like 'SIZE +R/O'
+	assert_stdout_like 'localhost/busybox +latest .* true'
+	diff <(hoy images --format json | grep ReadOnly) <(oracle_podman images --format json | grep ReadOnly | head -n 1)
+	[[ $(hoy images --filter readonly=true -q) == "$(hoy images -q)" && $(hoy images --filter readonly=false -q) == '' ]]
+	[[ $(hoy image inspect busybox --format '{{.GraphDriver.Data.UpperDir}}') == "$ADD"/overlay/*/diff ]]
+	[[ $(hoy system df --format '{{.Type}} {{.TotalCount}}' | head -n 1) == 'Images 0' ]]
+	hoy save -q --format oci-archive -o x.tar busybox
+	[[ $(tar -tf x.tar) == *blobs/sha256* ]]
+	untouched
+}
+
+@test "containers run on layers of an additional store, by hoy and by podman" {
+	additional
+	[[ $(hoy run --rm --network none busybox echo by hoy) == 'by hoy' ]]
+	hoy create --name c busybox true
+	[[ $(hoy container inspect c --format '{{.GraphDriver.Data.LowerDir}}') == "$ADD"/overlay/*/diff ]]
+	hoy run --name d --network none busybox sh -c 'echo kept >/etc/kept'
+	oracle_podman system check
+	hoy system check
+	mountpoint=$(oracle_podman mount d)
+	[[ $(oracle cat "$mountpoint/etc/kept") == kept ]]
+	oracle_podman umount d
+	hoy rm c d
+	untouched
+}
+
+@test "an image of an additional store can be tagged: then it is ours, until our names are gone" {
+	additional
+	id=$(hoy images -q --no-trunc | sed 's/sha256://')
+	hoy tag busybox mine:1
+	[[ $(hoy images --format '{{.Repository}} {{.ReadOnly}}' | sort | tr '\n' ' ') == 'localhost/busybox false localhost/mine false ' ]]
+	[[ $(oracle_podman images --filter readonly=false --format '{{.Names}}' | sort -u) == '[localhost/mine:1 localhost/busybox:latest]' ]]
+	[[ $(hoy run --rm --network none mine:1 echo x) == x ]]
+	try hoy rmi busybox
+	assert_stdout 'Untagged: localhost/busybox:latest'
+	try hoy rmi mine:1
+	assert_stdout 'Untagged: localhost/mine:1'
+	[[ $(hoy images --format '{{.Repository}} {{.ReadOnly}}') == 'localhost/busybox true' ]]
+	[[ $(find "$ROOT/overlay-images" -name "$id") == '' ]]
+	try hoy rmi -f busybox
+	assert_error "cannot remove read-only image \"$id\""
+	try hoy untag busybox
+	assert_error "cannot untag read-only image \"$id\""
+	hoy rmi -a
+	hoy image prune -a -f
+	untouched
+}
+
+@test "image mount of an additional store's image is read-only, below the runroot" {
+	additional
+	dir=$(hoy image mount busybox)
+	[[ $dir == "$RUNROOT"/overlay/*/merged && -x $dir/bin/busybox ]]
+	try touch "$dir/x"
+	[[ $status != 0 && $stderr == *'Read-only'* ]]
+	hoy image unmount busybox
+	[[ ! -e ${dir%/merged} && $(<"$RUNROOT/overlay-layers/mountpoints.json") == '[]' ]]
+	untouched
+}
+
+@test "a pull onto an additional store's layers fetches and keeps only what is new" {
+	additional
+	base=$(hoy image inspect busybox --format '{{index .RootFS.Layers 0}}')
+	mkdir ctx
+	echo new >ctx/file
+	printf 'FROM localhost/busybox\nCOPY file /file\n' >ctx/Containerfile
+	oracle_podman build -q -t child ctx
+	oracle_podman save -q -o child.tar child
+	oracle_podman rmi child
+	hoy load -q -i child.tar
+	[[ $(find "$ROOT/overlay" -mindepth 2 -maxdepth 2 -name diff | wc -l) == 1 ]]
+	[[ $(hoy run --rm --network none child cat /file) == new ]]
+	[[ $(oracle_podman image inspect child --format '{{index .RootFS.Layers 0}}') == "$base" ]]
+	oracle_podman save -q -o again.tar child
+	hoy rmi child
+	[[ $(find "$ROOT/overlay" -mindepth 2 -maxdepth 2 -name diff) == '' ]]
+	untouched
+}
+
+@test "an additional store on a read-only file system, without lock files" {
+	additional
+	find "$ADD" -name '*.lock' -delete
+	mount --bind "$ADD" "$ADD"
+	mount -o remount,bind,ro "$ADD"
+	try hoy run --rm --network none busybox echo from a read-only place
+	umount "$ADD"
+	assert_stdout 'from a read-only place'
+}
+
+@test "an additional store that is not there is an error" {
+	try hoy --storage-opt "additionalimagestore=$T/none" images
+	assert_error "cannot open the additional image store '$T/none'"
+}
+
+@test "an imagestore takes images and their layers, containers stay; both ways" {
+	HOY_OPTS+=(--imagestore "$T/images")
+	PODMAN_OPTS+=(--imagestore "$T/images")
+	hoy load -q -i "$(fixture busybox)/docker.tar"
+	[[ $(ls "$ROOT/overlay") == l && $(ls -d "$T"/images/overlay/*/diff) && $(ls "$ROOT"/overlay-layers/*.tar-split.gz) ]]
+	[[ $(oracle_podman images --format '{{.Names}} {{.ReadOnly}}') == '[localhost/busybox:latest] false' ]]
+	[[ $(hoy run --rm --network none busybox echo x) == x ]]
+	hoy create --name c busybox true
+	[[ $(oracle_podman ps -a --external --format '{{.Names}}') == c ]]
+	dir=$(hoy image mount busybox)
+	[[ $dir == "$RUNROOT"/overlay/*/merged && -x $dir/bin/busybox ]]
+	hoy image unmount busybox
+	hoy system check
+	oracle_podman system check
+	hoy rm c
+	hoy rmi busybox
+	[[ $(ls "$T/images/overlay/l" "$ROOT/overlay/l" | grep -c .) == 2 && $(find "$T/images" "$ROOT" -name '*.tar-split.gz' -o -name diff) == '' ]]
+	oracle_podman load -q -i "$(fixture busybox)/docker.tar"
+	[[ $(hoy run --rm --network none busybox echo y) == y ]]
+	hoy rmi busybox
+	[[ $(oracle_podman images -q) == '' ]]
+	try hoy --imagestore "$ROOT" images
+	assert_error 'must be different from the graph root'
+}
+
+@test "containers of a transient store are gone after a boot, and what they leave can be pruned" {
+	have_image busybox
+	HOY_OPTS+=(--transient-store)
+	PODMAN_OPTS+=(--transient-store)
+	hoy create --name c busybox true
+	hoy run --name d --network none busybox true
+	[[ $(ls "$ROOT/overlay-containers/"*.json 2>/dev/null) == '' || $(<"$ROOT/overlay-containers/containers.json") == '[]' ]]
+	[[ $(oracle_podman ps -a --external --format '{{.Names}}' | sort | tr '\n' ' ') == 'c d ' ]]
+	[[ $(hoy info --format '{{.Store.TransientStore}}') == true ]]
+	find "$RUNROOT" -mindepth 1 -delete
+	[[ $(hoy ps -aq) == '' ]]
+	hoy create --name c busybox true
+	hoy rm c
+	hoy system prune -f
+	hoy system check
+	[[ $(ls "$ROOT/hoy/containers") == '' && $(hoy images -q) ]]
+	oracle_podman system check
+}
+
+@test "storage.conf: the file, its drop-ins by name, and the override" {
+	local home=$T/home
+	mkdir -p "$home/.config/containers/storage.conf.d" "$home/.config/containers/storage.rootless.conf.d/4711" "$home/run"
+	cd "$home/.config/containers"
+	where() {
+		chown -R hoytest: "$home"
+		chmod 711 "$T"
+		setpriv --reuid 4711 --regid 4711 --clear-groups env -u CONTAINERS_STORAGE_CONF HOME="$home" XDG_RUNTIME_DIR="$home/run" \
+			"$@" "$HOY_BIN/hoy" info --format '{{.Store.GraphRoot}}'
+	}
+	printf '[storage]\ndriver = "overlay"\ngraphroot = "%s/one"\n' "$home" >storage.conf
+	[[ $(where) == "$home/one" ]]
+	printf '[storage]\ngraphroot = "%s/two"\n' "$home" >storage.conf.d/20-two.conf
+	printf '[storage]\ngraphroot = "%s/three"\n' "$home" >storage.conf.d/10-three.conf
+	printf 'not even TOML' >storage.conf.d/30-ignored
+	[[ $(where) == "$home/two" ]]
+	printf '[storage]\ngraphroot = "%s/four"\n' "$home" >storage.rootless.conf.d/4711/20-two.conf
+	[[ $(where) == "$home/four" ]]
+	printf '[storage]\ngraphroot = "%s/five"\n' "$home" >five.conf
+	[[ $(where CONTAINERS_STORAGE_CONF_OVERRIDE="$PWD/five.conf") == "$home/five" ]]
+	printf '[storage.options.overlay]\nforce_mask = "700"\n' >storage.conf.d/40-mask.conf
+	try where
+	assert_status 125
+	assert_stderr_has "storage option 'force_mask' is not supported"
+	[[ $(where CONTAINERS_STORAGE_CONF="$PWD/five.conf") == "$home/five" ]]
+	kill "$(<"$home/run/libpod/tmp/pause.pid")"
+}
