@@ -98,6 +98,7 @@ static int check_tar(struct check *k, struct layer *l, struct layer_files *files
 		return -HOY_EFORMAT;
 	r = checked_init(&in, raw, NULL, -1, err);
 	compare_init(&c, difffd, k->s->rootless, k->s->conf.ignore_chown_errors);
+	c.files_times_only = hoy_json_str(l->rec, "toc-digest");
 	if (!r)
 		r = read_tar(&in, x.c, err);
 	if (!r && !l->faults.n)

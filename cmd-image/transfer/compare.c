@@ -176,7 +176,7 @@ static void differences(const struct compare *c, const char *name, const struct 
 		PUT("size:%lld" ARROW "%lld", (long long)e->size, (long long)st->st_size);
 	if (kind != S_IFLNK && (st->st_mode & 07777) != (e->mode & 07777))
 		PUT("mode:%04o" ARROW "%04o", e->mode & 07777, st->st_mode & 07777);
-	if (st->st_mtim.tv_sec != e->mtime)
+	if (st->st_mtim.tv_sec != e->mtime && !(c->files_times_only && !S_ISREG(st->st_mode)))
 		PUT("mtime:%#llx" ARROW "%#llx", (long long)e->mtime, (long long)st->st_mtim.tv_sec);
 	if (kind == S_IFLNK && !same_target(c, name, e))
 		PUT("target of the link");
