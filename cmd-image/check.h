@@ -6,6 +6,8 @@
 #include "common/base/strv.h"
 #include "common/store/store.h"
 
+struct hoy_buf;
+
 enum what { DAMAGED_LAYER, DAMAGED_IMAGE, DAMAGED_CONTAINER, LEFTOVER };
 
 struct finding {
@@ -38,6 +40,14 @@ const struct hoy_strv *report_errors(const struct report *r, enum what what, con
 struct finding *report_add(struct report *r, enum what what, const char *id);
 /* Print it as podman's `system check` does. */
 void report_print(const struct report *r, enum what what);
+
+/* ---- repair.c ---- */
+/* Run TOOL with our global options and WORDS; its stdout into OUT if that is given. Exit status or -errno. */
+int call_tool(const char *tool, const char *const *words, struct hoy_buf *out);
+
+/* ---- mend.c ---- */
+/* Fetch again what is damaged of images that came from a registry, and say so. True if any was mended: look again. */
+bool mend_images(const struct report *r);
 
 /* ---- leftovers.c: what dead processes left beside the records ---- */
 int find_leftovers(const struct hoy_store *s, struct report *ret, struct hoy_err *err);

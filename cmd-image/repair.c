@@ -28,14 +28,13 @@ static const struct hoy_opt opts[] = {
 	{ 'f', "force", HOY_OPT_FLAG, O(force), NULL, "remove damaged images and the containers that use them" },
 	{ 'm', "max", HOY_OPT_STRING, O(max), "DURATION", "how old a layer may be that nothing uses (default 24h)" },
 	{ 'q', "quick", HOY_OPT_FLAG, O(quick), NULL, "do not read the content of layers" },
-	{ 'r', "repair", HOY_OPT_FLAG, O(repair), NULL, "remove damaged images and layers, and what dead processes left" },
+	{ 'r', "repair", HOY_OPT_FLAG, O(repair), NULL, "mend what registries still have; remove other damaged images, layers, leftovers" },
 	HOY_OPTS_END,
 };
 
 /* ---- other tools ---- */
 
-/* Run TOOL with our global options and WORDS; its stdout into OUT if that is given. Exit status or -errno. */
-static int call(const char *tool, const char *const *words, struct hoy_buf *out)
+int call_tool(const char *tool, const char *const *words, struct hoy_buf *out)
 {
 	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
 
@@ -64,7 +63,7 @@ static int read_content(struct hoy_json_doc *ret, struct hoy_err *err)
 {
 	static const char *const words[] = { "check-layers", NULL };
 	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(HOY_BUF_OURS);
-	int r = call("hoy-transfer", words, &out);
+	int r = call_tool("hoy-transfer", words, &out);
 
 	if (r < 0)
 		return hoy_fail_errno(err, -r, "cannot run hoy-transfer");
@@ -235,7 +234,7 @@ static void drop_own_containers(const struct hoy_store *s, const struct report *
 		cleanup_free char *dir = hoy_asprintf("hoy/containers/%s", rep->v[i].id);
 
 		if (rep->v[i].what == DAMAGED_CONTAINER && dir && hoy_is_id(rep->v[i].id) && hoy_exists(s->graphfd, dir) &&
-		    !call("hoy-run", words, NULL))
+		    !call_tool("hoy-run", words, NULL))
 			printf("Deleted damaged container: %s\n", rep->v[i].id);
 	}
 }
@@ -252,7 +251,7 @@ static int repair(struct look *l, const struct check_args *a, struct hoy_err *er
 	if (r < 0)
 		return r;
 	/* Files of containers that ended or that nobody has a record of any more. */
-	(void)call("hoy-run", tidy, NULL);
+	(void)call_tool("hoy-run", tidy, NULL);
 	if (a->force)
 		drop_own_containers(s, &l->r);
 	r = hoy_store_lock(s, 0, HOY_GRAPH | EVERYTHING, err);
@@ -275,8 +274,15 @@ static int run_repair(struct look *l, const struct check_args *a)
 {
 	struct hoy_err err = HOY_ERR_INIT;
 	struct look again = { 0 };
-	int r = repair(l, a, &err);
+	int r = 0;
 
+	if (mend_images(&l->r)) {
+		look_release(l);
+		*l = (struct look){ 0 };
+		r = look(l, a, &err);
+	}
+	if (!r && l->r.n)
+		r = repair(l, a, &err);
 	if (r < 0)
 		return hoy_report(&err, 125);
 	r = look(&again, a, &err);

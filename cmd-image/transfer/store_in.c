@@ -102,6 +102,11 @@ void layer_chain(const char *parent, const char *diff_id, char ret[HOY_ID_SIZE])
 
 static const struct desc *desc_of(const struct work *w, const struct job *j) { return &w->m->v[j - w->jobs]; }
 
+static bool damaged(const struct work *w, const char *id) { return w->o->damaged && hoy_strv_has(w->o->damaged, id); }
+
+/* Is the layer in the store, and nothing wrong with it? */
+static bool there(const struct work *w, const char *id) { return hoy_layer_get(w->s, id) && !damaged(w, id); }
+
 static int open_blob(struct work *w, struct job *j, struct stream **ret, struct hoy_err *err)
 {
 	const struct source_ops *ops = w->src->ops;
@@ -253,7 +258,7 @@ static int look_again(struct work *w, struct job *j, struct hoy_err *err)
 			return r;
 		hoy_store_unlock(w->s);
 	}
-	j->present = hoy_layer_get(w->s, j->id);
+	j->present = there(w, j->id);
 	if (j->present)
 		part_drop(&j->part);
 	return 0;
@@ -302,7 +307,7 @@ static void take_leases(struct work *w, struct job **v)
 			continue;
 		if (j->first != j) { /* the blob's other layer has come from elsewhere, this one may not */
 			j->first = j;
-			j->present = hoy_layer_get(w->s, j->id);
+			j->present = there(w, j->id);
 		} else {
 			take_lease(w, j, &err);
 		}
@@ -360,7 +365,7 @@ static int plan(struct work *w, struct hoy_err *err)
 		if (!layer_suffix(w->m->v[i].type) && w->m->v[i].type)
 			return hoy_fail(err, HOY_EUNSUPPORTED, "layers of the type '%.100s' are not supported", w->m->v[i].type);
 		layer_chain(i ? w->jobs[i - 1].id : NULL, w->config->diff_ids.v[i], w->jobs[i].id);
-		w->jobs[i].present = hoy_layer_get(w->s, w->jobs[i].id);
+		w->jobs[i].present = there(w, w->jobs[i].id);
 		w->jobs[i].part = (struct part)PART_INIT;
 	}
 	return 0;
@@ -378,7 +383,7 @@ static int commit_layer(struct work *w, size_t i, struct hoy_err *err)
 	};
 
 	if (hoy_layer_get(w->s, j->id))
-		return 0;
+		return damaged(w, j->id) && j->staged ? hoy_layer_replace(w->s, &j->stage, &n, err) : 0;
 	if (!j->staged)
 		return hoy_fail(err, EAGAIN, "layer %s was removed from the store meanwhile: try again", w->config->diff_ids.v[i]);
 	return hoy_layer_commit(w->s, &j->stage, &n, err);

@@ -156,6 +156,55 @@ int hoy_layer_commit(struct hoy_store *s, struct hoy_stage *st, const struct hoy
 	return r;
 }
 
+/* The staged tree changes places with the one that is there, which then goes with the stage. */
+static int exchange(struct hoy_store *s, struct hoy_place *p, struct hoy_stage *st, const char *id)
+{
+	char diff[HOY_ID_SIZE + 8], split[HOY_ID_SIZE + 20];
+	struct stat sb;
+
+	snprintf(diff, sizeof(diff), "%s/diff", id);
+	snprintf(split, sizeof(split), "%s.tar-split.gz", id);
+	if (fstatat(p->homefd, diff, &sb, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	if (!S_ISDIR(sb.st_mode))
+		return -ENOTDIR;
+	if (fchown(st->difffd, sb.st_uid, sb.st_gid) < 0 || fchmod(st->difffd, sb.st_mode & 07777) < 0)
+		return -errno;
+	if (renameat2(st->tree.dirfd, ADDITION, p->homefd, diff, RENAME_EXCHANGE) < 0)
+		return -errno;
+	return renameat(st->meta.dirfd, ADDITION, s->own.layersfd, split) < 0 ? -errno : 0;
+}
+
+int hoy_layer_replace(struct hoy_store *s, struct hoy_stage *st, const struct hoy_layer_new *n, struct hoy_err *err)
+{
+	struct hoy_json *rec = hoy_layer_get(s, n->id);
+	struct hoy_place *p = rec ? hoy_layer_place(s, rec) : NULL;
+	char diff[HOY_ID_SIZE + 8];
+	struct hoy_table *t;
+	int r = 0;
+
+	if (!rec)
+		return hoy_fail(err, ENOENT, "layer '%s' is not in the store", n->id);
+	if (p->rdonly)
+		return hoy_fail(err, EROFS, "layer '%s' is in an additional image store, which is read-only", n->id);
+	r = hoy_layer_mounted(s, n->id, err);
+	if (r)
+		return r < 0 ? r : hoy_fail(err, HOY_EBUSY, "layer '%.12s' cannot be mended while a container or a mount uses it", n->id);
+	snprintf(diff, sizeof(diff), "%s/diff", n->id);
+	if (!hoy_exists(p->homefd, diff))
+		r = hoy_overlay_create(s, p, n->id, hoy_json_str(rec, "parent"), true, err);
+	if (!r && (r = exchange(s, p, st, n->id)) < 0)
+		hoy_fail_errno(err, -r, "cannot put layer '%s' in its place", n->id);
+	if (!r && !hoy_layer_link_good(s, n->id))
+		r = hoy_layer_link_mend(s, n->id, err);
+	if (r < 0)
+		return r;
+	t = hoy_layer_table(s, rec);
+	t->dirty = true;
+	fill(t, rec, n);
+	return hoy_store_save(s, err);
+}
+
 int hoy_layer_create_rw(struct hoy_store *s, const char *id, const char *parent, const char *name, const char *label,
 			bool vol, struct hoy_err *err)
 {

@@ -32,6 +32,12 @@ struct hoy_layer_new {
 int hoy_layer_commit(struct hoy_store *s, struct hoy_stage *st, const struct hoy_layer_new *n, struct hoy_err *err);
 
 /*
+ * The same for a layer that is there, damaged: its content and tar-split become ST's, its directory is made again if need be.
+ * -HOY_EBUSY while it is mounted, alone or below others; -EROFS if it is an additional store's.
+ */
+int hoy_layer_replace(struct hoy_store *s, struct hoy_stage *st, const struct hoy_layer_new *n, struct hoy_err *err);
+
+/*
  * An empty read-write layer on PARENT (NULL: on nothing) named NAME (may be NULL), ID drawn by the caller;
  * VOLATILE chooses the table. layers.lock is held for writing; the record is saved.
  */
@@ -72,6 +78,8 @@ int hoy_layer_mount(struct hoy_store *s, const char *id, const struct hoy_mount_
  * home's bind goes with the last mount. Not mounted is fine.
  */
 int hoy_layer_unmount(struct hoy_store *s, const char *id, bool force, struct hoy_err *err);
+/* Is layer ID mounted, itself or below another one? 1, 0 or an error. HOY_LAYERS is held. */
+int hoy_layer_mounted(struct hoy_store *s, const char *id, struct hoy_err *err);
 /*
  * Before taking the lock for an unmount: write back what the overlay holds (not if it is volatile), so that the unmount
  * itself needs no disk. The descriptor of the mount is kept until after the unlock.

@@ -625,6 +625,26 @@ int hoy_layer_unmount(struct hoy_store *s, const char *id, bool force, struct ho
 	return r ? r : unbind_home(s, err);
 }
 
+int hoy_layer_mounted(struct hoy_store *s, const char *id, struct hoy_err *err)
+{
+	int r = hoy_store_load_mounts(s, err);
+
+	for (struct hoy_json *m = r ? NULL : s->mounts.doc.root->child; m; m = m->next) {
+		cleanup_strv struct hoy_strv lowers = HOY_STRV_INIT;
+		const char *top = hoy_json_str(m, "id"), *path = hoy_json_str(m, "path");
+
+		/* Counts outlast a reboot where the runroot is on a disk: only a mount counts. */
+		if (!top || !hoy_is_id(top) || !path || !is_mount_point(AT_FDCWD, path))
+			continue;
+		r = hoy_layer_lowers(s, top, &lowers, err);
+		if (r < 0)
+			return r;
+		if (!strcmp(top, id) || hoy_strv_has(&lowers, id))
+			return 1;
+	}
+	return r;
+}
+
 void hoy_layer_presync(struct hoy_store *s, const char *id, bool vol)
 {
 	cleanup_free char *path = mount_point(s, id);

@@ -758,3 +758,67 @@ fill_up() {
 	assert_stdout_has 'Total reclaimed space: 2.141MB'
 	[[ $(as_user podman images -q) == '' ]]
 }
+
+# An image of two layers in the store, pulled from a registry that registries.conf knows.
+pulled() {
+	registry_start reg
+	export CONTAINERS_REGISTRIES_CONF=$T/registries.conf
+	printf '[[registry]]\nlocation = "%s"\ninsecure = true\n' "$REGISTRY" >"$T/registries.conf"
+	have_image busybox
+	mkdir ctx
+	echo new >ctx/file
+	printf 'FROM localhost/busybox\nCOPY file /file\n' >ctx/Containerfile
+	oracle_podman build -q -t "$REGISTRY/child:1" ctx
+	oracle_podman push -q --tls-verify=false "$REGISTRY/child:1"
+	oracle_podman rmi -a -f
+	hoy pull -q "$REGISTRY/child:1"
+	base=$(jq -r '.[] | select(.parent == null) | .id' "$ROOT/overlay-layers/layers.json")
+	image=$(jq -r '.[0].id' "$ROOT/overlay-images/images.json")
+}
+
+mended() { # WHAT
+	try hoy system check
+	assert_status 125
+	try hoy system check -r
+	assert_success
+	assert_stdout_has "Mended $1"
+	[[ $output != *Deleted* ]]
+	try hoy system check
+	assert_success
+	podman_is_happy
+	[[ $(hoy run --rm --network none "$REGISTRY/child:1" cat /file) == new ]]
+}
+
+@test "system check -r fetches again what came from a registry: content, tar-split, directories, records, items" {
+	pulled
+	hoy run -d --name c --network none "$REGISTRY/child:1" sh -c 'echo kept >/kept; exec sleep 1000'
+	split=$(sha256sum <"$ROOT/overlay-layers/$base.tar-split.gz")
+	damage_layer "$base" index.html
+	try hoy system check -r
+	assert_status 125
+	assert_stderr_has "layer '${base:0:12}' cannot be mended while a container or a mount uses it"
+	[[ $(hoy exec c cat /file) == new ]]
+	hoy stop -t 0 c
+	mended "layer: $base"
+	hoy start c
+	[[ $(hoy exec c cat /kept) == kept && $(sha256sum <"$ROOT/overlay-layers/$base.tar-split.gz") == "$split" ]]
+	hoy rm -f -t 0 c
+	rm "$ROOT/overlay-layers/$base.tar-split.gz"
+	mended "layer: $base"
+	rm -rf "$ROOT/overlay/$base"
+	mended "layer: $base"
+	rm "$ROOT/overlay-images/$image/manifest"
+	mended "image: $image"
+	[[ $(hoy image exists "$REGISTRY/child:1"; echo $?) == 0 ]]
+}
+
+@test "system check -r: what the registry no longer has is removed, and why is said" {
+	pulled
+	damage_layer "$base" index.html
+	find "$REGISTRY_DIR" -path '*/blobs/sha256/*' -name data -delete
+	try hoy system check -r
+	assert_success
+	assert_stdout_has 'Deleted damaged image'
+	assert_stderr_has "$REGISTRY"
+	assert_empty_store
+}
