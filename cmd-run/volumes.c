@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/xattr.h>
 
 #include "cmd-run/run.h"
 #include "common/base/beneath.h"
+#include "common/base/copytree.h"
 #include "common/base/fd.h"
 #include "common/data/digest.h"
 #include "common/data/time.h"
@@ -361,78 +361,6 @@ int image_volumes(struct hoy_store *s, struct hoy_json_doc *d, struct hoy_json *
 
 /* ---- the first filling of a volume ---- */
 
-static int copy_entry(int from, int to, const char *name, int depth);
-
-static int copy_attrs(int from, int to, const struct stat *st)
-{
-	struct timespec times[2] = { st->st_atim, st->st_mtim };
-	char names[4096], value[4096];
-	ssize_t n = flistxattr(from, names, sizeof(names));
-
-	for (char *p = names; n > 0 && p < names + n; p += strlen(p) + 1) {
-		ssize_t len = strncmp(p, "user.", 5) && strcmp(p, "security.capability") ? -1 : fgetxattr(from, p, value, sizeof(value));
-
-		if (len >= 0)
-			(void)fsetxattr(to, p, value, len, 0);
-	}
-	if (fchown(to, st->st_uid, st->st_gid) < 0 || fchmod(to, st->st_mode & 07777) < 0 || futimens(to, times) < 0)
-		return -errno;
-	return 0;
-}
-
-static int copy_dir(int from, int to, int depth)
-{
-	int fd = openat(from, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	cleanup_dir DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *e;
-	struct stat st;
-	int r = d ? 0 : -errno;
-
-	while (!r && (e = readdir(d)))
-		if (strcmp(e->d_name, ".") && strcmp(e->d_name, ".."))
-			r = copy_entry(from, to, e->d_name, depth + 1);
-	if (!r && fstat(from, &st) < 0)
-		r = -errno;
-	return r ? r : copy_attrs(from, to, &st);
-}
-
-static int copy_entry(int from, int to, const char *name, int depth)
-{
-	cleanup_fd int a = -1, b = -1;
-	struct stat st;
-	char link[PATH_MAX];
-	ssize_t n;
-
-	if (depth > 200)
-		return -ELOOP;
-	if (fstatat(from, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return -errno;
-	if (S_ISLNK(st.st_mode)) {
-		n = readlinkat(from, name, link, sizeof(link) - 1);
-		if (n < 0)
-			return -errno;
-		link[n] = '\0';
-		if (symlinkat(link, to, name) < 0)
-			return -errno;
-		return fchownat(to, name, st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
-	}
-	if (S_ISDIR(st.st_mode)) {
-		a = openat(from, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (a < 0 || (mkdirat(to, name, 0700) < 0 && errno != EEXIST))
-			return -errno;
-		b = openat(to, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		return b < 0 ? -errno : copy_dir(a, b, depth);
-	}
-	if (!S_ISREG(st.st_mode)) /* FIFOs, sockets, devices: as podman, not copied */
-		return 0;
-	a = openat(from, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	b = a < 0 ? -1 : openat(to, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (a < 0 || b < 0)
-		return -errno;
-	n = hoy_copy_fd(a, b);
-	return n < 0 ? (int)n : copy_attrs(a, b, &st);
-}
-
 static bool empty_dir(int fd)
 {
 	int dup = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -462,7 +390,7 @@ int copy_up(struct ctr *c, int rootfd, struct hoy_err *err)
 		from = hoy_open_beneath(rootfd, dest, O_RDONLY | O_DIRECTORY, 0, HOY_IN_ROOT);
 		if (from < 0)
 			continue; /* the image has no such directory */
-		r = copy_dir(from, to, 0);
+		r = hoy_copy_tree(from, to, false);
 		if (r < 0)
 			return hoy_fail_errno(err, -r, "cannot copy '%s' of the image to volume '%s'", dest, hoy_json_str(m, "name"));
 	}

@@ -14,6 +14,7 @@
 #include "cmd-runtime/runtime.h"
 #include "cmd-runtime/sys.h"
 #include "common/base/beneath.h"
+#include "common/base/copytree.h"
 
 /*
  * A link to something that isn't there yet ("/var/run" -> "/run"): the path with the first such link replaced by where
@@ -216,6 +217,7 @@ static int do_fs(struct root *r, struct mount_job *m, struct hoy_err *err)
 {
 	bool kernel_fs = !strcmp(m->type, "proc") || !strcmp(m->type, "sysfs");
 	cleanup_fd int to = mounts_target(r, m->target, true, kernel_fs, err), now = -1;
+	int copied;
 	struct stat st;
 
 	if (to < 0)
@@ -234,8 +236,8 @@ static int do_fs(struct root *r, struct mount_job *m, struct hoy_err *err)
 	now = mounts_reopen(r, m->target);
 	if (now < 0)
 		return hoy_fail_errno(err, -now, "cannot open '%s' again", m->target);
-	if (m->o.copyup && !strcmp(m->type, "tmpfs") && copyup(to, now, err) < 0)
-		return -err->code;
+	if (m->o.copyup && !strcmp(m->type, "tmpfs") && (copied = hoy_copy_tree(to, now, true)) < 0)
+		return hoy_fail_errno(err, -copied, "cannot copy up into a tmpfs");
 	m->o.set = m->o.clr = 0; /* mount(2) had them */
 	if (mounts_attributes(now, &m->o, m->target, err) < 0)
 		return -err->code;

@@ -239,7 +239,6 @@ int mountopts_parse(const struct hoy_json *options, struct mount_opts *ret, stru
 unsigned long mountopts_propagation(const char *name);
 void mountopts_features(struct hoy_jw *w);
 int dev_setup(struct root *r, struct hoy_err *err);
-int copyup(int from, int to, struct hoy_err *err);
 int cgroup_mount(struct root *r, int target, const struct mount_opts *o, struct hoy_err *err);
 
 /* tty.c */

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "common/base/beneath.h"
+#include "common/base/copytree.h"
 #include "common/base/err.h"
 #include "common/base/fd.h"
 #include "common/base/tree.h"
@@ -48,6 +49,42 @@ static int fixture(void)
 	return root;
 }
 
+/* A copy has what a tar could tell of the tree, and nothing of what links lead to. */
+static void test_copy(int root)
+{
+	struct timespec t[2] = { { 7, 0 }, { 1234567890, 123456789 } };
+	struct stat a, b, c;
+	char link[16] = "";
+	cleanup_fd int from = -1, to = -1;
+
+	mkdirat(root, "from", 0750);
+	mkdirat(root, "to", 0700);
+	mkdirat(root, "from/d", 01777);
+	mknodat(root, "from/d/fifo", S_IFIFO | 0600, 0);
+	hoy_replace_file(root, "from/one", "12345", 5, 0640, false);
+	fchmodat(root, "from/one", 04751, 0);
+	linkat(root, "from/one", root, "from/d/two", 0);
+	symlinkat("/etc/passwd", root, "from/link");
+	utimensat(root, "from/one", t, 0);
+	utimensat(root, "from/link", t, AT_SYMLINK_NOFOLLOW);
+	utimensat(root, "from/d", t, 0);
+	from = openat(root, "from", O_RDONLY | O_DIRECTORY);
+	to = openat(root, "to", O_RDONLY | O_DIRECTORY);
+	ok(!hoy_copy_tree(from, to, true), "a tree is copied");
+	ok(!fstatat(to, "one", &a, 0) && a.st_size == 5 && (a.st_mode & 07777) == 04751 && a.st_mtim.tv_sec == 1234567890 &&
+	   a.st_mtim.tv_nsec == 123456789, "a file with size, mode and time");
+	ok(!fstatat(to, "d/two", &b, 0) && a.st_ino == b.st_ino && a.st_nlink == 2, "a hard link stays one");
+	ok(readlinkat(to, "link", link, sizeof(link) - 1) > 0 && !strcmp(link, "/etc/passwd"), "a symlink is not followed");
+	ok(!fstatat(to, "link", &c, AT_SYMLINK_NOFOLLOW) && c.st_mtim.tv_nsec == 123456789, "and keeps its time");
+	ok(!fstatat(to, "d", &c, 0) && (c.st_mode & 07777) == 01777 && c.st_mtim.tv_nsec == 123456789, "a directory with mode and time");
+	ok(!fstatat(to, "d/fifo", &c, 0) && S_ISFIFO(c.st_mode) && !fstat(to, &c) && (c.st_mode & 07777) == 0750, "a fifo; the root's mode");
+	ok(hoy_copy_tree(from, to, true) == -EEXIST, "nothing is overwritten");
+	hoy_remove_tree(root, "to/d");
+	hoy_remove_tree(root, "to/one");
+	hoy_remove_tree(root, "to/link");
+	ok(!hoy_copy_tree(from, to, false) && fstatat(to, "d/fifo", &c, 0) < 0, "special files can be left out");
+}
+
 int main(void)
 {
 	cleanup_fd int root = fixture(), made = -1;
@@ -81,6 +118,7 @@ int main(void)
 	   "a file with two names counts once");
 	ok(!symlinkat("/etc", root, "etc/out") && hoy_tree_size(root, "etc") == 13, "a symlink is as long as its text, and not followed");
 	ok(hoy_tree_size(root, "big") == 5 && hoy_tree_size(root, "none") == 0, "of a file; of nothing");
+	test_copy(root);
 	ok(!hoy_remove_tree(AT_FDCWD, "root") && access("root", F_OK) < 0, "a tree is removed");
 	ok(!hoy_remove_tree(AT_FDCWD, "root"), "also when it is not there");
 	ok(!access("secret", F_OK), "and nothing outside");
