@@ -219,17 +219,19 @@ static int check_directory(struct check *c, const struct hoy_json *rec)
 	cleanup_strv struct hoy_strv lowers = HOY_STRV_INIT;
 	struct hoy_err err = HOY_ERR_INIT;
 	const char *id = hoy_json_str(rec, "id");
+	cleanup_free char *path = hoy_layer_path(c->s, id, "diff");
 	cleanup_fd int diff = -1;
 	struct finding *f;
 	int r = 0;
 
+	if (!path)
+		return -ENOMEM;
 	if (!hoy_exists(hoy_layer_home(c->s, id)->homefd, id))
-		return blame(c, DAMAGED_LAYER, id, "layer %s: faccessat %s/overlay/%s: no such file or directory", id,
-			     c->s->conf.graphroot, id);
+		return blame(c, DAMAGED_LAYER, id, "layer %s: faccessat %.*s: no such file or directory", id,
+			     (int)(strlen(path) - (c->s->vfs ? 0 : strlen("/diff"))), path);
 	diff = hoy_layer_open_diff(c->s, id);
 	if (diff < 0)
-		return blame(c, DAMAGED_LAYER, id, "layer %s: readlink %s/overlay/%s/diff: no such file or directory", id,
-			     c->s->conf.graphroot, id);
+		return blame(c, DAMAGED_LAYER, id, "layer %s: readlink %s: no such file or directory", id, path);
 	if (hoy_layer_lowers(c->s, id, &lowers, &err) < 0)
 		return blame(c, DAMAGED_LAYER, id, "layer %s: %s", id, err.msg);
 	for (size_t i = 0; i < lowers.n && !r; i++)

@@ -20,13 +20,13 @@ static bool garbage(const struct finding *f)
 
 static int64_t size_of(const struct hoy_store *s, const struct finding *f)
 {
-	cleanup_free char *layer = hoy_asprintf("overlay/%s", f->id), *split = hoy_asprintf("overlay-layers/%s.tar-split.gz", f->id);
+	cleanup_free char *split = hoy_asprintf("%s.tar-split.gz", f->id);
 
-	if (!layer || !split)
+	if (!split)
 		return 0;
 	if (f->what == LEFTOVER)
 		return hoy_tree_size(s->graphfd, f->id);
-	return hoy_tree_size(s->graphfd, layer) + (f->unused ? hoy_tree_size(s->graphfd, split) : 0);
+	return hoy_tree_size(hoy_layer_home(s, f->id)->homefd, f->id) + (f->unused ? hoy_tree_size(s->own.layersfd, split) : 0);
 }
 
 static const struct finding *same(const struct report *r, const struct finding *f)

@@ -31,7 +31,12 @@ static void put_graph_driver(struct hoy_store *s, struct hoy_jw *w, const char *
 	cleanup_free char *lower = NULL, *upper = NULL, *work = NULL;
 
 	hoy_jw_object(w, "GraphDriver");
-	hoy_jw_string(w, "Name", "overlay");
+	hoy_jw_string(w, "Name", s->conf.driver);
+	if (s->vfs) {
+		hoy_jw_null(w, "Data");
+		hoy_jw_end_object(w);
+		return;
+	}
 	hoy_jw_object(w, "Data");
 	if (layer && !hoy_layer_lowerdir(s, layer, &lower)) {
 		hoy_jw_string_opt(w, "LowerDir", lower);

@@ -33,10 +33,11 @@ static bool names_id(const char *name, char ret[HOY_ID_SIZE])
 	return hoy_is_id(ret);
 }
 
-/* Ids without a record and half-written files in DIR, and half-written items in the ids' directories. */
-static int scan(const struct hoy_store *s, const char *dir, const struct hoy_index *known, struct report *ret)
+/* Ids without a record and half-written files in DRIVER-WHAT, and half-written items in the ids' directories. */
+static int scan(const struct hoy_store *s, const char *what, const struct hoy_index *known, struct report *ret)
 {
-	int fd = s->graphfd < 0 ? -1 : openat(s->graphfd, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
+	cleanup_free char *dir = hoy_asprintf("%s-%s", s->own.driver, what);
+	int fd = s->graphfd < 0 || !dir ? -1 : openat(s->graphfd, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = dir ? 0 : -ENOMEM;
 	cleanup_dir DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	char id[HOY_ID_SIZE];
 	struct dirent *e;
@@ -63,7 +64,7 @@ static int scan(const struct hoy_store *s, const char *dir, const struct hoy_ind
 /* Short links that lead to no directory, of layers that have no record either. */
 static int scan_links(const struct hoy_store *s, const struct hoy_index *layers, struct report *ret)
 {
-	int fd = s->own.homefd < 0 ? -1 : openat(s->own.homefd, "l", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
+	int fd = s->own.homefd < 0 || s->vfs ? -1 : openat(s->own.homefd, "l", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
 	cleanup_dir DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *e;
 
@@ -98,17 +99,18 @@ static int scan_tempdirs(const char *dir, int dirfd, const char *root, struct re
 static int scan_all(const struct hoy_store *s, const struct hoy_index *layers, const struct hoy_index *images,
 		    const struct hoy_index *ctrs, struct report *ret)
 {
-	int r = scan(s, "overlay-layers", layers, ret);
+	cleanup_free char *meta = hoy_asprintf("%s-layers", s->own.driver);
+	int r = meta ? scan(s, "layers", layers, ret) : -ENOMEM;
 
 	if (!r)
-		r = scan(s, "overlay-images", images, ret);
+		r = scan(s, "images", images, ret);
 	if (!r)
-		r = scan(s, "overlay-containers", ctrs, ret);
+		r = scan(s, "containers", ctrs, ret);
 	if (!r)
 		r = scan_links(s, layers, ret);
 	if (!r)
-		r = scan_tempdirs("overlay-layers", s->own.layersfd, "tmp", ret);
-	return r ? r : scan_tempdirs("overlay", s->own.homefd, "tempdirs", ret);
+		r = scan_tempdirs(meta, s->own.layersfd, "tmp", ret);
+	return r ? r : scan_tempdirs(s->own.driver, s->own.driverfd, "tempdirs", ret);
 }
 
 int find_leftovers(const struct hoy_store *s, struct report *ret, struct hoy_err *err)
@@ -134,9 +136,9 @@ int drop_leftover(struct hoy_store *s, const char *path, struct hoy_err *err)
 	int r;
 
 	/* Taking the lock has removed the temporary directories of the dead. */
-	if (!strncmp(path, "overlay/tempdirs/", 17) || !strncmp(path, "overlay-layers/tmp/", 19))
+	if (strstr(path, "/tempdirs/") || strstr(path, "-layers/tmp/"))
 		return 0;
-	if (!strncmp(path, "overlay-layers/", 15) && hoy_is_id(name))
+	if (strstr(path, "-layers/") && hoy_is_id(name))
 		r = hoy_layer_discard(s, name);
 	else
 		r = hoy_remove_tree(s->graphfd, path);

@@ -1,6 +1,5 @@
 /* cmd-run/df.c: `system df`: what images, containers and volumes take, and what of it could go. */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,11 +78,8 @@ static int load_layers(struct df *d)
 		*l = (struct layer){ .id = hoy_json_str(r, "id"), .parent = hoy_json_str(r, "parent"), .size = hoy_json_int(r, "diff-size", 0) };
 		if (!l->id)
 			continue;
-		if (l->size < 0) { /* pulled in part: nobody has counted */
-			cleanup_free char *diff = hoy_layer_path(d->s, l->id, "diff");
-
-			l->size = diff && hoy_is_id(l->id) ? hoy_tree_size(AT_FDCWD, diff) : 0;
-		}
+		if (l->size < 0) /* pulled in part: nobody has counted */
+			l->size = hoy_layer_size(d->s, l->id);
 		d->images_size += l->size;
 		d->n_layers++;
 	}

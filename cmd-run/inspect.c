@@ -86,9 +86,9 @@ static void graph_driver(struct hoy_jw *w, const struct ctr *c)
 	cleanup_free char *lower = NULL, *merged = NULL, *upper = NULL, *work = NULL;
 
 	hoy_jw_object(w, "GraphDriver");
-	hoy_jw_string(w, "Name", "overlay");
+	hoy_jw_string(w, "Name", c->s->conf.driver);
 	hoy_jw_object(w, "Data");
-	if (layer && !hoy_layer_lowerdir(c->s, layer, &lower)) {
+	if (layer && !c->s->vfs && !hoy_layer_lowerdir(c->s, layer, &lower)) {
 		merged = hoy_layer_path(c->s, layer, "merged");
 		upper = hoy_layer_path(c->s, layer, "diff");
 		work = hoy_layer_path(c->s, layer, "work");
@@ -438,7 +438,7 @@ static int put_container(struct hoy_jw *w, struct ctr *c, struct hoy_err *err)
 	run_path(w, c, "PidFile", "pidfile");
 	hoy_jw_string(w, "Name", ctr_name(c));
 	hoy_jw_int(w, "RestartCount", hoy_json_int(c->state.root, "restarts", 0));
-	hoy_jw_string(w, "Driver", "overlay");
+	hoy_jw_string(w, "Driver", c->s->conf.driver);
 	hoy_jw_string(w, "MountLabel", "");
 	hoy_jw_string(w, "ProcessLabel", "");
 	hoy_jw_string(w, "AppArmorProfile", ds(c, "apparmor"));

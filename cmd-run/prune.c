@@ -13,6 +13,7 @@
 #include "common/data/units.h"
 #include "common/proc/sibling.h"
 #include "common/store/containers.h"
+#include "common/store/layers.h"
 
 /* What went, in the order in which it did. */
 struct pruned {
@@ -144,8 +145,7 @@ static int prune_builds(struct hoy_store *s, struct pruned *p, struct hoy_err *e
 	for (size_t i = 0; i < ids.n && !r; i++) {
 		const struct hoy_json *c = hoy_container_get(s, ids.v[i]);
 		const char *layer = hoy_json_str(c, "layer");
-		cleanup_free char *diff = layer ? hoy_asprintf("overlay/%s/diff", layer) : NULL, *items = hoy_asprintf("overlay-containers/%s", ids.v[i]);
-		int64_t size = (diff ? hoy_tree_size(s->graphfd, diff) : 0) + (items ? hoy_tree_size(s->graphfd, items) : 0);
+		int64_t size = (layer ? hoy_layer_size(s, layer) : 0) + hoy_tree_size(s->ctrsfd, ids.v[i]);
 
 		r = hoy_store_lock(s, 0, HOY_GRAPH | HOY_LAYERS | HOY_IMAGES | HOY_CONTAINERS, err);
 		if (!r && hoy_container_get(s, ids.v[i])) {

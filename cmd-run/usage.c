@@ -10,6 +10,7 @@
 #include "common/base/tree.h"
 #include "common/data/digest.h"
 #include "common/data/time.h"
+#include "common/store/layers.h"
 
 void usages_release(struct usages *u)
 {
@@ -35,13 +36,8 @@ static struct usage *add(struct usages *u)
 int64_t ctr_size(const struct ctr *c)
 {
 	const char *layer = hoy_json_str(c->def.root, "layer");
-	cleanup_free char *diff = layer && hoy_is_id(layer) ? hoy_asprintf("overlay/%s/diff", layer) : NULL;
-	cleanup_free char *items = hoy_asprintf("overlay-containers/%s", c->id);
-	int64_t sum = hoy_tree_size(AT_FDCWD, c->dir);
 
-	if (diff)
-		sum += hoy_tree_size(c->s->graphfd, diff);
-	return items ? sum + hoy_tree_size(c->s->graphfd, items) : sum;
+	return hoy_tree_size(AT_FDCWD, c->dir) + (layer ? hoy_layer_size(c->s, layer) : 0) + hoy_tree_size(c->s->ctrsfd, c->id);
 }
 
 static unsigned volumes_of(const struct ctr *c)

@@ -117,10 +117,13 @@ static int check_layer(struct check *k, struct layer *l)
 	struct hoy_err err = HOY_ERR_INIT;
 	struct layer_files files;
 	int split = layer_split_open(k->s, l->id), r;
-	cleanup_fd int difffd = shifted(k, l) ? -1 : hoy_layer_open_diff(k->s, l->id);
+	/* With vfs a tree holds what the layers below have brought as well: its files are compared, not what is beside them. */
+	cleanup_fd int difffd = shifted(k, l) || k->s->vfs ? -1 : hoy_layer_open_diff(k->s, l->id);
 
 	if (difffd == -ENOENT) {
-		hoy_strv_pushf(&l->faults, "open %s/overlay/%s/diff: no such file or directory", k->s->conf.graphroot, l->id);
+		cleanup_free char *path = hoy_layer_path(k->s, l->id, "diff");
+
+		hoy_strv_pushf(&l->faults, "open %s: no such file or directory", path ?: "");
 		hoy_close(split);
 		return l->faults.error ? -ENOMEM : 0;
 	}

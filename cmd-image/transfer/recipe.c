@@ -7,6 +7,7 @@
 
 #include "cmd-image/transfer/split.h"
 #include "common/base/buf.h"
+#include "common/store/layers.h"
 
 #define CHUNK ((size_t)128 << 10)
 #define ZEROS_MAX ((int64_t)1 << 30) /* in place of what is missing: sizes in a tar-split may be absurd */
@@ -55,10 +56,13 @@ static int begin_file(struct recipe *r, const struct split_line *line, struct ho
 	r->want = line->crc;
 	r->crc = 0;
 	r->fd = layer_files_open(r->files, r->name);
-	if (r->fd < 0)
-		complain(r, "open %s/overlay/%s/diff/%s: %s", r->files->st->conf.graphroot, r->files->id,
+	if (r->fd < 0) {
+		cleanup_free char *diff = hoy_layer_path(r->files->st, r->files->id, "diff");
+
+		complain(r, "open %s/%s: %s", diff ?: "",
 			 r->name[0] == '.' && r->name[1] == '/' ? r->name + 2 : r->name,
 			 r->fd == -ENOENT ? "no such file or directory" : hoy_strerror(-r->fd));
+	}
 	return 0;
 }
 

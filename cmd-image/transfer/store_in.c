@@ -15,6 +15,7 @@
 #include "common/conf/dirs.h"
 #include "common/data/units.h"
 #include "common/store/layers.h"
+#include "common/store/vfs.h"
 
 enum job_state { WAITS, READY, TAKEN };
 
@@ -416,11 +417,29 @@ static int commit_image(struct work *w, const struct manifest *list, char ret_id
 	return r;
 }
 
+/* With vfs each layer needs the whole of the one below it: one after the other, still without a lock. */
+static int complete_layers(struct work *w, struct hoy_err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < w->n && !r; i++) {
+		struct job *j = &w->jobs[i], *below = i ? j - 1 : NULL;
+		cleanup_fd int theirs = below && !below->staged ? hoy_layer_open_diff(w->s, below->id) : -1;
+
+		if (j->staged)
+			r = hoy_vfs_complete(&j->stage, !below ? -1 : below->staged ? below->stage.difffd : theirs, err);
+	}
+	if (!r && syncfs(w->s->dest->homefd) < 0)
+		r = hoy_fail_errno(err, errno, "cannot write layers to the disk");
+	return r;
+}
+
 static int commit(struct work *w, const struct manifest *list, char ret_id[HOY_ID_SIZE], struct hoy_err *err)
 {
-	int r;
+	int r = w->s->vfs ? complete_layers(w, err) : 0;
 
-	r = hoy_store_lock(w->s, 0, HOY_LAYERS | HOY_IMAGES, err);
+	if (!r)
+		r = hoy_store_lock(w->s, 0, HOY_LAYERS | HOY_IMAGES, err);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; !r && i < w->n; i++)

@@ -69,7 +69,7 @@ static int link_copy(struct copy *c, int to, const char *name, const struct stat
 	return 0;
 }
 
-static int copy_xattrs(int from, int to)
+int hoy_copy_xattrs(int from, int to)
 {
 	cleanup_free char *names = NULL, *value = NULL;
 	ssize_t n = flistxattr(from, NULL, 0);
@@ -98,7 +98,7 @@ static int finish(int from, int to, const struct stat *st)
 
 	if (fchown(to, st->st_uid, st->st_gid) < 0 || fchmod(to, st->st_mode & 07777) < 0)
 		return -errno;
-	r = copy_xattrs(from, to);
+	r = hoy_copy_xattrs(from, to);
 	return r ? r : futimens(to, t) < 0 ? -errno : 0;
 }
 

@@ -9,3 +9,5 @@
  * 0 or -errno; -ELOOP beyond 1,000 levels.
  */
 int hoy_copy_tree(int from, int to, bool special);
+/* All extended attributes of the open file FROM that the caller may set on TO. 0 or -errno. */
+int hoy_copy_xattrs(int from, int to);

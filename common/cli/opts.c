@@ -14,7 +14,7 @@ const char *hoy_tool_name = "hoy";
 const struct hoy_opt hoy_global_opts[] = {
 	{ 0, "root", HOY_OPT_STRING, G(storage.root), "PATH", "directory of the store" },
 	{ 0, "runroot", HOY_OPT_STRING, G(storage.runroot), "PATH", "directory of the store's state until the next boot" },
-	{ 0, "storage-driver", HOY_OPT_STRING, G(storage.driver), "NAME", "storage driver (overlay)" },
+	{ 0, "storage-driver", HOY_OPT_STRING, G(storage.driver), "NAME", "storage driver (overlay or vfs)" },
 	{ 0, "storage-opt", HOY_OPT_LIST, G(storage.opts), "KEY=VALUE", "option of the storage driver" },
 	{ 0, "imagestore", HOY_OPT_STRING, G(storage.imagestore), "PATH", "directory of the images' store" },
 	{ 0, "transient-store", HOY_OPT_FLAG, G(storage.transient), NULL, "keep containers until the next boot only" },

@@ -245,6 +245,14 @@ static int storage_opts(struct hoy_storage_conf *c, const struct hoy_storage_arg
 	return r;
 }
 
+/* A store that was made with vfs goes on with it when nobody says otherwise. */
+static bool only_vfs(const char *root)
+{
+	cleanup_free char *vfs = hoy_path_join(root, "vfs"), *overlay = hoy_path_join(root, "overlay");
+
+	return vfs && overlay && !access(vfs, F_OK) && access(overlay, F_OK) < 0;
+}
+
 int hoy_storage_conf_load(struct hoy_storage_conf *c, const struct hoy_storage_args *args, struct hoy_err *err)
 {
 	const char *env = getenv("STORAGE_DRIVER");
@@ -271,6 +279,6 @@ int hoy_storage_conf_load(struct hoy_storage_conf *c, const struct hoy_storage_a
 	if (args && args->transient)
 		c->transient = true;
 	if (!c->driver)
-		set(&c->driver, "overlay");
+		set(&c->driver, only_vfs(c->graphroot) ? "vfs" : "overlay");
 	return c->graphroot && c->runroot && c->driver ? 0 : hoy_fail_oom(err);
 }

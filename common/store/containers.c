@@ -88,7 +88,7 @@ int hoy_container_delete(struct hoy_store *s, const char *id, struct hoy_err *er
 	if (r < 0)
 		return r;
 	if (hoy_is_id(id)) {
-		run = hoy_asprintf("%s/overlay-containers/%s", s->conf.runroot, id);
+		run = hoy_asprintf("%s/%s-containers/%s", s->conf.runroot, s->own.driver, id);
 		hoy_remove_tree(s->ctrsfd, id);
 		if (run)
 			hoy_remove_tree(AT_FDCWD, run);

@@ -9,8 +9,10 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/fd.h"
+#include "common/base/tree.h"
 #include "common/data/digest.h"
 #include "common/data/time.h"
+#include "common/store/vfs.h"
 
 #define ADDITION "0-addition"
 
@@ -19,7 +21,7 @@ int hoy_stage_new(struct hoy_stage *st, const struct hoy_store *s, struct hoy_er
 	int r;
 
 	*st = (struct hoy_stage){ HOY_TEMPDIR_INIT, HOY_TEMPDIR_INIT, -1, -1 };
-	r = hoy_tempdir_new(&st->tree, s->dest->homefd, "tempdirs");
+	r = hoy_tempdir_new(&st->tree, s->dest->driverfd, "tempdirs");
 	if (!r)
 		r = hoy_tempdir_new(&st->meta, s->own.layersfd, "tmp");
 	if (!r && mkdirat(st->tree.dirfd, ADDITION, 0555) < 0)
@@ -115,6 +117,8 @@ static int move_in(struct hoy_store *s, struct hoy_stage *st, const struct hoy_l
 	snprintf(split, sizeof(split), "%s.tar-split.gz", n->id);
 	if (!n->no_split && renameat(st->meta.dirfd, ADDITION, s->own.layersfd, split) < 0)
 		return -errno;
+	if (s->vfs)
+		return renameat(st->tree.dirfd, ADDITION, s->dest->homefd, n->id) < 0 ? -errno : 0;
 	/* The mode and owner that the driver chose (the parent's) hold, whatever the tar said of its root. */
 	if (fstatat(s->dest->homefd, diff, &sb, 0) < 0)
 		return -errno;
@@ -140,7 +144,7 @@ int hoy_layer_commit(struct hoy_store *s, struct hoy_stage *st, const struct hoy
 		return hoy_fail_oom(err);
 	set_incomplete(t, rec, true);
 	r = hoy_store_save(s, err);
-	if (!r)
+	if (!r && !s->vfs)
 		r = hoy_overlay_create(s, s->dest, n->id, n->parent, true, err);
 	if (!r && (r = move_in(s, st, n)) < 0)
 		hoy_fail_errno(err, -r, "cannot move layer '%s' into place", n->id);
@@ -162,7 +166,7 @@ static int exchange(struct hoy_store *s, struct hoy_place *p, struct hoy_stage *
 	char diff[HOY_ID_SIZE + 8], split[HOY_ID_SIZE + 20];
 	struct stat sb;
 
-	snprintf(diff, sizeof(diff), "%s/diff", id);
+	snprintf(diff, sizeof(diff), s->vfs ? "%s" : "%s/diff", id);
 	snprintf(split, sizeof(split), "%s.tar-split.gz", id);
 	if (fstatat(p->homefd, diff, &sb, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
@@ -191,7 +195,9 @@ int hoy_layer_replace(struct hoy_store *s, struct hoy_stage *st, const struct ho
 	if (r)
 		return r < 0 ? r : hoy_fail(err, HOY_EBUSY, "layer '%.12s' cannot be mended while a container or a mount uses it", n->id);
 	snprintf(diff, sizeof(diff), "%s/diff", n->id);
-	if (!hoy_exists(p->homefd, diff))
+	if (s->vfs && mkdirat(p->homefd, n->id, 0555) < 0 && errno != EEXIST)
+		return hoy_fail_errno(err, errno, "cannot make layer '%s' again", n->id);
+	if (!s->vfs && !hoy_exists(p->homefd, diff))
 		r = hoy_overlay_create(s, p, n->id, hoy_json_str(rec, "parent"), true, err);
 	if (!r && (r = exchange(s, p, st, n->id)) < 0)
 		hoy_fail_errno(err, -r, "cannot put layer '%s' in its place", n->id);
@@ -228,7 +234,7 @@ int hoy_layer_create_rw(struct hoy_store *s, const char *id, const char *parent,
 	set_incomplete(t, rec, true);
 	r = hoy_store_save(s, err);
 	if (!r)
-		r = hoy_overlay_create(s, &s->own, id, parent, !vol, err);
+		r = s->vfs ? hoy_vfs_create(s, id, parent, err) : hoy_overlay_create(s, &s->own, id, parent, !vol, err);
 	if (!r) {
 		set_incomplete(t, rec, false);
 		r = hoy_store_save(s, err);
@@ -238,6 +244,15 @@ int hoy_layer_create_rw(struct hoy_store *s, const char *id, const char *parent,
 		(void)hoy_layers_clean(s, NULL);
 	}
 	return r;
+}
+
+int64_t hoy_layer_size(const struct hoy_store *s, const char *id)
+{
+	cleanup_free char *diff = hoy_is_id(id) ? hoy_layer_path(s, id, "diff") : NULL;
+
+	if (!diff)
+		return 0;
+	return s->vfs ? hoy_vfs_changes(s, id, hoy_json_str(hoy_layer_get(s, id), "parent")) : hoy_tree_size(AT_FDCWD, diff);
 }
 
 bool hoy_layer_used(const struct hoy_store *s, const char *id)
@@ -270,7 +285,7 @@ static int trash_open(struct hoy_store *s, struct hoy_place *p)
 	if (s->trash.dirfd < 0)
 		r = hoy_tempdir_new(&s->trash, s->own.layersfd, "tmp");
 	if (!r && p->trash.dirfd < 0)
-		r = hoy_tempdir_new(&p->trash, p->homefd, "tempdirs");
+		r = hoy_tempdir_new(&p->trash, p->driverfd, "tempdirs");
 	return r;
 }
 
@@ -279,6 +294,8 @@ static bool link_of(const struct hoy_place *p, const char *id, char ret[80])
 {
 	char path[HOY_ID_SIZE + 32], link[64];
 
+	if (!strcmp(p->driver, "vfs"))
+		return false;
 	snprintf(path, sizeof(path), "%s/link", id);
 	if (hoy_read_small(p->homefd, path, link, sizeof(link)) <= 0 || strchr(link, '/'))
 		return false;

@@ -91,6 +91,8 @@ struct hoy_place *hoy_layer_home(const struct hoy_store *s, const char *id);
 char *hoy_layer_path(const struct hoy_store *s, const char *id, const char *below);
 /* Open "overlay/ID/diff" (or follows its absolute link); fd or -errno. */
 int hoy_layer_open_diff(const struct hoy_store *s, const char *id);
+/* The bytes of the files that layer ID brings, counted on the disk; with vfs, of those that its parent has not or not so. */
+int64_t hoy_layer_size(const struct hoy_store *s, const char *id);
 /* The layers below ID, uppermost first, by lower-layers or lower: ids appended to RET. */
 int hoy_layer_lowers(const struct hoy_store *s, const char *id, struct hoy_strv *ret, struct hoy_err *err);
 /* Their directories as text, "DIR/diff:DIR/diff...", in new memory; "" if there are none. 0, -ENOMEM or an error of the lists. */

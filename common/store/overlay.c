@@ -32,6 +32,8 @@ static int homefd_of(const struct hoy_store *s, const char *id) { return hoy_lay
 
 char *hoy_layer_path(const struct hoy_store *s, const char *id, const char *below)
 {
+	if (s->vfs)
+		return hoy_asprintf("%s/vfs/dir/%s", hoy_layer_home(s, id)->root, id);
 	return hoy_asprintf("%s/overlay/%s/%s", hoy_layer_home(s, id)->root, id, below);
 }
 
@@ -40,7 +42,7 @@ int hoy_layer_open_diff(const struct hoy_store *s, const char *id)
 	char path[HOY_ID_SIZE + 8];
 	int fd;
 
-	snprintf(path, sizeof(path), "%s/diff", id);
+	snprintf(path, sizeof(path), s->vfs ? "%s" : "%s/diff", id);
 	fd = openat(homefd_of(s, id), path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;
 }
@@ -116,6 +118,8 @@ bool hoy_layer_link_good(const struct hoy_store *s, const char *id)
 	char want[HOY_ID_SIZE + 16], have[256], name[LINK_LEN + 8];
 	ssize_t n;
 
+	if (s->vfs)
+		return true;
 	if (!link_name(s, id, name))
 		return false;
 	n = readlinkat(homefd_of(s, id), name, have, sizeof(have) - 1);
@@ -189,7 +193,7 @@ static int read_list(const struct hoy_store *s, const char *id, const char *name
 int hoy_layer_lowers(const struct hoy_store *s, const char *id, struct hoy_strv *ret, struct hoy_err *err)
 {
 	cleanup_strv struct hoy_strv links = HOY_STRV_INIT;
-	int r = read_list(s, id, "lower-layers", ret);
+	int r = s->vfs ? 0 : read_list(s, id, "lower-layers", ret);
 
 	if (r != -ENOENT)
 		return r < 0 ? hoy_fail_errno(err, -r, "cannot read the lower layers of '%s'", id) : 0;
@@ -336,7 +340,7 @@ static int bind_home(struct hoy_store *s, struct hoy_err *err)
 
 	if (!home)
 		return hoy_fail_oom(err);
-	if (s->conf.skip_mount_home || is_mount_point(AT_FDCWD, home))
+	if (s->vfs || s->conf.skip_mount_home || is_mount_point(AT_FDCWD, home))
 		return 0;
 	if (mount(home, home, NULL, MS_BIND, NULL) < 0 || mount(NULL, home, NULL, MS_PRIVATE, NULL) < 0)
 		return hoy_fail_errno(err, errno, "cannot bind '%s' onto itself", home);
@@ -502,6 +506,8 @@ static int mount_overlay(struct hoy_store *s, const char *id, const char *target
 /* A layer of another place is mounted below the runroot: nobody writes there. */
 static char *mount_point(const struct hoy_store *s, const char *id)
 {
+	if (s->vfs)
+		return hoy_layer_path(s, id, NULL);
 	return hoy_asprintf("%s/overlay/%s/merged", hoy_layer_home(s, id) == &s->own ? s->conf.graphroot : s->conf.runroot, id);
 }
 
@@ -540,7 +546,7 @@ int hoy_layer_mount(struct hoy_store *s, const char *id, const struct hoy_mount_
 		r = bind_home(s, err);
 	if (r < 0)
 		return r;
-	if (!count_of(s, id) || !is_mount_point(AT_FDCWD, path))
+	if (!s->vfs && (!count_of(s, id) || !is_mount_point(AT_FDCWD, path)))
 		r = mount_overlay(s, id, path, o, err);
 	if (!r)
 		r = count_up(s, id, path, err);
@@ -569,6 +575,8 @@ static int detach(struct hoy_store *s, const char *id)
 
 	if (!path)
 		return -ENOMEM;
+	if (s->vfs)
+		return 0;
 	if (umount2(path, MNT_DETACH) < 0)
 		return errno == EINVAL || errno == ENOENT ? 0 : -errno;
 	if (hoy_layer_home(s, id) == &s->own) {
@@ -591,7 +599,7 @@ static int unbind_home(struct hoy_store *s, struct hoy_err *err)
 
 	if (!home)
 		return hoy_fail_oom(err);
-	if (s->mounts.doc.root->child || !s->graph.held || s->conf.skip_mount_home || !is_mount_point(AT_FDCWD, home))
+	if (s->mounts.doc.root->child || !s->graph.held || s->vfs || s->conf.skip_mount_home || !is_mount_point(AT_FDCWD, home))
 		return 0;
 	if (hoy_stamp_write(&s->graph, &stamp) < 0 || umount2(home, MNT_DETACH) < 0)
 		return hoy_fail_errno(err, errno, "cannot unmount '%s'", home);
@@ -634,7 +642,7 @@ int hoy_layer_mounted(struct hoy_store *s, const char *id, struct hoy_err *err)
 		const char *top = hoy_json_str(m, "id"), *path = hoy_json_str(m, "path");
 
 		/* Counts outlast a reboot where the runroot is on a disk: only a mount counts. */
-		if (!top || !hoy_is_id(top) || !path || !is_mount_point(AT_FDCWD, path))
+		if (!top || !hoy_is_id(top) || !path || (!s->vfs && !is_mount_point(AT_FDCWD, path)))
 			continue;
 		r = hoy_layer_lowers(s, top, &lowers, err);
 		if (r < 0)

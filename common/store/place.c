@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,7 +13,7 @@
 void hoy_place_init(struct hoy_place *p)
 {
 	*p = (struct hoy_place){
-		.rootfd = -1, .homefd = -1, .layersfd = -1, .imagesfd = -1,
+		.rootfd = -1, .driverfd = -1, .homefd = -1, .layersfd = -1, .imagesfd = -1,
 		.layers_lock = HOY_LOCK_INIT, .images_lock = HOY_LOCK_INIT,
 		.layers = { hoy_table_of(HOY_TABLE_LAYERS, false), hoy_table_of(HOY_TABLE_LAYERS, true) },
 		.images = hoy_table_of(HOY_TABLE_IMAGES, false),
@@ -30,7 +31,9 @@ void hoy_place_close(struct hoy_place *p)
 	hoy_lock_close(&p->layers_lock);
 	hoy_lock_close(&p->images_lock);
 	hoy_close(p->rootfd);
-	hoy_close(p->homefd);
+	if (p->homefd != p->driverfd)
+		hoy_close(p->homefd);
+	hoy_close(p->driverfd);
 	hoy_close(p->layersfd);
 	hoy_close(p->imagesfd);
 	free(p->root);
@@ -49,6 +52,26 @@ static int open_dir(struct hoy_place *p, int *ret, int root, const char *name, m
 		return hoy_fail_errno(err, -fd, "cannot open '%s' of the store '%s'", name, p->root);
 	*ret = fd;
 	return 0;
+}
+
+static int open_home(struct hoy_place *p, enum hoy_place_how how, struct hoy_err *err)
+{
+	bool vfs = !strcmp(p->driver, "vfs");
+	int r = open_dir(p, &p->driverfd, p->rootfd, p->driver, vfs ? 0700 : 0755, how, err);
+
+	p->homefd = p->driverfd;
+	if (!r && vfs && p->driverfd >= 0)
+		r = open_dir(p, &p->homefd, p->driverfd, "dir", 0700, how, err);
+	return r;
+}
+
+/* "DRIVER-WHAT" */
+static int open_named(struct hoy_place *p, int *ret, const char *what, enum hoy_place_how how, struct hoy_err *err)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), "%s-%s", p->driver, what);
+	return open_dir(p, ret, p->rootfd, name, 0700, how, err);
 }
 
 static int open_lock(struct hoy_place *p, struct hoy_lock *l, int dirfd, const char *name, enum hoy_place_how how, struct hoy_err *err)
@@ -70,7 +93,7 @@ static int open_lock(struct hoy_place *p, struct hoy_lock *l, int dirfd, const c
 	return r < 0 ? hoy_fail_errno(err, -r, "cannot open '%s' of the store '%s'", name, p->root) : 0;
 }
 
-int hoy_place_open(struct hoy_place *p, const char *root, enum hoy_place_how how, struct hoy_err *err)
+int hoy_place_open(struct hoy_place *p, const char *root, const char *driver, enum hoy_place_how how, struct hoy_err *err)
 {
 	int fd = how == HOY_PLACE_MAKE ? hoy_open_dir_p(AT_FDCWD, root, 0700) :
 					 open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -85,11 +108,12 @@ int hoy_place_open(struct hoy_place *p, const char *root, enum hoy_place_how how
 		return 0;
 	if (r < 0)
 		return hoy_fail_errno(err, -r, "cannot open the %s '%s'", p->rdonly ? "additional image store" : "store", root);
-	r = open_dir(p, &p->homefd, fd, "overlay", 0755, how, err);
+	p->driver = driver;
+	r = open_home(p, how, err);
 	if (!r)
-		r = open_dir(p, &p->layersfd, fd, "overlay-layers", 0700, how, err);
+		r = open_named(p, &p->layersfd, "layers", how, err);
 	if (!r)
-		r = open_dir(p, &p->imagesfd, fd, "overlay-images", 0700, how, err);
+		r = open_named(p, &p->imagesfd, "images", how, err);
 	if (!r)
 		r = open_lock(p, &p->layers_lock, p->layersfd, "layers.lock", how, err);
 	if (!r)

@@ -11,8 +11,11 @@
 
 struct hoy_place {
 	char *root;
+	const char *driver;			  /* "overlay" or "vfs", as directories begin */
 	bool rdonly;				  /* an additional image store: read, locked for reading, never changed */
-	int rootfd, homefd, layersfd, imagesfd;	  /* -1: not there */
+	int rootfd, layersfd, imagesfd;		  /* -1: not there */
+	int driverfd;				  /* the driver's directory, which has tempdirs */
+	int homefd;				  /* where the layers' directories are: the same one, or vfs/dir */
 	struct hoy_lock layers_lock, images_lock; /* fd -1: not there, and nobody writes */
 	struct hoy_stamp layers_stamp, images_stamp;
 	struct hoy_stamp layers_mark, images_mark; /* of hoy_place_mark() */
@@ -28,8 +31,8 @@ enum hoy_place_how {
 };
 
 void hoy_place_init(struct hoy_place *p);
-/* Open ROOT (a path, copied); 0 or a negative error. */
-int hoy_place_open(struct hoy_place *p, const char *root, enum hoy_place_how how, struct hoy_err *err);
+/* Open ROOT (a path, copied) with the names of DRIVER (a constant); 0 or a negative error. */
+int hoy_place_open(struct hoy_place *p, const char *root, const char *driver, enum hoy_place_how how, struct hoy_err *err);
 void hoy_place_close(struct hoy_place *p);
 void hoy_place_drop_locks(struct hoy_place *p);
 

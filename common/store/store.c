@@ -85,30 +85,32 @@ static int open_extra(struct hoy_store *s, struct hoy_err *err)
 	if (s->conf.imagestore) {
 		s->dest = &s->extra[s->n_extra++];
 		hoy_place_init(s->dest);
-		r = hoy_place_open(s->dest, s->conf.imagestore, s->rdonly ? HOY_PLACE_LOOK : HOY_PLACE_MAKE, err);
+		r = hoy_place_open(s->dest, s->conf.imagestore, s->own.driver, s->rdonly ? HOY_PLACE_LOOK : HOY_PLACE_MAKE, err);
 	}
 	for (size_t i = 0; i < s->conf.stores.n && !r; i++) {
 		struct hoy_place *p = &s->extra[s->n_extra++];
 
 		hoy_place_init(p);
-		r = hoy_place_open(p, s->conf.stores.v[i], HOY_PLACE_FOREIGN, err);
+		r = hoy_place_open(p, s->conf.stores.v[i], s->own.driver, HOY_PLACE_FOREIGN, err);
 	}
 	return r;
 }
 
 static int open_dirs(struct hoy_store *s, struct hoy_err *err)
 {
-	int r = hoy_place_open(&s->own, s->conf.graphroot, s->rdonly ? HOY_PLACE_LOOK : HOY_PLACE_MAKE, err);
+	const char *driver = s->vfs ? "vfs" : "overlay", *layers = s->vfs ? "vfs-layers" : "overlay-layers";
+	const char *ctrs = s->vfs ? "vfs-containers" : "overlay-containers";
+	int r = hoy_place_open(&s->own, s->conf.graphroot, driver, s->rdonly ? HOY_PLACE_LOOK : HOY_PLACE_MAKE, err);
 
 	s->graphfd = s->own.rootfd;
 	if (!r)
-		r = open_dir(s, &s->ctrsfd, s->graphfd, "overlay-containers", 0700, err);
+		r = open_dir(s, &s->ctrsfd, s->graphfd, ctrs, 0700, err);
 	if (!r)
 		r = open_dir(s, &s->runfd, AT_FDCWD, s->conf.runroot, 0700, err);
 	if (!r)
-		r = open_dir(s, &s->mountsfd, s->runfd, "overlay-layers", 0700, err);
+		r = open_dir(s, &s->mountsfd, s->runfd, layers, 0700, err);
 	if (!r && s->conf.transient)
-		r = open_dir(s, &s->volctrsfd, s->runfd, "overlay-containers", 0700, err);
+		r = open_dir(s, &s->volctrsfd, s->runfd, ctrs, 0700, err);
 	s->ctrs[0].dirfd = s->ctrs[1].dirfd = s->ctrsfd;
 	s->mounts.dirfd = s->mountsfd;
 	if (s->conf.transient) {
@@ -147,8 +149,8 @@ static int open_locks(struct hoy_store *s, struct hoy_err *err)
 /* What we cannot handle is refused as a whole, before anything is touched. */
 static int check_conf(const struct hoy_store *s, struct hoy_err *err)
 {
-	if (strcmp(s->conf.driver, "overlay"))
-		return hoy_fail(err, HOY_EUNSUPPORTED, "storage driver '%s' is not supported, only overlay is", s->conf.driver);
+	if (strcmp(s->conf.driver, "overlay") && !s->vfs)
+		return hoy_fail(err, HOY_EUNSUPPORTED, "storage driver '%s' is not supported, only overlay and vfs are", s->conf.driver);
 	if (s->conf.imagestore && !strcmp(s->conf.imagestore, s->conf.graphroot))
 		return hoy_fail(err, EINVAL, "imagestore path '%s' must be different from the graph root", s->conf.imagestore);
 	return 0;
@@ -158,7 +160,7 @@ static int init_home(struct hoy_store *s, struct hoy_err *err)
 {
 	int r = 0;
 
-	if (s->rdonly || hoy_exists(s->own.homefd, ".has-mount-program"))
+	if (s->rdonly || s->vfs || hoy_exists(s->own.homefd, ".has-mount-program"))
 		return 0;
 	for (struct hoy_place *p = &s->own; p && !r; p = p == s->dest ? NULL : s->dest) {
 		cleanup_fd int l = hoy_open_dir_p(p->homefd, "l", 0755);
@@ -183,6 +185,7 @@ int hoy_store_open(struct hoy_store **ret, const struct hoy_storage_args *args, 
 	s->rdonly = flags & HOY_STORE_RDONLY;
 	s->rootless = hoy_rootless();
 	r = hoy_storage_conf_load(&s->conf, args, err);
+	s->vfs = !r && !strcmp(s->conf.driver, "vfs");
 	if (!r)
 		r = check_conf(s, err);
 	if (!r)
@@ -255,7 +258,7 @@ static int clean(struct hoy_store *s, struct hoy_err *err)
 	hoy_tempdir_recover(s->own.layersfd, "tmp");
 	HOY_PLACES_EACH(p, s)
 		if (!p->rdonly)
-			hoy_tempdir_recover(p->homefd, "tempdirs");
+			hoy_tempdir_recover(p->driverfd, "tempdirs");
 	return hoy_layers_clean(s, err);
 }
 

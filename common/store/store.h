@@ -36,6 +36,7 @@ enum hoy_store_flags {
 struct hoy_store {
 	struct hoy_storage_conf conf;
 	bool rdonly, rootless;
+	bool vfs; /* the driver: each layer is a whole tree, nothing is mounted (vfs.h) */
 	int graphfd, ctrsfd, runfd, mountsfd; /* -1: not there (RDONLY); graphfd is own.rootfd */
 	int volctrsfd;			      /* transient: runroot's overlay-containers, else -1 */
 	struct hoy_lock graph, ctrs_lock, mounts_lock;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# More than one place for images and layers: additional image stores, an imagestore, a transient store; and storage.conf.
+# Stores other than a plain overlay one: additional image stores, an imagestore, transient ones, vfs; and storage.conf.
 
 load ../lib/hoy
 
@@ -184,4 +184,81 @@ untouched() { diff <(echo "$before") <(tree_of "$ADD"); }
 	assert_stderr_has "storage option 'force_mask' is not supported"
 	[[ $(where CONTAINERS_STORAGE_CONF="$PWD/five.conf") == "$home/five" ]]
 	kill "$(<"$home/run/libpod/tmp/pause.pid")"
+}
+
+# What a tar would tell of the trees of vfs, and what is in them.
+trees() { (cd "$ROOT/vfs/dir" && find . -mindepth 2 -printf '%p %y %m %U %G %s %T@ %n %l\n' | sed 's/^\(.* d [0-9]* [0-9]* [0-9]*\) [0-9]* /\1 /' | LC_ALL=C sort && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum); }
+
+use_vfs() {
+	store_new "$1"
+	HOY_OPTS+=(--storage-driver vfs)
+	PODMAN_OPTS=("${PODMAN_OPTS[@]/overlay.skip_mount_home=true/vfs.ignore_chown_errors=false}")
+	PODMAN_OPTS=("${PODMAN_OPTS[@]/#overlay/vfs}")
+	HOY_OPTS=("${HOY_OPTS[@]/overlay.skip_mount_home=true/vfs.ignore_chown_errors=false}")
+}
+
+# Whiteouts, opaque directories, a directory that becomes a file and a file that becomes one, hard links, over two layers.
+layered() {
+	have_image busybox
+	oracle_podman run --name w --network none busybox sh -c '
+		mkdir -p /a/gone /a/opaque /a/dir; echo 1 >/a/gone/x; echo 2 >/a/opaque/x; echo 3 >/a/file; ln /a/file /a/link; chmod 4711 /a/file; chown 7:8 /a/dir'
+	oracle_podman commit -q w one
+	oracle_podman rm w
+	oracle_podman run --name w --network none one sh -c '
+		rm -r /a/gone /a/opaque; mkdir /a/opaque; echo 4 >/a/opaque/y; rm -r /a/dir; echo 5 >/a/dir; rm /a/file; mkdir /a/file; rm /www/index.html'
+	oracle_podman commit -q w two
+	oracle_podman rm w
+	oracle_podman save -q -o two.tar two
+}
+
+@test "vfs: layers are the trees that podman makes of them; containers run, both ways" {
+	layered
+	use_vfs theirs
+	oracle_podman load -q -i two.tar
+	trees >their-trees
+	grep -q '/a/opaque/y f' their-trees
+	use_vfs ours
+	hoy load -q -i two.tar
+	diff <(trees) their-trees
+	oracle_podman system check
+	hoy system check
+	[[ $(hoy run --rm --network none two sh -c 'cat /a/dir /a/opaque/y; ls /a/opaque /a/file /www') == $'5\n4\n/a/file:\n\n/a/opaque:\ny\n\n/www:' ]]
+	hoy run --name c --network none two sh -c 'echo mine >/a/mine; rm /a/dir'
+	[[ $(oracle_podman ps -a --external --format '{{.Names}}') == c ]]
+	[[ $(cat "$ROOT"/vfs/dir/*/a/mine) == mine && $(hoy container inspect c --format '{{.Driver}}') == vfs ]]
+	dir=$(hoy image mount two)
+	[[ $(<"$dir/a/dir") == 5 && $(<"$RUNROOT/vfs-layers/mountpoints.json") == *'"count":1'* ]]
+	hoy image unmount two
+	hoy save -q --format oci-archive -o again.tar two
+	hoy rm c
+	hoy rmi -a
+	[[ $(ls "$ROOT/vfs/dir") == '' && $(ls "$ROOT/vfs-layers"/*.gz 2>/dev/null) == '' ]]
+	oracle_podman load -q -i again.tar
+	[[ $(hoy run --rm --network none two cat /a/dir) == 5 ]]
+	hoy rmi two
+	[[ $(ls "$ROOT/vfs/dir") == '' ]]
+}
+
+@test "vfs is found by what is there; damage in it is found; other drivers are an error" {
+	use_vfs v
+	hoy load -q -i "$(fixture busybox)/docker.tar"
+	[[ $(tool hoy --root "$ROOT" --runroot "$RUNROOT" info --format '{{.Store.GraphDriverName}}') == vfs ]]
+	echo changed >"$(ls -d "$ROOT"/vfs/dir/*)/www/index.html"
+	try hoy system check
+	assert_status 125
+	assert_stdout_has 'failed for "./www/index.html"'
+	hoy system check -r
+	[[ $(ls "$ROOT/vfs/dir") == '' ]]
+	try tool hoy --root "$ROOT" --storage-driver btrfs images
+	assert_error "storage driver 'btrfs' is not supported, only overlay and vfs are"
+}
+
+@test "vfs of an ordinary user" {
+	u() { as_user "$HOY_BIN/hoy" --storage-driver vfs --runtime "$HOY_BIN/hoy-runtime" "$@"; }
+	u load -q -i "$(fixture busybox)/docker.tar"
+	[[ $(u run --rm --network none busybox sh -c 'echo x >/x; cat /x; id -u') == $'x\n0' ]]
+	[[ $(as_user podman --storage-driver vfs images --format '{{.Repository}}') == localhost/busybox ]]
+	u system check
+	u rmi busybox
+	[[ $(u images -q) == '' ]]
 }

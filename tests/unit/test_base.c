@@ -62,9 +62,8 @@ static void test_copy(int root)
 	mkdirat(root, "from/d", 01777);
 	mknodat(root, "from/d/fifo", S_IFIFO | 0600, 0);
 	hoy_replace_file(root, "from/one", "12345", 5, 0640, false);
-	fchmodat(root, "from/one", 04751, 0);
-	linkat(root, "from/one", root, "from/d/two", 0);
-	symlinkat("/etc/passwd", root, "from/link");
+	ok(!fchmodat(root, "from/one", 04751, 0) && !linkat(root, "from/one", root, "from/d/two", 0) &&
+	   !symlinkat("/etc/passwd", root, "from/link"), "a tree");
 	utimensat(root, "from/one", t, 0);
 	utimensat(root, "from/link", t, AT_SYMLINK_NOFOLLOW);
 	utimensat(root, "from/d", t, 0);
