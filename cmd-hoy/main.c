@@ -17,6 +17,7 @@ static const struct route {
 } routes[] = {
 	{ "attach", "hoy-run", "Attach to a running container" },
 	{ "build", "hoy-build", "Build an image from a Containerfile" },
+	{ "commit", "hoy-run", "Make an image of a container" },
 	{ "container", "hoy-run", "Manage containers" },
 	{ "copy", "hoy-image", "Copy an image between registries, archives and the store" },
 	{ "cp", "hoy-run", "Copy files between a container and the host" },

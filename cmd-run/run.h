@@ -33,7 +33,7 @@ struct ctr {
 };
 
 extern const struct hoy_verb verb_run, verb_create, verb_start, verb_stop, verb_restart, verb_kill, verb_rm, verb_ps, verb_logs,
-	verb_exec, verb_inspect, verb_wait, verb_cleanup, verb_attach, verb_pause, verb_unpause, verb_port, verb_rename, verb_top,
+	verb_exec, verb_inspect, verb_wait, verb_cleanup, verb_attach, verb_pause, verb_unpause, verb_port, verb_rename, verb_commit, verb_top,
 	verb_info, verb_unshare, verb_exists, verb_init, verb_container_prune, verb_volume_prune, verb_system_df, verb_system_prune;
 
 /* ---- state.c ---- */
@@ -94,6 +94,8 @@ int ctr_prepare(struct ctr *c, const struct start_how *how, int *ret_code, struc
 char *runtime_path(const char *name);
 /* Call the runtime: VERB [ARG if it is an option] ID [ARG]. Its complaint becomes ERR, with podman's exit code for it. */
 int runtime_call(const struct ctr *c, const char *verb, const char *arg, int *ret_code, struct hoy_err *err);
+/* Freeze the container, or let it go on; noted and saved. */
+int ctr_freeze(struct ctr *c, bool on, struct hoy_err *err);
 /* Start `delete --force` without waiting for it; its pid or 0. */
 pid_t runtime_spawn_delete(const struct ctr *c);
 int runtime_error(const struct ctr *c, const char *said, int *ret_code, struct hoy_err *err);

@@ -326,13 +326,16 @@ const struct hoy_verb verb_kill = { "kill", "[options] CONTAINER [CONTAINER...]"
 
 static int set_paused(struct ctr *c, bool on, const struct common_opts *o, struct hoy_err *err)
 {
-	enum status st = ctr_status(c);
-	int r;
-
-	if (st != (on ? ST_RUNNING : ST_PAUSED))
+	if (ctr_status(c) != (on ? ST_RUNNING : ST_PAUSED))
 		return o->all ? 1 : hoy_fail(err, HOY_EUNSUPPORTED, on ? "\"%s\" is not running, can't pause: container state improper" :
 					     "\"%s\" is not paused, can't unpause: container state improper", c->id);
-	r = runtime_call(c, on ? "pause" : "resume", NULL, NULL, err);
+	return ctr_freeze(c, on, err);
+}
+
+int ctr_freeze(struct ctr *c, bool on, struct hoy_err *err)
+{
+	int r = runtime_call(c, on ? "pause" : "resume", NULL, NULL, err);
+
 	if (r < 0)
 		return r;
 	hoy_json_set_bool(&c->live, c->live.root, "paused", on);

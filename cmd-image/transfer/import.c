@@ -1,11 +1,11 @@
 /* cmd-image/transfer/import.c: `import`: the tar of a root file system becomes an image of one layer. */
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "cmd-image/transfer/changes.h"
 #include "cmd-image/transfer/layer.h"
 #include "cmd-image/transfer/registry.h"
 #include "cmd-image/transfer/transfer.h"
@@ -21,7 +21,7 @@ struct import_opts {
 #define O(field) offsetof(struct import_opts, field)
 static const struct hoy_opt import_opts[] = {
 	{ 0, "arch", HOY_OPT_STRING, O(arch), "ARCH", "architecture of the image" },
-	{ 'c', "change", HOY_OPT_LIST, O(changes), "INSTRUCTION", "CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME, WORKDIR" },
+	{ 'c', "change", HOY_OPT_LIST, O(changes), "INSTRUCTION", CHANGES_HELP },
 	MAX_LAYER_OPT(O(max_layer)),
 	{ 'm', "message", HOY_OPT_STRING, O(message), "TEXT", "comment in the image's history" },
 	{ 0, "os", HOY_OPT_STRING, O(os), "OS", "operating system of the image" },
@@ -30,148 +30,10 @@ static const struct hoy_opt import_opts[] = {
 	HOY_OPTS_END,
 };
 
-/* The image's config object, as the changes build it. */
-struct changes {
-	struct hoy_json_doc doc;
-	struct hoy_json *c;
-};
-
-static int set_list(struct changes *ch, const char *key, const char *value, bool shell, struct hoy_err *err)
-{
-	cleanup_json struct hoy_json_doc doc = HOY_JSON_DOC_INIT;
-	struct hoy_json *arr = hoy_json_new(&ch->doc, HOY_JSON_ARRAY);
-
-	if (!arr)
-		return hoy_fail_oom(err);
-	if (*value == '[' && !hoy_json_parse(&doc, value, strlen(value), key, NULL) && hoy_json_is(doc.root, HOY_JSON_ARRAY)) {
-		HOY_JSON_EACH(it, doc.root)
-			if (hoy_json_text(it))
-				hoy_json_set_string(&ch->doc, arr, NULL, it->str);
-	} else if (shell) {
-		hoy_json_set_string(&ch->doc, arr, NULL, "/bin/sh");
-		hoy_json_set_string(&ch->doc, arr, NULL, "-c");
-		hoy_json_set_string(&ch->doc, arr, NULL, value);
-	} else {
-		hoy_json_set_string(&ch->doc, arr, NULL, value);
-	}
-	return hoy_json_put(&ch->doc, ch->c, key, arr) ? 0 : hoy_fail_oom(err);
-}
-
-/* KEY=VALUE or KEY VALUE, in quotes perhaps; both parts in VALUE's memory. */
-static int split_pair(char *value, char **ret_key, char **ret_value, const char *what, struct hoy_err *err)
-{
-	size_t n = strcspn(value, "= \t"), len;
-
-	if (!n || !value[n])
-		return hoy_fail(err, EINVAL, "%s needs KEY=VALUE, not '%s'", what, value);
-	value[n] = '\0';
-	*ret_key = value;
-	value += n + 1;
-	len = strlen(value);
-	if (len >= 2 && (*value == '"' || *value == '\'') && value[len - 1] == *value) {
-		value[len - 1] = '\0';
-		value++;
-	}
-	*ret_value = value;
-	return 0;
-}
-
-static int set_env(struct changes *ch, char *value, struct hoy_err *err)
-{
-	struct hoy_json *env = hoy_json_need(&ch->doc, ch->c, "Env", HOY_JSON_ARRAY), *next;
-	cleanup_free char *line = NULL;
-	char *k, *v;
-	int r = split_pair(value, &k, &v, "ENV", err);
-
-	if (r < 0)
-		return r;
-	for (struct hoy_json *it = env ? env->child : NULL; it; it = next) {
-		next = it->next;
-		if (hoy_json_text(it) && !strncmp(it->str, k, strlen(k)) && it->str[strlen(k)] == '=')
-			hoy_json_remove(env, it);
-	}
-	line = hoy_asprintf("%s=%s", k, v);
-	return line && env && hoy_json_set_string(&ch->doc, env, NULL, line) ? 0 : hoy_fail_oom(err);
-}
-
-/* A set in an object's keys: ports, volumes. */
-static int set_keys(struct changes *ch, const char *key, const char *value, const char *ending, struct hoy_err *err)
-{
-	struct hoy_json *obj = hoy_json_need(&ch->doc, ch->c, key, HOY_JSON_OBJECT);
-	cleanup_strv struct hoy_strv words = HOY_STRV_INIT;
-	cleanup_json struct hoy_json_doc doc = HOY_JSON_DOC_INIT;
-
-	if (*value == '[' && !hoy_json_parse(&doc, value, strlen(value), key, NULL)) {
-		HOY_JSON_EACH(it, doc.root)
-			hoy_strv_push(&words, hoy_json_text(it) ? it->str : "");
-	} else {
-		hoy_strv_split(&words, value, ' ');
-	}
-	for (size_t i = 0; obj && i < words.n; i++) {
-		cleanup_free char *k = hoy_asprintf("%s%s", words.v[i], strchr(words.v[i], '/') ? "" : ending);
-
-		if (*words.v[i] && (!k || !hoy_json_put(&ch->doc, obj, k, hoy_json_new(&ch->doc, HOY_JSON_OBJECT))))
-			return hoy_fail_oom(err);
-	}
-	return obj ? 0 : hoy_fail_oom(err);
-}
-
-static int change(struct changes *ch, const char *text, struct hoy_err *err)
-{
-	cleanup_free char *copy = strdup(text + strspn(text, " \t"));
-	char *value, *k, *v, *word = copy;
-	struct hoy_json *labels;
-	int r;
-
-	if (!copy)
-		return hoy_fail_oom(err);
-	value = copy + strcspn(copy, " \t=");
-	if (!*value)
-		return hoy_fail(err, EINVAL, "the change '%s' has no value", text);
-	*value++ = '\0';
-	value += strspn(value, " \t");
-	for (char *p = word; *p; p++)
-		*p = toupper((unsigned char)*p);
-	if (!strcmp(word, "CMD"))
-		return set_list(ch, "Cmd", value, true, err);
-	if (!strcmp(word, "ENTRYPOINT"))
-		return set_list(ch, "Entrypoint", value, true, err);
-	if (!strcmp(word, "ONBUILD"))
-		return set_list(ch, "OnBuild", value, false, err);
-	if (!strcmp(word, "ENV"))
-		return set_env(ch, value, err);
-	if (!strcmp(word, "EXPOSE"))
-		return set_keys(ch, "ExposedPorts", value, "/tcp", err);
-	if (!strcmp(word, "VOLUME"))
-		return set_keys(ch, "Volumes", value, "", err);
-	if (!strcmp(word, "LABEL")) {
-		labels = hoy_json_need(&ch->doc, ch->c, "Labels", HOY_JSON_OBJECT);
-		r = split_pair(value, &k, &v, "LABEL", err);
-		return r < 0 ? r : labels && hoy_json_set_string(&ch->doc, labels, k, v) ? 0 : hoy_fail_oom(err);
-	}
-	word = !strcmp(word, "USER") ? "User" : !strcmp(word, "WORKDIR") ? "WorkingDir" : !strcmp(word, "STOPSIGNAL") ? "StopSignal" : NULL;
-	if (!word)
-		return hoy_fail(err, EINVAL, "the change '%s' is not known (CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME, WORKDIR)",
-				text);
-	return hoy_json_set_string(&ch->doc, ch->c, word, value) ? 0 : hoy_fail_oom(err);
-}
-
 struct describe {
 	const struct import_opts *o;
 	const struct hoy_json *config;
 };
-
-static void put_config(struct hoy_jw *w, const struct hoy_json *c)
-{
-	static const char *const keys[] = { "User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels",
-					    "StopSignal", "OnBuild" };
-
-	hoy_jw_object(w, "config");
-	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
-		if (hoy_json_get(c, keys[i]))
-			hoy_jw_value(w, keys[i], hoy_json_get(c, keys[i]));
-	hoy_jw_end_object(w);
-}
 
 static int describe(void *arg, const struct layer_got *g, struct hoy_buf *config, struct hoy_buf *manifest, struct hoy_err *err)
 {
@@ -188,7 +50,7 @@ static int describe(void *arg, const struct layer_got *g, struct hoy_buf *config
 	hoy_jw_string(&w, "architecture", p.arch);
 	hoy_jw_string_opt(&w, "variant", d->o->variant);
 	hoy_jw_string(&w, "os", p.os);
-	put_config(&w, d->config);
+	changes_put(&w, d->config);
 	hoy_jw_object(&w, "rootfs");
 	hoy_jw_string(&w, "type", "layers");
 	hoy_jw_strings(&w, "diff_ids", (char *[]){ (char *)g->diff_id }, 1);
@@ -251,7 +113,7 @@ static struct stream *open_input(const char *from, struct registry **ret_server,
 static int run_import(const struct hoy_verb *v, int argc, char **argv)
 {
 	struct import_opts o = { 0 };
-	struct changes ch = { HOY_JSON_DOC_INIT, NULL };
+	struct changes ch = { .doc = HOY_JSON_DOC_INIT };
 	struct describe d = { &o, NULL };
 	struct hoy_err err = HOY_ERR_INIT;
 	cleanup_store struct hoy_store *s = NULL;
@@ -269,7 +131,7 @@ static int run_import(const struct hoy_verb *v, int argc, char **argv)
 	ch.c = hoy_json_new(&ch.doc, HOY_JSON_OBJECT);
 	r = store_in_limit(&si, o.max_layer, &err);
 	for (size_t i = 0; ch.c && !r && i < o.changes.n; i++)
-		r = change(&ch, o.changes.v[i], &err);
+		r = changes_apply(&ch, o.changes.v[i], &err);
 	d.config = ch.c;
 	if (!r && n == 2 && !(names[0] = name = local_name(argv[2])))
 		r = hoy_fail(&err, EINVAL, "'%s' is no image name", argv[2]);
@@ -278,7 +140,7 @@ static int run_import(const struct hoy_verb *v, int argc, char **argv)
 	if (!r && !(s = open_store(&err)))
 		r = -err.code;
 	if (!r)
-		r = store_import(s, in, describe, &d, &si, id, &err);
+		r = store_import(s, in, NULL, describe, &d, &si, id, &err);
 	if (!r)
 		printf("sha256:%s\n", id);
 	stream_free(in);

@@ -488,7 +488,23 @@ int store_in(struct hoy_store *s, struct source *src, const struct manifest *m, 
 	return r;
 }
 
-int store_import(struct hoy_store *s, struct stream *tar,
+/* The layer that J has staged, unpacked from TAR and on the disk. */
+static int stage_tar(struct work *w, struct job *j, struct stream *tar, struct hoy_err *err)
+{
+	struct unpack_opts uo = { .userns = w->s->rootless, .ignore_chown_errors = w->s->conf.ignore_chown_errors };
+	const struct layer_want anything = { NULL, -1, NULL, w->o->max_layer };
+	struct flush flush;
+	int r = hoy_stage_new(&j->stage, w->s, err);
+
+	if (r < 0)
+		return r;
+	j->staged = true;
+	flush_begin(&flush, w->s->dest->homefd);
+	r = layer_unpack(tar, &anything, j->stage.difffd, j->stage.splitfd, &uo, &j->got, err);
+	return flush_end(&flush, !r, r ? NULL : err) < 0 && !r ? -err->code : r;
+}
+
+int store_import(struct hoy_store *s, struct stream *tar, const struct hoy_strv *below,
 		 int (*describe)(void *arg, const struct layer_got *got, struct hoy_buf *config, struct hoy_buf *manifest,
 				 struct hoy_err *err),
 		 void *arg, const struct store_in *o, char ret_id[HOY_ID_SIZE], struct hoy_err *err)
@@ -496,34 +512,30 @@ int store_import(struct hoy_store *s, struct stream *tar,
 	cleanup_buf struct hoy_buf cb = HOY_BUF_INIT(MANIFEST_MAX), mb = HOY_BUF_INIT(MANIFEST_MAX);
 	cleanup_config struct config config = CONFIG_INIT;
 	cleanup_manifest struct manifest m = { 0 };
-	struct job job = { .part = PART_INIT };
-	struct work w = { .s = s, .m = &m, .config = &config, .o = o, .n = 1, .jobs = &job };
-	struct unpack_opts uo = { .userns = s->rootless, .ignore_chown_errors = s->conf.ignore_chown_errors };
-	const struct layer_want anything = { NULL, -1, NULL, o->max_layer };
-	struct flush flush;
-	int r = hoy_stage_new(&job.stage, s, err);
+	size_t n = below ? below->n : 0;
+	struct work w = { .s = s, .m = &m, .config = &config, .o = o, .n = n + 1, .parts = { -1 }, .jobs = calloc(n + 1, sizeof(*w.jobs)) };
+	int r = w.jobs ? 0 : hoy_fail_oom(err);
 
-	if (r < 0)
-		return r;
-	job.staged = true;
-	flush_begin(&flush, s->dest->homefd);
-	r = layer_unpack(tar, &anything, job.stage.difffd, job.stage.splitfd, &uo, &job.got, err);
-	if (flush_end(&flush, !r, err) < 0)
-		r = -err->code;
+	for (size_t i = 0; i <= n && !r; i++) {
+		w.jobs[i].part = (struct part)PART_INIT;
+		snprintf(w.jobs[i].id, HOY_ID_SIZE, "%s", i < n ? below->v[i] : "");
+	}
 	if (!r)
-		r = describe(arg, &job.got, &cb, &mb, err);
+		r = stage_tar(&w, &w.jobs[n], tar, err);
 	if (!r)
-		r = config_parse(&config, hoy_buf_str(&cb), cb.len, 1, err);
+		r = describe(arg, &w.jobs[n].got, &cb, &mb, err);
+	if (!r)
+		r = config_parse(&config, hoy_buf_str(&cb), cb.len, (long)n + 1, err);
 	if (!r)
 		r = manifest_parse(&m, hoy_buf_str(&mb), mb.len, NULL, err);
 	if (!r) {
-		progress(o->quiet, "Copying blob %s", job.got.diff_id);
+		for (size_t i = 0; i <= n; i++)
+			progress(o->quiet, "Copying blob %s", config.diff_ids.v[i]);
 		progress(o->quiet, "Copying config %s", m.config.digest);
 		progress(o->quiet, "Writing manifest to image destination");
-		layer_chain(NULL, job.got.diff_id, job.id);
+		layer_chain(n ? w.jobs[n - 1].id : NULL, w.jobs[n].got.diff_id, w.jobs[n].id);
 		r = commit(&w, &(struct manifest){ 0 }, ret_id, err);
 	}
-	hoy_stage_free(&job.stage);
-	unpack_result_release(&job.got.res);
+	work_release(&w);
 	return r;
 }

@@ -99,6 +99,7 @@ int hoy_place_open(struct hoy_place *p, const char *root, const char *driver, en
 					 open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int r = fd >= 0 ? 0 : how == HOY_PLACE_MAKE ? fd : -errno;
 
+	p->driver = driver;
 	p->rdonly = how == HOY_PLACE_FOREIGN;
 	p->rootfd = fd < 0 ? -1 : fd;
 	p->root = strdup(root);
@@ -108,7 +109,6 @@ int hoy_place_open(struct hoy_place *p, const char *root, const char *driver, en
 		return 0;
 	if (r < 0)
 		return hoy_fail_errno(err, -r, "cannot open the %s '%s'", p->rdonly ? "additional image store" : "store", root);
-	p->driver = driver;
 	r = open_home(p, how, err);
 	if (!r)
 		r = open_named(p, &p->layersfd, "layers", how, err);

@@ -1,0 +1,17 @@
+/* cmd-image/transfer/changes.h: the config of an image ("config" of its JSON), changed by instructions as a Containerfile's. */
+#pragma once
+#include "common/data/json.h"
+
+#define CHANGES_HELP "CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME, WORKDIR"
+
+struct changes {
+	struct hoy_json_doc doc;
+	struct hoy_json *c; /* an object of DOC */
+	bool cmd, entrypoint; /* one of them was changed */
+};
+/* One instruction, such as "ENV A=b". -EINVAL with a sentence. */
+int changes_apply(struct changes *ch, const char *text, struct hoy_err *err);
+/* After the last one: a new CMD alone takes an old ENTRYPOINT away, and the other way round. */
+void changes_end(struct changes *ch);
+/* Write C as the member "config", in the order of OCI's ImageConfig. */
+void changes_put(struct hoy_jw *w, const struct hoy_json *c);

@@ -1,0 +1,27 @@
+/*
+ * cmd-image/transfer/tar_write.h: a writer of tar headers: byte for byte what Go's archive/tar writes in its PAX format, so
+ * that a tree that podman and we look at gives one digest.
+ */
+#pragma once
+#include "cmd-image/transfer/tar.h"
+
+struct tar_xattr_out {
+	const char *key; /* without SCHILY.xattr. */
+	const void *value;
+	size_t len;
+};
+
+struct tar_item {
+	char type; /* as tar_entry's */
+	const char *name, *link; /* bytes of any kind; link may be NULL */
+	int64_t size, mtime; /* whole seconds: podman drops the rest */
+	uint64_t uid, gid;
+	unsigned mode, major, minor;
+	const struct tar_xattr_out *xattrs; /* sorted by key */
+	size_t n_xattrs;
+};
+
+/* Append the header of I, with what has to stand before it, to OUT. */
+void tar_put_header(struct hoy_buf *out, const struct tar_item *i);
+/* How many bytes bring data of SIZE to whole blocks. */
+static inline size_t tar_padding(int64_t size) { return (size_t)(-size & (TAR_BLOCK - 1)); }
