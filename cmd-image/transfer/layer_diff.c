@@ -121,20 +121,6 @@ static struct tar_item item_of(const struct diff *d, const struct stat *st, char
 
 static bool is_whiteout(const struct stat *st) { return S_ISCHR(st->st_mode) && st->st_rdev == makedev(0, 0); }
 
-/* The name of the whiteout of NAME in the directory that d->path leads to. */
-static int put_whiteout(struct diff *d, const char *name, const struct stat *st)
-{
-	cleanup_free char *wh = hoy_asprintf("%s.wh.%s", hoy_buf_str(&d->path), name);
-	struct tar_item i = item_of(d, st, '0');
-
-	if (!wh)
-		return hoy_fail_oom(&d->err);
-	i.name = wh;
-	i.mode = 0;
-	tar_put_header(&d->out, &i);
-	return flush(d);
-}
-
 static int put_data(struct diff *d, int fd, int64_t left)
 {
 	static const char zeros[TAR_BLOCK];
@@ -171,8 +157,8 @@ static void free_seen(void *p)
 	free(p);
 }
 
-/* The name that this file has had already, or NULL. */
-static int first_name(struct diff *d, const struct stat *st, const char **ret)
+/* The name that this file, now called NAME, has had already, or NULL. */
+static int first_name(struct diff *d, const struct stat *st, const char *name, const char **ret)
 {
 	struct seen key = { st->st_dev, st->st_ino, NULL }, **found, *neu;
 
@@ -188,11 +174,28 @@ static int first_name(struct diff *d, const struct stat *st, const char **ret)
 	if (!neu)
 		return hoy_fail_oom(&d->err);
 	*neu = key;
-	neu->name = strdup(hoy_buf_str(&d->path));
+	neu->name = strdup(name);
 	if (neu->name && tsearch(neu, &d->seen, by_inode))
 		return 0;
 	free_seen(neu);
 	return hoy_fail_oom(&d->err);
+}
+
+/*
+ * The whiteout of NAME in the directory that d->path leads to. All of them may be one inode: podman's further ones name the
+ * first as the target of a link, which for a file means nothing; a digest wants it.
+ */
+static int put_whiteout(struct diff *d, const char *name, const struct stat *st)
+{
+	cleanup_free char *wh = hoy_asprintf("%s.wh.%s", hoy_buf_str(&d->path), name);
+	struct tar_item i = item_of(d, st, '0');
+
+	if (!wh || first_name(d, st, wh, &i.link) < 0)
+		return hoy_fail_oom(&d->err);
+	i.name = wh;
+	i.mode = 0;
+	tar_put_header(&d->out, &i);
+	return flush(d);
 }
 
 /* With its data, or as another name of FIRST; its attributes come with both. */
@@ -236,7 +239,7 @@ static int put_other(struct diff *d, int dir, const char *name, const struct sta
 static int put_entry(struct diff *d, int dir, const char *name, const struct stat *st)
 {
 	struct tar_item i = item_of(d, st, '1');
-	int r = first_name(d, st, &i.link);
+	int r = first_name(d, st, hoy_buf_str(&d->path), &i.link);
 
 	if (r < 0)
 		return r;
@@ -355,6 +358,7 @@ static int walk_gone(struct diff *d, int dir, int below, const struct hoy_strv *
 
 	if (r < 0 || fstat(dir, &st) < 0)
 		return fail(d, r < 0 ? -r : errno, "read");
+	st.st_nlink = 1; /* the directory's attributes, for files that are no more */
 	for (size_t i = 0; i < old.n && !r; i++)
 		if (!hoy_strv_has(names, old.v[i]))
 			r = put_whiteout(d, old.v[i], &st);
