@@ -238,57 +238,93 @@ static void keep_first(int *r, int err)
 		*r = -err;
 }
 
-/* Empty the directory FD (owned, closed here), which lies on device DEV. */
-static int empty_dir(int fd, dev_t dev)
+/* A tree may be deeper than we may have descriptors: what lies deeper than this is moved up and removed from there. */
+#define REMOVE_DEPTH 64
+
+struct removal {
+	int topfd;
+	dev_t dev;
+	unsigned moved;
+	int r;
+};
+
+static int open_sub(int dirfd, const char *name)
+{
+	int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	/* A directory without permission bits, in a tree that is ours. */
+	if (fd < 0 && errno == EACCES && !fchmodat(dirfd, name, 0700, 0))
+		fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	return fd;
+}
+
+/* Where that is impossible, it is removed where it is. */
+static int move_up(struct removal *m, int dirfd, const char *name)
+{
+	char to[32];
+	int r;
+
+	do
+		snprintf(to, sizeof(to), ".hoy-deep-%u", m->moved++);
+	while ((r = renameat2(dirfd, name, m->topfd, to, RENAME_NOREPLACE)) < 0 && errno == EEXIST);
+	return r;
+}
+
+static void empty_dir(struct removal *m, int fd, int depth);
+
+static void remove_sub(struct removal *m, int dirfd, const char *name, int depth)
+{
+	int sub = open_sub(dirfd, name);
+	struct stat st;
+
+	if (sub < 0 || fstat(sub, &st) < 0) {
+		keep_first(&m->r, errno);
+		hoy_close(sub);
+		return;
+	}
+	if (st.st_dev != m->dev) {
+		hoy_close(sub);
+		keep_first(&m->r, EBUSY);
+		return;
+	}
+	empty_dir(m, sub, depth);
+	if (unlinkat(dirfd, name, AT_REMOVEDIR) < 0)
+		keep_first(&m->r, errno);
+}
+
+/* Empty the directory FD (owned, closed here). */
+static void empty_dir(struct removal *m, int fd, int depth)
 {
 	cleanup_dir DIR *d = fdopendir(fd);
 	struct dirent *e;
-	int r = 0;
+	unsigned moved;
 
 	if (!d) {
-		r = -errno;
+		keep_first(&m->r, errno);
 		hoy_close(fd);
-		return r;
+		return;
 	}
-	while ((e = readdir(d))) {
-		struct stat st;
-		int sub;
-
-		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
-			continue;
-		if (!unlinkat(dirfd(d), e->d_name, 0))
-			continue;
-		if (errno != EISDIR && errno != EPERM) {
-			keep_first(&r, errno);
-			continue;
+	do {
+		moved = m->moved;
+		rewinddir(d);
+		while ((e = readdir(d))) {
+			if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
+				continue;
+			if (!unlinkat(dirfd(d), e->d_name, 0))
+				continue;
+			if (errno != EISDIR && errno != EPERM)
+				keep_first(&m->r, errno);
+			else if (depth < REMOVE_DEPTH || move_up(m, dirfd(d), e->d_name))
+				remove_sub(m, dirfd(d), e->d_name, depth + 1);
 		}
-		sub = openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (sub < 0) {
-			/* A directory without permission bits, in a tree that is ours. */
-			if (errno == EACCES && !fchmodat(dirfd(d), e->d_name, 0700, 0))
-				sub = openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		}
-		if (sub < 0 || fstat(sub, &st) < 0) {
-			keep_first(&r, errno);
-			hoy_close(sub);
-			continue;
-		}
-		if (st.st_dev != dev) {
-			hoy_close(sub);
-			keep_first(&r, EBUSY);
-			continue;
-		}
-		keep_first(&r, -empty_dir(sub, dev));
-		if (unlinkat(dirfd(d), e->d_name, AT_REMOVEDIR) < 0)
-			keep_first(&r, errno);
-	}
-	return r;
+	} while (!depth && m->moved != moved && !m->r);
 }
 
 int hoy_remove_tree(int dirfd, const char *path)
 {
+	struct removal m = { 0 };
 	struct stat st;
-	int fd, r;
+	int fd;
 
 	if (!unlinkat(dirfd, path, 0) || errno == ENOENT)
 		return 0;
@@ -296,14 +332,16 @@ int hoy_remove_tree(int dirfd, const char *path)
 		return -errno;
 	fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st) < 0) {
-		r = -errno;
+		m.r = -errno;
 		hoy_close(fd);
-		return r;
+		return m.r;
 	}
-	r = empty_dir(fd, st.st_dev);
-	if (unlinkat(dirfd, path, AT_REMOVEDIR) < 0 && errno != ENOENT && !r)
-		r = -errno;
-	return r;
+	m.topfd = fd;
+	m.dev = st.st_dev;
+	empty_dir(&m, fd, 0);
+	if (unlinkat(dirfd, path, AT_REMOVEDIR) < 0 && errno != ENOENT && !m.r)
+		m.r = -errno;
+	return m.r;
 }
 
 ssize_t hoy_copy_fd(int in, int out)
