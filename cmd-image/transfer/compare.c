@@ -172,8 +172,8 @@ static void differences(const struct compare *c, const char *name, const struct 
 		PUT("uid:%lld" ARROW "%u", (long long)e->uid, st->st_uid);
 	if (!c->any_owner && st->st_gid != (gid_t)e->gid)
 		PUT("gid:%lld" ARROW "%u", (long long)e->gid, st->st_gid);
-	if (kind == S_IFREG && st->st_size != e->size)
-		PUT("size:%lld" ARROW "%lld", (long long)e->size, (long long)st->st_size);
+	if (kind == S_IFREG && st->st_size != tar_file_size(e))
+		PUT("size:%lld" ARROW "%lld", (long long)tar_file_size(e), (long long)st->st_size);
 	if (kind != S_IFLNK && (st->st_mode & 07777) != (e->mode & 07777))
 		PUT("mode:%04o" ARROW "%04o", e->mode & 07777, st->st_mode & 07777);
 	if (st->st_mtim.tv_sec != e->mtime && !(c->files_times_only && !S_ISREG(st->st_mode)))

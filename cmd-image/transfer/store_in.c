@@ -120,7 +120,8 @@ static int unpack_layer(struct work *w, struct job *j, struct hoy_err *err)
 {
 	const struct desc *d = desc_of(w, j);
 	struct layer_want want = { d->digest, d->size, w->config->diff_ids.v[j - w->jobs], w->o->max_layer };
-	struct unpack_opts o = { .userns = w->s->rootless, .ignore_chown_errors = w->s->conf.ignore_chown_errors };
+	struct unpack_opts o = { .userns = w->s->rootless, .ignore_chown_errors = w->s->conf.ignore_chown_errors,
+				 .max_sparse = w->o->max_layer };
 	cleanup_stream struct stream *in = NULL;
 	int r;
 
@@ -491,7 +492,8 @@ int store_in(struct hoy_store *s, struct source *src, const struct manifest *m, 
 /* The layer that J has staged, unpacked from TAR and on the disk. */
 static int stage_tar(struct work *w, struct job *j, struct stream *tar, struct hoy_err *err)
 {
-	struct unpack_opts uo = { .userns = w->s->rootless, .ignore_chown_errors = w->s->conf.ignore_chown_errors };
+	struct unpack_opts uo = { .userns = w->s->rootless, .ignore_chown_errors = w->s->conf.ignore_chown_errors,
+				  .max_sparse = w->o->max_layer };
 	const struct layer_want anything = { NULL, -1, NULL, w->o->max_layer };
 	struct flush flush;
 	int r = hoy_stage_new(&j->stage, w->s, err);

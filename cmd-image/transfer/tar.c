@@ -21,6 +21,7 @@ void tar_release(struct tar *t)
 	hoy_buf_release(&t->e.name);
 	hoy_buf_release(&t->e.link);
 	hoy_buf_release(&t->e.xattr_data);
+	sparse_release(&t->e.map);
 }
 
 static void show(struct tar *t, const void *data, size_t n)
@@ -145,9 +146,20 @@ static bool all_zero(const unsigned char *b)
 struct pax {
 	struct hoy_buf data;
 	const char *path, *link, *size, *uid, *gid, *mtime; /* NUL-terminated values in DATA */
-	size_t path_len, link_len;
-	bool has_sparse;
+	struct {
+		const char *major, *minor, *name, *size, *real_size, *map, *count;
+		struct hoy_buf pairs; /* 0.0's records, as the map that 0.1 has */
+		size_t n;
+	} gnu;
 };
+
+static void pax_reset(struct pax *p)
+{
+	struct hoy_buf data = p->data, pairs = p->gnu.pairs;
+
+	*p = (struct pax){ .data = data, .gnu.pairs = pairs };
+	hoy_buf_reset(&p->gnu.pairs);
+}
 
 static int pax_decimal(const char *s, int64_t *ret)
 {
@@ -208,28 +220,39 @@ static int pax_xattr(struct tar_entry *e, const char *key, const char *value, si
 	return e->xattr_data.error ? hoy_fail_oom(err) : 0;
 }
 
+/* "GNU.sparse.offset" and "GNU.sparse.numbytes" in turns. */
+static int pax_pair(struct pax *p, bool offset, const char *value, struct hoy_err *err)
+{
+	if (offset != (p->gnu.n++ % 2 == 0) || strchr(value, ','))
+		return BAD(err, "the map of a sparse file is wrong");
+	if (p->gnu.pairs.len)
+		hoy_buf_putc(&p->gnu.pairs, ',');
+	hoy_buf_puts(&p->gnu.pairs, value);
+	return p->gnu.pairs.error ? hoy_fail_oom(err) : 0;
+}
+
 static int pax_record(struct tar *t, struct pax *p, const char *key, const char *value, size_t len, struct hoy_err *err)
 {
 	static const struct { const char *key; size_t at; } texts[] = {
 		{ "path", offsetof(struct pax, path) }, { "linkpath", offsetof(struct pax, link) },
 		{ "size", offsetof(struct pax, size) }, { "uid", offsetof(struct pax, uid) },
 		{ "gid", offsetof(struct pax, gid) },	{ "mtime", offsetof(struct pax, mtime) },
+		{ "GNU.sparse.major", offsetof(struct pax, gnu.major) }, { "GNU.sparse.minor", offsetof(struct pax, gnu.minor) },
+		{ "GNU.sparse.name", offsetof(struct pax, gnu.name) }, { "GNU.sparse.size", offsetof(struct pax, gnu.size) },
+		{ "GNU.sparse.realsize", offsetof(struct pax, gnu.real_size) }, { "GNU.sparse.map", offsetof(struct pax, gnu.map) },
+		{ "GNU.sparse.numblocks", offsetof(struct pax, gnu.count) },
 	};
 
 	if (!strncmp(key, "SCHILY.xattr.", 13))
 		return pax_xattr(&t->e, key + 13, value, len, err);
-	if (!strncmp(key, "GNU.sparse.", 11))
-		p->has_sparse = true;
+	if (!strcmp(key, "GNU.sparse.offset") || !strcmp(key, "GNU.sparse.numbytes"))
+		return pax_pair(p, key[11] == 'o', value, err);
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
 		if (!strcmp(key, texts[i].key)) {
 			if (memchr(value, '\0', len))
 				return BAD(err, "a pax record '%s' contains a NUL", key);
 			/* An empty value takes the record back. */
 			*(const char **)((char *)p + texts[i].at) = len ? value : NULL;
-			if (!i)
-				p->path_len = len;
-			if (i == 1)
-				p->link_len = len;
 		}
 	return 0;
 }
@@ -269,16 +292,15 @@ static int apply_pax(struct tar *t, const struct pax *p, struct hoy_err *err)
 
 	if (p->path) {
 		hoy_buf_reset(&e->name);
-		hoy_buf_add(&e->name, p->path, p->path_len);
+		hoy_buf_puts(&e->name, p->path);
 	}
 	if (p->link) {
 		hoy_buf_reset(&e->link);
-		hoy_buf_add(&e->link, p->link, p->link_len);
+		hoy_buf_puts(&e->link, p->link);
 	}
 	if ((p->size && pax_decimal(p->size, &e->size)) || (p->uid && pax_decimal(p->uid, &e->uid)) ||
 	    (p->gid && pax_decimal(p->gid, &e->gid)) || (p->mtime && pax_time(p->mtime, &e->mtime, &e->mtime_ns)))
 		return BAD(err, "a number in a pax header is none");
-	e->sparse = e->sparse || p->has_sparse;
 	return 0;
 }
 
@@ -318,7 +340,7 @@ static int parse_block(struct tar *t, struct hoy_err *err)
 	int64_t mode = 0, major = 0, minor = 0;
 	bool ustar = !memcmp(b + 257, "ustar\0", 6), gnu = !memcmp(b + 257, "ustar ", 6);
 
-	e->type = b[156] ? b[156] : '0';
+	e->type = b[156];
 	e->mtime_ns = 0;
 	e->sparse = false;
 	hoy_buf_reset(&e->name);
@@ -375,20 +397,64 @@ static int drain(struct tar *t, struct hoy_err *err)
 	}
 }
 
-static int finish(struct tar *t, struct hoy_err *err)
+/* ---- sparse files ---- */
+
+static bool is(const char *text, const char *want) { return text && !strcmp(text, want); }
+
+/* The pax formats, told apart as Go does; 1: it is none of them. */
+static int sparse_pax(struct tar *t, const struct pax *p)
 {
 	struct tar_entry *e = &t->e;
+	const char *size = p->gnu.size ?: p->gnu.real_size, *map = p->gnu.pairs.len ? p->gnu.pairs.data : p->gnu.map;
+	bool old = is(p->gnu.major, "0") && (is(p->gnu.minor, "0") || is(p->gnu.minor, "1"));
 
-	if (e->name.error || e->link.error)
-		return hoy_fail_oom(err);
-	if (e->type == 'S')
-		e->sparse = true;
-	if (e->type == '0' && e->name.len && e->name.data[e->name.len - 1] == '/')
-		e->type = '5';
+	e->map.in_data = is(p->gnu.major, "1") && is(p->gnu.minor, "0");
+	if (!old && !e->map.in_data && (p->gnu.major || p->gnu.minor || !map))
+		return 1;
+	if (p->gnu.name) {
+		hoy_buf_reset(&e->name);
+		hoy_buf_puts(&e->name, p->gnu.name);
+	}
+	e->map.size = e->size;
+	if ((e->type >= '1' && e->type <= '6') || (size && pax_decimal(size, &e->map.size)) || e->map.size < 0)
+		return -EINVAL;
+	return e->map.in_data ? 0 : sparse_add_text(&e->map, map ?: "", p->gnu.count);
+}
+
+static int find_holes(struct tar *t, const struct pax *p, struct hoy_err *err)
+{
+	struct tar_entry *e = &t->e;
+	int r = sparse_pax(t, p);
+
+	if (r > 0)
+		return 0;
+	if (!r && !e->map.in_data && e->map.full != e->size)
+		r = -EINVAL;
+	e->sparse = !r;
+	return sparse_fail(r, hoy_buf_str(&e->name), err);
+}
+
+static int finish(struct tar *t, const struct pax *p, struct hoy_err *err)
+{
+	struct tar_entry *e = &t->e;
+	int r;
+
+	/* Only the oldest kind of file may be a directory, as in Go. */
+	if (!e->type)
+		e->type = e->name.len && e->name.data[e->name.len - 1] == '/' ? '5' : '0';
 	if (e->type == '7')
 		e->type = '0';
 	if (e->size < 0)
 		return BAD(err, "an entry has a negative size");
+	/* podman refuses them, and its check would take the layer for damaged. */
+	if (e->type == 'S')
+		return hoy_fail(err, HOY_EUNSUPPORTED, "the tar has a file in GNU's old sparse format ('%s'), which layers cannot have (run: tar --format=posix)",
+				hoy_buf_str(&e->name));
+	r = find_holes(t, p, err);
+	if (r < 0)
+		return r;
+	if (e->name.error || e->link.error)
+		return hoy_fail_oom(err);
 	if (e->name.len > TAR_NAME_MAX)
 		return hoy_fail(err, ENAMETOOLONG, "a name in the tar has %zu bytes, more than %d are not taken", e->name.len, TAR_NAME_MAX);
 	if (e->link.len > TAR_NAME_MAX)
@@ -426,9 +492,17 @@ static int skip_data(struct tar *t, struct hoy_err *err)
 	return skip_frame(t, n, err);
 }
 
+static void take_long(struct hoy_buf *b, const struct hoy_buf *name)
+{
+	if (!*hoy_buf_str(name))
+		return;
+	hoy_buf_reset(b);
+	hoy_buf_puts(b, hoy_buf_str(name));
+}
+
 static int read_entry(struct tar *t, struct pax *pax, struct hoy_buf *longname, struct hoy_buf *longlink, struct hoy_err *err)
 {
-	bool more = false, named = false, linked = false;
+	bool more = false;
 	int r;
 
 	for (;;) {
@@ -449,7 +523,7 @@ static int read_entry(struct tar *t, struct pax *pax, struct hoy_buf *longname, 
 			return r < 0 ? r : 1;
 		}
 		if (t->e.type == 'x') {
-			pax->path = pax->link = pax->size = pax->uid = pax->gid = pax->mtime = NULL;
+			pax_reset(pax);
 			t->e.n_xattrs = 0;
 			hoy_buf_reset(&t->e.xattr_data);
 			r = read_blob(t, t->e.size, &pax->data, err);
@@ -457,10 +531,8 @@ static int read_entry(struct tar *t, struct pax *pax, struct hoy_buf *longname, 
 				r = pax_parse(t, pax, err);
 		} else if (t->e.type == 'L') {
 			r = read_blob(t, t->e.size, longname, err);
-			named = true;
 		} else if (t->e.type == 'K') {
 			r = read_blob(t, t->e.size, longlink, err);
-			linked = true;
 		} else {
 			break;
 		}
@@ -468,28 +540,25 @@ static int read_entry(struct tar *t, struct pax *pax, struct hoy_buf *longname, 
 			return r;
 		more = true;
 	}
-	if (named) {
-		hoy_buf_reset(&t->e.name);
-		hoy_buf_puts(&t->e.name, hoy_buf_str(longname));
-	}
-	if (linked) {
-		hoy_buf_reset(&t->e.link);
-		hoy_buf_puts(&t->e.link, hoy_buf_str(longlink));
-	}
 	r = apply_pax(t, pax, err);
-	return r < 0 ? r : finish(t, err);
+	/* GNU's names count more, unless they are empty, as in Go. */
+	take_long(&t->e.name, longname);
+	take_long(&t->e.link, longlink);
+	return r < 0 ? r : finish(t, pax, err);
 }
 
 int tar_next(struct tar *t, struct hoy_err *err)
 {
 	cleanup_buf struct hoy_buf name = HOY_BUF_INIT(TAR_HEADER_MAX + 1024), link = HOY_BUF_INIT(TAR_HEADER_MAX + 1024);
-	struct pax pax = { .data = HOY_BUF_INIT(TAR_HEADER_MAX + 1024) };
+	struct pax pax = { .data = HOY_BUF_INIT(TAR_HEADER_MAX + 1024), .gnu.pairs = HOY_BUF_INIT(TAR_HEADER_MAX + 1024) };
 	int r = skip_data(t, err);
 
 	t->e.n_xattrs = 0;
 	hoy_buf_reset(&t->e.xattr_data);
+	sparse_reset(&t->e.map);
 	if (!r)
 		r = read_entry(t, &pax, &name, &link, err);
 	hoy_buf_release(&pax.data);
+	hoy_buf_release(&pax.gnu.pairs);
 	return r;
 }

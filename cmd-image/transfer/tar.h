@@ -6,6 +6,7 @@
  * headers, sparse files, declared sizes of links and damaged numbers.
  */
 #pragma once
+#include "cmd-image/transfer/sparse.h"
 #include "cmd-image/transfer/stream.h"
 #include "common/base/buf.h"
 
@@ -18,7 +19,7 @@ struct tar_xattr {
 };
 
 struct tar_entry {
-	char type; /* '0' file (old kinds too), '1' hard link, '2' symlink, '3' char, '4' block, '5' directory, '6' fifo, 'g', ... */
+	char type; /* '0' file (old kinds too, and sparse ones), '1' hard link, '2' symlink, '3' char, '4' block, '5' directory, '6' fifo, 'g', ... */
 	struct hoy_buf name, link;
 	int64_t size; /* of the data that follows; 0 for all kinds that have none */
 	int64_t uid, gid, mtime, mtime_ns;
@@ -27,7 +28,8 @@ struct tar_entry {
 	struct tar_xattr xattrs[256];
 	size_t n_xattrs;
 	int64_t at;  /* where its data begins in the archive */
-	bool sparse; /* the data is a map and what lies between holes */
+	bool sparse; /* the data is what lies between holes, and may begin with the map of them */
+	struct sparse map;
 };
 
 struct tar {
@@ -45,5 +47,7 @@ void tar_init(struct tar *t, struct stream *in, void (*raw)(void *, const void *
 void tar_release(struct tar *t);
 /* 1: T->e is the next entry; 0: the end, all input was read and shown; -HOY_EFORMAT or -errno with a sentence. */
 int tar_next(struct tar *t, struct hoy_err *err);
+/* How large the entry's file is. */
+static inline int64_t tar_file_size(const struct tar_entry *e) { return e->sparse ? e->map.size : e->size; }
 /* The entry's data, piece by piece and in place; valid until the next call. 0 at its end. tar_next() skips what is left. */
 ssize_t tar_data(struct tar *t, const unsigned char **ret, struct hoy_err *err);

@@ -152,6 +152,7 @@ static int open_dir(struct unpack *u, const char *path)
 static int get_dir(struct unpack *u, const char *path, bool *setgid)
 {
 	struct dir *old = &u->dirs[0];
+	char self[32], way[8];
 	struct stat st;
 	int fd;
 
@@ -172,9 +173,13 @@ static int get_dir(struct unpack *u, const char *path, bool *setgid)
 	fd = open_dir(u, path);
 	if (fd < 0)
 		return fd;
-	if (fstat(fd, &st) < 0) {
+	/* Symlinks may lead deeper than any path does; nobody could reach what lies there. */
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+	if (fstat(fd, &st) < 0 || readlink(self, way, sizeof(way)) < 0) {
+		int e = errno;
+
 		hoy_close(fd);
-		return -errno;
+		return -e;
 	}
 	free(old->path);
 	hoy_close(old->fd);
@@ -194,10 +199,13 @@ static int enter(struct unpack *u, struct hoy_err *err)
 	u->parent = get_dir(u, slash ? u->path : "", &u->parent_setgid);
 	if (slash)
 		*slash = '/';
-	if (strlen(u->base) > 255)
+	/* A whiteout's own name may be longer than the name that it takes away. */
+	if (strlen(u->base) > (strncmp(u->base, ".wh.", 4) ? 255 : 259))
 		return hoy_fail_errno(err, ENAMETOOLONG, "cannot unpack '%.60s...'", u->base);
 	if (u->parent == -ENOTDIR)
 		return -ENOTDIR;
+	if (u->parent == -ENAMETOOLONG)
+		return hoy_fail_errno(err, ENAMETOOLONG, "cannot unpack '%.60s...'", u->path);
 	return u->parent < 0 ? hoy_fail_errno(err, -u->parent, "cannot unpack '%s'", u->path) : 0;
 }
 
@@ -386,6 +394,30 @@ static int write_data(struct unpack *u, int fd, struct hoy_err *err)
 	return n;
 }
 
+/* A tar-split can only name whole files: what lies in the tar is kept in the recipe itself. */
+static int write_sparse(struct unpack *u, int fd, struct hoy_err *err)
+{
+	struct sparse *s = &u->tar.e.map;
+	struct sparse_out out;
+	const unsigned char *p;
+	ssize_t n;
+	int r = 0;
+
+	if (u->o->max_sparse && s->size > u->o->max_sparse)
+		return hoy_fail(err, EFBIG, "a layer unpacks to more than the %lld bytes that --max-layer-size allows", (long long)u->o->max_sparse);
+	sparse_out_init(&out, s, fd);
+	while (!r && (n = tar_data(&u->tar, &p, err)) != 0) {
+		if (n < 0)
+			return n;
+		if (u->record)
+			split_raw(&u->split, p, n);
+		r = sparse_out_write(&out, p, n);
+	}
+	if (!r)
+		r = sparse_out_end(&out);
+	return sparse_fail(r, u->path, err);
+}
+
 static int put_file(struct unpack *u, struct hoy_err *err)
 {
 	const struct tar_entry *e = &u->tar.e;
@@ -405,13 +437,13 @@ static int put_file(struct unpack *u, struct hoy_err *err)
 	} while (--tries);
 	if (fd < 0)
 		return -errno;
-	r = e->size ? write_data(u, fd, err) : 0;
+	r = e->sparse ? write_sparse(u, fd, err) : e->size ? write_data(u, fd, err) : 0;
 	if (!r)
 		r = finish_fd(u, fd);
 	if (r < 0)
 		return r;
-	u->on_disk = true;
-	if (u->record && e->size) {
+	u->on_disk = !e->sparse;
+	if (u->record && e->size && u->on_disk) {
 		if (fstat(fd, &st) < 0)
 			return -errno;
 		r = posmap_put(&u->inodes, st.st_ino, u->split.pos + (u->split.seg.len > 0));
@@ -604,8 +636,6 @@ static int place(struct unpack *u, struct hoy_err *err)
 	bool whiteout;
 	int r;
 
-	if (e->sparse)
-		return hoy_fail(err, HOY_EUNSUPPORTED, "the tar has a sparse file ('%s'), which layers cannot have", u->path);
 	if (e->uid < 0 || e->gid < 0 || e->uid >= UINT32_MAX || e->gid >= UINT32_MAX)
 		return hoy_fail(err, ERANGE, "'%s' in the tar has an owner that is out of range", u->path);
 	r = enter(u, err);

@@ -13,6 +13,7 @@ struct id_set {
 struct unpack_opts {
 	bool userns;		  /* no device nodes; user.overlay.* */
 	bool ignore_chown_errors;
+	int64_t max_sparse;	  /* the size that a file with holes may have; 0: any */
 };
 struct unpack_result {
 	struct id_set uids, gids; /* sorted */
