@@ -23,6 +23,7 @@ void compare_release(struct compare *c)
 {
 	posmap_release(&c->known);
 	posmap_release(&c->faults);
+	posmap_release(&c->linked);
 	hoy_strv_release(&c->found);
 	hoy_close(c->parentfd);
 	c->parentfd = -1;
@@ -161,7 +162,10 @@ static bool same_target(const struct compare *c, const char *name, const struct 
 /* What differs between ST and E: "mode:0644￫0600,uid:0￫5"; empty if nothing does. */
 static void differences(const struct compare *c, const char *name, const struct tar_entry *e, const struct stat *st, struct hoy_buf *b)
 {
-	mode_t kind = kind_of(e->type);
+	bool link = e->type == '1';
+	mode_t kind = link ? st->st_mode & S_IFMT : kind_of(e->type);
+	/* Unpacking takes what was before 1970 for 1970, as the library does. */
+	int64_t mtime = e->mtime < 0 ? 0 : e->mtime;
 #define PUT(...) (hoy_buf_puts(b, b->len ? "," : ""), hoy_buf_printf(b, __VA_ARGS__))
 
 	if ((st->st_mode & S_IFMT) != kind) {
@@ -172,15 +176,15 @@ static void differences(const struct compare *c, const char *name, const struct 
 		PUT("uid:%lld" ARROW "%u", (long long)e->uid, st->st_uid);
 	if (!c->any_owner && st->st_gid != (gid_t)e->gid)
 		PUT("gid:%lld" ARROW "%u", (long long)e->gid, st->st_gid);
-	if (kind == S_IFREG && st->st_size != tar_file_size(e))
+	if (kind == S_IFREG && !link && st->st_size != tar_file_size(e))
 		PUT("size:%lld" ARROW "%lld", (long long)tar_file_size(e), (long long)st->st_size);
 	if (kind != S_IFLNK && (st->st_mode & 07777) != (e->mode & 07777))
 		PUT("mode:%04o" ARROW "%04o", e->mode & 07777, st->st_mode & 07777);
-	if (st->st_mtim.tv_sec != e->mtime && !(c->files_times_only && !S_ISREG(st->st_mode)))
-		PUT("mtime:%#llx" ARROW "%#llx", (long long)e->mtime, (long long)st->st_mtim.tv_sec);
-	if (kind == S_IFLNK && !same_target(c, name, e))
+	if (!(link && kind == S_IFLNK) && st->st_mtim.tv_sec != mtime && !(c->files_times_only && !S_ISREG(st->st_mode)))
+		PUT("mtime:%#llx" ARROW "%#llx", (long long)mtime, (long long)st->st_mtim.tv_sec);
+	if (kind == S_IFLNK && !link && !same_target(c, name, e))
 		PUT("target of the link");
-	if ((kind == S_IFCHR || kind == S_IFBLK) && st->st_rdev != makedev(e->major, e->minor))
+	if ((kind == S_IFCHR || kind == S_IFBLK) && !link && st->st_rdev != makedev(e->major, e->minor))
 		PUT("device:%u:%u" ARROW "%u:%u", e->major, e->minor, major(st->st_rdev), minor(st->st_rdev));
 #undef PUT
 }
@@ -225,16 +229,22 @@ static int entry_at(struct compare *c, const struct tar_entry *e, const char *pa
 {
 	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(4096);
 	struct stat st;
+	uint64_t at;
 
 	settle(c, name);
 	if (fstatat(c->parentfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return c->userns && (e->type == '3' || e->type == '4') ? 0 : fault(c, name, "-/%s", path);
 	if (posmap_put(&c->known, st.st_ino, 1) < 0)
 		return -ENOMEM;
-	if (e->type == '1')
-		return same_file(c, e, &st) ? 0 : fault(c, name, "/%s(no link to %s)", path, hoy_buf_str(&e->link));
+	if (e->type == '1' && !same_file(c, e, &st))
+		return fault(c, name, "/%s(no link to %s)", path, hoy_buf_str(&e->link));
+	/* What a link's entry says counts for the file, whatever its first entry said. */
+	if (e->type == '1' && c->linked.n && posmap_get(&c->linked, st.st_ino, &at))
+		c->found.v[at - 1][0] = '\0';
 	differences(c, name, e, &st, &b);
-	return b.len ? fault(c, name, "/%s(%s)", path, hoy_buf_str(&b)) : 0;
+	if (b.len && fault(c, name, "/%s(%s)", path, hoy_buf_str(&b)) < 0)
+		return -ENOMEM;
+	return b.len && st.st_nlink > 1 ? posmap_put(&c->linked, st.st_ino, c->found.n) : 0;
 }
 
 int compare_entry(struct compare *c, const struct tar_entry *e)

@@ -11,6 +11,7 @@ struct compare {
 	int rootfd; /* borrowed: the layer's diff */
 	bool userns, any_owner;
 	bool files_times_only; /* podman, pulling a layer in part, leaves links and directories with the time they were made at */
+	struct posmap linked; /* inode with several names to the index of its fault + 1 */
 	struct posmap known;  /* inodes that the tar accounts for */
 	struct posmap faults; /* (directory, name) to the index of its fault + 1: a later entry of that name decides */
 	struct hoy_strv found; /* "" where a later entry has put it right */

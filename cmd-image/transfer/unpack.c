@@ -2,9 +2,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -148,13 +150,30 @@ static int open_dir(struct unpack *u, const char *path)
 	return fd == -ENOENT ? hoy_mkdir_in_root(u->rootfd, path, 0755) : fd;
 }
 
+/*
+ * Symlinks may lead deeper than any path does, where nobody could reach what lies there. (A path without symlinks is as short
+ * as the tar says, even if it is too long together with that of the root.)
+ */
+static bool too_deep(struct unpack *u, int fd, const char *path)
+{
+	struct open_how how = { .flags = O_PATH | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS };
+	char self[32], way[8];
+	int again;
+
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+	if (readlink(self, way, sizeof(way)) >= 0)
+		return false;
+	again = syscall(SYS_openat2, u->rootfd, path, &how, sizeof(how));
+	hoy_close(again);
+	return again < 0;
+}
+
 /* The directory PATH beneath the root, from the few that were used last. The fd stays the cache's. */
 static int get_dir(struct unpack *u, const char *path, bool *setgid)
 {
 	struct dir *old = &u->dirs[0];
-	char self[32], way[8];
 	struct stat st;
-	int fd;
+	int fd, r;
 
 	*setgid = false;
 	if (!*path)
@@ -173,13 +192,10 @@ static int get_dir(struct unpack *u, const char *path, bool *setgid)
 	fd = open_dir(u, path);
 	if (fd < 0)
 		return fd;
-	/* Symlinks may lead deeper than any path does; nobody could reach what lies there. */
-	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
-	if (fstat(fd, &st) < 0 || readlink(self, way, sizeof(way)) < 0) {
-		int e = errno;
-
+	r = fstat(fd, &st) < 0 ? -errno : too_deep(u, fd, path) ? -ENAMETOOLONG : 0;
+	if (r < 0) {
 		hoy_close(fd);
-		return -e;
+		return r;
 	}
 	free(old->path);
 	hoy_close(old->fd);
@@ -505,6 +521,28 @@ static int put_dir(struct unpack *u, struct hoy_err *err)
 	return r < 0 ? r : remember_dir(u);
 }
 
+/* What a link's entry says of owner, mode and time counts for the file, as in the library. */
+static int finish_link(struct unpack *u)
+{
+	const struct tar_entry *e = &u->tar.e;
+	struct timespec ts[2] = { mtime_of(e), mtime_of(e) };
+	char path[64 + 256];
+	struct stat st;
+	int r = 0;
+
+	if (fstatat(u->parent, u->base, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	if (fchownat(u->parent, u->base, e->uid, e->gid, AT_SYMLINK_NOFOLLOW) < 0)
+		r = owner_error(u, -errno);
+	if (!r && e->n_xattrs) {
+		snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", u->parent, u->base);
+		r = set_xattrs(u, -1, path);
+	}
+	if (r || S_ISLNK(st.st_mode))
+		return r;
+	return fchmodat(u->parent, u->base, e->mode, 0) < 0 || utimensat(u->parent, u->base, ts, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+}
+
 static int put_link(struct unpack *u, struct hoy_err *err)
 {
 	char target[TAR_NAME_MAX + 1], *slash;
@@ -536,6 +574,8 @@ static int put_link(struct unpack *u, struct hoy_err *err)
 		}
 	}
 	hoy_close(dir);
+	if (!r)
+		r = finish_link(u);
 	return r < 0 ? hoy_fail_errno(err, -r, "cannot make the hard link '%s' to '%s'", u->path, hoy_buf_str(&e->link)) : 0;
 }
 
