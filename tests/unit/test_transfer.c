@@ -114,6 +114,25 @@ static void test_reader(void)
 	}
 }
 
+/* Sizes from 8 GiB on, which eleven octal digits cannot say. */
+static void test_large(void)
+{
+	static const struct { const char *pax, *size; int64_t want; } cases[] = {
+		{ NULL, "77777777777", 8589934591 }, { NULL, "100000000001", 8589934593 }, { "19 size=8589934593\n", "00000000000", 8589934593 },
+		{ "28 size=9223372036854775000\n", "0", 9223372036854775000 }, { NULL, "\x80\x01\x01\x01\x01\x7f\x01\x01\x01\x01\x01\x01", -1 },
+		{ NULL, "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", -1 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		cleanup_buf struct hoy_buf b = HOY_BUF_INIT(1 << 20);
+		struct tar t;
+		int r = first(cases[i].pax, cases[i].size, &t, &b);
+
+		ok(cases[i].want < 0 ? r == -HOY_EFORMAT : r == 1 && t.e.size == cases[i].want, "a size of %lld bytes", (long long)cases[i].want);
+		tar_release(&t);
+	}
+}
+
 static void rebuild(int dir, int split, struct hoy_buf *out)
 {
 	struct unsplit *u = NULL;
@@ -191,6 +210,7 @@ int main(void)
 	ok(crc64(crc64(0, "ne", 2), "w\n", 2) == 0x615ab2ddb0000000, "CRC-64 in parts");
 	test_names();
 	test_reader();
+	test_large();
 	test_round_trips();
 	return tap_done();
 }
