@@ -69,6 +69,46 @@ static void test_index(void)
 	hoy_json_release(&t[1].doc);
 }
 
+/* Lock files of any size: nobody crashes, the stamp is the first 64 bytes, and what lies behind them stays. */
+static void test_lock_sizes(const struct hoy_storage_args *args)
+{
+	static const char *const files[] = { "layers.lock", "images.lock", "containers.lock" };
+	unsigned char junk[1000];
+	int bad = 0;
+
+	memset(junk, 0xa5, sizeof(junk));
+	for (int size = 0; size <= (int)sizeof(junk); size += size < 70 ? 1 : 30) {
+		struct hoy_store *s = NULL, *other = NULL;
+		struct hoy_stamp a, b;
+		struct stat st;
+		int dirs[3], r = hoy_store_open(&s, args, 0, NULL);
+
+		if (r || (dirs[0] = s->layersfd, dirs[1] = s->imagesfd, dirs[2] = s->ctrsfd, 0))
+			abort();
+		for (int i = 0; i < 3; i++) {
+			cleanup_fd int fd = openat(dirs[i], files[i], O_WRONLY | O_TRUNC | O_CLOEXEC);
+
+			if (fd < 0 || hoy_write_full(fd, junk, size) < 0)
+				abort();
+		}
+		r = hoy_store_open(&other, args, 0, NULL);
+		bad += r || hoy_store_peek(other, HOY_LAYERS | HOY_IMAGES | HOY_CONTAINERS, NULL) < 0;
+		bad += hoy_store_lock(s, 0, HOY_LAYERS | HOY_IMAGES | HOY_CONTAINERS, NULL) < 0;
+		bad += hoy_stamp_read(&s->images_lock, &a) < 0 || a.len != (size < 64 ? size : 64);
+		s->images.dirty = true;
+		bad += hoy_store_save(s, NULL) < 0 || hoy_stamp_read(&s->images_lock, &b) < 0 || b.len != 64 || hoy_stamp_same(&a, &b);
+		bad += fstat(s->images_lock.fd, &st) < 0 || st.st_size != (size < 64 ? 64 : size);
+		hoy_store_unlock(s);
+		hoy_store_free(other);
+		hoy_store_free(s);
+		if (bad) {
+			ok(false, "lock files of %d bytes", size);
+			return;
+		}
+	}
+	ok(true, "lock files of 0 to 1000 bytes");
+}
+
 /* Pairs whose owner is there are not dead; without changing anything. */
 static void test_dead_tempdirs(const char *dir)
 {
@@ -96,6 +136,7 @@ int main(void)
 	args.root = root = hoy_path_join(dir, "root");
 	args.runroot = run = hoy_path_join(dir, "run");
 	test_peek_between_stamp_and_save(&args);
+	test_lock_sizes(&args);
 	test_index();
 	test_dead_tempdirs(dir);
 	ok(!hoy_remove_tree(AT_FDCWD, dir), "removed");
