@@ -125,15 +125,23 @@ static void ports_json(const struct request *r, const struct network *n, const c
 	hoy_jw_end_object(&w);
 }
 
+/*
+ * Written above the directories of which `netavark firewall-reload` reads each file, under one name: the lock is held, and
+ * what a killed setup left of it is the next one's.
+ */
 static int put_file(const struct request *r, const char *dir, const char *name, const struct hoy_buf *b, bool replace, struct hoy_err *err)
 {
-	cleanup_fd int fd = open_dir(r, dir, err);
+	cleanup_fd int top = open_dir(r, "", err), fd = top < 0 ? -1 : open_dir(r, dir, err);
 	int e = b->error ? -b->error : 0;
 
 	if (fd < 0)
-		return fd;
-	if (!e && (replace || !hoy_exists(fd, name)))
-		e = hoy_replace_file(fd, name, b->data, b->len, 0644, false);
+		return -err->code;
+	if (!e && !replace && hoy_exists(fd, name))
+		return 0;
+	if (!e)
+		e = hoy_replace_locked(top, "hoy", b->data, b->len, 0644, false);
+	if (!e && renameat(top, "hoy", fd, name) < 0)
+		e = -errno;
 	return e < 0 ? hoy_fail_errno(err, -e, "cannot write '%s/firewall/%s/%s'", r->config, dir, name) : 0;
 }
 

@@ -59,12 +59,12 @@ int wait_exit_file(struct ctr *c, int *ret_code)
 {
 	cleanup_free char *dir = hoy_path_join(c->rundir, "exit");
 	cleanup_fd int in = inotify_init1(IN_CLOEXEC | IN_NONBLOCK), mon = -1;
-	pid_t monitor = (pid_t)hoy_json_int(c->live.root, "monitor", 0);
+	pid_t monitor = ctr_monitor(c);
 	char waste[4096];
 
 	if (!dir || in < 0)
 		return -ENOMEM;
-	if (monitor > 0 && start_time(monitor) == (unsigned long long)hoy_json_int(c->live.root, "monitorStart", -1))
+	if (monitor)
 		mon = (int)syscall(SYS_pidfd_open, monitor, 0);
 	if (inotify_add_watch(in, dir, IN_MOVED_TO | IN_CLOSE_WRITE | IN_DELETE_SELF) < 0)
 		goto gone;
@@ -190,7 +190,7 @@ int ctr_cleanup(struct ctr *c, struct hoy_err *err)
 /* A start that failed half-way. */
 void ctr_abort(struct ctr *c, struct hoy_err *err)
 {
-	pid_t monitor = (pid_t)hoy_json_int(c->live.root, "monitor", 0), pid = ctr_pid(c);
+	pid_t monitor = ctr_monitor(c), pid = ctr_pid(c);
 
 	if (!c->live.root)
 		return;
@@ -198,7 +198,7 @@ void ctr_abort(struct ctr *c, struct hoy_err *err)
 	undo_create(c);
 	if (pid)
 		kill(pid, SIGKILL);
-	if (monitor > 0 && start_time(monitor) == (unsigned long long)hoy_json_int(c->live.root, "monitorStart", -1))
+	if (monitor)
 		kill(monitor, SIGTERM);
 	unmount(c, err);
 	remove_rundir(c);

@@ -333,7 +333,7 @@ static int define_all(struct ctr *c, const struct create_opts *o, const struct i
 	if (define(c, o, words, hoy_json_get(i->cfg.root, "config"), err) < 0)
 		return -err->code;
 	fill_state(c, i, now);
-	return 0;
+	return o->once && o->rm && !hoy_json_set_bool(&c->state, c->state.root, "once", true) ? hoy_fail_oom(err) : 0;
 }
 
 /* The container of --rootfs: its record has no image and a layer on nothing, so that its name is taken. */
@@ -360,8 +360,12 @@ static int make_files(struct ctr *c, const struct image *i, const struct create_
 		volumes_named();
 		if (!r)
 			r = make_storage(c, i, o->rm, err);
-		if (r != -EEXIST || o->name || tries == 16)
+		if (r != -EEXIST || tries == (o->name ? 1 : 16))
 			return r;
+		if (o->name) { /* perhaps one has it that should be gone */
+			reconcile(c->s);
+			continue;
+		}
 		name = random_name(c->s);
 		if (set_name(c, name) < 0)
 			return hoy_fail_oom(err);
@@ -467,6 +471,7 @@ static int run_run(const struct hoy_verb *v, int argc, char **argv)
 	r = parse(v, argc, argv, &o, &s, &status);
 	if (r >= 0) {
 		streams(&o, &how);
+		o.once = true;
 		how.detach_keys = o.detach_keys;
 		how.sig_proxy = o.sig_proxy != 0 && !o.tty;
 		how.preserve_fds = (int)o.preserve_fds;

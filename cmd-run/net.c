@@ -190,28 +190,27 @@ static int load_network(const struct ctr *c, const char *name, struct hoy_json_d
 
 /* ---- addresses ---- */
 
-/* The file of an address: who has it. Its container is gone when its run directory is. */
-static bool stale(int dirfd, const char *ip)
+/*
+ * An address that is taken is a symlink to the notes of who has it: whole or not there, and it leads nowhere once its
+ * container is gone.
+ */
+static bool taken(int dirfd, const char *ip)
 {
-	char text[PATH_MAX + 16];
-
-	if (hoy_read_small(dirfd, ip, text, sizeof(text)) <= 0)
-		return true;
-	return access(text, F_OK) < 0;
+	return !faccessat(dirfd, ip, F_OK, 0);
 }
 
 static int claim(struct ctr *c, int dirfd, const char *ip)
 {
 	cleanup_free char *live = hoy_path_join(c->rundir, "live");
+	int r = 0;
 
-	if (!live)
+	if (!live || !hoy_json_set_string(&c->live, c->live.root, "ip", ip))
 		return -ENOMEM;
-	if (hoy_exists(dirfd, ip)) {
-		if (!stale(dirfd, ip))
-			return -EEXIST;
-		unlinkat(dirfd, ip, 0);
-	}
-	return hoy_replace_file(dirfd, ip, live, strlen(live), 0600, false);
+	/* Before the deed: what is noted is what gets undone. */
+	r = ctr_save_live(c, NULL);
+	if (!r && unlinkat(dirfd, ip, 0) < 0 && errno != ENOENT)
+		r = -errno;
+	return r ? r : symlinkat(live, dirfd, ip) < 0 ? -errno : 0;
 }
 
 static int parse_subnet(const char *text, uint32_t *base, unsigned *bits)
@@ -230,6 +229,18 @@ static int parse_subnet(const char *text, uint32_t *base, unsigned *bits)
 		return -EINVAL;
 	*base = ntohl(a.s_addr) & (uint32_t)(0xffffffffUL << (32 - *bits));
 	return 0;
+}
+
+static int first_free(int dirfd, uint32_t base, unsigned bits, const char *gw, char ip[INET_ADDRSTRLEN])
+{
+	for (uint32_t a = (base | (uint32_t)(0xffffffffULL >> bits)) - 1; a > base; a--) {
+		struct in_addr in = { htonl(a) };
+
+		inet_ntop(AF_INET, &in, ip, INET_ADDRSTRLEN);
+		if (strcmp(ip, gw) && !taken(dirfd, ip))
+			return 0;
+	}
+	return -EADDRNOTAVAIL;
 }
 
 /*
@@ -259,19 +270,11 @@ static int allocate(struct ctr *c, const struct hoy_json *net, char ip[INET_ADDR
 		r = hoy_lock_take(&lock, true);
 	if (!r && want) {
 		snprintf(ip, INET_ADDRSTRLEN, "%s", want);
-		r = claim(c, dirfd, ip);
+		r = taken(dirfd, ip) ? -EEXIST : claim(c, dirfd, ip);
 	} else if (!r) {
-		r = -EADDRNOTAVAIL;
-		for (uint32_t a = (base | (uint32_t)(0xffffffffULL >> bits)) - 1; a > base && r; a--) {
-			struct in_addr in = { htonl(a) };
-
-			inet_ntop(AF_INET, &in, ip, INET_ADDRSTRLEN);
-			if (!strcmp(ip, gw))
-				continue;
+		r = first_free(dirfd, base, bits, gw, ip);
+		if (!r)
 			r = claim(c, dirfd, ip);
-			if (r < 0 && r != -EEXIST)
-				break;
-		}
 	}
 	hoy_lock_close(&lock);
 	if (r < 0)
@@ -283,10 +286,10 @@ static void release_address(struct ctr *c)
 {
 	const char *ip = hoy_json_str(c->live.root, "ip"), *net = hoy_json_str(c->live.root, "netName");
 	cleanup_free char *path = ip && net ? hoy_asprintf("%s/%s/%s", c->s->rootless ? c->rundir : IPAM_DIR, net, ip) : NULL;
-	char text[PATH_MAX + 16];
+	char to[PATH_MAX] = "";
 
 	/* Not if somebody else has it by now. */
-	if (path && hoy_read_small(AT_FDCWD, path, text, sizeof(text)) > 0 && !strncmp(text, c->rundir, strlen(c->rundir)))
+	if (path && readlink(path, to, sizeof(to) - 1) > 0 && !strncmp(to, c->rundir, strlen(c->rundir)))
 		unlink(path);
 }
 
@@ -387,9 +390,16 @@ int net_resolve(struct ctr *c, struct hoy_err *err)
 	return 0;
 }
 
-int pin_netns(struct ctr *c, struct hoy_err *err)
+int note_netns(struct ctr *c, struct hoy_err *err)
 {
 	cleanup_free char *path = hoy_path_join(c->rundir, "netns");
+
+	return path && hoy_json_set_string(&c->live, c->live.root, "netns", path) ? 0 : hoy_fail_oom(err);
+}
+
+int pin_netns(struct ctr *c, struct hoy_err *err)
+{
+	const char *path = net_path(c);
 	cleanup_fd int file = path ? open(path, O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600) : -1;
 	int status = 0;
 	pid_t child;
@@ -406,7 +416,7 @@ int pin_netns(struct ctr *c, struct hoy_err *err)
 		;
 	if (!WIFEXITED(status) || WEXITSTATUS(status))
 		return hoy_fail_errno(err, WIFEXITED(status) ? WEXITSTATUS(status) : EIO, "cannot make a network namespace at '%s'", path);
-	return hoy_json_set_string(&c->live, c->live.root, "netns", path) ? 0 : hoy_fail_oom(err);
+	return 0;
 }
 
 const char *net_path(const struct ctr *c)
@@ -423,16 +433,16 @@ static int setup_bridge(struct ctr *c, struct hoy_err *err)
 
 	if (!r)
 		r = bind_ports(c, err);
+	if (!r && !hoy_json_put(&c->live, c->live.root, "network", hoy_json_copy(&c->live, net.root)))
+		r = hoy_fail_oom(err);
+	if (!r)
+		r = note_netns(c, err);
 	if (!r)
 		r = allocate(c, net.root, ip, err);
-	if (r < 0)
-		return r;
-	hoy_json_set_string(&c->live, c->live.root, "ip", ip);
-	hoy_json_put(&c->live, c->live.root, "network", hoy_json_copy(&c->live, net.root));
-	/* Before the deed: what is noted here is what gets undone. */
-	r = ctr_save_live(c, err);
 	if (!r)
 		r = pin_netns(c, err);
+	if (r < 0)
+		return r;
 	tool_input(c, net.root, ip, &in);
 	if (!r && in.error)
 		r = hoy_fail_oom(err);

@@ -4,7 +4,7 @@
 
 struct create_opts {
 	/* of run alone */
-	bool detach, rmi;
+	bool detach, rmi, once; /* once: made by `run` */
 	int sig_proxy;
 	const char *detach_keys;
 	int64_t preserve_fds;

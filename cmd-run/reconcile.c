@@ -1,4 +1,4 @@
-/* cmd-run/reconcile.c: containers that somebody left half made or half removed are taken away. */
+/* cmd-run/reconcile.c: containers that somebody left half made, half removed or, with --rm, ended are taken away. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -47,6 +47,42 @@ static void forget(struct hoy_store *s, const char *id)
 		hoy_warning("container %.12s, which has no record in the store: %s, ignoring", id, err.msg);
 }
 
+/*
+ * A container of --rm whose end nobody is left to see to: neither it nor its monitor runs, and it was started once (or made
+ * by `run`, which holds its lock until it is started; `create --rm` leaves one to be started). Who waits for it in the
+ * foreground bears that somebody else was faster.
+ */
+static bool dead(const struct ctr *c)
+{
+	return hoy_json_bool(c->state.root, "rm", false) && !ctr_pid(c) && !ctr_monitor(c) &&
+	       (c->live.root || hoy_json_bool(c->state.root, "once", false));
+}
+
+static void drop_dead(struct hoy_store *s, const char *id)
+{
+	cleanup_ctr struct ctr c = CTR_INIT;
+	struct hoy_err err = HOY_ERR_INIT;
+
+	if (ctr_seize(&c, s, id) < 0 || ctr_load_state(&c, NULL) < 0 || ctr_load_live(&c, NULL) < 0 || !dead(&c))
+		return;
+	if (ctr_clear(&c, true, &err) < 0)
+		hoy_warning("container %.12s, which has ended and was to be removed: %s, ignoring", id, err.msg);
+}
+
+/* Only theirs are volatile, so that nobody else's files are looked at. */
+static void drop_all_dead(struct hoy_store *s)
+{
+	cleanup_strv struct hoy_strv ids = HOY_STRV_INIT;
+
+	if (hoy_store_peek(s, HOY_CONTAINERS, NULL) < 0)
+		return;
+	HOY_JSON_EACH(r, s->ctrs[1].doc.root)
+		if (hoy_is_id(hoy_json_str(r, "id")))
+			hoy_strv_push(&ids, hoy_json_str(r, "id"));
+	for (size_t i = 0; i < ids.n; i++)
+		drop_dead(s, ids.v[i]);
+}
+
 /* "ID.gone", which ctr_drop_files() made; who is still at it holds the lock in there. */
 static void finish_removal(int dirfd, const char *name)
 {
@@ -88,4 +124,5 @@ void reconcile(struct hoy_store *s)
 		finish_removal(dirfd(d), gone.v[i]);
 	for (size_t i = 0; i < lost.n; i++)
 		forget(s, lost.v[i]);
+	drop_all_dead(s);
 }

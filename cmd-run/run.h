@@ -61,6 +61,8 @@ int ctr_save_live(struct ctr *c, struct hoy_err *err);
 const char *ctr_name(const struct ctr *c);
 /* The process of a running container, or 0: the boot id matches and (pid, start time) exists. Live is loaded. */
 pid_t ctr_pid(const struct ctr *c);
+/* Its monitor, or 0 if that has ended. */
+pid_t ctr_monitor(const struct ctr *c);
 enum status ctr_status(const struct ctr *c);
 const char *status_name(enum status st);
 /* Start time of a process in clock ticks (field 22 of /proc/PID/stat), 0 if it is gone or a zombie. */
@@ -118,7 +120,8 @@ int net_setup(struct ctr *c, struct hoy_err *err);
 void net_teardown(struct ctr *c);
 /* Path of the network namespace of a container with a network of its own, NULL if the runtime makes one. */
 const char *net_path(const struct ctr *c);
-/* A new network namespace, pinned at <rundir>/netns and noted in live. */
+/* Note in live where the network namespace will be pinned (<rundir>/netns); saved before pin_netns() makes it. */
+int note_netns(struct ctr *c, struct hoy_err *err);
 int pin_netns(struct ctr *c, struct hoy_err *err);
 int pasta_setup(struct ctr *c, struct hoy_err *err);
 void pasta_teardown(struct ctr *c);

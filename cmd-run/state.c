@@ -242,6 +242,13 @@ pid_t ctr_pid(const struct ctr *c)
 	return start_time(pid) == (unsigned long long)hoy_json_int(c->live.root, "pidStart", -1) ? pid : 0;
 }
 
+pid_t ctr_monitor(const struct ctr *c)
+{
+	pid_t pid = (pid_t)hoy_json_int(c->live.root, "monitor", 0);
+
+	return pid > 0 && start_time(pid) == (unsigned long long)hoy_json_int(c->live.root, "monitorStart", -1) ? pid : 0;
+}
+
 enum status ctr_status(const struct ctr *c)
 {
 	const char *s = hoy_json_str(c->state.root, "status");

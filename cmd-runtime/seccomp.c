@@ -7,11 +7,13 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <seccomp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include "cmd-runtime/runtime.h"
 
@@ -266,6 +268,23 @@ static bool cache_get(int dir, const char *name, const struct hoy_buf *in, struc
 	return !ret->error;
 }
 
+/* It has no name until it is whole: who is killed while it writes leaves nothing. Not every file system has such files. */
+static int put_nameless(int dir, const char *name, const struct hoy_buf *b)
+{
+	cleanup_fd int fd = openat(dir, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+	char path[32];
+	int r;
+
+	if (fd < 0)
+		return errno == EISDIR ? -EOPNOTSUPP : -errno;
+	r = hoy_write_full(fd, b->data, b->len);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	/* What has the name is no use, or another runtime's work of this moment, as good as ours. */
+	if (!r && (unlinkat(dir, name, 0) == 0 || errno == ENOENT) && linkat(AT_FDCWD, path, dir, name, AT_SYMLINK_FOLLOW) < 0)
+		r = -errno;
+	return r;
+}
+
 static void cache_put(int dir, const char *name, const struct hoy_buf *in, const struct hoy_buf *filter)
 {
 	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(4 << 20);
@@ -274,7 +293,7 @@ static void cache_put(int dir, const char *name, const struct hoy_buf *in, const
 	hoy_buf_add(&b, &e, sizeof(e));
 	hoy_buf_add(&b, in->data, in->len);
 	hoy_buf_add(&b, filter->data, filter->len);
-	if (!b.error)
+	if (!b.error && put_nameless(dir, name, &b) == -EOPNOTSUPP)
 		(void)hoy_replace_file(dir, name, b.data, b.len, 0600, false);
 }
 

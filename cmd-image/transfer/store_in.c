@@ -15,6 +15,7 @@
 #include "common/conf/dirs.h"
 #include "common/data/units.h"
 #include "common/store/layers.h"
+#include "common/store/parts.h"
 #include "common/store/vfs.h"
 
 enum job_state { WAITS, READY, TAKEN };
@@ -435,6 +436,15 @@ static int complete_layers(struct work *w, struct hoy_err *err)
 	return r;
 }
 
+/* A layer that was there already may have a part too: its pull died, or failed, between the layer and the image. */
+static void drop_part(struct work *w, size_t i)
+{
+	if (part_kept(&w->jobs[i].part))
+		part_drop(&w->jobs[i].part);
+	else if (w->src && w->src->ops->resume)
+		hoy_parts_drop(w->s, w->m->v[i].digest);
+}
+
 static int commit(struct work *w, const struct manifest *list, char ret_id[HOY_ID_SIZE], struct hoy_err *err)
 {
 	int r = w->s->vfs ? complete_layers(w, err) : 0;
@@ -449,7 +459,7 @@ static int commit(struct work *w, const struct manifest *list, char ret_id[HOY_I
 		r = commit_image(w, list, ret_id, err);
 	hoy_store_unlock(w->s);
 	for (size_t i = 0; !r && i < w->n; i++)
-		part_drop(&w->jobs[i].part);
+		drop_part(w, i);
 	return r;
 }
 

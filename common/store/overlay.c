@@ -77,8 +77,25 @@ static int put_file(int dirfd, const char *name, const char *data, size_t len)
 	return fd < 0 ? -errno : hoy_write_full(fd, data, len);
 }
 
+/*
+ * Its bytes before its name: podman, cleaning up, removes "l/" and what is in "link", and an empty one means all of "l".
+ * Written back (not synced) before the rename, a power cut leaves no "link" or a whole one: the journal's commit that has
+ * the rename has the blocks too. Started alone (WAIT is false) that holds on ext4; others may need to see it done.
+ */
+static int put_link(int dirfd, const char *name, bool wait)
+{
+	cleanup_fd int fd = openat(dirfd, "link.new", O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+	int r = fd < 0 ? -errno : hoy_write_full(fd, name, LINK_LEN);
+
+	if (!r)
+		(void)sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE | (wait ? SYNC_FILE_RANGE_WAIT_AFTER : 0));
+	if (!r && renameat(dirfd, "link.new", dirfd, "link") < 0)
+		r = -errno;
+	return r;
+}
+
 /* The file before the link that it names: who cleans up after us finds the link by it. */
-static int make_link(const struct hoy_place *p, int dirfd, const char *id)
+static int make_link(const struct hoy_place *p, int dirfd, const char *id, bool wait)
 {
 	char name[LINK_LEN + 1], from[HOY_ID_SIZE + 16], to[LINK_LEN + 8];
 	int r, tries = 8;
@@ -87,10 +104,7 @@ static int make_link(const struct hoy_place *p, int dirfd, const char *id)
 	do {
 		r = short_name(name);
 		if (!r)
-			r = put_file(dirfd, "link.new", name, LINK_LEN);
-		/* Never an empty one: podman, cleaning up, would remove "l/" and what an empty name means, all of it. */
-		if (!r && renameat(dirfd, "link.new", dirfd, "link") < 0)
-			r = -errno;
+			r = put_link(dirfd, name, wait);
 		snprintf(to, sizeof(to), "l/%s", name);
 		if (!r && symlinkat(from, p->homefd, to) < 0)
 			r = -errno;
@@ -145,7 +159,7 @@ int hoy_layer_link_mend(struct hoy_store *s, const char *id, struct hoy_err *err
 		dirfd = openat(p->homefd, id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (dirfd >= 0)
 			unlinkat(dirfd, "link", 0);
-		r = dirfd < 0 ? -errno : make_link(p, dirfd, id);
+		r = dirfd < 0 ? -errno : make_link(p, dirfd, id, true);
 	}
 	return r < 0 ? hoy_fail_errno(err, -r, "cannot make the short link of layer '%s'", id) : 0;
 }
@@ -310,7 +324,7 @@ int hoy_overlay_create(struct hoy_store *s, const struct hoy_place *p, const cha
 	if (!r && fchmodat(dirfd, "diff", like.st_mode & 07777, 0) < 0)
 		r = -errno;
 	if (!r)
-		r = make_link(p, dirfd, id);
+		r = make_link(p, dirfd, id, sync);
 	if (!r)
 		r = make_dir(dirfd, "work", &like);
 	if (!r)

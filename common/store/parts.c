@@ -75,3 +75,12 @@ void hoy_parts_prune(const struct hoy_store *s, int64_t max_age, int64_t max_byt
 			*freed += v[i].size;
 	}
 }
+
+void hoy_parts_drop(const struct hoy_store *s, const char *digest)
+{
+	cleanup_fd int dirfd = openat(s->graphfd, HOY_PARTS_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	char name[NAME_MAX + 1];
+
+	if (dirfd >= 0 && snprintf(name, sizeof(name), "%s.part", digest) < (int)sizeof(name))
+		drop_unused(dirfd, name);
+}

@@ -12,3 +12,5 @@
  * The bytes that this freed are added to *FREED (may be NULL).
  */
 void hoy_parts_prune(const struct hoy_store *s, int64_t max_age, int64_t max_bytes, int64_t *freed);
+/* The part of the blob DIGEST, unless somebody has a lease on it. */
+void hoy_parts_drop(const struct hoy_store *s, const char *digest);

@@ -156,3 +156,76 @@ stray() {
 	assert_success
 	[[ $output == *' points, 0 with findings' ]]
 }
+
+@test "a power cut beside a --rm container leaves no empty link file" {
+	run "$HOY_TESTS/faults/run" stop:cut:1 run-d-rm:cut:1
+	assert_success
+}
+
+@test "a runtime killed while it keeps a filter leaves no file" {
+	have_base
+	for at in ' openat \.$' ' write .*\.seccomp' ' linkat '; do
+		hoy create --name c --network none --cgroup-parent "/${T##*/}" busybox true
+		kill_at "hoy-runtime.*$at" start c
+		[[ $(find "$RUNROOT/hoy/runtime/.seccomp" -name '.*' ! -name .seccomp) == '' ]]
+		hoy rm -f c
+		rm -rf "$RUNROOT/hoy/runtime/.seccomp"
+	done
+	find /sys/fs/cgroup -depth -name "${T##*/}" -type d -exec rmdir {} +
+}
+
+@test "a --rm container whose command, monitor and process were killed goes with the next rm, prune or run of its name" {
+	have_base
+	for next in 'rm -i nobody' 'container prune -f' 'container cleanup --all' 'run --name r --rm --network none busybox true'; do
+		kill_at 'hoy-run\[.*unlinkat exec.fifo' run --rm --name r --network none --cgroup-parent "/${T##*/}" busybox true
+		[[ $(hoy ps -aq | wc -l) == 1 ]]
+		# shellcheck disable=SC2086
+		hoy $next
+		[[ $(hoy ps -aq) == '' && $(ls "$ROOT/hoy/containers" "$RUNROOT/hoy" | grep -E '.{64}') == '' ]]
+		[[ $(find /sys/fs/cgroup -path "*/${T##*/}/libpod-*" -type d) == '' ]]
+	done
+	run stray
+	assert_stdout ''
+	find /sys/fs/cgroup -depth -name "${T##*/}" -type d -exec rmdir {} +
+}
+
+@test "a --rm container that was only created, or that runs, is nobody else's to remove" {
+	have_base
+	hoy create --rm --name made --network none busybox true
+	hoy run -d --rm --name runs --network none --cgroup-parent "/${T##*/}" busybox sleep 1000
+	hoy rm -i nobody
+	[[ $(hoy ps -a --format '{{.Names}} {{.State}}' | sort) == $'made created\nruns running' ]]
+	hoy rm -f -t 0 runs
+	find /sys/fs/cgroup -depth -name "${T##*/}" -type d -exec rmdir {} +
+}
+
+@test "killed while it sets a bridge up, a run leaves no address, namespace, interface or rule after the next rm" {
+	have_base
+	left() {
+		find /run/containers/networks/hoy -lname "$RUNROOT/*"
+		awk -v t="$RUNROOT/" 'index($5, t) == 1 { print $5 }' /proc/self/mountinfo
+		ip -o link | grep -E 'veth'
+		nft list ruleset | grep 18080
+		ls /run/containers/networks/firewall/ports | grep -E '^\.tmp'
+	}
+	for at in ' symlinkat 10.88' 'hoy-run.* mount .*netns' 'hoy-run.* (execve|clone3|vfork) ?$' 'hoy-net.* renameat hoy' 'hoy-net.* exit_group' \
+		'hoy-run.* openat .*config.json'; do
+		hoy create --name b --cgroup-parent "/${T##*/}" -p 127.0.0.1:18080:80 busybox true
+		kill_at "$at" start b
+		hoy rm -f -t 0 b
+		run left
+		assert_stdout ''
+	done
+	find /sys/fs/cgroup -depth -name "${T##*/}" -type d -exec rmdir {} +
+}
+
+@test "the part of a blob whose layer is there goes with the next pull" {
+	have_base
+	registry_start r
+	hoy push -q --tls-verify=false busybox "$REGISTRY/b:1"
+	hoy rmi -a -f
+	kill_at ' renameat images.json' pull -q --tls-verify=false "$REGISTRY/b:1"
+	[[ $(ls "$ROOT/hoy/blobs") == *.part ]]
+	hoy pull -q --tls-verify=false "$REGISTRY/b:1"
+	[[ $(ls "$ROOT/hoy/blobs") == '' ]]
+}

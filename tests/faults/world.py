@@ -65,8 +65,19 @@ class World:
         self.common = ["--root", self.root, "--runroot", self.runroot, "--storage-opt", "overlay.skip_mount_home=true",
                        "--network-config-dir", self.dir + "/networks", "--tmpdir", self.runroot + "/libpod"]
         self.env = {k: v for k, v in os.environ.items() if not k.startswith(("XDG_", "CONTAINER", "STORAGE_", "REGISTRY_"))}
+        # Not in our directory, and not with HOY_FAULTS in its environment: what has them is a container's and to be ended.
+        self.registry = must([TESTS + "/fixtures/registry", "start", self.dir + "-registry"], env=self.env).out.strip()
         self.env.update(HOME=self.home, TMPDIR=self.dir + "/tmp", LC_ALL="C.UTF-8", HOY_FAULTS=self.dir + "/")
+        self.write_network()
         self.mount(self.graph, None)
+
+    def write_network(self):
+        """The default network under an id of our own: what is left of it can be told from what others have beside us."""
+        self.network_id = os.urandom(32).hex()
+        with open(self.dir + "/networks/podman.json", "w") as f:
+            json.dump({"name": "podman", "id": self.network_id, "driver": "bridge", "network_interface": "podman0",
+                       "created": "2024-01-01T00:00:00Z", "subnets": [{"subnet": "10.88.0.0/16", "gateway": "10.88.0.1"}],
+                       "ipv6_enabled": False, "internal": False, "dns_enabled": False, "ipam_options": {"driver": "host-local"}}, f)
 
     # ---- commands
 
@@ -105,18 +116,22 @@ class World:
             return d.err
         return ""
 
-    def reset(self):
+    def reset(self, empty=False):
         self.drop_cgroups()
         for where in (self.runfs, self.graph):
             self.umount(where)
             self.mount(where, None)
-        must(["cp", "-a", self.template + "/.", self.graph])
+        if not empty:
+            must(["cp", "-a", self.template + "/.", self.graph])
 
     def close(self):
         self.end_all()
+        run([TESTS + "/fixtures/registry", "stop", self.dir + "-registry"])
+        shutil.rmtree(self.dir + "-registry")
         for where in (self.runfs, self.graph):
             self.umount(where)
         self.drop_cgroups()
+        run(["rm", "-f", "/run/containers/networks/firewall/networks/" + self.network_id])
         shutil.rmtree(self.dir)
 
     # ---- what is left of processes, mounts and cgroups
@@ -214,8 +229,23 @@ class World:
             name = HEX.search(os.path.basename(d))
             if name and name[0] not in ctrs:
                 out.append(f"cgroup {d}")
-        out += [f"temporary file {p}" for p in self.walk(self.root) if os.path.basename(p).startswith(".tmp-")]
+        out += self.network_leaks()
+        out += [f"part of a blob: {n}" for n in self.ls(self.root + "/hoy/blobs")]
+        # That of a container's state is the next writer's of that state.
+        out += [f"temporary file {p}" for p in self.walk(self.root) if os.path.basename(p).startswith(".tmp-")
+                and not (p.endswith("/.tmp-state") and os.path.basename(os.path.dirname(p)) in ctrs)]
         out += [f"temporary file {p}" for p in self.walk(self.runroot) if os.path.basename(p).startswith(".tmp-")]
+        return out
+
+    def network_leaks(self):
+        """No container of ours is on the bridge any more; the bridge and the network's chains stay until `network rm`."""
+        out = [f"interface {n}" for n in re.findall(r"^\d+: (veth[^:@]+)", run(["ip", "-o", "link"]).out, re.M)]
+        out += [f"rule of a port: {line.strip()}" for line in run(["nft", "list", "ruleset"]).out.splitlines() if "18080" in line]
+        top = "/run/containers/networks"
+        out += [f"firewall state {n}" for n in self.ls(f"{top}/firewall/ports") if n.startswith(self.network_id)]
+        out += [f"temporary file {d}/{n}" for d in ("networks", "ports") for n in self.ls(f"{top}/firewall/{d}") if n.startswith(".tmp-")]
+        leases = top + "/hoy/podman"
+        out += [f"address {n}" for n in self.ls(leases) if os.path.islink(f"{leases}/{n}") and os.readlink(f"{leases}/{n}").startswith(self.dir + "/")]
         return out
 
     @staticmethod

@@ -83,7 +83,7 @@ static void test_lock_sizes(const struct hoy_storage_args *args)
 		struct stat st;
 		int dirs[3], r = hoy_store_open(&s, args, 0, NULL);
 
-		if (r || (dirs[0] = s->layersfd, dirs[1] = s->imagesfd, dirs[2] = s->ctrsfd, 0))
+		if (r || (dirs[0] = s->own.layersfd, dirs[1] = s->own.imagesfd, dirs[2] = s->ctrsfd, 0))
 			abort();
 		for (int i = 0; i < 3; i++) {
 			cleanup_fd int fd = openat(dirs[i], files[i], O_WRONLY | O_TRUNC | O_CLOEXEC);
@@ -94,10 +94,10 @@ static void test_lock_sizes(const struct hoy_storage_args *args)
 		r = hoy_store_open(&other, args, 0, NULL);
 		bad += r || hoy_store_peek(other, HOY_LAYERS | HOY_IMAGES | HOY_CONTAINERS, NULL) < 0;
 		bad += hoy_store_lock(s, 0, HOY_LAYERS | HOY_IMAGES | HOY_CONTAINERS, NULL) < 0;
-		bad += hoy_stamp_read(&s->images_lock, &a) < 0 || a.len != (size < 64 ? size : 64);
-		s->images.dirty = true;
-		bad += hoy_store_save(s, NULL) < 0 || hoy_stamp_read(&s->images_lock, &b) < 0 || b.len != 64 || hoy_stamp_same(&a, &b);
-		bad += fstat(s->images_lock.fd, &st) < 0 || st.st_size != (size < 64 ? 64 : size);
+		bad += hoy_stamp_read(&s->own.images_lock, &a) < 0 || a.len != (size < 64 ? size : 64);
+		s->own.images.dirty = true;
+		bad += hoy_store_save(s, NULL) < 0 || hoy_stamp_read(&s->own.images_lock, &b) < 0 || b.len != 64 || hoy_stamp_same(&a, &b);
+		bad += fstat(s->own.images_lock.fd, &st) < 0 || st.st_size != (size < 64 ? 64 : size);
 		hoy_store_unlock(s);
 		hoy_store_free(other);
 		hoy_store_free(s);
