@@ -55,8 +55,8 @@ static void look(struct hoy_store *s)
 {
 	struct hoy_index x = { 0 };
 
-	(void)hoy_index_make(&x, s->layers, 2);
-	for (struct hoy_json *r = s->images.doc.root->child; r; r = r->next) {
+	(void)hoy_index_layers(&x, s);
+	for (struct hoy_json *r = hoy_image_first(s); r; r = hoy_image_next(s, r)) {
 		struct hoy_json_doc doc = HOY_JSON_DOC_INIT;
 		const char *id = hoy_json_str(r, "id");
 		struct hoy_json *found;
@@ -68,7 +68,7 @@ static void look(struct hoy_store *s)
 		HOY_JSON_EACH(n, hoy_json_get(r, "names"))
 			(void)hoy_image_find(s, hoy_json_text(n) ?: "", &found, NULL, NULL);
 	}
-	for (struct hoy_json *r = hoy_first(s->layers); r; r = hoy_next(s->layers, r))
+	for (struct hoy_json *r = hoy_layer_first(s); r; r = hoy_layer_next(s, r))
 		(void)hoy_layer_used(s, hoy_json_str(r, "id") ?: "");
 	for (struct hoy_json *r = hoy_first(s->ctrs); r; r = hoy_next(s->ctrs, r)) {
 		struct hoy_json *found;
@@ -82,12 +82,12 @@ static void look(struct hoy_store *s)
 /* Everything is saved again, as it was read. */
 static void change(struct hoy_store *s)
 {
-	struct hoy_json *r = s->images.doc.root->child;
+	struct hoy_json *r = hoy_image_first(s);
 	struct hoy_err err = HOY_ERR_INIT;
 
-	if (r && !hoy_image_add_name(s, r, "localhost/x:1", &err))
+	if (r && !hoy_image_add_name(s, &r, "localhost/x:1", &err))
 		(void)hoy_image_remove_name(s, r, "localhost/x:1", &err);
-	s->layers[0].dirty = s->ctrs[0].dirty = s->images.dirty = true;
+	s->own.layers[0].dirty = s->ctrs[0].dirty = s->own.images.dirty = true;
 	if (!hoy_store_load_mounts(s, &err))
 		s->mounts.dirty = true;
 	if (hoy_store_save(s, &err) < 0)
@@ -100,8 +100,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct hoy_err err = HOY_ERR_INIT;
 	const unsigned all = HOY_LAYERS | HOY_IMAGES | HOY_CONTAINERS;
 
-	put(s->layersfd, "layers.json", &data, &size);
-	put(s->imagesfd, "images.json", &data, &size);
+	put(s->own.layersfd, "layers.json", &data, &size);
+	put(s->own.imagesfd, "images.json", &data, &size);
 	put(s->ctrsfd, "containers.json", &data, &size);
 	put(s->mountsfd, "mountpoints.json", &data, &size);
 	if (!hoy_store_peek(s, all, &err)) {
