@@ -59,10 +59,11 @@ static void test_copy(int root)
 
 	mkdirat(root, "from", 0750);
 	mkdirat(root, "to", 0700);
-	mkdirat(root, "from/d", 01777);
+	mkdirat(root, "from/d", 0700);
 	mknodat(root, "from/d/fifo", S_IFIFO | 0600, 0);
 	hoy_replace_file(root, "from/one", "12345", 5, 0640, false);
-	ok(!fchmodat(root, "from/one", 04751, 0) && !linkat(root, "from/one", root, "from/d/two", 0) &&
+	ok(!fchmodat(root, "from/one", 04751, 0) && !fchmodat(root, "from/d", 01777, 0) && !fchmodat(root, "from", 0750, 0) &&
+	   !linkat(root, "from/one", root, "from/d/two", 0) &&
 	   !symlinkat("/etc/passwd", root, "from/link"), "a tree");
 	utimensat(root, "from/one", t, 0);
 	utimensat(root, "from/link", t, AT_SYMLINK_NOFOLLOW);
