@@ -40,6 +40,7 @@ struct work {
 	struct job *jobs;
 	struct job **order; /* those that are to be fetched, the big ones first */
 	size_t n, n_order;
+	bool share; /* the file system can share what is equal */
 	struct parts parts;
 	pthread_mutex_t mu; /* over what follows, and the states of jobs */
 	pthread_cond_t news;
@@ -122,7 +123,7 @@ static int unpack_layer(struct work *w, struct job *j, struct hoy_err *err)
 	const struct desc *d = desc_of(w, j);
 	struct layer_want want = { d->digest, d->size, w->config->diff_ids.v[j - w->jobs], w->o->max_layer };
 	struct unpack_opts o = { .userns = w->s->rootless, .ignore_chown_errors = w->s->conf.ignore_chown_errors,
-				 .max_sparse = w->o->max_layer };
+				 .max_sparse = w->o->max_layer, .share = w->share };
 	cleanup_stream struct stream *in = NULL;
 	int r;
 
@@ -460,6 +461,9 @@ static int commit(struct work *w, const struct manifest *list, char ret_id[HOY_I
 	hoy_store_unlock(w->s);
 	for (size_t i = 0; !r && i < w->n; i++)
 		drop_part(w, i);
+	/* In order, so that the layers of one image share, too. */
+	for (size_t i = 0; !r && i < w->n; i++)
+		share_layer(w->s, w->jobs[i].id, &w->jobs[i].got.res.files);
 	return r;
 }
 
@@ -484,6 +488,7 @@ int store_in(struct hoy_store *s, struct source *src, const struct manifest *m, 
 			  .mu = PTHREAD_MUTEX_INITIALIZER, .news = PTHREAD_COND_INITIALIZER };
 	int r = source_config(src, m, &config, err);
 
+	w.share = !s->vfs && share_possible(s->dest->homefd);
 	if (!r)
 		r = hoy_store_peek(s, HOY_LAYERS, err);
 	if (!r)
@@ -503,7 +508,7 @@ int store_in(struct hoy_store *s, struct source *src, const struct manifest *m, 
 static int stage_tar(struct work *w, struct job *j, struct stream *tar, struct hoy_err *err)
 {
 	struct unpack_opts uo = { .userns = w->s->rootless, .ignore_chown_errors = w->s->conf.ignore_chown_errors,
-				  .max_sparse = w->o->max_layer };
+				  .max_sparse = w->o->max_layer, .share = !w->s->vfs && share_possible(w->s->dest->homefd) };
 	const struct layer_want anything = { NULL, -1, NULL, w->o->max_layer };
 	struct flush flush;
 	int r = hoy_stage_new(&j->stage, w->s, err);

@@ -128,6 +128,7 @@ void unpack_result_release(struct unpack_result *r)
 {
 	free(r->uids.v);
 	free(r->gids.v);
+	share_release(&r->files);
 	*r = (struct unpack_result){ 0 };
 }
 
@@ -735,6 +736,8 @@ static int record(struct unpack *u, const char *clean, struct hoy_err *err)
 		if (pos != UINT64_MAX)
 			r = drop_line(u, pos, 0, 0);
 	}
+	if (!r && u->o->share && size >= SHARE_LEAST)
+		r = share_add(&u->res->files, clean, size, u->crc);
 	pos = split_file(&u->split, hoy_buf_str(&e->name), e->name.len, size, u->crc);
 	if (!r)
 		r = posmap_put(&u->names, h, pos);

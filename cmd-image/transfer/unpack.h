@@ -3,6 +3,7 @@
  * (formats/storage.md 4.7), and never a file anywhere else: each name is resolved with that directory as "/".
  */
 #pragma once
+#include "cmd-image/transfer/share.h"
 #include "cmd-image/transfer/stream.h"
 
 struct id_set {
@@ -13,11 +14,13 @@ struct id_set {
 struct unpack_opts {
 	bool userns;		  /* no device nodes; user.overlay.* */
 	bool ignore_chown_errors;
+	bool share;		  /* list the files that could be shared */
 	int64_t max_sparse;	  /* the size that a file with holes may have; 0: any */
 };
 struct unpack_result {
 	struct id_set uids, gids; /* sorted */
 	uint64_t entries;
+	struct share_list files;
 };
 /*
  * Unpack the plain tar TAR (borrowed; read to its end) into DIFFFD and record its tar-split in SPLITFD (-1: don't).
