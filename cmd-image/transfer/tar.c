@@ -461,7 +461,7 @@ static int finish(struct tar *t, const struct pax *p, struct hoy_err *err)
 		return hoy_fail(err, ENAMETOOLONG, "a link in the tar has %zu bytes, more than %d are not taken", e->link.len, TAR_NAME_MAX);
 	if (e->type >= '1' && e->type <= '6')
 		e->size = 0;
-	if (e->size > INT64_MAX - TAR_BLOCK)
+	if (e->size > INT64_MAX - TAR_BLOCK - t->at)
 		return BAD(err, "an entry's size is out of range");
 	e->at = t->at;
 	t->at += e->size;

@@ -119,7 +119,8 @@ static void test_large(void)
 {
 	static const struct { const char *pax, *size; int64_t want; } cases[] = {
 		{ NULL, "77777777777", 8589934591 }, { NULL, "100000000001", 8589934593 }, { "19 size=8589934593\n", "00000000000", 8589934593 },
-		{ "28 size=9223372036854775000\n", "0", 9223372036854775000 }, { NULL, "\x80\x01\x01\x01\x01\x7f\x01\x01\x01\x01\x01\x01", -1 },
+		{ "28 size=9000000000000000000\n", "0", 9000000000000000000 },
+		{ "28 size=9223372036854775000\n", "0", -1 }, { NULL, "\x80\x01\x01\x01\x01\x7f\x01\x01\x01\x01\x01\x01", -1 },
 		{ NULL, "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", -1 },
 	};
 
