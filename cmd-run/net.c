@@ -479,7 +479,8 @@ void net_teardown(struct ctr *c)
 		pasta_teardown(c);
 	if (is(mode, "bridge") && net && ip && (c->def.root || ctr_load_def(c, NULL) == 0)) {
 		tool_input(c, net, ip, &in);
-		if (run_net(c, "teardown", &in, &out, &err) < 0)
+		/* Twice: nobody comes after us, and somebody may have killed the tool. */
+		if (run_net(c, "teardown", &in, &out, &err) < 0 && run_net(c, "teardown", &in, &out, &err) < 0)
 			hoy_warning("network of container %.12s: %s, ignoring", c->id, err.msg);
 	}
 	release_address(c);

@@ -108,7 +108,7 @@ static const struct desc *desc_of(const struct work *w, const struct job *j) { r
 static bool damaged(const struct work *w, const char *id) { return w->o->damaged && hoy_strv_has(w->o->damaged, id); }
 
 /* Is the layer in the store, and nothing wrong with it? */
-static bool there(const struct work *w, const char *id) { return hoy_layer_get(w->s, id) && !damaged(w, id); }
+static bool there(const struct work *w, const char *id) { return hoy_layer_whole(w->s, id) && !damaged(w, id); }
 
 static int open_blob(struct work *w, struct job *j, struct stream **ret, struct hoy_err *err)
 {

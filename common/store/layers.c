@@ -255,6 +255,13 @@ int64_t hoy_layer_size(const struct hoy_store *s, const char *id)
 	return s->vfs ? hoy_vfs_changes(s, id, hoy_json_str(hoy_layer_get(s, id), "parent")) : hoy_tree_size(AT_FDCWD, diff);
 }
 
+bool hoy_layer_whole(const struct hoy_store *s, const char *id)
+{
+	const struct hoy_json *rec = hoy_layer_get(s, id);
+
+	return rec && !incomplete(rec);
+}
+
 bool hoy_layer_used(const struct hoy_store *s, const char *id)
 {
 	for (struct hoy_json *r = hoy_layer_first(s); r; r = hoy_layer_next(s, r)) {
@@ -289,24 +296,15 @@ static int trash_open(struct hoy_store *s, struct hoy_place *p)
 	return r;
 }
 
-/* The short link of layer ID as "l/NAME" into RET; false if it has none. */
-static bool link_of(const struct hoy_place *p, const char *id, char ret[80])
+static bool link_of(const struct hoy_place *p, const char *id, char ret[HOY_LINK_SIZE])
 {
-	char path[HOY_ID_SIZE + 32], link[64];
-
-	if (!strcmp(p->driver, "vfs"))
-		return false;
-	snprintf(path, sizeof(path), "%s/link", id);
-	if (hoy_read_small(p->homefd, path, link, sizeof(link)) <= 0 || strchr(link, '/'))
-		return false;
-	snprintf(ret, 80, "l/%s", link);
-	return true;
+	return strcmp(p->driver, "vfs") && hoy_layer_link(p->homefd, id, ret);
 }
 
 /* Where there is no room for a place aside: at once, and under the lock. */
 static int remove_files(struct hoy_store *s, struct hoy_place *p, const char *id)
 {
-	char split[HOY_ID_SIZE + 32], l[80];
+	char split[HOY_ID_SIZE + 32], l[HOY_LINK_SIZE];
 	int r;
 
 	if (link_of(p, id, l))
@@ -334,7 +332,7 @@ int hoy_layer_make_room(struct hoy_store *s, const char *id, struct hoy_err *err
 /* The files of layer ID go aside: link, directory, tar-split, big data, in this order. */
 static int trash_files(struct hoy_store *s, struct hoy_place *p, const char *id)
 {
-	char split[HOY_ID_SIZE + 32], l[80];
+	char split[HOY_ID_SIZE + 32], l[HOY_LINK_SIZE];
 	int r = trash_open(s, p);
 
 	if (hoy_is_full(r))

@@ -59,6 +59,8 @@ int hoy_layer_discard(struct hoy_store *s, const char *name);
  * after all its files are. Who dies in between leaves a layer that a check finds damaged.
  */
 int hoy_layer_make_room(struct hoy_store *s, const char *id, struct hoy_err *err);
+/* Is layer ID in the store, and not one that somebody is at, or has died at, making or deleting? */
+bool hoy_layer_whole(const struct hoy_store *s, const char *id);
 /* Is ID used by a layer, image or container record (the container EXCEPT apart)? */
 bool hoy_layer_used(const struct hoy_store *s, const char *id);
 /* Delete the layers that a dead process left incomplete; called by hoy_store_lock(). */
@@ -97,6 +99,9 @@ int64_t hoy_layer_size(const struct hoy_store *s, const char *id);
 int hoy_layer_lowers(const struct hoy_store *s, const char *id, struct hoy_strv *ret, struct hoy_err *err);
 /* Their directories as text, "DIR/diff:DIR/diff...", in new memory; "" if there are none. 0, -ENOMEM or an error of the lists. */
 int hoy_layer_lowerdir(const struct hoy_store *s, const char *id, char **ret);
+/* The short link of layer ID as "l/NAME", by its "link" file; false if that holds none. */
+#define HOY_LINK_SIZE 40
+bool hoy_layer_link(int homefd, const char *id, char ret[HOY_LINK_SIZE]);
 /* Does the short link of layer ID lead to it, as readers before 1.63 of the library need? */
 bool hoy_layer_link_good(const struct hoy_store *s, const char *id);
 /* Make the short link of layer ID again, by the text in its "link" if that is one. layers.lock for writing. */

@@ -114,27 +114,27 @@ static int make_link(const struct hoy_place *p, int dirfd, const char *id, bool 
 	return r;
 }
 
-/* The short name of layer ID by its "link" file; false if that holds none. */
-static bool link_name(const struct hoy_store *s, const char *id, char ret[LINK_LEN + 8])
+bool hoy_layer_link(int homefd, const char *id, char ret[HOY_LINK_SIZE])
 {
 	char path[HOY_ID_SIZE + 8], name[64];
 
 	snprintf(path, sizeof(path), "%s/link", id);
-	if (hoy_read_small(homefd_of(s, id), path, name, sizeof(name)) != LINK_LEN ||
+	/* After a power cut it may be empty, or zeros: "l/" alone would be all links. */
+	if (hoy_read_small(homefd, path, name, sizeof(name)) != LINK_LEN ||
 	    strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") != LINK_LEN)
 		return false;
-	snprintf(ret, LINK_LEN + 8, "l/%.*s", LINK_LEN, name);
+	snprintf(ret, HOY_LINK_SIZE, "l/%.*s", LINK_LEN, name);
 	return true;
 }
 
 bool hoy_layer_link_good(const struct hoy_store *s, const char *id)
 {
-	char want[HOY_ID_SIZE + 16], have[256], name[LINK_LEN + 8];
+	char want[HOY_ID_SIZE + 16], have[256], name[HOY_LINK_SIZE];
 	ssize_t n;
 
 	if (s->vfs)
 		return true;
-	if (!link_name(s, id, name))
+	if (!hoy_layer_link(homefd_of(s, id), id, name))
 		return false;
 	n = readlinkat(homefd_of(s, id), name, have, sizeof(have) - 1);
 	have[n > 0 ? n : 0] = '\0';
@@ -145,11 +145,11 @@ bool hoy_layer_link_good(const struct hoy_store *s, const char *id)
 int hoy_layer_link_mend(struct hoy_store *s, const char *id, struct hoy_err *err)
 {
 	const struct hoy_place *p = hoy_layer_home(s, id);
-	char target[HOY_ID_SIZE + 16], name[LINK_LEN + 8];
+	char target[HOY_ID_SIZE + 16], name[HOY_LINK_SIZE];
 	cleanup_fd int dirfd = -1;
 	int r = 0;
 
-	if (link_name(s, id, name)) {
+	if (hoy_layer_link(p->homefd, id, name)) {
 		snprintf(target, sizeof(target), "../%s/diff", id);
 		unlinkat(p->homefd, name, 0);
 		if (symlinkat(target, p->homefd, name) < 0)

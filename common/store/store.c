@@ -262,12 +262,27 @@ static int clean(struct hoy_store *s, struct hoy_err *err)
 	return hoy_layers_clean(s, err);
 }
 
+/* What a power cut spoilt is written anew by who may. */
+static int mend(struct hoy_store *s, unsigned write, struct hoy_err *err)
+{
+	bool any = false;
+
+	HOY_PLACES_EACH(p, s)
+		if (write & HOY_LAYERS && !p->rdonly && p->layers[1].zeros)
+			any = p->layers[1].dirty = true;
+	if (write & HOY_CONTAINERS && s->ctrs[1].zeros)
+		any = s->ctrs[1].dirty = true;
+	return any ? hoy_store_save(s, err) : 0;
+}
+
 int hoy_store_lock(struct hoy_store *s, unsigned read, unsigned write, struct hoy_err *err)
 {
 	int r = take_locks(s, read | write, write, err);
 
 	if (!r)
 		r = load_parts(s, read | write, err);
+	if (!r)
+		r = mend(s, write, err);
 	if (!r && write & HOY_LAYERS)
 		r = clean(s, err);
 	if (!r && write & HOY_LAYERS && write & HOY_IMAGES)

@@ -33,6 +33,12 @@ static const char *file_of(const struct hoy_table *t) { return t->vol ? kinds[t-
 
 void hoy_table_release(struct hoy_table *t) { hoy_json_release(&t->doc); }
 
+/* A volatile file may be so after a power cut: ext4 notes the size when it begins to write, the blocks when it has. */
+static bool all_zeros(const char *data, size_t len)
+{
+	return !data[0] && !memcmp(data, data + 1, len - 1);
+}
+
 int hoy_table_load(struct hoy_table *t, struct hoy_err *err)
 {
 	cleanup_free char *data = NULL;
@@ -41,9 +47,10 @@ int hoy_table_load(struct hoy_table *t, struct hoy_err *err)
 
 	hoy_json_release(&t->doc);
 	t->dirty = false;
+	t->zeros = !r && len && t->vol && all_zeros(data, len);
 	if (r < 0 && r != -ENOENT)
 		return r;
-	if (r == -ENOENT || !len) {
+	if (r == -ENOENT || !len || t->zeros) {
 		if (err)
 			*err = (struct hoy_err)HOY_ERR_INIT;
 		t->doc.root = hoy_json_new(&t->doc, HOY_JSON_ARRAY);
@@ -100,7 +107,7 @@ int hoy_table_save(struct hoy_table *t, const char *root, struct hoy_err *err)
 	r = b.error ? -b.error : hoy_replace_locked(t->dirfd, file_of(t), b.data, b.len, 0600, !t->vol);
 	if (r < 0)
 		return hoy_fail_errno(err, -r, "cannot write '%s' of the store '%s'", file_of(t), root);
-	t->dirty = false;
+	t->dirty = t->zeros = false;
 	return !t->vol;
 }
 

@@ -17,6 +17,7 @@ struct hoy_table {
 	enum hoy_table_kind kind;
 	bool vol; /* volatile: another file, that needs not outlast a power cut */
 	bool dirty;
+	bool zeros; /* what a power cut left of a volatile file, which podman cannot read; here it has no records */
 };
 static inline struct hoy_table hoy_table_of(enum hoy_table_kind kind, bool vol)
 {

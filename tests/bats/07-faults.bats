@@ -229,3 +229,36 @@ stray() {
 	hoy pull -q --tls-verify=false "$REGISTRY/b:1"
 	[[ $(ls "$ROOT/hoy/blobs") == '' ]]
 }
+
+@test "volatile records that a power cut made zeros, and zeros in a link file, cost nothing else" {
+	have_base
+	hoy create --name c --network none busybox true
+	head -c 300 /dev/zero >"$ROOT/overlay-layers/volatile-layers.json"
+	head -c 300 /dev/zero >"$ROOT/overlay-containers/volatile-containers.json"
+	try hoy ps -a --format '{{.Names}}'
+	assert_success
+	assert_stdout c
+	hoy rm -i nobody
+	oracle_podman images
+	jq '.[1].flags.incomplete = true' "$ROOT/overlay-layers/layers.json" >"$T/j"
+	cat "$T/j" >"$ROOT/overlay-layers/layers.json"
+	head -c 26 /dev/zero >"$ROOT/overlay/$(jq -r '.[1].id' "$T/j")/link"
+	hoy rm -i nobody
+	[[ $(ls "$ROOT/overlay/l" | wc -l) -ge 1 && $(ls "$ROOT/overlay" | grep -cE '^.{64}$') == 1 ]]
+}
+
+@test "what an interrupted load left unfinished is no layer for the next one" {
+	kill_at ' unlinkat .*/diff' load -q -i "$(fixture busybox)/docker.tar"
+	[[ $(jq '.[0].flags.incomplete' "$ROOT/overlay-layers/layers.json") == true ]]
+	try hoy load -q -i "$(fixture busybox)/docker.tar"
+	assert_success
+}
+
+@test "a teardown whose network tool is killed leaves no rule" {
+	have_base
+	hoy run -d --name b -p 127.0.0.1:18080:80 --cgroup-parent "/${T##*/}" busybox sleep 1000
+	: >"$STORE/.used-hoy"
+	"$HOY_BUILD/tests/faults/inject" -f kill-one -n 1 -m 'hoy-run.* execve .*hoy-net' "$HOY_BIN/hoy" "${HOY_OPTS[@]}" rm -f -t 0 b
+	[[ $(nft list ruleset) != *18080* && $(ls "$ROOT/hoy/containers") == '' ]]
+	find /sys/fs/cgroup -depth -name "${T##*/}" -type d -exec rmdir {} +
+}

@@ -45,7 +45,7 @@ def must(argv, **how):
 def load(path):
     try:
         with open(path) as f:
-            text = f.read()
+            text = f.read().strip("\0")  # a volatile one after a power cut: as good as empty
             return json.loads(text) or [] if text else []
     except FileNotFoundError:
         return []
@@ -246,6 +246,9 @@ class World:
         out += [f"temporary file {d}/{n}" for d in ("networks", "ports") for n in self.ls(f"{top}/firewall/{d}") if n.startswith(".tmp-")]
         leases = top + "/hoy/podman"
         out += [f"address {n}" for n in self.ls(leases) if os.path.islink(f"{leases}/{n}") and os.readlink(f"{leases}/{n}").startswith(self.dir + "/")]
+        if out:  # not a second time, at the next point
+            run(["nft", "flush", "ruleset"])
+            run(["sh", "-c", f"rm -f {top}/firewall/ports/{self.network_id}*; find {leases} -lname '{self.dir}/*' -delete"])
         return out
 
     @staticmethod
