@@ -13,7 +13,7 @@ struct store_in {
 };
 /* The option --max-layer-size (NULL: not given) into O. */
 int store_in_limit(struct store_in *o, const char *size, struct hoy_err *err);
-#define MAX_LAYER_OPT(at) { 0, "max-layer-size", HOY_OPT_STRING, at, "SIZE", "refuse layers that unpack to more (like 10g; default: no limit)" }
+#define MAX_LAYER_OPT(at) { 0, "max-layer-size", HOY_OPT_STRING, at, "SIZE", "refuse layers that unpack to more, or to a file with holes that would (like 10g; default: no limit)" }
 /*
  * Put image M (and the LIST that it was chosen from, or a blank one) of SRC into S. All missing layers are fetched
  * side by side without a lock; they become layers of the store together, after one sync. RET_ID is the image's id.

@@ -448,7 +448,8 @@ static int finish(struct tar *t, const struct pax *p, struct hoy_err *err)
 		return BAD(err, "an entry has a negative size");
 	/* podman refuses them, and its check would take the layer for damaged. */
 	if (e->type == 'S')
-		return hoy_fail(err, HOY_EUNSUPPORTED, "the tar has a file in GNU's old sparse format ('%s'), which layers cannot have (run: tar --format=posix)",
+		return hoy_fail(err, HOY_EUNSUPPORTED,
+				"the tar has a file in GNU's old sparse format ('%s'), which layers cannot have (run: tar --format=posix)",
 				hoy_buf_str(&e->name));
 	r = find_holes(t, p, err);
 	if (r < 0)
