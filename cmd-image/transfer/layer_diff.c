@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <search.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -14,17 +13,13 @@
 
 #include "cmd-image/transfer/tar_write.h"
 #include "common/base/fd.h"
+#include "common/base/links.h"
 #include "common/base/strv.h"
+#include "common/base/tree.h"
+#include "common/store/layers.h"
 
 #define MAX_DEPTH 1000
 #define CHUNK ((size_t)256 << 10)
-
-/* A file with several names, and the first of them. */
-struct seen {
-	dev_t dev;
-	ino_t ino;
-	char *name;
-};
 
 struct diff {
 	struct stream s;
@@ -34,7 +29,7 @@ struct diff {
 	int dir, *below;
 	size_t n_below;
 	struct hoy_buf path, out; /* of the entry at hand; headers on their way */
-	void *seen;
+	struct hoy_links links;
 	struct hoy_err err;
 };
 
@@ -119,7 +114,22 @@ static struct tar_item item_of(const struct diff *d, const struct stat *st, char
 				  .mode = st->st_mode & 07777 };
 }
 
-static bool is_whiteout(const struct stat *st) { return S_ISCHR(st->st_mode) && st->st_rdev == makedev(0, 0); }
+/*
+ * The whiteout of NAME in the directory that d->path leads to. All of them may be one inode: podman's further ones name the
+ * first as the target of a link, which for a file means nothing; a digest wants it.
+ */
+static int put_whiteout(struct diff *d, const char *name, const struct stat *st)
+{
+	cleanup_free char *wh = hoy_asprintf("%s.wh.%s", hoy_buf_str(&d->path), name);
+	struct tar_item i = item_of(d, st, '0');
+
+	if (!wh || hoy_links_name(&d->links, st, wh, &i.link) < 0)
+		return hoy_fail_oom(&d->err);
+	i.name = wh;
+	i.mode = 0;
+	tar_put_header(&d->out, &i);
+	return flush(d);
+}
 
 static int put_data(struct diff *d, int fd, int64_t left)
 {
@@ -142,60 +152,6 @@ static int put_data(struct diff *d, int fd, int64_t left)
 		left -= n;
 	}
 	return pad ? ring_write(d->ring, zeros, pad) : 0;
-}
-
-static int by_inode(const void *a, const void *b)
-{
-	const struct seen *x = a, *y = b;
-
-	return x->ino != y->ino ? (x->ino < y->ino ? -1 : 1) : x->dev != y->dev ? (x->dev < y->dev ? -1 : 1) : 0;
-}
-
-static void free_seen(void *p)
-{
-	free(((struct seen *)p)->name);
-	free(p);
-}
-
-/* The name that this file, now called NAME, has had already, or NULL. */
-static int first_name(struct diff *d, const struct stat *st, const char *name, const char **ret)
-{
-	struct seen key = { st->st_dev, st->st_ino, NULL }, **found, *neu;
-
-	*ret = NULL;
-	if (st->st_nlink < 2)
-		return 0;
-	found = tfind(&key, &d->seen, by_inode);
-	if (found) {
-		*ret = (*found)->name;
-		return 0;
-	}
-	neu = malloc(sizeof(*neu));
-	if (!neu)
-		return hoy_fail_oom(&d->err);
-	*neu = key;
-	neu->name = strdup(name);
-	if (neu->name && tsearch(neu, &d->seen, by_inode))
-		return 0;
-	free_seen(neu);
-	return hoy_fail_oom(&d->err);
-}
-
-/*
- * The whiteout of NAME in the directory that d->path leads to. All of them may be one inode: podman's further ones name the
- * first as the target of a link, which for a file means nothing; a digest wants it.
- */
-static int put_whiteout(struct diff *d, const char *name, const struct stat *st)
-{
-	cleanup_free char *wh = hoy_asprintf("%s.wh.%s", hoy_buf_str(&d->path), name);
-	struct tar_item i = item_of(d, st, '0');
-
-	if (!wh || first_name(d, st, wh, &i.link) < 0)
-		return hoy_fail_oom(&d->err);
-	i.name = wh;
-	i.mode = 0;
-	tar_put_header(&d->out, &i);
-	return flush(d);
 }
 
 /* With its data, or as another name of FIRST; its attributes come with both. */
@@ -239,10 +195,9 @@ static int put_other(struct diff *d, int dir, const char *name, const struct sta
 static int put_entry(struct diff *d, int dir, const char *name, const struct stat *st)
 {
 	struct tar_item i = item_of(d, st, '1');
-	int r = first_name(d, st, hoy_buf_str(&d->path), &i.link);
 
-	if (r < 0)
-		return r;
+	if (hoy_links_name(&d->links, st, hoy_buf_str(&d->path), &i.link) < 0)
+		return hoy_fail_oom(&d->err);
 	if (S_ISREG(st->st_mode))
 		return put_file(d, dir, name, st, i.link);
 	if (!i.link)
@@ -263,7 +218,7 @@ static bool hides(const struct diff *d)
 		path[strlen(path) - 1] = '\0';
 	for (size_t i = 0; path && i < d->n_below; i++)
 		if (!fstatat(d->below[i], path, &st, AT_SYMLINK_NOFOLLOW))
-			return !is_whiteout(&st);
+			return !hoy_is_whiteout(&st);
 	return false;
 }
 
@@ -292,12 +247,6 @@ static int put_dir(struct diff *d, int fd, const struct stat *st)
 	return r ? r : flush(d);
 }
 
-static bool same(const struct stat *a, const struct stat *b)
-{
-	return a->st_mode == b->st_mode && a->st_uid == b->st_uid && a->st_gid == b->st_gid && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
-	       a->st_mtim.tv_nsec == b->st_mtim.tv_nsec && (S_ISDIR(a->st_mode) || (a->st_size == b->st_size && a->st_rdev == b->st_rdev));
-}
-
 static int list(int dir, struct hoy_strv *ret)
 {
 	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -323,7 +272,7 @@ static int walk_dir(struct diff *d, int dir, const char *name, const struct stat
 	if (fd < 0)
 		return fail(d, errno, "open");
 	hoy_buf_putc(&d->path, '/');
-	r = under >= 0 && !fstat(under, &there) && same(st, &there) ? 0 : put_dir(d, fd, st);
+	r = under >= 0 && !fstat(under, &there) && hoy_same_meta(st, &there) ? 0 : put_dir(d, fd, st);
 	return r ? r : walk(d, fd, under, depth + 1);
 }
 
@@ -335,12 +284,12 @@ static int walk_entry(struct diff *d, int dir, const char *name, int below, int 
 
 	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? 0 : fail(d, errno, "look at"); /* a running container removes things */
-	if (d->how == DIFF_UPPER && is_whiteout(&st))
+	if (d->how == DIFF_UPPER && hoy_is_whiteout(&st))
 		return put_whiteout(d, name, &st);
 	hoy_buf_puts(&d->path, name);
 	if (S_ISDIR(st.st_mode))
 		r = walk_dir(d, dir, name, &st, below, depth);
-	else if (below >= 0 && !fstatat(below, name, &there, AT_SYMLINK_NOFOLLOW) && same(&st, &there))
+	else if (below >= 0 && !fstatat(below, name, &there, AT_SYMLINK_NOFOLLOW) && hoy_same_meta(&st, &there))
 		r = 0;
 	else
 		r = put_entry(d, dir, name, &st);
@@ -403,7 +352,7 @@ static void release(struct diff *d)
 	for (size_t i = 0; i < d->n_below; i++)
 		hoy_close(d->below[i]);
 	hoy_close(d->dir);
-	tdestroy(d->seen, free_seen);
+	hoy_links_release(&d->links);
 	hoy_buf_release(&d->path);
 	hoy_buf_release(&d->out);
 	free(d->below);

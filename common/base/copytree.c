@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <search.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -17,56 +16,30 @@
 #include "common/base/buf.h"
 #include "common/base/cleanup.h"
 #include "common/base/fd.h"
+#include "common/base/links.h"
 
 #define MAX_DEPTH 1000
-
-/* A file with more than one name, and where its copy is. */
-struct linked {
-	dev_t dev;
-	ino_t ino;
-	char *path; /* below the tree's root */
-};
 
 struct copy {
 	int root;
 	bool special;
-	void *linked;
+	struct hoy_links links;
 	struct hoy_buf path; /* of the directory that is being copied, with a slash behind it */
 };
-
-static int by_inode(const void *a, const void *b)
-{
-	const struct linked *x = a, *y = b;
-
-	return x->ino != y->ino ? (x->ino < y->ino ? -1 : 1) : x->dev != y->dev ? (x->dev < y->dev ? -1 : 1) : 0;
-}
-
-static void free_linked(void *p)
-{
-	free(((struct linked *)p)->path);
-	free(p);
-}
 
 /* 1: the copy of this file was there already, under another name, and has got this one too. */
 static int link_copy(struct copy *c, int to, const char *name, const struct stat *st)
 {
-	struct linked key = { st->st_dev, st->st_ino, NULL }, *neu, **found;
+	cleanup_free char *path = st->st_nlink < 2 ? NULL : hoy_asprintf("%s%s", hoy_buf_str(&c->path), name);
+	const char *first;
+	int r;
 
 	if (st->st_nlink < 2)
 		return 0;
-	found = tfind(&key, &c->linked, by_inode);
-	if (found)
-		return linkat(c->root, (*found)->path, to, name, 0) < 0 ? -errno : 1;
-	neu = malloc(sizeof(*neu));
-	if (!neu)
-		return -ENOMEM;
-	*neu = key;
-	neu->path = hoy_asprintf("%s%s", hoy_buf_str(&c->path), name);
-	if (!neu->path || !tsearch(neu, &c->linked, by_inode)) {
-		free_linked(neu);
-		return -ENOMEM;
-	}
-	return 0;
+	r = path ? hoy_links_name(&c->links, st, path, &first) : -ENOMEM;
+	if (r < 0 || !first)
+		return r;
+	return linkat(c->root, first, to, name, 0) < 0 ? -errno : 1;
 }
 
 int hoy_copy_xattrs(int from, int to)
@@ -201,7 +174,7 @@ int hoy_copy_tree(int from, int to, bool special)
 	struct copy c = { .root = out, .special = special, .path = HOY_BUF_INIT(1 << 20) };
 	int r = in < 0 || out < 0 ? -errno : copy_dir(&c, in, out, 0);
 
-	tdestroy(c.linked, free_linked);
+	hoy_links_release(&c.links);
 	hoy_buf_release(&c.path);
 	return r;
 }

@@ -114,3 +114,9 @@ int64_t hoy_tree_size(int dirfd, const char *path)
 	hoy_strv_release(&w.todo);
 	return r < 0 ? r : w.sum;
 }
+
+bool hoy_same_meta(const struct stat *a, const struct stat *b)
+{
+	return a->st_mode == b->st_mode && a->st_uid == b->st_uid && a->st_gid == b->st_gid && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
+	       a->st_mtim.tv_nsec == b->st_mtim.tv_nsec && (S_ISDIR(a->st_mode) || (a->st_size == b->st_size && a->st_rdev == b->st_rdev));
+}

@@ -1,5 +1,8 @@
 /* common/store/layers.h: layers of the store: staged from blobs, made for containers, deleted, mounted. */
 #pragma once
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
 #include "common/store/store.h"
 
 /* A layer being filled outside of any lock, in overlay/tempdirs and overlay-layers/tmp. */
@@ -102,6 +105,8 @@ int hoy_layer_lowerdir(const struct hoy_store *s, const char *id, char **ret);
 /* The short link of layer ID as "l/NAME", by its "link" file; false if that holds none. */
 #define HOY_LINK_SIZE 40
 bool hoy_layer_link(int homefd, const char *id, char ret[HOY_LINK_SIZE]);
+/* Is this overlay's mark for a name that is no more? */
+static inline bool hoy_is_whiteout(const struct stat *st) { return S_ISCHR(st->st_mode) && st->st_rdev == makedev(0, 0); }
 /* Does the short link of layer ID lead to it, as readers before 1.63 of the library need? */
 bool hoy_layer_link_good(const struct hoy_store *s, const char *id);
 /* Make the short link of layer ID again, by the text in its "link" if that is one. layers.lock for writing. */

@@ -6,19 +6,17 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
 #include "common/base/copytree.h"
 #include "common/base/err.h"
 #include "common/base/fd.h"
+#include "common/base/tree.h"
 
 #define ADDITION "0-addition"
 #define WHOLE	 "1-addition"
 #define MAX_DEPTH 1000
-
-static bool is_whiteout(const struct stat *st) { return S_ISCHR(st->st_mode) && st->st_rdev == makedev(0, 0); }
 
 static const char *const opaque[] = { "trusted.overlay.opaque", "user.overlay.opaque" };
 
@@ -91,7 +89,7 @@ static int apply_entry(int layer, int tree, const char *name, int depth)
 		return -errno;
 	if (S_ISDIR(st.st_mode))
 		return apply_dir(layer, tree, name, depth);
-	if (is_whiteout(&st))
+	if (hoy_is_whiteout(&st))
 		return hoy_remove_tree(tree, name);
 	if (!fstatat(tree, name, &there, AT_SYMLINK_NOFOLLOW) && S_ISDIR(there.st_mode))
 		r = hoy_remove_tree(tree, name);
@@ -164,12 +162,6 @@ int hoy_vfs_create(struct hoy_store *s, const char *id, const char *parent, stru
 	return r < 0 ? hoy_fail_errno(err, -r, "cannot make the directory of layer '%s'", id) : 0;
 }
 
-static bool same_file(const struct stat *a, const struct stat *b)
-{
-	return a->st_mode == b->st_mode && a->st_uid == b->st_uid && a->st_gid == b->st_gid && a->st_size == b->st_size &&
-	       a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
-}
-
 static int64_t changes(int dir, int below, int depth)
 {
 	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -187,7 +179,7 @@ static int64_t changes(int dir, int below, int depth)
 			cleanup_fd int y = below < 0 ? -1 : openat(below, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
 			sum += x < 0 ? 0 : changes(x, y, depth + 1);
-		} else if (below < 0 || fstatat(below, e->d_name, &b, AT_SYMLINK_NOFOLLOW) < 0 || !same_file(&a, &b)) {
+		} else if (below < 0 || fstatat(below, e->d_name, &b, AT_SYMLINK_NOFOLLOW) < 0 || !hoy_same_meta(&a, &b)) {
 			sum += a.st_size;
 		}
 	}
