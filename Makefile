@@ -122,6 +122,11 @@ faults: test-deps
 	@$(MAKE) --no-print-directory all units
 	@$(MAKE) --no-print-directory -s install PREFIX=$(abspath $(BUILD))/stage
 	@HOY_BUILD=$(abspath $(BUILD)) unshare --net tests/faults/run
+# hoy and podman at once on one store.
+hammer: test-deps
+	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory -s install PREFIX=$(abspath $(BUILD))/stage
+	@HOY_BUILD=$(abspath $(BUILD)) unshare --net sh -c 'ip link set lo up && exec tests/hammer 60'
 compile_commands.json:
 	bear --output $@ -- $(MAKE) -B all units
 format:
@@ -129,10 +134,10 @@ format:
 clean:
 	rm -rf build compile_commands.json
 help:
-	@echo 'targets: all install deps check asan bench fuzz faults compile_commands.json format clean'
+	@echo 'targets: all install deps check asan bench fuzz faults hammer compile_commands.json format clean'
 	@echo 'variables: PREFIX DESTDIR CC CFLAGS SAN=address,undefined COV=1'
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
-.PHONY: all units install deps test-deps check asan bench fuzz faults format clean help
+.PHONY: all units install deps test-deps check asan bench fuzz faults hammer format clean help
 .DELETE_ON_ERROR:
 .SECONDARY:

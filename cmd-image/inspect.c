@@ -102,6 +102,16 @@ static void put_map(struct hoy_jw *w, const char *key, const struct hoy_json *ma
 		hoy_jw_raw(w, key, "{}");
 }
 
+/* Docker's images have one; for others podman takes that of their first step. */
+static const char *comment(const struct hoy_json *cfg, const char *media)
+{
+	const struct hoy_json *steps = hoy_json_get(cfg, "history");
+
+	if (!strstr(media, "vnd.oci."))
+		return hoy_json_str(cfg, "comment");
+	return hoy_json_str(steps && steps->child ? steps->child : NULL, "comment");
+}
+
 static int put_image(struct hoy_store *s, struct hoy_jw *w, const struct hoy_json *rec, struct hoy_err *err)
 {
 	cleanup_json struct hoy_json_doc man = HOY_JSON_DOC_INIT, cfg = HOY_JSON_DOC_INIT;
@@ -122,7 +132,7 @@ static int put_image(struct hoy_store *s, struct hoy_jw *w, const struct hoy_jso
 	put_names(w, "RepoTags", hoy_json_get(rec, "names"));
 	put_repo_digests(w, rec);
 	hoy_jw_string(w, "Parent", "");
-	hoy_jw_string(w, "Comment", hoy_json_str(cfg.root, "comment"));
+	hoy_jw_string(w, "Comment", comment(cfg.root, media));
 	hoy_jw_string(w, "Created", hoy_json_str(cfg.root, "created") ?: hoy_json_str(rec, "created"));
 	put_config(w, c);
 	hoy_jw_string(w, "Version", hoy_json_str(cfg.root, "docker_version"));

@@ -184,6 +184,21 @@ static int load_ours(struct listing *l, struct hoy_err *err)
 }
 
 /* Records that are not ours: podman's, buildah's. */
+/* What its maker noted, as podman does, or else what the image is called now; "" if it has no name. */
+static void set_image_name(const struct hoy_store *s, const struct hoy_json *rec, struct hoy_json_doc *state)
+{
+	cleanup_json struct hoy_json_doc meta = HOY_JSON_DOC_INIT;
+	const char *text = hoy_json_str(rec, "metadata"), *name = NULL, *image = hoy_json_str(rec, "image");
+	const struct hoy_json *names;
+
+	if (text && !hoy_json_parse(&meta, text, strlen(text), "metadata", NULL))
+		name = hoy_json_str(meta.root, "image-name");
+	names = name || !image ? NULL : hoy_json_get(hoy_image_get(s, image), "names");
+	if (names && names->child)
+		name = hoy_json_text(names->child);
+	hoy_json_set_string(state, state->root, "imageName", name ? name : "");
+}
+
 static void load_external(struct listing *l)
 {
 	size_t ours = l->n;
@@ -206,7 +221,7 @@ static void load_external(struct listing *l)
 		img = hoy_json_str(rec, "image") ? hoy_json_get(rec, "image") : NULL;
 		hoy_json_set_string(&r->c.state, r->c.state.root, "name", names && names->child ? hoy_json_text(names->child) ?: "" : "");
 		hoy_json_set_string(&r->c.state, r->c.state.root, "image", img ? img->str : "");
-		hoy_json_set_string(&r->c.state, r->c.state.root, "imageName", "");
+		set_image_name(l->s, rec, &r->c.state);
 		hoy_json_set_string(&r->c.state, r->c.state.root, "created", created ? created : "");
 		r->created = hoy_json_time(r->c.state.root, "created");
 		r->started = r->finished = HOY_TIME_ZERO;
@@ -568,7 +583,7 @@ static int run_ps(const struct hoy_verb *v, int argc, char **argv)
 	s = l.s = open_store(HOY_STORE_RDONLY);
 	if (!s)
 		return 125;
-	r = hoy_store_peek(s, HOY_CONTAINERS, &err);
+	r = hoy_store_peek(s, HOY_CONTAINERS | (l.o.external ? HOY_IMAGES : 0), &err);
 	if (!r)
 		r = load_ours(&l, &err);
 	if (!r && lost_one(&l)) {

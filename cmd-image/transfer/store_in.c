@@ -480,17 +480,14 @@ static void work_release(struct work *w)
 	free(w->order);
 }
 
-int store_in(struct hoy_store *s, struct source *src, const struct manifest *m, const struct manifest *list,
-	     const struct store_in *o, char ret_id[HOY_ID_SIZE], struct hoy_err *err)
+static int try_store_in(struct hoy_store *s, struct source *src, const struct manifest *m, const struct manifest *list,
+			const struct config *config, const struct store_in *o, char ret_id[HOY_ID_SIZE], struct hoy_err *err)
 {
-	cleanup_config struct config config = CONFIG_INIT;
-	struct work w = { .s = s, .src = src, .m = m, .config = &config, .o = o, .n = m->n, .parts = { -1 },
+	struct work w = { .s = s, .src = src, .m = m, .config = config, .o = o, .n = m->n, .parts = { -1 },
 			  .mu = PTHREAD_MUTEX_INITIALIZER, .news = PTHREAD_COND_INITIALIZER };
-	int r = source_config(src, m, &config, err);
+	int r = hoy_store_peek(s, HOY_LAYERS, err);
 
 	w.share = !s->vfs && share_possible(s->dest->homefd);
-	if (!r)
-		r = hoy_store_peek(s, HOY_LAYERS, err);
 	if (!r)
 		r = plan(&w, err);
 	if (!r)
@@ -502,6 +499,23 @@ int store_in(struct hoy_store *s, struct source *src, const struct manifest *m, 
 	}
 	work_release(&w);
 	return r;
+}
+
+int store_in(struct hoy_store *s, struct source *src, const struct manifest *m, const struct manifest *list,
+	     const struct store_in *o, char ret_id[HOY_ID_SIZE], struct hoy_err *err)
+{
+	cleanup_config struct config config = CONFIG_INIT;
+	int r = source_config(src, m, &config, err);
+
+	if (r < 0)
+		return r;
+	/* A layer that was there went with somebody's rmi while we fetched those above it: then it is fetched too. */
+	for (int tries = 5;; tries--) {
+		r = try_store_in(s, src, m, list, &config, o, ret_id, err);
+		if (r != -EAGAIN || !tries || transfer_cancelled)
+			return r;
+		*err = (struct hoy_err)HOY_ERR_INIT;
+	}
 }
 
 /* The layer that J has staged, unpacked from TAR and on the disk. */

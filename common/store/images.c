@@ -210,10 +210,15 @@ int hoy_image_delete_layers(struct hoy_store *s, const char *top, struct hoy_str
 
 	while (top && (rec = hoy_layer_get(s, top)) && !hoy_layer_place(s, rec)->rdonly && !hoy_layer_used(s, top)) {
 		const char *parent = hoy_json_str(rec, "parent");
-		int r = hoy_layer_delete(s, top, err);
+		char old[HOY_PENDING_SIZE] = "";
+		int r;
 
+		if (parent)
+			hoy_pending_next(s, parent, old);
+		r = hoy_layer_delete(s, top, err);
 		if (r < 0)
 			return r;
+		hoy_pending_passed(s, old);
 		if (removed)
 			hoy_strv_push(removed, top);
 		top = parent;
@@ -314,10 +319,10 @@ static struct hoy_json *by_repo_digest(const struct hoy_store *s, const struct h
 	return NULL;
 }
 
-/* All stored names that end in "/PATH:TAG": one image, none, or more than one (-HOY_EAMBIGUOUS). */
-static int by_suffix(const struct hoy_store *s, const char *tail, struct hoy_json **ret, const char **matched)
+/* How many stored names end in "/PATH:TAG"; the first of them, and its image unless they are of several (NULL). */
+static size_t by_suffix(const struct hoy_store *s, const char *tail, struct hoy_json **ret, const char **matched)
 {
-	size_t len = strlen(tail);
+	size_t len = strlen(tail), found = 0;
 
 	*ret = NULL;
 	for (struct hoy_json *r = hoy_image_first(s); r; r = hoy_image_next(s, r))
@@ -325,12 +330,11 @@ static int by_suffix(const struct hoy_store *s, const char *tail, struct hoy_jso
 			if (!hoy_json_text(n) || n->len <= len || n->str[n->len - len - 1] != '/' ||
 			    strcmp(n->str + n->len - len, tail))
 				continue;
-			if (*ret && *ret != r)
-				return -HOY_EAMBIGUOUS;
-			*ret = r;
-			*matched = n->str;
+			*ret = !found || *ret == r ? r : NULL;
+			if (!found++)
+				*matched = n->str;
 		}
-	return *ret ? 0 : -ENOENT;
+	return found;
 }
 
 static int by_short_name(const struct hoy_store *s, const struct hoy_ref *ref, struct hoy_json **ret,
@@ -338,21 +342,24 @@ static int by_short_name(const struct hoy_store *s, const struct hoy_ref *ref, s
 {
 	cleanup_strv struct hoy_strv names = HOY_STRV_INIT;
 	cleanup_free char *tail = hoy_asprintf("%s:%s", ref->path, ref->tag ? ref->tag : "latest");
+	struct hoy_json *only, *first;
+	size_t n;
 	int r;
 
 	if (!tail)
 		return hoy_fail_oom(err);
-	/* One image can be meant: no need to know in which order the registries would be asked. */
-	r = by_suffix(s, tail, ret, matched);
-	if (r != -HOY_EAMBIGUOUS)
-		return r;
-	r = hoy_short_name_local(ref, &names, err);
+	/* One name can be meant: no need to know in which order the registries would be asked. */
+	n = by_suffix(s, tail, &only, matched);
+	r = n > 1 ? hoy_short_name_local(ref, &names, err) : 0;
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < names.n; i++)
-		if ((*ret = by_name(s, names.v[i], matched)))
+		if ((first = by_name(s, names.v[i], matched))) {
+			*ret = first;
 			return 0;
-	return -ENOENT;
+		}
+	*ret = only;
+	return only ? 0 : -ENOENT;
 }
 
 static int by_prefix(const struct hoy_store *s, const char *prefix, struct hoy_json **ret, struct hoy_err *err)

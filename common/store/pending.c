@@ -36,6 +36,26 @@ static void forget(struct hoy_store *s, const char *name)
 	unlinkat(s->graphfd, DIR_NAME, AT_REMOVEDIR); /* so that one look tells that there is nothing */
 }
 
+void hoy_pending_next(struct hoy_store *s, const char *layer, char old[HOY_PENDING_SIZE])
+{
+	char id[HOY_ID_SIZE];
+
+	old[0] = '\0';
+	if (strncmp(s->pending, "gone-", 5) || !hoy_is_id(layer))
+		return;
+	snprintf(id, sizeof(id), "%.64s", s->pending + 5);
+	strcpy(old, s->pending);
+	/* No room for it on a full disk: on we go. */
+	if (hoy_pending_begin(s, id, layer, true, NULL) < 0)
+		old[0] = '\0';
+}
+
+void hoy_pending_passed(struct hoy_store *s, const char *old)
+{
+	if (*old)
+		forget(s, old);
+}
+
 void hoy_pending_end(struct hoy_store *s)
 {
 	if (s->pending[0])
@@ -58,11 +78,13 @@ static bool split(char *name, char **ret_id, char **ret_layer)
 	return hoy_is_id(id) && (!dot || hoy_is_id(dot));
 }
 
-static int finish_one(struct hoy_store *s, char *name)
+static int finish_one(struct hoy_store *s, const char *note)
 {
-	char *id, *layer;
+	char name[HOY_PENDING_SIZE], *id, *layer;
 	int r;
 
+	strcpy(name, note);
+	strcpy(s->pending, note);
 	if (!split(name, &id, &layer) || hoy_image_get(s, id))
 		return 0;
 	r = hoy_remove_tree(s->own.imagesfd, id);
@@ -82,10 +104,11 @@ void hoy_pending_finish(struct hoy_store *s)
 	if (!d || hoy_store_also_containers(s) < 0)
 		return;
 	while ((e = readdir(d))) {
-		char name[sizeof(s->pending)];
-
-		if (e->d_name[0] != '.' && snprintf(name, sizeof(name), "%s", e->d_name) < (int)sizeof(name) && !finish_one(s, name))
-			forget(s, e->d_name);
+		if (e->d_name[0] == '.' || strlen(e->d_name) >= HOY_PENDING_SIZE)
+			continue;
+		if (!finish_one(s, e->d_name))
+			hoy_pending_end(s);
+		s->pending[0] = '\0';
 	}
 	if (!held)
 		hoy_lock_drop(&s->ctrs_lock);

@@ -15,6 +15,12 @@
 
 /* Note that image ID is about to be made (REMOVED: removed). HOY_IMAGES for writing. */
 int hoy_pending_begin(struct hoy_store *s, const char *id, const char *layer, bool removed, struct hoy_err *err);
+/*
+ * Of the image being removed (or whose removal is being finished) the layers from LAYER down come next. The old note goes
+ * with hoy_pending_passed(), once the layer above is gone: in between whoever comes after us needs both. OLD is "" without one.
+ */
+void hoy_pending_next(struct hoy_store *s, const char *layer, char old[HOY_PENDING_SIZE]);
+void hoy_pending_passed(struct hoy_store *s, const char *old);
 /* It is done, or undone. */
 void hoy_pending_end(struct hoy_store *s);
 /* Finish what dead processes left; called by hoy_store_lock(), with HOY_LAYERS and HOY_IMAGES for writing. */

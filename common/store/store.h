@@ -33,6 +33,8 @@ enum hoy_store_flags {
 	HOY_STORE_RDONLY = 1 << 0, /* create nothing; what is missing is empty */
 };
 
+#define HOY_PENDING_SIZE (2 * 64 + 16)
+
 struct hoy_store {
 	struct hoy_storage_conf conf;
 	bool rdonly, rootless;
@@ -49,7 +51,7 @@ struct hoy_store {
 	struct hoy_tempdir trash;	  /* deferred deletion in overlay-layers/tmp */
 	int late_fds[16], n_late;	  /* closed after the locks are released */
 	bool unsynced_ctrs;		  /* a file's rename may not be on the disk yet */
-	char pending[2 * 64 + 16];	  /* the image being made or removed, see pending.h */
+	char pending[HOY_PENDING_SIZE];	  /* the image being made or removed, see pending.h */
 };
 
 /* The place behind P, own first (NULL); NULL behind the last one. */

@@ -238,13 +238,13 @@ stray() {
 	try hoy ps -a --format '{{.Names}}'
 	assert_success
 	assert_stdout c
-	hoy rm -i nobody
+	hoy create --name d --network none busybox true
 	oracle_podman images
 	jq '.[1].flags.incomplete = true' "$ROOT/overlay-layers/layers.json" >"$T/j"
 	cat "$T/j" >"$ROOT/overlay-layers/layers.json"
 	head -c 26 /dev/zero >"$ROOT/overlay/$(jq -r '.[1].id' "$T/j")/link"
-	hoy rm -i nobody
-	[[ $(ls "$ROOT/overlay/l" | wc -l) -ge 1 && $(ls "$ROOT/overlay" | grep -cE '^.{64}$') == 1 ]]
+	hoy create --name e --network none busybox true
+	[[ $(ls "$ROOT/overlay/l" | wc -l) == 4 && $(ls "$ROOT/overlay" | grep -cE '^.{64}$') == 3 ]]
 }
 
 @test "what an interrupted load left unfinished is no layer for the next one" {
@@ -261,4 +261,22 @@ stray() {
 	"$HOY_BUILD/tests/faults/inject" -f kill-one -n 1 -m 'hoy-run.* execve .*hoy-net' "$HOY_BIN/hoy" "${HOY_OPTS[@]}" rm -f -t 0 b
 	[[ $(nft list ruleset) != *18080* && $(ls "$ROOT/hoy/containers") == '' ]]
 	find /sys/fs/cgroup -depth -name "${T##*/}" -type d -exec rmdir {} +
+}
+
+@test "an rmi killed between two layers: those below go too" {
+	mkdir -p a b c
+	seq 10 >a/1; seq 20 >b/2; seq 30 >c/3
+	for d in a b c; do tar -cf "$d.tar" "$d"; done
+	"$HOY_TESTS/fixtures/mkimage.py" docker-archive --out three.tar --ref localhost/three:1 a.tar b.tar c.tar
+	: >"$STORE/.used-hoy"
+	for n in 1 2 3 4 5 6; do
+		hoy load -q -i three.tar
+		run "$HOY_BUILD/tests/faults/inject" -f kill-all -n "$n" -m ' renameat layers.json' "$HOY_BIN/hoy" "${HOY_OPTS[@]}" rmi three:1
+		assert_status 137
+		hoy import -q a.tar other
+		hoy rmi other
+		run stray
+		assert_stdout ''
+		[[ $(<"$ROOT/overlay-layers/layers.json") == '[]' && ! -e $ROOT/hoy/pending ]]
+	done
 }
