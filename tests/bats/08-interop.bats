@@ -37,6 +37,7 @@ deeds() {
 	tag	tag imported:1 x.example/tagged:2	x.example/tagged:2
 	untag	untag localhost/imported:1 localhost/imported:1	-
 	run	run --name ran --network none --cgroup-parent /${T##*/} x.example/tagged:2 /bin/busybox touch /f	-
+	commit	commit -q ran committed:1	localhost/committed:1
 	save	save -q -o $T/saved.tar x.example/tagged:2	-
 	rm	rm ran	-
 	rmi	rmi x.example/tagged:2	-

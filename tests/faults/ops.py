@@ -57,6 +57,7 @@ def prepare(world):
     world.must_hoy("tag", "keep:1", "moved:1")
     world.must_hoy("create", "--name", "keepc", *run_options(world), "base:1", "true")
     world.must_hoy("create", "--name", "c1", *run_options(world), "base:1", "true")
+    world.must_hoy("run", "--name", "cw", *run_options(world), "base:1", "sh", "-c", "echo written >/etc/written; rm /bin/true")
     for status, out in world.podman_script("images", "ps -a"):
         if status:
             raise RuntimeError(out)
@@ -77,6 +78,7 @@ def operations(world):
         Op("import", ["import", "-q", f"{d}/other.tar", "new:1"], images=["localhost/new:1"]),
         Op("load", ["load", "-q", "-i", f"{d}/multi.docker"], images=["localhost/multi:1"]),
         Op("pull", ["pull", "-q", "--tls-verify=false", pulled], images=[pulled]),
+        Op("commit", ["commit", "-q", "cw", "new:1"], images=["localhost/new:1"]),
         Op("tag", ["tag", "base:1", "moved:1"], images=["localhost/moved:1"]),
         Op("rmi", ["rmi", "two:1"], gone=1, images=["localhost/two:1"]),
         Op("rmi-shared", ["rmi", "three:1"], gone=1, images=["localhost/three:1"]),
