@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 
@@ -147,6 +148,7 @@ int hoy_tempdir_dead(int homefd, const char *root, struct hoy_strv *ret)
 {
 	int fd = openat(homefd, root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	cleanup_dir DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	cleanup_strv struct hoy_strv suspects = HOY_STRV_INIT;
 	struct dirent *e;
 
 	if (!d)
@@ -155,7 +157,13 @@ int hoy_tempdir_dead(int homefd, const char *root, struct hoy_strv *ret)
 		const char *num = number_of(e->d_name);
 
 		if (num && !owned(dirfd(d), num))
-			hoy_strv_push(ret, e->d_name);
+			hoy_strv_push(&suspects, e->d_name);
 	}
-	return ret->error ? -ENOMEM : 0;
+	/* Owners make a lock file before they lock it, and unlink a pair one after the other: only what stays so is dead. */
+	if (suspects.n)
+		nanosleep(&(struct timespec){ 0, 30000000 }, NULL);
+	for (size_t i = 0; i < suspects.n; i++)
+		if (hoy_exists(dirfd(d), suspects.v[i]) && !owned(dirfd(d), number_of(suspects.v[i])))
+			hoy_strv_push(ret, suspects.v[i]);
+	return suspects.error || ret->error ? -ENOMEM : 0;
 }
