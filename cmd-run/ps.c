@@ -9,6 +9,7 @@
 #include "common/cli/table.h"
 #include "common/cli/template.h"
 #include "common/data/time.h"
+#include "common/store/index.h"
 
 struct ps_opts {
 	bool all, quiet, no_trunc, latest, noheading, size, external, pod, ns, sync;
@@ -556,10 +557,15 @@ static int output(struct listing *l, struct hoy_err *err)
 /* Has a running container lost its storage record? One stat per container that may run. */
 static bool lost_one(const struct listing *l)
 {
-	for (size_t i = 0; i < l->n; i++)
-		if (!hoy_container_get(l->s, l->rows[i].c.id))
-			return true;
-	return false;
+	struct hoy_index known = { 0 };
+	bool lost = false;
+
+	if (hoy_index_make(&known, l->s->ctrs, 2) < 0)
+		return false;
+	for (size_t i = 0; i < l->n && !lost; i++)
+		lost = !hoy_index_get(&known, l->rows[i].c.id);
+	hoy_index_release(&known);
+	return lost;
 }
 
 static void release(struct listing *l)

@@ -245,7 +245,7 @@ int hoy_image_delete(struct hoy_store *s, const char *id, struct hoy_strv *remov
 {
 	struct hoy_json *rec = hoy_image_get(s, id);
 	struct hoy_place *p;
-	int r;
+	int r, left = 0;
 
 	if (!rec)
 		return hoy_fail(err, ENOENT, "image '%s' is not in the store", id);
@@ -265,16 +265,17 @@ int hoy_image_delete(struct hoy_store *s, const char *id, struct hoy_strv *remov
 	if (hoy_is_full(r))
 		r = make_room(s, p, rec, err);
 	if (!r && hoy_is_id(id))
-		hoy_remove_tree(p->imagesfd, id);
+		left = hoy_remove_tree(p->imagesfd, id);
 	for (const struct hoy_json *m = hoy_json_get(rec, "mapped-layers") ? hoy_json_get(rec, "mapped-layers")->child : NULL;
 	     m && !r; m = m->next)
 		if (hoy_json_text(m) && hoy_layer_get(s, m->str) && !hoy_layer_used(s, m->str))
 			r = hoy_layer_delete(s, m->str, err);
 	if (!r)
 		r = hoy_image_delete_layers(s, hoy_json_str(rec, "layer"), removed, err);
-	/* After an error the note stays: the next writer goes on. */
-	if (!r)
+	/* After an error, also one that does not stop us, the note stays: the next writer goes on. */
+	if (!r && !left)
 		hoy_pending_end(s);
+	s->pending[0] = '\0';
 	return r;
 }
 

@@ -170,7 +170,11 @@ static int init_home(struct hoy_store *s, struct hoy_err *err)
 	}
 	if (r < 0)
 		return r;
-	r = hoy_replace_file(s->own.homefd, ".has-mount-program", "false", 5, 0600, false);
+	/* Under the lock of who starts a driver up: what one who is killed leaves of it is the next one's. */
+	r = hoy_lock_take(&s->graph, true);
+	if (!r && !hoy_exists(s->own.homefd, ".has-mount-program"))
+		r = hoy_replace_locked(s->own.homefd, ".has-mount-program", "false", 5, 0600, false);
+	hoy_lock_drop(&s->graph);
 	return r < 0 ? hoy_fail_errno(err, -r, "cannot write to the store '%s'", s->conf.graphroot) : 0;
 }
 

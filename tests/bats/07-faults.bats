@@ -280,3 +280,18 @@ stray() {
 		[[ $(<"$ROOT/overlay-layers/layers.json") == '[]' && ! -e $ROOT/hoy/pending ]]
 	done
 }
+
+@test "who is killed while he makes a store leaves nothing that the next one doesn't take over" {
+	kill_at ' write .*has-mount-program' load -q -i "$(fixture busybox)/docker.tar"
+	have_base
+	run stray
+	assert_stdout ''
+}
+
+@test "an image's directory that could not be removed is removed by the next writer" {
+	have_base
+	fail_at eio ' unlinkat .{64}$' rmi busybox
+	hoy import -q "$(fixture busybox)/rootfs.tar" other
+	run stray
+	assert_stdout ''
+}
