@@ -8,7 +8,7 @@ struct hoy_err;
 
 struct hoy_storage_conf {
 	char *graphroot, *runroot;
-	char *driver;		 /* "overlay"; anything else is refused by the store */
+	char *driver;		 /* "overlay" or "vfs"; anything else is refused by the store */
 	char *imagestore;	 /* NULL: none */
 	char *mountopt;		 /* NULL or a comma list */
 	char *mount_program;	 /* NULL: native overlay */
