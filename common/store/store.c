@@ -256,14 +256,17 @@ static int take_locks(struct hoy_store *s, unsigned parts, unsigned write, struc
 	return r;
 }
 
-/* What processes left that died while they made or deleted layers. */
-static int clean(struct hoy_store *s, struct hoy_err *err)
+/*
+ * What processes left that died while they unpacked or deleted layers: it may be an image's worth of files, and has locks of
+ * its own, so that nobody need wait for it at ours.
+ */
+static void recover(struct hoy_store *s)
 {
+	s->recover = false;
 	hoy_tempdir_recover(s->own.layersfd, "tmp");
 	HOY_PLACES_EACH(p, s)
 		if (!p->rdonly)
 			hoy_tempdir_recover(p->driverfd, "tempdirs");
-	return hoy_layers_clean(s, err);
 }
 
 /* What a power cut spoilt is written anew by who may. */
@@ -288,7 +291,8 @@ int hoy_store_lock(struct hoy_store *s, unsigned read, unsigned write, struct ho
 	if (!r)
 		r = mend(s, write, err);
 	if (!r && write & HOY_LAYERS)
-		r = clean(s, err);
+		r = hoy_layers_clean(s, err);
+	s->recover = s->recover || (!r && write & HOY_LAYERS);
 	if (!r && write & HOY_LAYERS && write & HOY_IMAGES)
 		hoy_pending_finish(s);
 	if (r < 0)
@@ -329,6 +333,8 @@ void hoy_store_unlock(struct hoy_store *s)
 	hoy_tempdir_free(&s->trash);
 	HOY_PLACES_EACH(p, s)
 		hoy_tempdir_free(&p->trash);
+	if (s->recover)
+		recover(s);
 }
 
 static int stamp(struct hoy_store *s, struct hoy_lock *l, struct hoy_stamp *seen, struct hoy_err *err)
