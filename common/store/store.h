@@ -51,7 +51,7 @@ struct hoy_store {
 	struct hoy_tempdir trash;	  /* deferred deletion in overlay-layers/tmp */
 	int late_fds[16], n_late;	  /* closed after the locks are released */
 	bool unsynced_ctrs;		  /* a file's rename may not be on the disk yet */
-	bool recover;			     /* after the locks: what others left in the places for deferred deletion */
+	bool recover;			  /* after the locks: what others left in the places for deferred deletion */
 	char pending[HOY_PENDING_SIZE];	  /* the image being made or removed, see pending.h */
 };
 
