@@ -47,6 +47,19 @@ bool image_is_child(const struct hoy_store *s, const struct hoy_json *parent, co
 	       one_step(pc.root, cc.root);
 }
 
+struct hoy_json *image_parent(const struct hoy_store *s, const struct hoy_json *rec)
+{
+	const char *top = hoy_json_str(rec, "layer"), *below = top ? hoy_json_str(hoy_layer_get(s, top), "parent") : NULL;
+
+	for (struct hoy_json *i = hoy_image_first(s); i && top; i = hoy_image_next(s, i)) {
+		const char *layer = hoy_json_str(i, "layer");
+
+		if (layer && (!strcmp(layer, top) || (below && !strcmp(layer, below))) && image_is_child(s, i, rec))
+			return i;
+	}
+	return NULL;
+}
+
 /* The top layers that what was built from an image with the layer TOP can have: that one, and those on it. */
 static void child_layers(const struct hoy_store *s, const char *top, struct hoy_strv *ret)
 {

@@ -23,6 +23,8 @@ int image_filters_check(const struct hoy_store *s, const struct hoy_strv *filter
 int image_wanted(const struct hoy_store *s, const struct hoy_strv *filters, const struct hoy_json *rec, struct hoy_err *err);
 /* By their configs and histories: was CHILD built from PARENT in one step? */
 bool image_is_child(const struct hoy_store *s, const struct hoy_json *parent, const struct hoy_json *child);
+/* The image that REC was built from in one step, or NULL. */
+struct hoy_json *image_parent(const struct hoy_store *s, const struct hoy_json *rec);
 bool image_has_children(const struct hoy_store *s, const struct hoy_json *rec);
 /* No name, and other images were built from it: a step of a build. */
 bool image_intermediate(const struct hoy_store *s, const struct hoy_json *rec);

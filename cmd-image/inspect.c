@@ -131,7 +131,7 @@ static int put_image(struct hoy_store *s, struct hoy_jw *w, const struct hoy_jso
 	hoy_jw_string(w, "Digest", hoy_json_str(rec, "digest"));
 	put_names(w, "RepoTags", hoy_json_get(rec, "names"));
 	put_repo_digests(w, rec);
-	hoy_jw_string(w, "Parent", "");
+	hoy_jw_string(w, "Parent", hoy_json_str(image_parent(s, rec), "id"));
 	hoy_jw_string(w, "Comment", comment(cfg.root, media));
 	hoy_jw_string(w, "Created", hoy_json_str(cfg.root, "created") ?: hoy_json_str(rec, "created"));
 	put_config(w, c);

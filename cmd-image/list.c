@@ -189,7 +189,7 @@ static int print_json(const struct listing *l)
 
 		hoy_jw_object(&w, NULL);
 		hoy_jw_string(&w, "Id", row->id);
-		hoy_jw_string(&w, "ParentId", "");
+		hoy_jw_string(&w, "ParentId", hoy_json_str(image_parent(l->s, row->rec), "id"));
 		hoy_jw_null(&w, "RepoTags");
 		put_repo_digests(&w, row->rec);
 		hoy_jw_int(&w, "Size", row->size);

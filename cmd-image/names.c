@@ -140,25 +140,10 @@ static const struct hoy_opt rmi_opts[] = {
 	HOY_OPTS_END,
 };
 
-/* The nameless image of ours that REC was built from, or NULL. */
-static struct hoy_json *parent_of(struct hoy_store *s, const struct hoy_json *rec)
-{
-	const char *top = hoy_json_str(rec, "layer"), *below = top ? hoy_json_str(hoy_layer_get(s, top), "parent") : NULL;
-
-	for (struct hoy_json *i = hoy_image_first(s); i && top; i = hoy_image_next(s, i)) {
-		const char *layer = hoy_json_str(i, "layer");
-
-		if (layer && (!strcmp(layer, top) || (below && !strcmp(layer, below))) && image_nameless(i) &&
-		    !hoy_image_place(s, i)->rdonly && image_is_child(s, i, rec))
-			return i;
-	}
-	return NULL;
-}
-
 /* Image REC with its names, in one step, and the nameless images that only it was built from. */
 static int delete_chain(struct hoy_store *s, struct hoy_json *rec, bool prune, struct hoy_err *err)
 {
-	struct hoy_json *parent = prune ? parent_of(s, rec) : NULL;
+	struct hoy_json *parent = prune ? image_parent(s, rec) : NULL;
 	const char *id = hoy_json_str(rec, "id");
 	int r = hoy_image_delete(s, id, NULL, err);
 
@@ -169,7 +154,7 @@ static int delete_chain(struct hoy_store *s, struct hoy_json *rec, bool prune, s
 	/* Of an additional store's image only our names have gone: it is there as before. */
 	if (!hoy_image_get(s, id))
 		printf("Deleted: %s\n", id);
-	if (!parent || image_has_children(s, parent))
+	if (!parent || !image_nameless(parent) || hoy_image_place(s, parent)->rdonly || image_has_children(s, parent))
 		return 0;
 	/* Still needed by something else? A container. */
 	r = delete_chain(s, parent, prune, err);
