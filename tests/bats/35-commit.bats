@@ -10,7 +10,8 @@ mkfifo /a/fifo; mknod /a/dev c 1 3 2>/dev/null; rm /etc/group; rm -r /www; mkdir
 long=/a/$(printf "%0100d/" 1 2 3); mkdir -p "$long"; echo deep >"$long/$(printf "%0200d" 4)"; printf y >"/a/$(printf "caf\303\251 \377")"
 rm /bin/vi; dd if=/dev/zero of=/a/zeros bs=1M count=3 2>/dev/null; chown 3000000:5 /a/fifo'
 
-config_of() { "$1" image inspect "$2" --format '{{json .Config}}' | jq -S .; }
+# (podman puts the container's own variables in any order)
+config_of() { "$1" image inspect "$2" --format '{{json .Config}}' | jq -S '.Env |= sort'; }
 
 # The diffIDs of image $2, by $1.
 diffs() { "$1" image inspect "$2" --format '{{range .RootFS.Layers}}{{.}} {{end}}'; }
