@@ -135,7 +135,7 @@ int drop_leftover(struct hoy_store *s, const char *path, struct hoy_err *err)
 	const char *name = strrchr(path, '/') + 1;
 	int r;
 
-	/* Taking the lock has removed the temporary directories of the dead. */
+	/* Giving the lock back removes the temporary directories of the dead. */
 	if (strstr(path, "/tempdirs/") || strstr(path, "-layers/tmp/"))
 		return 0;
 	if (strstr(path, "-layers/") && hoy_is_id(name))

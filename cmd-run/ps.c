@@ -184,7 +184,6 @@ static int load_ours(struct listing *l, struct hoy_err *err)
 	return 0;
 }
 
-/* Records that are not ours: podman's, buildah's. */
 /* What its maker noted, as podman does, or else what the image is called now; "" if it has no name. */
 static void set_image_name(const struct hoy_store *s, const struct hoy_json *rec, struct hoy_json_doc *state)
 {
@@ -200,6 +199,7 @@ static void set_image_name(const struct hoy_store *s, const struct hoy_json *rec
 	hoy_json_set_string(state, state->root, "imageName", name ? name : "");
 }
 
+/* Records that are not ours: podman's, buildah's. */
 static void load_external(struct listing *l)
 {
 	size_t ours = l->n;

@@ -19,7 +19,6 @@
 #include "common/store/layers.h"
 
 #define MAX_DEPTH 1000
-#define CHUNK ((size_t)256 << 10)
 
 struct diff {
 	struct stream s;

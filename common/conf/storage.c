@@ -56,7 +56,7 @@ static void take_stores(struct hoy_storage_conf *c, const struct hoy_json *list)
 			hoy_strv_take(&c->stores, hoy_expand_path(it->str));
 }
 
-/* What we do not do must not look as if it were done. VALUE: text, or "true" for a truth. */
+/* What we do not do must not look as if it were done. */
 static int refuse(const struct hoy_json *table, const char *key, const char *file, struct hoy_err *err)
 {
 	const char *v = hoy_json_str(table, key);

@@ -115,8 +115,10 @@ static int make_own(struct hoy_store *s, struct hoy_json **rec, struct hoy_err *
 		if (!r)
 			r = hoy_item_write(s->dest->imagesfd, id, &item, err);
 	}
-	if (r < 0)
+	if (r < 0) {
+		hoy_remove_tree(s->dest->imagesfd, id);
 		return r;
+	}
 	copy = hoy_json_copy(&t->doc, *rec);
 	if (!copy || !hoy_json_put(&t->doc, t->doc.root, NULL, copy))
 		return hoy_fail_oom(err);

@@ -83,8 +83,12 @@ static bool incomplete(const struct hoy_json *rec)
 
 static void set_ids(struct hoy_table *t, struct hoy_json *rec, const char *key, const unsigned *v, size_t n)
 {
-	struct hoy_json *arr = n ? hoy_json_need(&t->doc, rec, key, HOY_JSON_ARRAY) : NULL;
+	struct hoy_json *arr;
 
+	if (!n)
+		return;
+	hoy_json_unset(rec, key); /* a replaced layer's record has one */
+	arr = hoy_json_need(&t->doc, rec, key, HOY_JSON_ARRAY);
 	for (size_t i = 0; arr && i < n; i++)
 		hoy_json_set_int(&t->doc, arr, NULL, v[i]);
 }

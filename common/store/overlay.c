@@ -359,7 +359,7 @@ static int bind_home(struct hoy_store *s, struct hoy_err *err)
 	if (mount(home, home, NULL, MS_BIND, NULL) < 0 || mount(NULL, home, NULL, MS_PRIVATE, NULL) < 0)
 		return hoy_fail_errno(err, errno, "cannot bind '%s' onto itself", home);
 	hoy_close(s->own.homefd);
-	s->own.homefd = open(home, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	s->own.driverfd = s->own.homefd = open(home, O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* one descriptor, two names */
 	return s->own.homefd < 0 ? hoy_fail_errno(err, errno, "cannot open '%s'", home) : 0;
 }
 

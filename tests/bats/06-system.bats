@@ -793,6 +793,8 @@ mended() { # WHAT
 	pulled
 	hoy run -d --name c --network none "$REGISTRY/child:1" sh -c 'echo kept >/kept; exec sleep 1000'
 	split=$(sha256sum <"$ROOT/overlay-layers/$base.tar-split.gz")
+	ids() { jq -cS --arg id "$base" '.[] | select(.id == $id) | [.uidset, .gidset]' "$ROOT/overlay-layers/layers.json"; }
+	ids=$(ids)
 	damage_layer "$base" index.html
 	try hoy system check -r
 	assert_status 125
@@ -800,6 +802,7 @@ mended() { # WHAT
 	[[ $(hoy exec c cat /file) == new ]]
 	hoy stop -t 0 c
 	mended "layer: $base"
+	[[ $ids == '[[0],[0]]' && $(ids) == "$ids" ]]
 	hoy start c
 	[[ $(hoy exec c cat /kept) == kept && $(sha256sum <"$ROOT/overlay-layers/$base.tar-split.gz") == "$split" ]]
 	hoy rm -f -t 0 c
