@@ -186,6 +186,24 @@ untouched() { diff <(echo "$before") <(tree_of "$ADD"); }
 	kill "$(<"$home/run/libpod/tmp/pause.pid")"
 }
 
+@test "overlay binds its home onto itself unless skip_mount_home: layers and containers come and go beneath the mount" {
+	have_image busybox
+	hoy save -q -o one.tar busybox
+	store_new bound
+	HOY_OPTS=("${HOY_OPTS[@]/overlay.skip_mount_home=true/overlay.skip_mount_home=false}")
+	hoy load -q -i one.tar
+	hoy run -d --name c --network none busybox sh -c 'echo in >/new; exec sleep 1000'
+	grep " $ROOT/overlay " /proc/self/mountinfo
+	[[ $(hoy run --rm --network none busybox echo beside) == beside ]]
+	hoy commit -q c two
+	[[ $(hoy run --rm --network none two cat /new) == in ]]
+	hoy rm -f -t 0 c
+	run ! grep " $ROOT/overlay" /proc/self/mountinfo
+	hoy rmi -f two busybox
+	[[ -z $(ls "$ROOT/overlay/tempdirs" "$ROOT/overlay-layers/tmp" 2>/dev/null | grep -v :) ]]
+	hoy system check
+}
+
 # What a tar would tell of the trees of vfs, and what is in them.
 trees() { (cd "$ROOT/vfs/dir" && find . -mindepth 2 -printf '%p %y %m %U %G %s %T@ %n %l\n' | sed 's/^\(.* d [0-9]* [0-9]* [0-9]*\) [0-9]* /\1 /' | LC_ALL=C sort && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum); }
 
