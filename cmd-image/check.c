@@ -15,7 +15,6 @@
 #include "common/data/digest.h"
 #include "common/data/time.h"
 #include "common/store/bigdata.h"
-#include "common/store/index.h"
 #include "common/store/layers.h"
 
 #define MAX_DEPTH 1000
@@ -24,7 +23,6 @@ struct check {
 	const struct hoy_store *s;
 	const struct check_opts *o;
 	struct report *r;
-	struct hoy_index layers, images;
 	struct hoy_strv used; /* layers that images and containers stand on, sorted */
 	int64_t now;
 };
@@ -165,18 +163,11 @@ static int check_items(struct check *c, enum what what, const struct hoy_json *r
 
 /* ---- layers ---- */
 
-static int by_text(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
-
-static bool is_used(const struct check *c, const char *id)
-{
-	return c->used.n && bsearch(&id, c->used.v, c->used.n, sizeof(*c->used.v), by_text);
-}
-
 static void use_chain(struct check *c, const char *id)
 {
 	for (int depth = 0; id && depth < MAX_DEPTH; depth++) {
 		hoy_strv_push(&c->used, id);
-		id = hoy_json_str(hoy_index_get(&c->layers, id), "parent");
+		id = hoy_json_str(hoy_layer_get(c->s, id), "parent");
 	}
 }
 
@@ -266,15 +257,15 @@ static int check_place(struct check *c, const struct hoy_json *rec)
 	int depth = 0, r = 0;
 	bool unused = false;
 
-	if (parent && *parent && !hoy_index_get(&c->layers, parent))
+	if (parent && *parent && !hoy_layer_get(c->s, parent))
 		r = blame(c, DAMAGED_LAYER, id, "layer %s: layer is missing", parent);
 	for (const char *p = parent; p && *p && depth < MAX_DEPTH; depth++)
-		p = hoy_json_str(hoy_index_get(&c->layers, p), "parent");
+		p = hoy_json_str(hoy_layer_get(c->s, p), "parent");
 	if (!r && depth == MAX_DEPTH)
 		r = blame(c, DAMAGED_LAYER, id, "layer %s: it is its own ancestor", id);
 	if (!r && hoy_json_bool(hoy_json_get(rec, "flags"), "incomplete", false))
 		r = blame(c, DAMAGED_LAYER, id, "layer %s: layer is incomplete", id);
-	else if (!r && !is_used(c, id) && for_nothing(c, rec)) {
+	else if (!r && !hoy_strv_has_sorted(&c->used, id) && for_nothing(c, rec)) {
 		unused = !report_errors(c->r, DAMAGED_LAYER, id);
 		r = blame(c, DAMAGED_LAYER, id, "layer %s: layer not referenced by any images or containers", id);
 	}
@@ -321,7 +312,7 @@ static int check_strays(struct check *c, const struct hoy_place *p)
 		struct stat st;
 
 		if (e->d_name[0] == '.' || !strcmp(e->d_name, "l") || !strcmp(e->d_name, "staging") || !strcmp(e->d_name, "tempdirs") ||
-		    hoy_index_get(&c->layers, e->d_name) || fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(st.st_mode))
+		    hoy_layer_get(c->s, e->d_name) || fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(st.st_mode))
 			continue;
 		r = blame(c, DAMAGED_LAYER, e->d_name, "layer %s: layer in lower level storage driver not accounted for", e->d_name);
 		f = find(c->r, DAMAGED_LAYER, e->d_name);
@@ -340,11 +331,11 @@ static int check_chain(struct check *c, const char *image, const char *top)
 
 	while (!r && top && *top && passed.n < MAX_DEPTH && !hoy_strv_has(&passed, top)) {
 		hoy_strv_push(&passed, top);
-		if (!hoy_index_get(&c->layers, top))
+		if (!hoy_layer_get(c->s, top))
 			r = blame(c, DAMAGED_IMAGE, image, "image %s: layer %s: image layer is missing", image, top);
 		if (!r)
 			r = inherit(c, DAMAGED_IMAGE, image, DAMAGED_LAYER, top);
-		top = hoy_json_str(hoy_index_get(&c->layers, top), "parent");
+		top = hoy_json_str(hoy_layer_get(c->s, top), "parent");
 	}
 	return passed.error ? -ENOMEM : r;
 }
@@ -390,11 +381,11 @@ static int check_container(struct check *c, const struct hoy_json *rec)
 	const char *id = hoy_json_str(rec, "id"), *image = hoy_json_str(rec, "image"), *layer = hoy_json_str(rec, "layer");
 	int r = check_items(c, DAMAGED_CONTAINER, rec, c->s->ctrsfd);
 
-	if (!r && image && *image && !hoy_index_get(&c->images, image))
+	if (!r && image && *image && !hoy_image_get(c->s, image))
 		r = blame(c, DAMAGED_CONTAINER, id, "image %s: image missing", image);
 	if (!r && image && *image)
 		r = inherit(c, DAMAGED_CONTAINER, id, DAMAGED_IMAGE, image);
-	if (!r && layer && *layer && !hoy_index_get(&c->layers, layer))
+	if (!r && layer && *layer && !hoy_layer_get(c->s, layer))
 		r = blame(c, DAMAGED_CONTAINER, id, "container %s: layer %s: layer is missing", id, layer);
 	if (!r && layer && *layer)
 		r = inherit(c, DAMAGED_CONTAINER, id, DAMAGED_LAYER, layer);
@@ -449,12 +440,8 @@ static void drop_link_heirs(struct report *r)
 int check_store(const struct hoy_store *s, const struct check_opts *o, struct report *ret, struct hoy_err *err)
 {
 	struct check c = { .s = s, .o = o, .r = ret, .now = hoy_now() };
-	int r = hoy_index_layers(&c.layers, s);
+	int r = find_used(&c);
 
-	if (!r)
-		r = hoy_index_images(&c.images, s);
-	if (!r)
-		r = find_used(&c);
 	if (!r)
 		r = check_layers(&c);
 	if (!r)
@@ -465,8 +452,6 @@ int check_store(const struct hoy_store *s, const struct check_opts *o, struct re
 		if (!r && !p->rdonly)
 			r = check_strays(&c, p);
 	hoy_strv_release(&c.used);
-	hoy_index_release(&c.layers);
-	hoy_index_release(&c.images);
 	if (r < 0)
 		return hoy_fail_oom(err);
 	drop_link_heirs(ret);

@@ -11,7 +11,6 @@
 #include "common/base/err.h"
 #include "common/base/fd.h"
 #include "common/data/digest.h"
-#include "common/store/index.h"
 #include "common/store/layers.h"
 
 static int add(struct report *r, const char *dir, const char *name)
@@ -33,8 +32,10 @@ static bool names_id(const char *name, char ret[HOY_ID_SIZE])
 	return hoy_is_id(ret);
 }
 
+typedef struct hoy_json *get_record(const struct hoy_store *s, const char *id);
+
 /* Ids without a record and half-written files in DRIVER-WHAT, and half-written items in the ids' directories. */
-static int scan(const struct hoy_store *s, const char *what, const struct hoy_index *known, struct report *ret)
+static int scan(const struct hoy_store *s, const char *what, get_record *known, struct report *ret)
 {
 	cleanup_free char *dir = hoy_asprintf("%s-%s", s->own.driver, what);
 	int fd = s->graphfd < 0 || !dir ? -1 : openat(s->graphfd, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = dir ? 0 : -ENOMEM;
@@ -45,7 +46,7 @@ static int scan(const struct hoy_store *s, const char *what, const struct hoy_in
 	while (d && !r && (e = readdir(d))) {
 		if (!strncmp(e->d_name, ".tmp-", 5))
 			r = add(ret, dir, e->d_name);
-		else if (names_id(e->d_name, id) && !hoy_index_get(known, id))
+		else if (names_id(e->d_name, id) && !known(s, id))
 			r = add(ret, dir, e->d_name);
 		else if (hoy_is_id(e->d_name)) {
 			int sub = openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -62,7 +63,7 @@ static int scan(const struct hoy_store *s, const char *what, const struct hoy_in
 }
 
 /* Short links that lead to no directory, of layers that have no record either. */
-static int scan_links(const struct hoy_store *s, const struct hoy_index *layers, struct report *ret)
+static int scan_links(const struct hoy_store *s, struct report *ret)
 {
 	int fd = s->own.homefd < 0 || s->vfs ? -1 : openat(s->own.homefd, "l", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
 	cleanup_dir DIR *d = fd < 0 ? NULL : fdopendir(fd);
@@ -79,7 +80,7 @@ static int scan_links(const struct hoy_store *s, const struct hoy_index *layers,
 			continue;
 		memcpy(id, to + 3, HOY_ID_LEN);
 		id[HOY_ID_LEN] = '\0';
-		if (!hoy_index_get(layers, id) && !hoy_exists(s->own.homefd, id))
+		if (!hoy_layer_get(s, id) && !hoy_exists(s->own.homefd, id))
 			r = add(ret, "overlay/l", e->d_name);
 	}
 	return r;
@@ -96,18 +97,17 @@ static int scan_tempdirs(const char *dir, int dirfd, const char *root, struct re
 	return r;
 }
 
-static int scan_all(const struct hoy_store *s, const struct hoy_index *layers, const struct hoy_index *images,
-		    const struct hoy_index *ctrs, struct report *ret)
+static int scan_all(const struct hoy_store *s, struct report *ret)
 {
 	cleanup_free char *meta = hoy_asprintf("%s-layers", s->own.driver);
-	int r = meta ? scan(s, "layers", layers, ret) : -ENOMEM;
+	int r = meta ? scan(s, "layers", hoy_layer_get, ret) : -ENOMEM;
 
 	if (!r)
-		r = scan(s, "images", images, ret);
+		r = scan(s, "images", hoy_image_get, ret);
 	if (!r)
-		r = scan(s, "containers", ctrs, ret);
+		r = scan(s, "containers", hoy_container_get, ret);
 	if (!r)
-		r = scan_links(s, layers, ret);
+		r = scan_links(s, ret);
 	if (!r)
 		r = scan_tempdirs(meta, s->own.layersfd, "tmp", ret);
 	return r ? r : scan_tempdirs(s->own.driver, s->own.driverfd, "tempdirs", ret);
@@ -115,18 +115,8 @@ static int scan_all(const struct hoy_store *s, const struct hoy_index *layers, c
 
 int find_leftovers(const struct hoy_store *s, struct report *ret, struct hoy_err *err)
 {
-	struct hoy_index layers = { 0 }, images = { 0 }, ctrs = { 0 };
-	int r = hoy_index_layers(&layers, s);
+	int r = scan_all(s, ret);
 
-	if (!r)
-		r = hoy_index_images(&images, s);
-	if (!r)
-		r = hoy_index_make(&ctrs, s->ctrs, 2);
-	if (!r)
-		r = scan_all(s, &layers, &images, &ctrs, ret);
-	hoy_index_release(&layers);
-	hoy_index_release(&images);
-	hoy_index_release(&ctrs);
 	return r < 0 ? hoy_fail_errno(err, -r, "cannot look through the store '%s'", s->conf.graphroot) : 0;
 }
 

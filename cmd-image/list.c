@@ -350,7 +350,8 @@ static int run_images(const struct hoy_verb *v, int argc, char **argv)
 
 	if (n < 0)
 		return status;
-	s = open_reader(HOY_LAYERS | HOY_IMAGES | HOY_CONTAINERS);
+	/* Only they ask who uses an image. */
+	s = open_reader(HOY_LAYERS | HOY_IMAGES | (o.format || o.filters.n ? HOY_CONTAINERS : 0));
 	if (!s)
 		return 125;
 	l.s = s;

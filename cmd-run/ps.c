@@ -9,7 +9,6 @@
 #include "common/cli/table.h"
 #include "common/cli/template.h"
 #include "common/data/time.h"
-#include "common/store/index.h"
 
 struct ps_opts {
 	bool all, quiet, no_trunc, latest, noheading, size, external, pod, ns, sync;
@@ -152,34 +151,54 @@ static bool by_status(const struct ps_opts *o)
 	return false;
 }
 
+static bool lists_all(const struct ps_opts *o)
+{
+	return o->all || o->latest || o->last > 0 || by_status(o);
+}
+
+/* Is every container wanted, if only to be compared with or told from those of others? */
+static bool needs_all(const struct ps_opts *o)
+{
+	return lists_all(o) || o->external || o->filters.n;
+}
+
+/* False for a container that is being made or removed: it is not there yet, or no longer. */
+static bool load_row(struct listing *l, struct row *r, const char *id, bool live)
+{
+	r->c = (struct ctr)CTR_INIT;
+	if (ctr_peek(&r->c, l->s, id) < 0 || (live && ctr_load_live(&r->c, NULL) < 0)) {
+		ctr_release(&r->c);
+		return false;
+	}
+	r->st = ctr_status(&r->c);
+	r->created = hoy_json_time(r->c.state.root, "created");
+	r->started = hoy_json_time(r->c.live.root, "startedAt");
+	if (r->started == HOY_TIME_ZERO)
+		r->started = hoy_json_time(r->c.state.root, "started");
+	r->finished = hoy_json_time(r->c.state.root, "finished");
+	return true;
+}
+
 static int load_ours(struct listing *l, struct hoy_err *err)
 {
-	cleanup_strv struct hoy_strv ids = HOY_STRV_INIT;
-	size_t external = 0;
+	cleanup_strv struct hoy_strv ids = HOY_STRV_INIT, live = HOY_STRV_INIT;
+	bool all = needs_all(&l->o);
+	size_t n, external = 0;
 
-	if (ctr_list(l->s, &ids) < 0)
+	/* Those that may run first: one that starts while we look is told as it was before. */
+	if (ctr_list_live(l->s, &live) < 0 || (all && ctr_list(l->s, &ids) < 0))
 		return hoy_fail_oom(err);
+	hoy_strv_sort(&live);
+	n = all ? ids.n : live.n;
 	for (struct hoy_json *r = hoy_first(l->s->ctrs); r; r = hoy_next(l->s->ctrs, r))
 		external++;
-	l->rows = calloc(ids.n + external + 1, sizeof(*l->rows));
+	l->rows = calloc(n + external + 1, sizeof(*l->rows));
 	if (!l->rows)
 		return hoy_fail_oom(err);
-	for (size_t i = 0; i < ids.n; i++) {
-		struct row *r = &l->rows[l->n];
+	for (size_t i = 0; i < n; i++) {
+		const char *id = all ? ids.v[i] : live.v[i];
 
-		r->c = (struct ctr)CTR_INIT;
-		/* A container that is being made or removed is not there yet, or no longer. */
-		if (ctr_open_id(&r->c, l->s, ids.v[i], NULL) < 0 || ctr_load_live(&r->c, NULL) < 0) {
-			ctr_release(&r->c);
-			continue;
-		}
-		r->st = ctr_status(&r->c);
-		r->created = hoy_json_time(r->c.state.root, "created");
-		r->started = hoy_json_time(r->c.live.root, "startedAt");
-		if (r->started == HOY_TIME_ZERO)
-			r->started = hoy_json_time(r->c.state.root, "started");
-		r->finished = hoy_json_time(r->c.state.root, "finished");
-		l->n++;
+		l->n += load_row(l, &l->rows[l->n], id, !all || hoy_strv_has_sorted(&live, id));
 	}
 	return 0;
 }
@@ -519,7 +538,7 @@ static void drop(struct listing *l, size_t i)
 
 static int select_rows(struct listing *l, struct hoy_err *err)
 {
-	bool all = l->o.all || l->o.latest || l->o.last > 0 || by_status(&l->o);
+	bool all = lists_all(&l->o);
 
 	for (size_t i = l->n; i-- > 0;) {
 		struct row *r = &l->rows[i];
@@ -554,18 +573,13 @@ static int output(struct listing *l, struct hoy_err *err)
 	return 0;
 }
 
-/* Has a running container lost its storage record? One stat per container that may run. */
+/* Has a container lost its storage record? */
 static bool lost_one(const struct listing *l)
 {
-	struct hoy_index known = { 0 };
-	bool lost = false;
-
-	if (hoy_index_make(&known, l->s->ctrs, 2) < 0)
-		return false;
-	for (size_t i = 0; i < l->n && !lost; i++)
-		lost = !hoy_index_get(&known, l->rows[i].c.id);
-	hoy_index_release(&known);
-	return lost;
+	for (size_t i = 0; i < l->n; i++)
+		if (!hoy_container_get(l->s, l->rows[i].c.id))
+			return true;
+	return false;
 }
 
 static void release(struct listing *l)

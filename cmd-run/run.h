@@ -43,6 +43,8 @@ int ctr_new(struct ctr *c, struct hoy_store *s, const char *id, struct hoy_err *
 int ctr_open(struct ctr *c, struct hoy_store *s, const char *name, struct hoy_err *err);
 /* By exact id, without looking at the storage records; -ENOENT if it is not ours. */
 int ctr_open_id(struct ctr *c, struct hoy_store *s, const char *id, struct hoy_err *err);
+/* The same for who lists: only its state is loaded, nothing stays open. */
+int ctr_peek(struct ctr *c, struct hoy_store *s, const char *id);
 /* The directory of ID, whatever is in it, and its lock if nobody has that (-EAGAIN); nothing is loaded. */
 int ctr_seize(struct ctr *c, struct hoy_store *s, const char *id);
 void ctr_release(struct ctr *c);
@@ -69,6 +71,8 @@ const char *status_name(enum status st);
 unsigned long long start_time(pid_t pid);
 /* Ids of all containers that have a directory of ours. */
 int ctr_list(struct hoy_store *s, struct hoy_strv *ret);
+/* Of those that may run: they have a directory below the runroot. */
+int ctr_list_live(struct hoy_store *s, struct hoy_strv *ret);
 /* Open the store for commands on containers; complains and returns NULL. */
 struct hoy_store *open_store(unsigned flags);
 /* Containers in state verbs: the names of ARGV, or all, or the last made. */

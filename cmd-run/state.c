@@ -108,6 +108,16 @@ int ctr_open_id(struct ctr *c, struct hoy_store *s, const char *id, struct hoy_e
 	return r ? r : ctr_load_state(c, err);
 }
 
+int ctr_peek(struct ctr *c, struct hoy_store *s, const char *id)
+{
+	cleanup_free char *state = NULL;
+	int r = paths(c, s, id);
+
+	if (!r)
+		state = hoy_path_join(c->dir, "state");
+	return state ? hoy_json_load(&c->state, AT_FDCWD, state, STATE_MAX, NULL) : -ENOMEM;
+}
+
 int ctr_open(struct ctr *c, struct hoy_store *s, const char *name, struct hoy_err *err)
 {
 	struct hoy_json *rec;
@@ -158,7 +168,9 @@ void ctr_unlock(struct ctr *c)
 
 int ctr_load_def(struct ctr *c, struct hoy_err *err)
 {
-	return c->def.root ? 0 : hoy_json_load(&c->def, c->dirfd, "def.json", STATE_MAX, err);
+	int r = c->def.root || c->dirfd >= 0 ? 0 : open_dir(c, err);
+
+	return r || c->def.root ? r : hoy_json_load(&c->def, c->dirfd, "def.json", STATE_MAX, err);
 }
 
 static int save(const char *dir, int dirfd, const char *file, const struct hoy_json *root, bool sync, struct hoy_err *err)
@@ -268,16 +280,27 @@ const char *status_name(enum status st)
 	return names[st];
 }
 
-int ctr_list(struct hoy_store *s, struct hoy_strv *ret)
+/* The names in the directory BASE/NAME that are ids. */
+static int list_ids(const char *base, const char *name, struct hoy_strv *ret)
 {
-	cleanup_free char *path = hoy_asprintf("%s/hoy/containers", s->conf.graphroot);
+	cleanup_free char *path = hoy_path_join(base, name);
 	cleanup_dir DIR *d = path ? opendir(path) : NULL;
 	struct dirent *e;
 
 	while (d && (e = readdir(d)))
 		if (hoy_is_id(e->d_name))
 			hoy_strv_push(ret, e->d_name);
-	return ret->error ? -ENOMEM : 0;
+	return !path || ret->error ? -ENOMEM : 0;
+}
+
+int ctr_list(struct hoy_store *s, struct hoy_strv *ret)
+{
+	return list_ids(s->conf.graphroot, "hoy/containers", ret);
+}
+
+int ctr_list_live(struct hoy_store *s, struct hoy_strv *ret)
+{
+	return list_ids(s->conf.runroot, "hoy", ret);
 }
 
 struct hoy_store *open_store(unsigned flags)

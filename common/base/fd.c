@@ -47,6 +47,19 @@ int hoy_write_full(int fd, const void *buf, size_t len)
 	return 0;
 }
 
+/* Most files are read whole by the first read(): who got the SIZE that the file has need not ask for its end. */
+static ssize_t read_some(int fd, char *p, size_t len, off_t size)
+{
+	ssize_t n = read(fd, p, len), more;
+
+	if (n < 0)
+		return errno == EINTR ? hoy_read_full(fd, p, len) : -errno;
+	if (n == 0 || n == size || (size_t)n == len)
+		return n;
+	more = hoy_read_full(fd, p + n, len - n);
+	return more < 0 ? more : n + more;
+}
+
 int hoy_read_fd(int fd, const char *name, size_t max, char **ret_data, size_t *ret_len, struct hoy_err *err)
 {
 	struct hoy_buf b = HOY_BUF_INIT(max + 1);
@@ -69,7 +82,7 @@ int hoy_read_fd(int fd, const char *name, size_t max, char **ret_data, size_t *r
 		p = hoy_buf_reserve(&b, chunk);
 		if (p)
 			hoy_populate(p, chunk);
-		n = p ? hoy_read_full(fd, p, chunk) : -b.error;
+		n = p ? read_some(fd, p, chunk, st.st_size) : -b.error;
 		if (n > 0)
 			b.len += n;
 	} while (n == (ssize_t)chunk && b.len <= max);

@@ -162,3 +162,8 @@ void hoy_strv_sort(struct hoy_strv *s)
 	if (s->n)
 		qsort(s->v, s->n, sizeof(*s->v), by_text);
 }
+
+bool hoy_strv_has_sorted(const struct hoy_strv *s, const char *str)
+{
+	return s->n && bsearch(&str, s->v, s->n, sizeof(*s->v), by_text);
+}

@@ -36,3 +36,5 @@ void hoy_env_set(struct hoy_strv *s, const char *key, const char *value);
 void hoy_env_unset(struct hoy_strv *s, const char *key);
 /* Put the strings in order by strcmp(). */
 void hoy_strv_sort(struct hoy_strv *s);
+/* Is STR in it? It must be sorted so. */
+bool hoy_strv_has_sorted(const struct hoy_strv *s, const char *str);

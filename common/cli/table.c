@@ -29,10 +29,10 @@ static void print_rows(const struct hoy_grid *g, size_t first, const size_t *wid
 			const char *cell = g->cells.v[i + c];
 
 			fputs(cell, stdout);
-			if (c + 1 < g->ncols)
-				printf("%*s", (int)(widest[c] - width(cell)), "");
+			for (size_t pad = c + 1 < g->ncols ? widest[c] - width(cell) : 0; pad; pad--)
+				putchar_unlocked(' ');
 		}
-		putchar('\n');
+		putchar_unlocked('\n');
 	}
 }
 

@@ -72,6 +72,7 @@ static void append(struct hoy_json *up, struct hoy_json *n)
 		up->child = n;
 	up->last = n;
 	up->count++;
+	up->changed = true;
 }
 
 static struct hoy_json *add(struct parser *p, enum hoy_json_type type)
@@ -194,7 +195,8 @@ int hoy_json_parse(struct hoy_json_doc *doc, const char *data, size_t len, const
 
 int hoy_json_adopt(struct hoy_json_doc *doc, char *data, size_t len, const char *name, struct hoy_err *err)
 {
-	struct parser p = { .doc = doc, .hint = len < 4096 ? 4096 : len, .text = data, .len = len };
+	/* A node needs some three times the text that it stands for; thousands of small documents need no page each. */
+	struct parser p = { .doc = doc, .hint = len < 4096 ? 3 * len + 128 : len, .text = data, .len = len };
 	yajl_handle h = yajl_alloc(&callbacks, NULL, &p);
 	yajl_status s;
 	size_t at;
@@ -364,6 +366,7 @@ struct hoy_json *hoy_json_put(struct hoy_json_doc *doc, struct hoy_json *parent,
 	for (at = &parent->child; *at != old; at = &(*at)->next)
 		;
 	*at = node;
+	parent->changed = true;
 	node->next = old->next;
 	if (parent->last == old)
 		parent->last = node;
@@ -428,6 +431,7 @@ void hoy_json_remove(struct hoy_json *parent, struct hoy_json *child)
 	if (parent->last == child)
 		parent->last = prev;
 	parent->count--;
+	parent->changed = true;
 }
 
 void hoy_json_unset(struct hoy_json *obj, const char *key)

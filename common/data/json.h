@@ -26,6 +26,7 @@ struct hoy_json {
 	unsigned count;		     /* elements or members */
 	unsigned char type;
 	bool boolean;
+	bool changed;		     /* children came or went since whoever indexes them cleared this */
 };
 
 struct hoy_json_doc {

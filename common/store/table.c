@@ -1,6 +1,7 @@
 #include "common/store/table.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/cleanup.h"
@@ -31,7 +32,17 @@ static const struct {
 
 static const char *file_of(const struct hoy_table *t) { return t->vol ? kinds[t->kind].vol : kinds[t->kind].file; }
 
-void hoy_table_release(struct hoy_table *t) { hoy_json_release(&t->doc); }
+static void forget_index(struct hoy_table_index *x)
+{
+	free(x->slots);
+	*x = (struct hoy_table_index){ 0 };
+}
+
+void hoy_table_release(struct hoy_table *t)
+{
+	forget_index(&t->index);
+	hoy_json_release(&t->doc);
+}
 
 /* A volatile file may be so after a power cut: ext4 notes the size when it begins to write, the blocks when it has. */
 static bool all_zeros(const char *data, size_t len)
@@ -45,7 +56,7 @@ int hoy_table_load(struct hoy_table *t, struct hoy_err *err)
 	size_t len = 0;
 	int r = t->dirfd < 0 ? -ENOENT : hoy_read_file(t->dirfd, file_of(t), TABLE_MAX, &data, &len, err);
 
-	hoy_json_release(&t->doc);
+	hoy_table_release(t);
 	t->dirty = false;
 	t->zeros = !r && len && t->vol && all_zeros(data, len);
 	if (r < 0 && r != -ENOENT)
@@ -119,13 +130,65 @@ bool hoy_table_has(const struct hoy_table *t, const struct hoy_json *rec)
 	return false;
 }
 
-struct hoy_json *hoy_table_get(const struct hoy_table *t, const char *id)
+static struct hoy_json *walk(const struct hoy_json *root, const char *id)
 {
-	for (struct hoy_json *r = t->doc.root ? t->doc.root->child : NULL; r; r = r->next) {
+	for (struct hoy_json *r = root->child; r; r = r->next) {
 		const char *have = hoy_json_str(r, "id");
 
 		if (have && !strcmp(have, id))
 			return r;
 	}
 	return NULL;
+}
+
+/* Where ID is, or the free place where it belongs. FNV-1a, since ids are whatever the file says. */
+static struct hoy_json **slot(const struct hoy_table_index *x, const char *id)
+{
+	unsigned h = 2166136261u;
+
+	for (const char *c = id; *c; c++)
+		h = (h ^ (unsigned char)*c) * 16777619u;
+	for (;; h++) {
+		struct hoy_json **at = &x->slots[h & x->mask];
+
+		if (!*at || !strcmp(hoy_json_str(*at, "id"), id))
+			return at;
+	}
+}
+
+#define WALKS 3 /* building the table costs about as much as two walks */
+
+/* Is there an index that holds? Without memory there is none. */
+static bool indexed(struct hoy_table_index *x, struct hoy_json *root)
+{
+	unsigned size = 64;
+
+	if (root->changed) {
+		forget_index(x);
+		root->changed = false;
+	}
+	if (x->slots || ++x->asked < WALKS)
+		return x->slots;
+	while (size < 2 * root->count)
+		size *= 2;
+	x->slots = calloc(size, sizeof(*x->slots));
+	x->mask = size - 1;
+	for (struct hoy_json *r = x->slots ? root->child : NULL; r; r = r->next) {
+		const char *id = hoy_json_str(r, "id");
+		struct hoy_json **at = id ? slot(x, id) : NULL;
+
+		if (at && !*at)
+			*at = r;
+	}
+	return x->slots;
+}
+
+struct hoy_json *hoy_table_get(const struct hoy_table *t, const char *id)
+{
+	/* The index is what a reader may change of a table. */
+	struct hoy_table_index *x = (struct hoy_table_index *)&t->index;
+
+	if (!t->doc.root || !id)
+		return NULL;
+	return indexed(x, t->doc.root) ? *slot(x, id) : walk(t->doc.root, id);
 }

@@ -18,6 +18,10 @@ struct hoy_table {
 	bool vol; /* volatile: another file, that needs not outlast a power cut */
 	bool dirty;
 	bool zeros; /* what a power cut left of a volatile file, which podman cannot read; here it has no records */
+	struct hoy_table_index { /* private: see hoy_table_get() */
+		struct hoy_json **slots;
+		unsigned mask, asked;
+	} index;
 };
 static inline struct hoy_table hoy_table_of(enum hoy_table_kind kind, bool vol)
 {
@@ -36,5 +40,8 @@ int hoy_table_save(struct hoy_table *t, const char *root, struct hoy_err *err);
 
 /* Is REC one of its records? */
 bool hoy_table_has(const struct hoy_table *t, const struct hoy_json *rec);
-/* The record with that id, or NULL. */
+/*
+ * The record with that id, of two the first; NULL if there is none, or ID is NULL. The first questions walk the list; who asks
+ * more gets a hash table, made anew when records have come or gone.
+ */
 struct hoy_json *hoy_table_get(const struct hoy_table *t, const char *id);

@@ -13,7 +13,6 @@
 #include "common/base/fd.h"
 #include "common/store/containers.h"
 #include "common/store/images.h"
-#include "common/store/index.h"
 #include "common/store/layers.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -53,9 +52,6 @@ static void put(int dirfd, const char *name, const uint8_t **data, size_t *left)
 
 static void look(struct hoy_store *s)
 {
-	struct hoy_index x = { 0 };
-
-	(void)hoy_index_layers(&x, s);
 	for (struct hoy_json *r = hoy_image_first(s); r; r = hoy_image_next(s, r)) {
 		struct hoy_json_doc doc = HOY_JSON_DOC_INIT;
 		const char *id = hoy_json_str(r, "id");
@@ -68,15 +64,16 @@ static void look(struct hoy_store *s)
 		HOY_JSON_EACH(n, hoy_json_get(r, "names"))
 			(void)hoy_image_find(s, hoy_json_text(n) ?: "", &found, NULL, NULL);
 	}
-	for (struct hoy_json *r = hoy_layer_first(s); r; r = hoy_layer_next(s, r))
+	for (struct hoy_json *r = hoy_layer_first(s); r; r = hoy_layer_next(s, r)) {
+		(void)hoy_layer_get(s, hoy_json_str(r, "parent"));
 		(void)hoy_layer_used(s, hoy_json_str(r, "id") ?: "");
+	}
 	for (struct hoy_json *r = hoy_first(s->ctrs); r; r = hoy_next(s->ctrs, r)) {
 		struct hoy_json *found;
 
 		(void)hoy_container_builds(s, hoy_json_str(r, "id") ?: "");
 		(void)hoy_container_find(s, hoy_json_str(r, "id") ?: "", &found, NULL);
 	}
-	hoy_index_release(&x);
 }
 
 /* Everything is saved again, as it was read. */

@@ -7,7 +7,6 @@
 #include "common/base/err.h"
 #include "common/base/fd.h"
 #include "common/store/containers.h"
-#include "common/store/index.h"
 #include "common/store/tempdir.h"
 #include "common/store/store.h"
 #include "tests/unit/tap.h"
@@ -51,22 +50,33 @@ static void test_peek_between_stamp_and_save(const struct hoy_storage_args *args
 	hoy_store_free(writer);
 }
 
+/* Asked often, a table answers from an index: the same answers, also after records came and went. */
 static void test_index(void)
 {
-	struct hoy_table t[2] = { hoy_table_of(HOY_TABLE_LAYERS, false), hoy_table_of(HOY_TABLE_LAYERS, true) };
-	static const char one[] = "[{\"id\":\"c\",\"n\":1},{\"id\":\"a\"},{\"n\":5},{\"id\":\"c\",\"n\":2}]", two[] = "[{\"id\":\"c\",\"n\":3},{\"id\":\"b\"}]";
-	struct hoy_index x;
+	struct hoy_table t = hoy_table_of(HOY_TABLE_LAYERS, false);
+	static const char text[] = "[{\"id\":\"c\",\"n\":1},{\"id\":\"a\"},{\"n\":5},{\"id\":\"c\",\"n\":2},{\"id\":7}]";
+	struct hoy_json *first, *neu;
 
-	ok(!hoy_json_parse(&t[0].doc, one, strlen(one), "a", NULL) && !hoy_json_parse(&t[1].doc, two, strlen(two), "b", NULL), "two tables");
-	ok(!hoy_index_make(&x, t, 2) && x.n == 3, "an index has each id once");
-	ok(hoy_json_int(hoy_index_get(&x, "c"), "n", 0) == 1, "of records with one id the first one counts");
-	ok(hoy_index_get(&x, "a") && hoy_index_get(&x, "b"), "of both tables");
-	ok(!hoy_index_get(&x, "d") && !hoy_index_get(&x, NULL), "what is not there is not found");
-	hoy_index_release(&x);
-	ok(!hoy_index_make(&x, t, 0) && !hoy_index_get(&x, "a"), "an empty one");
-	hoy_index_release(&x);
-	hoy_json_release(&t[0].doc);
-	hoy_json_release(&t[1].doc);
+	ok(!hoy_json_parse(&t.doc, text, strlen(text), "a", NULL), "a table");
+	for (int i = 0; i < 5; i++)
+		ok(hoy_json_int(hoy_table_get(&t, "c"), "n", 0) == 1 && hoy_table_get(&t, "a") && !hoy_table_get(&t, "d") && !hoy_table_get(&t, NULL),
+		   "question %d: of records with one id the first one counts", i);
+	ok(t.index.slots, "it has an index by now");
+	first = hoy_table_get(&t, "c");
+	hoy_json_remove(t.doc.root, first);
+	neu = hoy_json_put(&t.doc, t.doc.root, NULL, hoy_json_new(&t.doc, HOY_JSON_OBJECT));
+	hoy_json_set_string(&t.doc, neu, "id", "d");
+	for (int i = 0; i < 5; i++)
+		ok(hoy_json_int(hoy_table_get(&t, "c"), "n", 0) == 2 && hoy_table_get(&t, "d") == neu, "question %d after a change", i);
+	for (int i = 0; i < 1000; i++) {
+		char id[16];
+
+		snprintf(id, sizeof(id), "x%d", i);
+		hoy_json_set_string(&t.doc, hoy_json_put(&t.doc, t.doc.root, NULL, hoy_json_new(&t.doc, HOY_JSON_OBJECT)), "id", id);
+	}
+	for (int i = 0; i < 5; i++)
+		ok(hoy_table_get(&t, "x0") && hoy_table_get(&t, "x999") == t.doc.root->last && !hoy_table_get(&t, "x1000"), "question %d of a thousand", i);
+	hoy_table_release(&t);
 }
 
 /* Lock files of any size: nobody crashes, the stamp is the first 64 bytes, and what lies behind them stays. */
