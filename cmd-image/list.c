@@ -137,8 +137,9 @@ static int by_key(const void *x, const void *y)
 	const struct row *a = x, *b = y;
 	int r = 0;
 
+	/* podman compares whole seconds, and leaves the store's order within one. */
 	if (!strcmp(sort_key, "created"))
-		r = a->created < b->created ? 1 : a->created > b->created ? -1 : 0;
+		r = (a->created / HOY_NS < b->created / HOY_NS) - (a->created / HOY_NS > b->created / HOY_NS);
 	else if (!strcmp(sort_key, "size"))
 		r = a->size < b->size ? 1 : a->size > b->size ? -1 : 0;
 	else if (!strcmp(sort_key, "id"))
