@@ -263,7 +263,7 @@ static int check_place(struct check *c, const struct hoy_json *rec)
 		p = hoy_json_str(hoy_layer_get(c->s, p), "parent");
 	if (!r && depth == MAX_DEPTH)
 		r = blame(c, DAMAGED_LAYER, id, "layer %s: it is its own ancestor", id);
-	if (!r && hoy_json_bool(hoy_json_get(rec, "flags"), "incomplete", false))
+	if (!r && hoy_layer_incomplete(rec))
 		r = blame(c, DAMAGED_LAYER, id, "layer %s: layer is incomplete", id);
 	else if (!r && !hoy_strv_has_sorted(&c->used, id) && for_nothing(c, rec)) {
 		unused = !report_errors(c->r, DAMAGED_LAYER, id);

@@ -160,21 +160,6 @@ static int put_image(struct hoy_store *s, struct hoy_jw *w, const struct hoy_jso
 	return 0;
 }
 
-static int print(struct hoy_buf *b, const char *format, struct hoy_err *err)
-{
-	cleanup_json struct hoy_json_doc doc = HOY_JSON_DOC_INIT;
-	int r;
-
-	if (b->error)
-		return hoy_fail_oom(err);
-	if (!format || !strcmp(format, "json")) {
-		puts(hoy_buf_str(b));
-		return 0;
-	}
-	r = hoy_json_parse(&doc, b->data, b->len, "inspect", err);
-	return r < 0 ? r : hoy_format_rows(format, doc.root, NULL, false, err);
-}
-
 static int run_inspect(const struct hoy_verb *v, int argc, char **argv)
 {
 	struct inspect_opts o = { 0 };
@@ -206,7 +191,7 @@ static int run_inspect(const struct hoy_verb *v, int argc, char **argv)
 		}
 	}
 	hoy_jw_end_array(&w);
-	if (print(&b, o.format, &err) < 0)
+	if (hoy_format_inspect(o.format, &b, &err) < 0)
 		return hoy_report(&err, 125);
 	return failed ? 125 : 0;
 }

@@ -13,22 +13,6 @@ static bool wanted(const struct finding *f)
 	return f->what == DAMAGED_LAYER && !f->unaccounted && !f->unused && !f->link_only && !f->circle;
 }
 
-/* Does F, an image, have errors of its own, or of one of the layers V? */
-static bool concerned(const struct finding *f, const struct hoy_strv *layers)
-{
-	bool own = false;
-
-	for (size_t i = 0; i < f->errors.n; i++) {
-		const char *e = f->errors.v[i];
-
-		own = own || !strncmp(e, "image ", 6);
-		for (size_t k = 0; k < layers->n; k++)
-			if (!strncmp(e, "layer ", 6) && !strncmp(e + 6, layers->v[k], strlen(layers->v[k])))
-				return true;
-	}
-	return own;
-}
-
 /* Those of LAYERS that the errors of image F speak of. */
 static void layers_of(const struct finding *f, const struct hoy_strv *layers, struct hoy_strv *ret)
 {
@@ -40,16 +24,27 @@ static void layers_of(const struct finding *f, const struct hoy_strv *layers, st
 			}
 }
 
+static bool has_own_errors(const struct finding *f)
+{
+	for (size_t i = 0; i < f->errors.n; i++)
+		if (!strncmp(f->errors.v[i], "image ", 6))
+			return true;
+	return false;
+}
+
+/* If image F has errors of its own, or of one of LAYERS; what is mended is taken out of LAYERS. */
 static bool mend_image(const struct finding *f, struct hoy_strv *layers)
 {
 	cleanup_strv struct hoy_strv mine = HOY_STRV_INIT, words = HOY_STRV_INIT;
 
 	layers_of(f, layers, &mine);
+	if (!mine.n && !has_own_errors(f))
+		return false;
 	hoy_strv_push(&words, "mend");
 	hoy_strv_push(&words, f->id);
 	for (size_t i = 0; i < mine.n; i++)
 		hoy_strv_push(&words, mine.v[i]);
-	if (words.error || call_tool("hoy-transfer", (const char *const *)words.v, NULL))
+	if (words.error || mine.error || call_tool("hoy-transfer", (const char *const *)words.v, NULL))
 		return false;
 	for (size_t i = 0; i < mine.n; i++) {
 		printf("Mended layer: %s\n", mine.v[i]);
@@ -69,7 +64,7 @@ bool mend_images(const struct report *r)
 		if (wanted(&r->v[i]))
 			hoy_strv_push(&layers, r->v[i].id);
 	for (size_t i = 0; i < r->n; i++)
-		if (r->v[i].what == DAMAGED_IMAGE && concerned(&r->v[i], &layers) && mend_image(&r->v[i], &layers))
+		if (r->v[i].what == DAMAGED_IMAGE && mend_image(&r->v[i], &layers))
 			any = true;
 	fflush(stdout);
 	return any;

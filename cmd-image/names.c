@@ -40,21 +40,33 @@ static int full_name(const char *name, char **ret, struct hoy_err *err)
 	return 0;
 }
 
+/* The store for writing, under its locks, and image NAME of it; an exit status. */
+static int open_image(const char *name, struct hoy_store **ret, struct hoy_json **ret_rec)
+{
+	struct hoy_err err = HOY_ERR_INIT;
+	int r;
+
+	*ret = open_writer();
+	if (!*ret)
+		return 125;
+	r = hoy_store_lock(*ret, HOY_LAYERS, HOY_IMAGES, &err);
+	if (!r)
+		r = hoy_image_find(*ret, name, ret_rec, NULL, &err);
+	return r < 0 ? hoy_report(&err, 125) : 0;
+}
+
 static int run_tag(const struct hoy_verb *v, int argc, char **argv)
 {
 	struct hoy_err err = HOY_ERR_INIT;
 	cleanup_store struct hoy_store *s = NULL;
 	struct hoy_json *rec;
-	int status, r, n = hoy_verb_args(v, argc, argv, NULL, 2, -1, &status);
+	int status, r = 0, n = hoy_verb_args(v, argc, argv, NULL, 2, -1, &status);
 
 	if (n < 0)
 		return status;
-	s = open_writer();
-	if (!s)
-		return 125;
-	r = hoy_store_lock(s, HOY_LAYERS, HOY_IMAGES, &err);
-	if (!r)
-		r = hoy_image_find(s, argv[1], &rec, NULL, &err);
+	status = open_image(argv[1], &s, &rec);
+	if (status)
+		return status;
 	for (int i = 2; i <= n && !r; i++) {
 		cleanup_free char *name = NULL;
 
@@ -91,16 +103,13 @@ static int run_untag(const struct hoy_verb *v, int argc, char **argv)
 	struct hoy_err err = HOY_ERR_INIT;
 	cleanup_store struct hoy_store *s = NULL;
 	struct hoy_json *rec, *names;
-	int status, r, n = hoy_verb_args(v, argc, argv, NULL, 1, -1, &status);
+	int status, r = 0, n = hoy_verb_args(v, argc, argv, NULL, 1, -1, &status);
 
 	if (n < 0)
 		return status;
-	s = open_writer();
-	if (!s)
-		return 125;
-	r = hoy_store_lock(s, HOY_LAYERS, HOY_IMAGES, &err);
-	if (!r)
-		r = hoy_image_find(s, argv[1], &rec, NULL, &err);
+	status = open_image(argv[1], &s, &rec);
+	if (status)
+		return status;
 	for (int i = 2; i <= n && !r; i++)
 		r = untag_one(s, rec, argv[i], &err);
 	while (!r && n == 1 && (names = hoy_json_get(rec, "names")) && names->child)

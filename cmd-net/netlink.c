@@ -74,26 +74,41 @@ static int error_of(struct nl *nl, const struct nlmsghdr *n)
 	return e->error;
 }
 
+/* Send what is there, if anything. */
+static int flush(struct nl *nl)
+{
+	size_t len = nl->len;
+
+	nl->len = 0;
+	return len && mnl_socket_sendto(nl->sock, nl->buf, len) < 0 ? -errno : 0;
+}
+
+/* One datagram of answers: its length or -errno. */
+static int receive(struct nl *nl, char *in, size_t size)
+{
+	ssize_t got;
+
+	do
+		got = mnl_socket_recvfrom(nl->sock, in, size);
+	while (got < 0 && errno == EINTR);
+	return got < 0 ? -errno : (int)got;
+}
+
 int nl_send(struct nl *nl)
 {
-	const struct nlmsghdr *n;
 	char in[8192];
-	ssize_t got;
-	int r = nl->error, len;
+	int r = nl->error, len, sent;
 	bool done = !nl->len;
 
 	nl->error = 0;
-	if (nl->len && mnl_socket_sendto(nl->sock, nl->buf, nl->len) < 0)
-		return nl->len = 0, -errno;
-	nl->len = 0;
+	sent = flush(nl);
+	if (sent < 0)
+		return sent;
 	while (!done) {
-		got = mnl_socket_recvfrom(nl->sock, in, sizeof(in));
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return -errno;
-		len = (int)got;
-		for (n = (struct nlmsghdr *)in; mnl_nlmsg_ok(n, len); n = mnl_nlmsg_next(n, &len)) {
+		len = receive(nl, in, sizeof(in));
+		if (len < 0)
+			return len;
+		for (const struct nlmsghdr *n = (struct nlmsghdr *)in; mnl_nlmsg_ok(n, len); n = mnl_nlmsg_next(n, &len)) {
 			if (n->nlmsg_type != NLMSG_ERROR)
 				continue;
 			if (!r)
@@ -106,23 +121,17 @@ int nl_send(struct nl *nl)
 
 int nl_ask(struct nl *nl, int (*cb)(const struct nlmsghdr *, void *), void *arg)
 {
-	const struct nlmsghdr *n;
 	char in[32768];
-	ssize_t got;
-	int len, r = 0;
+	int len, r = flush(nl);
 	bool done = false;
 
-	if (mnl_socket_sendto(nl->sock, nl->buf, nl->len) < 0)
-		return nl->len = 0, -errno;
-	nl->len = 0;
+	if (r < 0)
+		return r;
 	while (!done) {
-		got = mnl_socket_recvfrom(nl->sock, in, sizeof(in));
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return -errno;
-		len = (int)got;
-		for (n = (struct nlmsghdr *)in; mnl_nlmsg_ok(n, len); n = mnl_nlmsg_next(n, &len)) {
+		len = receive(nl, in, sizeof(in));
+		if (len < 0)
+			return len;
+		for (const struct nlmsghdr *n = (struct nlmsghdr *)in; mnl_nlmsg_ok(n, len); n = mnl_nlmsg_next(n, &len)) {
 			if (n->nlmsg_seq != nl->seq)
 				continue;
 			if (n->nlmsg_type == NLMSG_DONE)

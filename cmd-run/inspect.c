@@ -458,21 +458,6 @@ static int put_container(struct hoy_jw *w, struct ctr *c, struct hoy_err *err)
 	return 0;
 }
 
-static int print(struct hoy_buf *b, const char *format, struct hoy_err *err)
-{
-	cleanup_json struct hoy_json_doc doc = HOY_JSON_DOC_INIT;
-	int r;
-
-	if (b->error)
-		return hoy_fail_oom(err);
-	if (!format || !strcmp(format, "json")) {
-		puts(hoy_buf_str(b));
-		return 0;
-	}
-	r = hoy_json_parse(&doc, b->data, b->len, "inspect", err);
-	return r < 0 ? r : hoy_format_rows(format, doc.root, NULL, false, err);
-}
-
 /* No container of that name: perhaps an image. hoy-image answers for it, with our options. */
 static int ask_image(const char *name, struct hoy_buf *out, struct hoy_buf *text)
 {
@@ -540,7 +525,7 @@ static int run_inspect(const struct hoy_verb *v, int argc, char **argv)
 			hoy_report(&err, 0);
 		}
 	hoy_jw_end_array(&w);
-	if (print(&b, o.format, &err) < 0)
+	if (hoy_format_inspect(o.format, &b, &err) < 0)
 		return hoy_report(&err, 125);
 	return failed;
 }

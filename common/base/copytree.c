@@ -42,7 +42,7 @@ static int link_copy(struct copy *c, int to, const char *name, const struct stat
 	return linkat(c->root, first, to, name, 0) < 0 ? -errno : 1;
 }
 
-int hoy_copy_xattrs(int from, int to)
+static int copy_xattrs(int from, int to)
 {
 	cleanup_free char *names = NULL, *value = NULL;
 	ssize_t n = flistxattr(from, NULL, 0);
@@ -64,14 +64,15 @@ int hoy_copy_xattrs(int from, int to)
 	return 0;
 }
 
-static int finish(int from, int to, const struct stat *st)
+int hoy_copy_attrs(int from, int to, const struct stat *st)
 {
 	struct timespec t[2] = { st->st_atim, st->st_mtim };
 	int r;
 
+	/* A change of owner drops set-id bits and capabilities: first. */
 	if (fchown(to, st->st_uid, st->st_gid) < 0 || fchmod(to, st->st_mode & 07777) < 0)
 		return -errno;
-	r = hoy_copy_xattrs(from, to);
+	r = copy_xattrs(from, to);
 	return r ? r : futimens(to, t) < 0 ? -errno : 0;
 }
 
@@ -85,7 +86,7 @@ static int copy_file(int from, int to, const char *name, const struct stat *st)
 		return -errno;
 	if (st->st_size && ioctl(out, FICLONE, in) < 0)
 		n = hoy_copy_fd(in, out);
-	return n < 0 ? (int)n : finish(in, out, st);
+	return n < 0 ? (int)n : hoy_copy_attrs(in, out, st);
 }
 
 static int copy_other(int from, int to, const char *name, const struct stat *st)
@@ -164,7 +165,7 @@ static int copy_dir(struct copy *c, int from, int to, int depth)
 			r = copy_entry(c, from, to, e->d_name, depth);
 	if (!r && fstat(from, &st) < 0)
 		r = -errno;
-	return r ? r : finish(from, to, &st);
+	return r ? r : hoy_copy_attrs(from, to, &st);
 }
 
 int hoy_copy_tree(int from, int to, bool special)

@@ -1065,3 +1065,18 @@ int hoy_format_rows(const char *format, const struct hoy_json *rows, const char 
 	fwrite(hoy_buf_str(&out), 1, out.len, stdout);
 	return 0;
 }
+
+int hoy_format_inspect(const char *format, const struct hoy_buf *rows, struct hoy_err *err)
+{
+	cleanup_json struct hoy_json_doc doc = HOY_JSON_DOC_INIT;
+	int r;
+
+	if (rows->error)
+		return hoy_fail_oom(err);
+	if (!format || !strcmp(format, "json")) {
+		puts(hoy_buf_str(rows));
+		return 0;
+	}
+	r = hoy_json_parse(&doc, rows->data, rows->len, "inspect", err);
+	return r < 0 ? r : hoy_format_rows(format, doc.root, NULL, false, err);
+}

@@ -24,3 +24,5 @@ int hoy_template_eval(struct hoy_template *t, const struct hoy_json *dot, struct
  */
 int hoy_format_rows(const char *format, const struct hoy_json *rows, const char *const *headers, bool noheading,
 		    struct hoy_err *err);
+/* The --format of inspect: ROWS, such an array as JSON text, is printed as it is without a FORMAT or with "json". */
+int hoy_format_inspect(const char *format, const struct hoy_buf *rows, struct hoy_err *err);

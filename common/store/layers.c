@@ -76,11 +76,6 @@ static void set_incomplete(struct hoy_table *t, struct hoy_json *rec, bool on)
 		hoy_json_unset(rec, "flags");
 }
 
-static bool incomplete(const struct hoy_json *rec)
-{
-	return hoy_json_bool(hoy_json_get(rec, "flags"), "incomplete", false);
-}
-
 static void set_ids(struct hoy_table *t, struct hoy_json *rec, const char *key, const unsigned *v, size_t n)
 {
 	struct hoy_json *arr;
@@ -263,7 +258,7 @@ bool hoy_layer_whole(const struct hoy_store *s, const char *id)
 {
 	const struct hoy_json *rec = hoy_layer_get(s, id);
 
-	return rec && !incomplete(rec);
+	return rec && !hoy_layer_incomplete(rec);
 }
 
 bool hoy_layer_used(const struct hoy_store *s, const char *id)
@@ -384,7 +379,7 @@ static int remove_layer(struct hoy_store *s, struct hoy_json *rec, struct hoy_er
 	r = hoy_layer_unmount(s, id, true, err);
 	if (r < 0 && !hoy_is_full(r))
 		return r;
-	if (!incomplete(rec)) {
+	if (!hoy_layer_incomplete(rec)) {
 		set_incomplete(t, rec, true);
 		r = hoy_store_save(s, err);
 	}
@@ -420,7 +415,7 @@ int hoy_layers_clean(struct hoy_store *s, struct hoy_err *err)
 
 	for (struct hoy_json *rec = hoy_layer_first(s); rec && !r; rec = next) {
 		next = hoy_layer_next(s, rec);
-		if (incomplete(rec))
+		if (hoy_layer_incomplete(rec))
 			r = remove_layer(s, rec, err);
 	}
 	return r;

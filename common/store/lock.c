@@ -64,6 +64,18 @@ bool hoy_stamp_same(const struct hoy_stamp *a, const struct hoy_stamp *b)
 	return a->len >= 0 && a->len == b->len && !memcmp(a->bytes, b->bytes, a->len);
 }
 
+bool hoy_stamp_fresh(const struct hoy_lock *l, struct hoy_stamp *seen)
+{
+	struct hoy_stamp now = { .len = -1 };
+
+	if (hoy_stamp_read(l, &now) < 0)
+		return false;
+	if (hoy_stamp_same(&now, seen))
+		return true;
+	*seen = now;
+	return false;
+}
+
 int hoy_stamp_write(const struct hoy_lock *l, struct hoy_stamp *ret)
 {
 	static uint64_t counter;

@@ -32,5 +32,7 @@ void hoy_lock_close(struct hoy_lock *l);
 /* Read the stamp; needs no lock. */
 int hoy_stamp_read(const struct hoy_lock *l, struct hoy_stamp *ret);
 bool hoy_stamp_same(const struct hoy_stamp *a, const struct hoy_stamp *b);
+/* Is what we have in memory, of the stamp SEEN, still what is on disk? If not, the stamp seen now is remembered. */
+bool hoy_stamp_fresh(const struct hoy_lock *l, struct hoy_stamp *seen);
 /* Write a new stamp, always before the files that it announces; it is remembered in RET. */
 int hoy_stamp_write(const struct hoy_lock *l, struct hoy_stamp *ret);

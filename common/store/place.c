@@ -39,46 +39,28 @@ void hoy_place_close(struct hoy_place *p)
 	free(p->root);
 }
 
-/* A directory of the place; what is missing stays -1 if it may. */
-static int open_dir(struct hoy_place *p, int *ret, int root, const char *name, mode_t mode, enum hoy_place_how how, struct hoy_err *err)
+int hoy_place_dir(const char *root, int dirfd, const char *name, mode_t mode, enum hoy_place_how how, int *ret, struct hoy_err *err)
 {
-	int fd = how == HOY_PLACE_MAKE ? hoy_open_dir_p(root, name, mode) : openat(root, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd;
 
+	if (dirfd == -1)
+		return 0;
+	fd = how == HOY_PLACE_MAKE ? hoy_open_dir_p(dirfd, name, mode) : openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (how != HOY_PLACE_MAKE && fd < 0)
 		fd = -errno;
 	if (how != HOY_PLACE_MAKE && fd == -ENOENT)
 		return 0;
 	if (fd < 0)
-		return hoy_fail_errno(err, -fd, "cannot open '%s' of the store '%s'", name, p->root);
+		return hoy_fail_errno(err, -fd, "cannot open '%s' of the store '%s'", name, root);
 	*ret = fd;
 	return 0;
 }
 
-static int open_home(struct hoy_place *p, enum hoy_place_how how, struct hoy_err *err)
-{
-	bool vfs = !strcmp(p->driver, "vfs");
-	int r = open_dir(p, &p->driverfd, p->rootfd, p->driver, vfs ? 0700 : 0755, how, err);
-
-	p->homefd = p->driverfd;
-	if (!r && vfs && p->driverfd >= 0)
-		r = open_dir(p, &p->homefd, p->driverfd, "dir", 0700, how, err);
-	return r;
-}
-
-/* "DRIVER-WHAT" */
-static int open_named(struct hoy_place *p, int *ret, const char *what, enum hoy_place_how how, struct hoy_err *err)
-{
-	char name[64];
-
-	snprintf(name, sizeof(name), "%s-%s", p->driver, what);
-	return open_dir(p, ret, p->rootfd, name, 0700, how, err);
-}
-
-static int open_lock(struct hoy_place *p, struct hoy_lock *l, int dirfd, const char *name, enum hoy_place_how how, struct hoy_err *err)
+int hoy_place_lock(const char *root, int dirfd, const char *name, enum hoy_place_how how, struct hoy_lock *l, struct hoy_err *err)
 {
 	int r;
 
-	if (dirfd < 0)
+	if (dirfd == -1)
 		return 0;
 	if (how == HOY_PLACE_MAKE) {
 		r = hoy_lock_open(l, dirfd, name, false);
@@ -90,7 +72,27 @@ static int open_lock(struct hoy_place *p, struct hoy_lock *l, int dirfd, const c
 		if (r == -ENOENT)
 			r = 0;
 	}
-	return r < 0 ? hoy_fail_errno(err, -r, "cannot open '%s' of the store '%s'", name, p->root) : 0;
+	return r < 0 ? hoy_fail_errno(err, -r, "cannot open '%s' of the store '%s'", name, root) : 0;
+}
+
+static int open_home(struct hoy_place *p, enum hoy_place_how how, struct hoy_err *err)
+{
+	bool vfs = !strcmp(p->driver, "vfs");
+	int r = hoy_place_dir(p->root, p->rootfd, p->driver, vfs ? 0700 : 0755, how, &p->driverfd, err);
+
+	p->homefd = p->driverfd;
+	if (!r && vfs)
+		r = hoy_place_dir(p->root, p->driverfd, "dir", 0700, how, &p->homefd, err);
+	return r;
+}
+
+/* "DRIVER-WHAT" */
+static int open_named(struct hoy_place *p, int *ret, const char *what, enum hoy_place_how how, struct hoy_err *err)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), "%s-%s", p->driver, what);
+	return hoy_place_dir(p->root, p->rootfd, name, 0700, how, ret, err);
 }
 
 int hoy_place_open(struct hoy_place *p, const char *root, const char *driver, enum hoy_place_how how, struct hoy_err *err)
@@ -115,9 +117,9 @@ int hoy_place_open(struct hoy_place *p, const char *root, const char *driver, en
 	if (!r)
 		r = open_named(p, &p->imagesfd, "images", how, err);
 	if (!r)
-		r = open_lock(p, &p->layers_lock, p->layersfd, "layers.lock", how, err);
+		r = hoy_place_lock(root, p->layersfd, "layers.lock", how, &p->layers_lock, err);
 	if (!r)
-		r = open_lock(p, &p->images_lock, p->imagesfd, "images.lock", how, err);
+		r = hoy_place_lock(root, p->imagesfd, "images.lock", how, &p->images_lock, err);
 	p->layers[0].dirfd = p->layers[1].dirfd = p->layersfd;
 	p->images.dirfd = p->imagesfd;
 	return r;
@@ -129,18 +131,6 @@ void hoy_place_drop_locks(struct hoy_place *p)
 	hoy_lock_drop(&p->layers_lock);
 }
 
-bool hoy_stamp_fresh(const struct hoy_lock *l, struct hoy_stamp *seen)
-{
-	struct hoy_stamp now = { .len = -1 };
-
-	if (hoy_stamp_read(l, &now) < 0)
-		return false;
-	if (hoy_stamp_same(&now, seen))
-		return true;
-	*seen = now;
-	return false;
-}
-
 /* What another store's writer has not finished, or is deleting, is nothing to build on; and not ours to clean up. */
 static void drop_incomplete(struct hoy_table *t)
 {
@@ -148,7 +138,7 @@ static void drop_incomplete(struct hoy_table *t)
 
 	for (struct hoy_json *r = t->doc.root->child; r; r = next) {
 		next = r->next;
-		if (hoy_json_bool(hoy_json_get(r, "flags"), "incomplete", false))
+		if (hoy_layer_incomplete(r))
 			hoy_json_remove(t->doc.root, r);
 	}
 }

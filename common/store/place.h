@@ -4,6 +4,7 @@
  */
 #pragma once
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "common/store/lock.h"
 #include "common/store/table.h"
@@ -36,8 +37,12 @@ int hoy_place_open(struct hoy_place *p, const char *root, const char *driver, en
 void hoy_place_close(struct hoy_place *p);
 void hoy_place_drop_locks(struct hoy_place *p);
 
-/* Is what we have in memory still what is on disk? If not, the stamp seen now is remembered. */
-bool hoy_stamp_fresh(const struct hoy_lock *l, struct hoy_stamp *seen);
+/*
+ * Open NAME in DIRFD, a directory or a lock file of the store that messages name by ROOT, as HOW says. 0 or a negative error;
+ * *RET, or L's descriptor, is left alone where HOW allows for it to be missing, or DIRFD is -1: then so is what would be in it.
+ */
+int hoy_place_dir(const char *root, int dirfd, const char *name, mode_t mode, enum hoy_place_how how, int *ret, struct hoy_err *err);
+int hoy_place_lock(const char *root, int dirfd, const char *name, enum hoy_place_how how, struct hoy_lock *l, struct hoy_err *err);
 /* Load the tables, images only if their stamp is a new one. (layers.json may have been edited by hand: always.) */
 int hoy_place_load_layers(struct hoy_place *p, struct hoy_err *err);
 int hoy_place_load_images(struct hoy_place *p, struct hoy_err *err);

@@ -53,23 +53,7 @@ void hoy_store_free(struct hoy_store *s)
 	free(s);
 }
 
-static int open_dir(struct hoy_store *s, int *ret, int dirfd, const char *path, mode_t mode, struct hoy_err *err)
-{
-	int fd;
-
-	if (s->rdonly)
-		fd = dirfd == -1 ? -ENOENT : openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	else
-		fd = hoy_open_dir_p(dirfd, path, mode);
-	if (s->rdonly && fd < 0)
-		fd = fd == -1 ? -errno : fd;
-	if (s->rdonly && fd == -ENOENT)
-		return 0;
-	if (fd < 0)
-		return hoy_fail_errno(err, -fd, "cannot open '%s' of the store '%s'", path, s->conf.graphroot);
-	*ret = fd;
-	return 0;
-}
+static enum hoy_place_how how(const struct hoy_store *s) { return s->rdonly ? HOY_PLACE_LOOK : HOY_PLACE_MAKE; }
 
 /* The places that the configuration names beside the graphroot. */
 static int open_extra(struct hoy_store *s, struct hoy_err *err)
@@ -85,7 +69,7 @@ static int open_extra(struct hoy_store *s, struct hoy_err *err)
 	if (s->conf.imagestore) {
 		s->dest = &s->extra[s->n_extra++];
 		hoy_place_init(s->dest);
-		r = hoy_place_open(s->dest, s->conf.imagestore, s->own.driver, s->rdonly ? HOY_PLACE_LOOK : HOY_PLACE_MAKE, err);
+		r = hoy_place_open(s->dest, s->conf.imagestore, s->own.driver, how(s), err);
 	}
 	for (size_t i = 0; i < s->conf.stores.n && !r; i++) {
 		struct hoy_place *p = &s->extra[s->n_extra++];
@@ -96,21 +80,26 @@ static int open_extra(struct hoy_store *s, struct hoy_err *err)
 	return r;
 }
 
+static int open_dir(const struct hoy_store *s, int *ret, int dirfd, const char *name, struct hoy_err *err)
+{
+	return hoy_place_dir(s->conf.graphroot, dirfd, name, 0700, how(s), ret, err);
+}
+
 static int open_dirs(struct hoy_store *s, struct hoy_err *err)
 {
 	const char *driver = s->vfs ? "vfs" : "overlay", *layers = s->vfs ? "vfs-layers" : "overlay-layers";
 	const char *ctrs = s->vfs ? "vfs-containers" : "overlay-containers";
-	int r = hoy_place_open(&s->own, s->conf.graphroot, driver, s->rdonly ? HOY_PLACE_LOOK : HOY_PLACE_MAKE, err);
+	int r = hoy_place_open(&s->own, s->conf.graphroot, driver, how(s), err);
 
 	s->graphfd = s->own.rootfd;
 	if (!r)
-		r = open_dir(s, &s->ctrsfd, s->graphfd, ctrs, 0700, err);
+		r = open_dir(s, &s->ctrsfd, s->graphfd, ctrs, err);
 	if (!r)
-		r = open_dir(s, &s->runfd, AT_FDCWD, s->conf.runroot, 0700, err);
+		r = open_dir(s, &s->runfd, AT_FDCWD, s->conf.runroot, err);
 	if (!r)
-		r = open_dir(s, &s->mountsfd, s->runfd, layers, 0700, err);
+		r = open_dir(s, &s->mountsfd, s->runfd, layers, err);
 	if (!r && s->conf.transient)
-		r = open_dir(s, &s->volctrsfd, s->runfd, ctrs, 0700, err);
+		r = open_dir(s, &s->volctrsfd, s->runfd, ctrs, err);
 	s->ctrs[0].dirfd = s->ctrs[1].dirfd = s->ctrsfd;
 	s->mounts.dirfd = s->mountsfd;
 	if (s->conf.transient) {
@@ -120,19 +109,9 @@ static int open_dirs(struct hoy_store *s, struct hoy_err *err)
 	return r ? r : open_extra(s, err);
 }
 
-static int open_lock(struct hoy_store *s, struct hoy_lock *l, int dirfd, const char *name, struct hoy_err *err)
+static int open_lock(const struct hoy_store *s, struct hoy_lock *l, int dirfd, const char *name, struct hoy_err *err)
 {
-	int r;
-
-	if (dirfd < 0)
-		return 0;
-	if (s->rdonly) {
-		/* Only to read the stamp, and to lock for reading if need be. */
-		l->fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC);
-		return l->fd < 0 && errno != ENOENT ? hoy_fail_errno(err, errno, "cannot open '%s'", name) : 0;
-	}
-	r = hoy_lock_open(l, dirfd, name, false);
-	return r < 0 ? hoy_fail_errno(err, -r, "cannot open '%s' of the store '%s'", name, s->conf.graphroot) : 0;
+	return hoy_place_lock(s->conf.graphroot, dirfd, name, how(s), l, err);
 }
 
 static int open_locks(struct hoy_store *s, struct hoy_err *err)

@@ -40,6 +40,11 @@ int hoy_table_save(struct hoy_table *t, const char *root, struct hoy_err *err);
 
 /* Is REC one of its records? */
 bool hoy_table_has(const struct hoy_table *t, const struct hoy_json *rec);
+/* Is somebody at making or deleting this layer, or has died at it? */
+static inline bool hoy_layer_incomplete(const struct hoy_json *rec)
+{
+	return hoy_json_bool(hoy_json_get(rec, "flags"), "incomplete", false);
+}
 /*
  * The record with that id, of two the first; NULL if there is none, or ID is NULL. The first questions walk the list; who asks
  * more gets a hash table, made anew when records have come or gone.

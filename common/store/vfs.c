@@ -42,16 +42,11 @@ static int empty(int dir)
 /* The attributes of a layer's directory; but not what says how overlay is to treat it. */
 static int take_attributes(int from, int to, const struct stat *st)
 {
-	struct timespec t[2] = { st->st_atim, st->st_mtim };
-	int r = hoy_copy_xattrs(from, to);
+	int r = hoy_copy_attrs(from, to, st);
 
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < ARRAY_SIZE(opaque); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(opaque) && !r; i++)
 		(void)fremovexattr(to, opaque[i]);
-	if (fchown(to, st->st_uid, st->st_gid) < 0 || fchmod(to, st->st_mode & 07777) < 0 || futimens(to, t) < 0)
-		return -errno;
-	return 0;
+	return r;
 }
 
 static int apply(int layer, int tree, int depth);
