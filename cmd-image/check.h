@@ -50,6 +50,10 @@ int call_tool(const char *tool, const char *const *words, struct hoy_buf *out);
 bool mend_images(const struct report *r);
 
 /* ---- leftovers.c: what dead processes left beside the records ---- */
+/*
+ * Those that S's records and directories show. The temporary directories of the dead are left out if layers.lock is held for
+ * writing: they go when it is given back.
+ */
 int find_leftovers(const struct hoy_store *s, struct report *ret, struct hoy_err *err);
 /* Remove what find_leftovers() names PATH; all locks are held for writing. */
 int drop_leftover(struct hoy_store *s, const char *path, struct hoy_err *err);

@@ -108,8 +108,10 @@ static int scan_all(const struct hoy_store *s, struct report *ret)
 		r = scan(s, "containers", hoy_container_get, ret);
 	if (!r)
 		r = scan_links(s, ret);
-	if (!r)
-		r = scan_tempdirs(meta, s->own.layersfd, "tmp", ret);
+	/* Whoever keeps all others waiting removes them when giving the lock back; telling the dead from the living takes a while. */
+	if (r || (s->own.layers_lock.held && s->own.layers_lock.write))
+		return r;
+	r = scan_tempdirs(meta, s->own.layersfd, "tmp", ret);
 	return r ? r : scan_tempdirs(s->own.driver, s->own.driverfd, "tempdirs", ret);
 }
 
@@ -125,9 +127,6 @@ int drop_leftover(struct hoy_store *s, const char *path, struct hoy_err *err)
 	const char *name = strrchr(path, '/') + 1;
 	int r;
 
-	/* Giving the lock back removes the temporary directories of the dead. */
-	if (strstr(path, "/tempdirs/") || strstr(path, "-layers/tmp/"))
-		return 0;
 	if (strstr(path, "-layers/") && hoy_is_id(name))
 		r = hoy_layer_discard(s, name);
 	else

@@ -23,5 +23,5 @@ int hoy_tempdir_take(struct hoy_tempdir *t, int dirfd, const char *name);
 void hoy_tempdir_free(struct hoy_tempdir *t);
 /* Remove the pairs in HOMEFD/ROOT whose owners died. */
 void hoy_tempdir_recover(int homefd, const char *root);
-/* The names in HOMEFD/ROOT that belong to pairs whose owners died ("lock-N", "temp-dir-N"), appended to RET; changes nothing. */
+/* The names in HOMEFD/ROOT that belong to pairs whose owners died ("lock-N", "temp-dir-N"), appended to RET; changes nothing. If there seem to be any, it waits 30 ms. */
 int hoy_tempdir_dead(int homefd, const char *root, struct hoy_strv *ret);

@@ -325,6 +325,20 @@ same_findings() { diff <(hoy system check "$@" 2>&1 | findings) <(oracle_podman 
 	podman_is_happy
 }
 
+@test "system check -r does not tell dead tempdirs from living ones while it keeps others waiting" {
+	hoy images
+	mkdir -p "$ROOT/overlay/tempdirs/temp-dir-5/x" "$ROOT/overlay-layers/tmp/temp-dir-6/x"
+	: >"$STORE/.used-hoy"
+	strace -f -y -o trace -e trace=fcntl,clock_nanosleep "$HOY_BIN/hoy" "${HOY_OPTS[@]}" system check -r >out
+	diff - <(sort out) <<-END
+	Left over: overlay-layers/tmp/temp-dir-6
+	Left over: overlay/tempdirs/temp-dir-5
+	END
+	[[ $(ls "$ROOT/overlay/tempdirs" "$ROOT/overlay-layers/tmp") != *-dir-* ]]
+	awk '/layers\.lock.*F_WRLCK/ { held = 1 } /layers\.lock.*F_UNLCK/ { held = 0 } /nanosleep/ { n++; bad += held }
+		END { exit !(n && !bad) }' trace || { cat trace; false; }
+}
+
 @test "system check and repair of hostile records touch nothing outside of the store" {
 	a=$(printf 'a%.0s' {1..64}) b=$(printf 'b%.0s' {1..64}) c=$(printf 'c%.0s' {1..64})
 	hoy images
