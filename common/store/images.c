@@ -94,37 +94,60 @@ static int check_new(const struct hoy_store *s, const struct hoy_image_new *n, c
 	return 0;
 }
 
-/* An image of an additional store that is to be changed: its record and items, not its layers, become ours. */
-static int make_own(struct hoy_store *s, struct hoy_json **rec, struct hoy_err *err)
+static int copy_items(struct hoy_store *s, const struct hoy_place *from, const struct hoy_json *rec, struct hoy_err *err)
 {
-	const struct hoy_place *p = hoy_image_place(s, *rec);
-	struct hoy_table *t = &s->dest->images;
-	const char *id = hoy_json_str(*rec, "id");
-	struct hoy_json *copy;
+	const char *id = hoy_json_str(rec, "id");
 	int r = 0;
 
-	if (!p->rdonly)
-		return 0;
-	HOY_JSON_EACH(key, hoy_json_get(*rec, "big-data-names")) {
+	HOY_JSON_EACH(key, hoy_json_get(rec, "big-data-names")) {
 		struct hoy_item item = { .key = hoy_json_text(key) ?: "" };
 		cleanup_free char *data = NULL;
 
 		if (!r)
-			r = hoy_item_read(p->imagesfd, id, item.key, &data, &item.len, err);
+			r = hoy_item_read(from->imagesfd, id, item.key, &data, &item.len, err);
 		item.data = data;
 		if (!r)
 			r = hoy_item_write(s->dest->imagesfd, id, &item, err);
 	}
-	if (r < 0) {
-		hoy_remove_tree(s->dest->imagesfd, id);
-		return r;
-	}
-	copy = hoy_json_copy(&t->doc, *rec);
+	return r;
+}
+
+static int copy_record(struct hoy_store *s, struct hoy_json **rec, struct hoy_err *err)
+{
+	struct hoy_table *t = &s->dest->images;
+	struct hoy_json *copy = hoy_json_copy(&t->doc, *rec);
+	int r;
+
 	if (!copy || !hoy_json_put(&t->doc, t->doc.root, NULL, copy))
 		return hoy_fail_oom(err);
 	t->dirty = true;
-	*rec = copy;
-	return 0;
+	r = hoy_store_save(s, err);
+	if (!r)
+		*rec = copy;
+	return r;
+}
+
+/* An image of an additional store that is to be changed: its record and items, not its layers, become ours. */
+static int make_own(struct hoy_store *s, struct hoy_json **rec, struct hoy_err *err)
+{
+	const struct hoy_place *p = hoy_image_place(s, *rec);
+	const char *id = hoy_json_str(*rec, "id");
+	int r;
+
+	if (!p->rdonly)
+		return 0;
+	if (!id || !hoy_is_id(id))
+		return hoy_fail(err, HOY_EFORMAT, "the additional image store '%s' has an image with a malformed id", p->root);
+	r = hoy_pending_begin(s, id, NULL, false, err);
+	if (r < 0)
+		return r;
+	r = copy_items(s, p, *rec, err);
+	if (!r)
+		r = copy_record(s, rec, err);
+	if (r < 0)
+		hoy_remove_tree(s->dest->imagesfd, id);
+	hoy_pending_end(s);
+	return r;
 }
 
 /* Items, then the record, *REC if it is there already. */

@@ -81,11 +81,16 @@ static bool split(char *name, char **ret_id, char **ret_layer)
 static int finish_one(struct hoy_store *s, const char *note)
 {
 	char name[HOY_PENDING_SIZE], *id, *layer;
+	const struct hoy_json *rec;
 	int r;
 
 	strcpy(name, note);
 	strcpy(s->pending, note);
-	if (!split(name, &id, &layer) || hoy_image_get(s, id))
+	if (!split(name, &id, &layer))
+		return 0;
+	/* An additional store's is another one, of the same id. */
+	rec = hoy_image_get(s, id);
+	if (rec && !hoy_image_place(s, rec)->rdonly)
 		return 0;
 	r = hoy_remove_tree(s->own.imagesfd, id);
 	if (!r && s->dest != &s->own)

@@ -69,6 +69,44 @@ untouched() { diff <(echo "$before") <(tree_of "$ADD"); }
 	untouched
 }
 
+@test "a kill while an additional store's image becomes ours leaves nothing that the next writer does not remove" {
+	local call
+	additional
+	id=$(hoy images -q --no-trunc | sed 's/sha256://')
+	for call in 'renameat2? images.json' 'renameat2? manifest' 'unlinkat hoy/pending/new-'; do
+		run "$HOY_BUILD/tests/faults/inject" -f kill-all -n 1 -m "$call" "$HOY_BIN/hoy" "${HOY_OPTS[@]}" tag busybox mine:1
+		[[ $status == 137 ]]
+		[[ -e $ROOT/overlay-images/$id ]]
+		if [[ $call == unlinkat* ]]; then
+			[[ $(hoy images --format '{{.Repository}} {{.ReadOnly}}') == 'localhost/busybox false' ]]
+			hoy rmi busybox
+		else
+			hoy image prune -f
+		fi
+		[[ $(find "$ROOT" -name "*$id*") == '' ]]
+		[[ $(hoy images --format '{{.Repository}} {{.ReadOnly}}') == 'localhost/busybox true' ]]
+		[[ ! -e $ROOT/hoy/pending ]]
+		hoy system check
+	done
+	hoy tag busybox mine:1
+	[[ $(hoy run --rm --network none mine:1 echo x) == x ]]
+	untouched
+}
+
+@test "a malformed id in an additional store is an error, and leads nowhere" {
+	additional
+	mkdir "$T/victim"
+	python3 - "$ADD/overlay-images/images.json" "../../../../victim" <<-'END'
+	import json, sys
+	images = json.load(open(sys.argv[1]))
+	images[0]["id"] = sys.argv[2]
+	json.dump(images, open(sys.argv[1], "w"))
+	END
+	try hoy tag busybox mine:1
+	assert_error "the additional image store '$ADD' has an image with a malformed id"
+	[[ -d $T/victim ]]
+}
+
 @test "image mount of an additional store's image is read-only, below the runroot" {
 	additional
 	dir=$(hoy image mount busybox)
