@@ -64,7 +64,7 @@ int hoy_layer_discard(struct hoy_store *s, const char *name);
 int hoy_layer_make_room(struct hoy_store *s, const char *id, struct hoy_err *err);
 /* Is layer ID in the store, and not one that somebody is at, or has died at, making or deleting? */
 bool hoy_layer_whole(const struct hoy_store *s, const char *id);
-/* Is ID used by a layer, image or container record (the container EXCEPT apart)? */
+/* Does a layer stand on layer ID, or an image or container record name it? */
 bool hoy_layer_used(const struct hoy_store *s, const char *id);
 /* Delete the layers that a dead process left incomplete; called by hoy_store_lock(). */
 int hoy_layers_clean(struct hoy_store *s, struct hoy_err *err);

@@ -94,6 +94,13 @@ static int put_link(int dirfd, const char *name, bool wait)
 	return r;
 }
 
+static int make_links_dir(const struct hoy_place *p)
+{
+	cleanup_fd int fd = hoy_open_dir_p(p->homefd, "l", 0755);
+
+	return fd < 0 ? fd : 0;
+}
+
 /* The file before the link that it names: who cleans up after us finds the link by it. */
 static int make_link(const struct hoy_place *p, int dirfd, const char *id, bool wait)
 {
@@ -108,7 +115,7 @@ static int make_link(const struct hoy_place *p, int dirfd, const char *id, bool 
 		snprintf(to, sizeof(to), "l/%s", name);
 		if (!r && symlinkat(from, p->homefd, to) < 0)
 			r = -errno;
-		if (r == -ENOENT && mkdirat(p->homefd, "l", 0755) == 0)
+		if (r == -ENOENT && !make_links_dir(p))
 			r = -EEXIST;
 	} while (r == -EEXIST && --tries && !unlinkat(dirfd, "link", 0));
 	return r;
@@ -245,13 +252,12 @@ static int write_lowers(struct hoy_store *s, int dirfd, const char *parent, stru
 {
 	cleanup_strv struct hoy_strv ids = HOY_STRV_INIT, links = HOY_STRV_INIT;
 	cleanup_buf struct hoy_buf a = HOY_BUF_INIT(1 << 17), b = HOY_BUF_INIT(1 << 17);
-	char path[HOY_ID_SIZE + 16], link[64];
+	char link[HOY_LINK_SIZE];
 	int r;
 
-	snprintf(path, sizeof(path), "%s/link", parent);
-	if (hoy_read_small(homefd_of(s, parent), path, link, sizeof(link)) != LINK_LEN)
+	if (!hoy_layer_link(homefd_of(s, parent), parent, link))
 		return hoy_fail(err, HOY_EFORMAT, "layer '%s' has no valid link file", parent);
-	hoy_buf_printf(&a, "l/%s", link);
+	hoy_buf_puts(&a, link);
 	hoy_buf_puts(&b, parent);
 	r = read_list(s, parent, "lower", &links);
 	if (r < 0 && r != -ENOENT)

@@ -135,20 +135,17 @@ static int check_conf(const struct hoy_store *s, struct hoy_err *err)
 	return 0;
 }
 
+/* Of the graphroot; an imagestore gets its "l" with the first link. */
 static int init_home(struct hoy_store *s, struct hoy_err *err)
 {
-	int r = 0;
+	cleanup_fd int l = -1;
+	int r;
 
 	if (s->rdonly || s->vfs || hoy_exists(s->own.homefd, ".has-mount-program"))
 		return 0;
-	for (struct hoy_place *p = &s->own; p && !r; p = p == s->dest ? NULL : s->dest) {
-		cleanup_fd int l = hoy_open_dir_p(p->homefd, "l", 0755);
-
-		if (l < 0)
-			r = hoy_fail_errno(err, -l, "cannot make 'overlay/l' in '%s'", p->root);
-	}
-	if (r < 0)
-		return r;
+	l = hoy_open_dir_p(s->own.homefd, "l", 0755);
+	if (l < 0)
+		return hoy_fail_errno(err, -l, "cannot make 'overlay/l' in '%s'", s->own.root);
 	/* Under the lock of who starts a driver up: what one who is killed leaves of it is the next one's. */
 	r = hoy_lock_take(&s->graph, true);
 	if (!r && !hoy_exists(s->own.homefd, ".has-mount-program"))

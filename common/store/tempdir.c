@@ -6,9 +6,9 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "common/base/cleanup.h"
 #include "common/base/fd.h"
