@@ -16,13 +16,14 @@
 
 struct commit_opts {
 	bool volumes, pause, quiet, squash;
-	const char *author, *format, *iidfile, *message;
+	const char *author, *config, *format, *iidfile, *message;
 	struct hoy_strv changes;
 };
 #define O(field) offsetof(struct commit_opts, field)
 static const struct hoy_opt commit_opts[] = {
 	{ 'a', "author", HOY_OPT_STRING, O(author), "TEXT", "who made the image" },
 	{ 'c', "change", HOY_OPT_LIST, O(changes), "INSTRUCTION", "CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME, WORKDIR" },
+	{ 0, "config", HOY_OPT_STRING, O(config), "FILE", "JSON with settings for the image, as docker has them in its config" },
 	{ 'f', "format", HOY_OPT_STRING, O(format), "FORMAT", "oci (default) or docker" },
 	{ 0, "iidfile", HOY_OPT_STRING, O(iidfile), "FILE", "write the id to a file" },
 	{ 0, "include-volumes", HOY_OPT_FLAG, O(volumes), NULL, "the image declares all volumes of the container, not only nameless ones" },
@@ -129,7 +130,7 @@ static int transfer(const struct commit_opts *o, int spec, const char *name, cha
 {
 	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
 	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(1 << 16);
-	const char *const opts[][2] = { { "author", o->author }, { "message", o->message }, { "format", o->format } };
+	const char *const opts[][2] = { { "author", o->author }, { "config", o->config }, { "message", o->message }, { "format", o->format } };
 	int status;
 
 	hoy_strv_push(&argv, "hoy-transfer");

@@ -209,13 +209,18 @@ int ctr_save_state(struct ctr *c, struct hoy_err *err)
 int ctr_load_live(struct ctr *c, struct hoy_err *err)
 {
 	cleanup_free char *path = hoy_path_join(c->rundir, "live");
+	struct hoy_err why = HOY_ERR_INIT;
 	int r;
 
 	hoy_json_release(&c->live);
 	if (!path)
 		return hoy_fail_oom(err);
-	r = hoy_json_load(&c->live, AT_FDCWD, path, STATE_MAX, err);
-	return r == -ENOENT || r == -HOY_EFORMAT ? 0 : r;
+	r = hoy_json_load(&c->live, AT_FDCWD, path, STATE_MAX, &why);
+	if (r == -ENOENT || r == -HOY_EFORMAT)
+		return 0;
+	if (r < 0 && err)
+		*err = why;
+	return r;
 }
 
 int ctr_save_live(struct ctr *c, struct hoy_err *err)

@@ -8,7 +8,7 @@
 #include "common/base/err.h"
 #include "common/base/strv.h"
 
-static int set_list(struct changes *ch, const char *key, const char *value, bool shell, struct hoy_err *err)
+static int set_command(struct changes *ch, const char *key, const char *value, struct hoy_err *err)
 {
 	cleanup_json struct hoy_json_doc doc = HOY_JSON_DOC_INIT;
 	struct hoy_json *arr = hoy_json_new(&ch->doc, HOY_JSON_ARRAY);
@@ -19,14 +19,19 @@ static int set_list(struct changes *ch, const char *key, const char *value, bool
 		HOY_JSON_EACH(it, doc.root)
 			if (hoy_json_text(it))
 				hoy_json_set_string(&ch->doc, arr, NULL, it->str);
-	} else if (shell) {
+	} else {
 		hoy_json_set_string(&ch->doc, arr, NULL, "/bin/sh");
 		hoy_json_set_string(&ch->doc, arr, NULL, "-c");
 		hoy_json_set_string(&ch->doc, arr, NULL, value);
-	} else {
-		hoy_json_set_string(&ch->doc, arr, NULL, value);
 	}
 	return hoy_json_put(&ch->doc, ch->c, key, arr) ? 0 : hoy_fail_oom(err);
+}
+
+static int add_trigger(struct changes *ch, const char *value, struct hoy_err *err)
+{
+	struct hoy_json *list = hoy_json_need(&ch->doc, ch->c, "OnBuild", HOY_JSON_ARRAY);
+
+	return list && hoy_json_set_string(&ch->doc, list, NULL, value) ? 0 : hoy_fail_oom(err);
 }
 
 /* The next word of *AT, without its quotes and backslashes, in new memory; NULL at the end. */
@@ -139,11 +144,11 @@ int changes_apply(struct changes *ch, const char *text, struct hoy_err *err)
 	ch->cmd = ch->cmd || !strcmp(word, "CMD");
 	ch->entrypoint = ch->entrypoint || !strcmp(word, "ENTRYPOINT");
 	if (!strcmp(word, "CMD"))
-		return set_list(ch, "Cmd", value, true, err);
+		return set_command(ch, "Cmd", value, err);
 	if (!strcmp(word, "ENTRYPOINT"))
-		return set_list(ch, "Entrypoint", value, true, err);
+		return set_command(ch, "Entrypoint", value, err);
 	if (!strcmp(word, "ONBUILD"))
-		return set_list(ch, "OnBuild", value, false, err);
+		return add_trigger(ch, value, err);
 	if (!strcmp(word, "ENV"))
 		return set_pairs(ch, value, "ENV", set_env, err);
 	if (!strcmp(word, "EXPOSE"))
@@ -161,8 +166,6 @@ int changes_apply(struct changes *ch, const char *text, struct hoy_err *err)
 
 void changes_end(struct changes *ch)
 {
-	if (ch->cmd && !ch->entrypoint)
-		hoy_json_unset(ch->c, "Entrypoint");
 	if (ch->entrypoint && !ch->cmd)
 		hoy_json_unset(ch->c, "Cmd");
 }
@@ -170,7 +173,7 @@ void changes_end(struct changes *ch)
 void changes_put(struct hoy_jw *w, const struct hoy_json *c)
 {
 	static const char *const keys[] = { "User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels",
-					    "StopSignal", "OnBuild" };
+					    "StopSignal" };
 
 	hoy_jw_object(w, "config");
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)

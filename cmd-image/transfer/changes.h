@@ -11,7 +11,7 @@ struct changes {
 };
 /* One instruction, such as "ENV A=b". -EINVAL with a sentence. */
 int changes_apply(struct changes *ch, const char *text, struct hoy_err *err);
-/* After the last one: a new CMD alone takes an old ENTRYPOINT away, and the other way round. */
+/* After the last one: an ENTRYPOINT alone takes away a command that C had before. */
 void changes_end(struct changes *ch);
-/* Write C as the member "config", in the order of OCI's ImageConfig. */
+/* Write C as the member "config", in the order of OCI's ImageConfig, which has less than Docker's. */
 void changes_put(struct hoy_jw *w, const struct hoy_json *c);

@@ -11,6 +11,7 @@
 #include "cmd-image/transfer/changes.h"
 #include "cmd-image/transfer/layer.h"
 #include "cmd-image/transfer/layer_diff.h"
+#include "cmd-image/transfer/override.h"
 #include "cmd-image/transfer/transfer.h"
 #include "common/base/fd.h"
 #include "common/base/msg.h"
@@ -20,13 +21,14 @@
 
 struct commit_opts {
 	struct hoy_strv changes;
-	const char *author, *message, *format, *spec;
+	const char *author, *config, *message, *format, *spec;
 	bool quiet, squash;
 };
 #define O(field) offsetof(struct commit_opts, field)
 static const struct hoy_opt commit_opts[] = {
 	{ 'a', "author", HOY_OPT_STRING, O(author), "TEXT", "who made the image" },
 	{ 'c', "change", HOY_OPT_LIST, O(changes), "INSTRUCTION", CHANGES_HELP },
+	{ 0, "config", HOY_OPT_STRING, O(config), "FILE", "JSON with settings for the image, as docker has them in its config" },
 	{ 'f', "format", HOY_OPT_STRING, O(format), "FORMAT", "oci (default) or docker" },
 	{ 'm', "message", HOY_OPT_STRING, O(message), "TEXT", "comment of the image (docker)" },
 	{ 'q', "quiet", HOY_OPT_FLAG, O(quiet), NULL, "no progress" },
@@ -40,7 +42,8 @@ struct commit {
 	const struct commit_opts *o;
 	bool docker;
 	struct hoy_json_doc spec, base; /* of the command; config of the image that the container was made of */
-	struct changes ch;
+	struct hoy_json *config; /* what the image gets, in SPEC's document */
+	struct changes ch;	 /* of it: from a file, and by instructions */
 	struct hoy_strv below; /* layers of that image, the lowest first */
 	struct hoy_strv mounted; /* layers that were mounted for this */
 };
@@ -79,30 +82,41 @@ static void put_rootfs(const struct commit *c, struct hoy_jw *w, const char *dif
 	hoy_jw_end_object(w);
 }
 
-/* Docker's config object, with all that Go writes without being asked. */
-static void put_docker_config(const struct commit *c, struct hoy_jw *w, const char *name, const struct hoy_json *v)
+static void put_given(struct hoy_jw *w, const struct hoy_json *v, const char *key)
 {
-	static const char *const off[] = { "AttachStdin", "AttachStdout", "AttachStderr" }, *const last[] = { "Tty", "OpenStdin", "StdinOnce" };
+	if (hoy_json_get(v, key))
+		hoy_jw_value(w, key, hoy_json_get(v, key));
+}
+
+/* Docker's config object, with all that Go writes without being asked. */
+static void put_docker_config(struct hoy_jw *w, const char *name, const struct hoy_json *v)
+{
+	static const char *const first[] = { "AttachStdin", "AttachStdout", "AttachStderr" }, *const last[] = { "Tty", "OpenStdin", "StdinOnce" };
 
 	hoy_jw_object(w, name);
-	hoy_jw_string(w, "Hostname", "");
-	hoy_jw_string(w, "Domainname", "");
+	hoy_jw_string(w, "Hostname", hoy_json_str(v, "Hostname"));
+	hoy_jw_string(w, "Domainname", hoy_json_str(v, "Domainname"));
 	hoy_jw_string(w, "User", hoy_json_str(v, "User"));
-	for (size_t i = 0; i < ARRAY_SIZE(off); i++)
-		hoy_jw_bool(w, off[i], false);
-	if (hoy_json_get(v, "ExposedPorts"))
-		hoy_jw_value(w, "ExposedPorts", hoy_json_get(v, "ExposedPorts"));
+	for (size_t i = 0; i < ARRAY_SIZE(first); i++)
+		hoy_jw_bool(w, first[i], hoy_json_bool(v, first[i], false));
+	put_given(w, v, "ExposedPorts");
 	for (size_t i = 0; i < ARRAY_SIZE(last); i++)
-		hoy_jw_bool(w, last[i], false);
+		hoy_jw_bool(w, last[i], hoy_json_bool(v, last[i], false));
 	hoy_jw_value(w, "Env", hoy_json_get(v, "Env"));
 	hoy_jw_value(w, "Cmd", hoy_json_get(v, "Cmd"));
-	hoy_jw_string(w, "Image", spec(c, "imageName"));
+	put_given(w, v, "Healthcheck");
+	put_given(w, v, "ArgsEscaped");
+	hoy_jw_string(w, "Image", hoy_json_str(v, "Image"));
 	hoy_jw_value(w, "Volumes", hoy_json_get(v, "Volumes"));
 	hoy_jw_string(w, "WorkingDir", hoy_json_str(v, "WorkingDir"));
 	hoy_jw_value(w, "Entrypoint", hoy_json_get(v, "Entrypoint"));
+	put_given(w, v, "NetworkDisabled");
+	put_given(w, v, "MacAddress");
 	hoy_jw_value(w, "OnBuild", hoy_json_get(v, "OnBuild"));
 	hoy_jw_value(w, "Labels", hoy_json_get(v, "Labels"));
 	hoy_jw_string_opt(w, "StopSignal", hoy_json_str(v, "StopSignal"));
+	put_given(w, v, "StopTimeout");
+	put_given(w, v, "Shell");
 	hoy_jw_end_object(w);
 }
 
@@ -117,16 +131,16 @@ static void put_config(const struct commit *c, struct hoy_jw *w, const char *now
 	hoy_jw_string(w, "created", now);
 	if (c->docker) {
 		hoy_jw_string(w, "container", spec(c, "container"));
-		put_docker_config(c, w, "container_config", hoy_json_get(c->spec.root, "config"));
+		put_docker_config(w, "container_config", hoy_json_get(c->spec.root, "config"));
 	}
 	hoy_jw_string_opt(w, "author", author);
 	if (c->docker)
-		put_docker_config(c, w, "config", c->ch.c);
+		put_docker_config(w, "config", c->config);
 	hoy_jw_string(w, "architecture", here.arch);
 	hoy_jw_string_opt(w, "variant", hoy_json_str(c->base.root, "variant"));
 	hoy_jw_string(w, "os", here.os);
 	if (!c->docker)
-		changes_put(w, c->ch.c);
+		changes_put(w, c->config);
 	else if (*spec(c, "image")) {
 		cleanup_free char *parent = hoy_asprintf("sha256:%s", spec(c, "image"));
 
@@ -294,6 +308,32 @@ static int check_opts(struct commit *c, struct hoy_err *err)
 	return hoy_json_load(&c->spec, AT_FDCWD, c->o->spec, 1 << 20, err);
 }
 
+/* The config of the image: the container's, and over it what a file and instructions say. */
+static int make_config(struct commit *c, struct hoy_err *err)
+{
+	struct hoy_json *given = hoy_json_get(c->spec.root, "config");
+	bool over = c->o->changes.n;
+	int r = 0;
+
+	if (!hoy_json_is(given, HOY_JSON_OBJECT))
+		return hoy_fail(err, EINVAL, "the file of --spec has no config");
+	c->config = hoy_json_copy(&c->spec, given);
+	c->ch.doc.root = c->ch.c = hoy_json_new(&c->ch.doc, HOY_JSON_OBJECT);
+	if (!c->config || !c->ch.c || !hoy_json_set_string(&c->spec, c->config, "Image", spec(c, "imageName")) ||
+	    !hoy_json_set_string(&c->spec, given, "Image", spec(c, "imageName")))
+		return hoy_fail_oom(err);
+	if (c->o->config) {
+		r = override_load(&c->ch.doc, c->o->config, &over, err);
+		over = over || c->o->changes.n;
+	}
+	for (size_t i = 0; !r && i < c->o->changes.n; i++)
+		r = changes_apply(&c->ch, c->o->changes.v[i], err);
+	if (r < 0 || !over)
+		return r;
+	changes_end(&c->ch);
+	return override_apply(&c->spec, c->config, c->ch.c) < 0 ? hoy_fail_oom(err) : 0;
+}
+
 static int commit_it(struct commit *c, const char *arg, char id[HOY_ID_SIZE], struct hoy_err *err)
 {
 	cleanup_free char *name = arg ? local_name(arg) : NULL;
@@ -302,13 +342,8 @@ static int commit_it(struct commit *c, const char *arg, char id[HOY_ID_SIZE], st
 	struct stream *tar = NULL;
 	int r = arg && !name ? hoy_fail(err, EINVAL, "'%s' is no image name", arg) : check_opts(c, err);
 
-	c->ch.c = r ? NULL : hoy_json_copy(&c->ch.doc, hoy_json_get(c->spec.root, "config"));
-	if (!r && !c->ch.c)
-		r = hoy_fail(err, EINVAL, "the file of --spec has no config");
-	for (size_t i = 0; !r && i < c->o->changes.n; i++)
-		r = changes_apply(&c->ch, c->o->changes.v[i], err);
 	if (!r)
-		changes_end(&c->ch);
+		r = make_config(c, err);
 	if (!r && !(c->s = open_store(err)))
 		r = -err->code;
 	if (!r)

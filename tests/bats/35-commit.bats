@@ -101,6 +101,83 @@ diffs() { "$1" image inspect "$2" --format '{{range .RootFS.Layers}}{{.}} {{end}
 	hoy system check
 }
 
+# All of the config of image $1, variables in order.
+whole_config() {
+	local id
+	id=$(hoy image inspect "$1" --format '{{.Id}}')
+	jq -S '.config | .Env |= sort' "$ROOT/overlay-images/$id/=$(printf 'sha256:%s' "$id" | base64 -w 0)"
+}
+
+@test "commit --config: a file with settings is laid over the container's, and changes over that, as podman does" {
+	local n=0
+	have_image busybox
+	export GIVEN=here
+	mkdir ctx
+	cat >ctx/Containerfile <<-'END'
+	FROM localhost/busybox
+	ENV A=1 B=2
+	CMD ["c1"]
+	ENTRYPOINT ["e1"]
+	STOPSIGNAL SIGINT
+	ONBUILD RUN x
+	HEALTHCHECK --interval=3s CMD true
+	SHELL ["/bin/foo"]
+	EXPOSE 80
+	VOLUME /v1
+	LABEL l=1 m=2
+	WORKDIR /w
+	USER 5
+	END
+	oracle_podman build -q --format docker -t base ctx
+	cat >all.json <<-'END'
+	{"Env": ["B=3", "C=4", "GIVEN", "NONE"], "Cmd": ["c2"], "ExposedPorts": {"81/tcp": {}}, "Labels": {"m": "3", "n": "4"}, "Volumes": {"/v2": {}},
+	 "Tty": true, "Hostname": "hh", "Domainname": "dd", "Healthcheck": {"Test": ["CMD", "x"], "Interval": 5000000000, "Retries": 0, "StartInterval": 7},
+	 "Shell": ["/s"], "MacAddress": "mm", "NetworkDisabled": true, "StopTimeout": 3, "Image": "ii", "ArgsEscaped": true, "OnBuild": ["RUN y"],
+	 "User": "", "unknown": 1}
+	END
+	echo '{"cmd": ["lower"], "Env": null, "stopsignal": "SIGHUP", "WorkingDir": "/x", "Healthcheck": {}}' >other.json
+	: >empty.json
+	echo null >null.json
+	while read -r args; do
+		n=$((n + 1))
+		eval "args=($args)"
+		oracle_podman create --name c base >/dev/null
+		oracle_podman commit -q "${args[@]}" c "theirs$n" >/dev/null
+		oracle_podman rm c >/dev/null
+		hoy create --name c base >/dev/null
+		hoy commit -q "${args[@]}" c "ours$n" >/dev/null
+		hoy rm c >/dev/null
+		diff <(whole_config "theirs$n") <(whole_config "ours$n") || { echo "with ${args[*]}"; false; }
+	done <<-'END'
+	-f docker
+	-f docker --config all.json
+	--config all.json
+	-f docker -c 'ENV Z=1'
+	-c 'ENTRYPOINT ["e9"]' --config all.json
+	-f docker -c 'ONBUILD RUN a' -c 'ONBUILD RUN b' -c 'CMD z' --config other.json
+	-f docker --config empty.json
+	-f docker --config null.json
+	-f docker --config other.json
+	END
+	[[ $n == 9 && $(whole_config ours3 | jq -c .Env) == *'"GIVEN=here"'* ]]
+	hoy create --name c base
+	oracle_podman create --name d base
+	for bad in '[]:holds no JSON object' '{:' '{"Env":5}:is of the wrong type' '{"Labels":["a"]}:is of the wrong type' '{"Tty":1}:is of the wrong type' \
+		'{"StopTimeout":"x"}:is of the wrong type' '{"ExposedPorts":{"a":5}}:is of the wrong type' '{"Healthcheck":{"Test":"x"}}:is of the wrong type'; do
+		printf '%s' "${bad%:*}" >bad.json
+		try oracle_podman commit -q --config bad.json d bad
+		assert_status 125
+		[[ $stderr != *container* ]]
+		try hoy commit -q --config bad.json c bad
+		assert_error '--config: '
+		assert_stderr_has "${bad##*:}"
+	done
+	try hoy commit -q --config nosuch.json c bad
+	assert_error "--config: cannot open 'nosuch.json'"
+	try hoy commit -q --config ctx c bad
+	assert_error '--config: '
+}
+
 @test "commit with vfs, and of an ordinary user" {
 	store_new v
 	HOY_OPTS=(--root "$ROOT" --runroot "$RUNROOT" --storage-driver vfs)
