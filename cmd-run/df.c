@@ -63,28 +63,41 @@ static struct layer *layer_of(const struct df *d, const char *id)
 	return id && d->n_layers ? bsearch(&key, d->layers, d->n_layers, sizeof(key), by_id) : NULL;
 }
 
+/* A layer that two places have counts once. */
+static void drop_doubles(struct df *d)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < d->n_layers; i++)
+		if (!n || strcmp(d->layers[n - 1].id, d->layers[i].id))
+			d->layers[n++] = d->layers[i];
+	d->n_layers = n;
+}
+
+/* Those of all places: podman counts what is in additional stores as its own. */
 static int load_layers(struct df *d)
 {
 	size_t n = 0;
 
-	for (struct hoy_json *r = hoy_layer_first(d->s); r; r = hoy_layer_next(d->s, r))
-		n++;
+	HOY_PLACES_EACH(p, d->s)
+		for (struct hoy_json *r = hoy_first(p->layers); r; r = hoy_next(p->layers, r))
+			n++;
 	d->layers = calloc(n + 1, sizeof(*d->layers));
 	if (!d->layers)
 		return -ENOMEM;
-	for (struct hoy_json *r = hoy_layer_first(d->s); r; r = hoy_layer_next(d->s, r)) {
-		struct layer *l = &d->layers[d->n_layers];
-
-		*l = (struct layer){ .id = hoy_json_str(r, "id"), .parent = hoy_json_str(r, "parent"), .size = hoy_json_int(r, "diff-size", 0) };
-		if (!l->id)
-			continue;
-		if (l->size < 0) /* pulled in part: nobody has counted */
-			l->size = hoy_layer_size(d->s, l->id);
-		d->images_size += l->size;
-		d->n_layers++;
-	}
+	HOY_PLACES_EACH(p, d->s)
+		for (struct hoy_json *r = hoy_first(p->layers); r; r = hoy_next(p->layers, r))
+			if (hoy_json_str(r, "id"))
+				d->layers[d->n_layers++] = (struct layer){ .id = hoy_json_str(r, "id"), .parent = hoy_json_str(r, "parent"),
+									   .size = hoy_json_int(r, "diff-size", 0) };
 	if (d->n_layers)
 		qsort(d->layers, d->n_layers, sizeof(*d->layers), by_id);
+	drop_doubles(d);
+	for (size_t i = 0; i < d->n_layers; i++) {
+		if (d->layers[i].size < 0) /* pulled in part: nobody has counted */
+			d->layers[i].size = hoy_layer_size(d->s, d->layers[i].id);
+		d->images_size += d->layers[i].size;
+	}
 	return 0;
 }
 
@@ -147,8 +160,7 @@ static int load_images(struct df *d)
 	if (!d->images)
 		return -ENOMEM;
 	for (struct hoy_json *rec = hoy_image_first(d->s); rec; rec = hoy_image_next(d->s, rec)) {
-		/* What is in an additional store takes nothing from this one. */
-		if (!hoy_json_str(rec, "id") || hoy_image_place(d->s, rec)->rdonly)
+		if (!hoy_json_str(rec, "id"))
 			continue;
 		d->images[d->n_images++] = (struct image){ .rec = rec, .containers = hoy_image_users(d->s, hoy_json_str(rec, "id"), NULL) };
 		walk_image(d, rec, count, NULL);
