@@ -6,8 +6,8 @@
 
 #include "cmd-run/run.h"
 #include "common/base/tree.h"
+#include "common/cli/format.h"
 #include "common/cli/table.h"
-#include "common/cli/template.h"
 #include "common/data/digest.h"
 #include "common/data/ref.h"
 #include "common/data/time.h"

@@ -8,7 +8,7 @@
 
 #include "cmd-run/run.h"
 #include "common/base/fd.h"
-#include "common/cli/template.h"
+#include "common/cli/format.h"
 #include "common/data/time.h"
 #include "common/proc/sibling.h"
 #include "common/store/layers.h"

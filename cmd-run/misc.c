@@ -10,7 +10,7 @@
 
 #include "cmd-run/run.h"
 #include "common/base/fd.h"
-#include "common/cli/template.h"
+#include "common/cli/format.h"
 #include "common/conf/dirs.h"
 #include "common/data/time.h"
 #include "common/proc/events.h"

@@ -6,8 +6,8 @@
 
 #include "cmd-run/run.h"
 #include "common/base/fd.h"
+#include "common/cli/format.h"
 #include "common/cli/table.h"
-#include "common/cli/template.h"
 #include "common/data/time.h"
 
 struct ps_opts {

@@ -8,7 +8,7 @@
 #include "cmd-image/transfer/transfer.h"
 #include "common/base/fd.h"
 #include "common/base/msg.h"
-#include "common/cli/template.h"
+#include "common/cli/format.h"
 
 struct inspect_opts {
 	struct reg_opts reg;

@@ -16,13 +16,3 @@ int hoy_template_new(struct hoy_template **ret, const char *text, struct hoy_err
 void hoy_template_free(struct hoy_template *t);
 /* Evaluate with DOT as ".", appending to OUT; 0, -EINVAL with a sentence, -ENOMEM. */
 int hoy_template_eval(struct hoy_template *t, const struct hoy_json *dot, struct hoy_buf *out, struct hoy_err *err);
-
-/*
- * The --format of a list: "json", "table TEMPLATE", or a TEMPLATE applied to each row. ROWS is an array of objects with
- * Go names. HEADERS maps Go names to column heads ("ID" -> "CONTAINER ID"), NULL-terminated pairs; names that it lacks
- * become upper case. Prints to stdout.
- */
-int hoy_format_rows(const char *format, const struct hoy_json *rows, const char *const *headers, bool noheading,
-		    struct hoy_err *err);
-/* The --format of inspect: ROWS, such an array as JSON text, is printed as it is without a FORMAT or with "json". */
-int hoy_format_inspect(const char *format, const struct hoy_buf *rows, struct hoy_err *err);
