@@ -12,7 +12,7 @@ enum what { DAMAGED_LAYER, DAMAGED_IMAGE, DAMAGED_CONTAINER, LEFTOVER };
 
 struct finding {
 	enum what what;
-	char *id;	/* of a leftover: its path below the graphroot */
+	char *id;	/* of a leftover: its path below the graphroot, or the whole one in an imagestore */
 	struct hoy_strv errors;
 	bool unaccounted; /* a directory that no layer record names */
 	bool link_only;	  /* nothing but the short link is wrong: that can be made again */

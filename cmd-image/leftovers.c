@@ -34,10 +34,16 @@ static bool names_id(const char *name, char ret[HOY_ID_SIZE])
 
 typedef struct hoy_json *get_record(const struct hoy_store *s, const char *id);
 
-/* Ids without a record and half-written files in DRIVER-WHAT, and half-written items in the ids' directories. */
-static int scan(const struct hoy_store *s, const char *what, get_record *known, struct report *ret)
+/* NAME in the place P, as a report says it: below the graphroot, or with its whole path in an imagestore. */
+static char *path_in(const struct hoy_store *s, const struct hoy_place *p, const char *suffix)
 {
-	cleanup_free char *dir = hoy_asprintf("%s-%s", s->own.driver, what);
+	return p == &s->own ? hoy_asprintf("%s%s", p->driver, suffix) : hoy_asprintf("%s/%s%s", p->root, p->driver, suffix);
+}
+
+/* Ids without a record and half-written files in P's DRIVER-WHAT, and half-written items in the ids' directories. */
+static int scan(const struct hoy_store *s, const struct hoy_place *p, const char *what, get_record *known, struct report *ret)
+{
+	cleanup_free char *dir = path_in(s, p, what);
 	int fd = s->graphfd < 0 || !dir ? -1 : openat(s->graphfd, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = dir ? 0 : -ENOMEM;
 	cleanup_dir DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	char id[HOY_ID_SIZE];
@@ -63,9 +69,10 @@ static int scan(const struct hoy_store *s, const char *what, get_record *known, 
 }
 
 /* Short links that lead to no directory, of layers that have no record either. */
-static int scan_links(const struct hoy_store *s, struct report *ret)
+static int scan_links(const struct hoy_store *s, const struct hoy_place *p, struct report *ret)
 {
-	int fd = s->own.homefd < 0 || s->vfs ? -1 : openat(s->own.homefd, "l", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
+	cleanup_free char *dir = path_in(s, p, "/l");
+	int fd = p->homefd < 0 || s->vfs ? -1 : openat(p->homefd, "l", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = dir ? 0 : -ENOMEM;
 	cleanup_dir DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *e;
 
@@ -80,8 +87,8 @@ static int scan_links(const struct hoy_store *s, struct report *ret)
 			continue;
 		memcpy(id, to + 3, HOY_ID_LEN);
 		id[HOY_ID_LEN] = '\0';
-		if (!hoy_layer_get(s, id) && !hoy_exists(s->own.homefd, id))
-			r = add(ret, "overlay/l", e->d_name);
+		if (!hoy_layer_get(s, id) && !hoy_exists(p->homefd, id))
+			r = add(ret, dir, e->d_name);
 	}
 	return r;
 }
@@ -97,28 +104,31 @@ static int scan_tempdirs(const char *dir, int dirfd, const char *root, struct re
 	return r;
 }
 
-static int scan_all(const struct hoy_store *s, struct report *ret)
+static int scan_place(const struct hoy_store *s, const struct hoy_place *p, struct report *ret)
 {
-	cleanup_free char *meta = hoy_asprintf("%s-layers", s->own.driver);
-	int r = meta ? scan(s, "layers", hoy_layer_get, ret) : -ENOMEM;
+	cleanup_free char *meta = path_in(s, p, "-layers"), *home = path_in(s, p, "");
+	int r = meta && home ? scan(s, p, "-layers", hoy_layer_get, ret) : -ENOMEM;
 
 	if (!r)
-		r = scan(s, "images", hoy_image_get, ret);
+		r = scan(s, p, "-images", hoy_image_get, ret);
+	if (!r && p == &s->own)
+		r = scan(s, p, "-containers", hoy_container_get, ret);
 	if (!r)
-		r = scan(s, "containers", hoy_container_get, ret);
-	if (!r)
-		r = scan_links(s, ret);
+		r = scan_links(s, p, ret);
 	/* Whoever keeps all others waiting removes them when giving the lock back; telling the dead from the living takes a while. */
-	if (r || (s->own.layers_lock.held && s->own.layers_lock.write))
+	if (r || (p->layers_lock.held && p->layers_lock.write))
 		return r;
-	r = scan_tempdirs(meta, s->own.layersfd, "tmp", ret);
-	return r ? r : scan_tempdirs(s->own.driver, s->own.driverfd, "tempdirs", ret);
+	r = scan_tempdirs(meta, p->layersfd, "tmp", ret);
+	return r ? r : scan_tempdirs(home, p->driverfd, "tempdirs", ret);
 }
 
 int find_leftovers(const struct hoy_store *s, struct report *ret, struct hoy_err *err)
 {
-	int r = scan_all(s, ret);
+	int r = 0;
 
+	HOY_PLACES_EACH(p, s)
+		if (!r && !p->rdonly)
+			r = scan_place(s, p, ret);
 	return r < 0 ? hoy_fail_errno(err, -r, "cannot look through the store '%s'", s->conf.graphroot) : 0;
 }
 
@@ -127,9 +137,10 @@ int drop_leftover(struct hoy_store *s, const char *path, struct hoy_err *err)
 	const char *name = strrchr(path, '/') + 1;
 	int r;
 
-	if (strstr(path, "-layers/") && hoy_is_id(name))
+	/* In an imagestore a directory of the layer's was told apart. */
+	if (*path != '/' && strstr(path, "-layers/") && hoy_is_id(name))
 		r = hoy_layer_discard(s, name);
 	else
 		r = hoy_remove_tree(s->graphfd, path);
-	return r < 0 ? hoy_fail_errno(err, -r, "cannot remove '%s/%s'", s->conf.graphroot, path) : 0;
+	return r < 0 ? hoy_fail_errno(err, -r, "cannot remove '%s' of the store '%s'", path, s->conf.graphroot) : 0;
 }

@@ -198,6 +198,29 @@ untouched() { diff <(echo "$before") <(tree_of "$ADD"); }
 	assert_error 'must be different from the graph root'
 }
 
+@test "system check finds what dead processes left in an imagestore, and -r removes it" {
+	HOY_OPTS+=(--imagestore "$T/images")
+	PODMAN_OPTS+=(--imagestore "$T/images")
+	hoy load -q -i "$(fixture busybox)/docker.tar"
+	x=$(printf 'a%.0s' {1..64}) image=$(hoy images -q --no-trunc) image=${image#sha256:}
+	mkdir -p "$T/images/overlay/$x/diff" "$T/images/overlay-layers/$x" "$T/images/overlay-images/$x" "$T/images/overlay/tempdirs/temp-dir-5/0-addition"
+	touch "$T/images/overlay-images/.tmp-images.json1" "$T/images/overlay-images/$image/.tmp-manifest9"
+	ln -s "../$(printf 'b%.0s' {1..64})/diff" "$T/images/overlay/l/ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	try hoy system check
+	assert_status 125
+	for path in "overlay-layers/$x" "overlay-images/$x" overlay-images/.tmp-images.json1 "overlay-images/$image/.tmp-manifest9" \
+		overlay/l/ABCDEFGHIJKLMNOPQRSTUVWXYZ overlay/tempdirs/temp-dir-5; do
+		assert_stdout_has "Left over: $T/images/$path"
+	done
+	hoy system check -r
+	[[ $(find "$T/images" -name "$x*") == '' && $(find "$T/images" -name '.tmp-*') == '' && $(ls "$T/images/overlay/l" | grep -c .) == 1 ]]
+	[[ $(ls "$T/images/overlay/tempdirs") == '' ]]
+	hoy system check
+	oracle_podman system check
+	[[ $(hoy run --rm --network none busybox echo y) == y ]]
+	hoy rmi busybox
+}
+
 @test "containers of a transient store are gone after a boot, and what they leave can be pruned" {
 	have_image busybox
 	HOY_OPTS+=(--transient-store)
