@@ -2,7 +2,7 @@
 # Lying registries, images and layers: one line, status 125, and a store as if nothing had been.
 load ../lib/hoy
 
-export HOY_STALL_TIMEOUT=2
+export HOY_STALL_TIMEOUT=1
 
 untouched() {
 	[[ -z $(hoy images -q) ]] || show 'an image was left'

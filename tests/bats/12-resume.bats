@@ -2,9 +2,9 @@
 # Pulls that are interrupted go on where they stopped, and a blob is fetched once however many want it.
 load ../lib/hoy
 
-# serve NAME RULES: the Debian image; its biggest layer is number 3 (67 MB).
-serve() { hostile_start "$1" "{\"layout\":\"$(fixture debian)/oci\",\"rules\":[$2]}"; }
-pull() { hoy pull --tls-verify=false --retry 0 "$HOSTILE/debian:latest"; }
+# serve NAME RULES: an image whose biggest layer is number 3 (13 MB).
+serve() { hostile_start "$1" "{\"layout\":\"$(fixture stack)/oci\",\"rules\":[$2]}"; }
+pull() { hoy pull --tls-verify=false --retry 0 "$HOSTILE/stack:latest"; }
 blob() { jq -r ".layers[$1].digest" <<<"$manifest"; }
 part() { printf '%s/hoy/blobs/%s.part\n' "$ROOT" "$(blob "$1")"; }
 has() { [[ $(stat -c %s "$(part "$1")" 2>/dev/null || echo 0) -ge $2 ]]; }
@@ -13,7 +13,7 @@ asked() { jq -r "select(.method == \"GET\" and (.path | endswith(\"$(blob "$1")\
 forget() { : >"$HOSTILE_DIR/log.jsonl"; }
 
 whole() {
-	try oracle_podman run --rm --network none "$HOSTILE/debian" cat /etc/debian_version
+	try oracle_podman run --rm --network none "$HOSTILE/stack" cat /var/www/html/index.html
 	assert_success
 	try oracle_podman system check
 	assert_success
@@ -23,17 +23,17 @@ whole() {
 setup() {
 	hoy_setup
 	local digest
-	digest=$(jq -r '.manifests[0].digest' "$(fixture debian)/oci/index.json")
-	manifest=$(<"$(fixture debian)/oci/blobs/sha256/${digest#sha256:}")
+	digest=$(jq -r '.manifests[0].digest' "$(fixture stack)/oci/index.json")
+	manifest=$(<"$(fixture stack)/oci/blobs/sha256/${digest#sha256:}")
 }
 
-# A pull that gets all layers but number 3, and of that one 4 MB (of 67, in 22 s); its pid is $pulling.
+# A pull that gets all layers but number 3, and of that one 2 MB (of 13, in 6 s); its pid is $pulling.
 interrupted() {
-	serve s '{"match":"layer:3","lie":"slow","rate":3000000,"times":1}'
+	serve s '{"match":"layer:3","lie":"slow","rate":2000000,"times":1}'
 	: >"$STORE/.used-hoy"
-	background "$HOY_BIN/hoy" "${HOY_OPTS[@]}" pull --tls-verify=false "$HOSTILE/debian:latest" >out 2>&1
+	background "$HOY_BIN/hoy" "${HOY_OPTS[@]}" pull --tls-verify=false "$HOSTILE/stack:latest" >out 2>&1
 	pulling=$!
-	until_true 60 has 3 4000000
+	until_true 60 has 3 2000000
 	until_true 60 has 0 "$(jq '.layers[0].size' <<<"$manifest")"
 }
 
@@ -62,7 +62,7 @@ interrupted() {
 		before=$(stat -c %s "$(part 3)")
 		((before > 8000000)) || show "only $before bytes were kept"
 		forget
-		try hoy pull -q --tls-verify=false --retry 1 --retry-delay 10ms "$HOSTILE/debian:latest"
+		try hoy pull -q --tls-verify=false --retry 1 --retry-delay 10ms "$HOSTILE/stack:latest"
 		assert_success
 		[[ $(asked 3 | head -1) == "bytes=$before-" ]]
 		whole
@@ -98,7 +98,7 @@ interrupted() {
 
 @test "two names of one image at once, with many threads and with one" {
 	serve x '{"match":"layer:0","lie":"slow","rate":30000000}'
-	hoy pull -q --tls-verify=false "$HOSTILE/debian:latest" >one &
+	hoy pull -q --tls-verify=false "$HOSTILE/stack:latest" >one &
 	hoy pull -q --tls-verify=false --image-parallel-copies 1 "$HOSTILE/another:latest" >two
 	wait $!
 	[[ $(<one) == "$(<two)" ]]
@@ -140,7 +140,7 @@ interrupted() {
 	wait "$pulling" || true
 	forget
 	before=$(stat -c %s "$(part 3)")
-	try hoy pull --tls-verify=false --retry 0 --max-layer-size 1m "$HOSTILE/debian:latest"
+	try hoy pull --tls-verify=false --retry 0 --max-layer-size 1m "$HOSTILE/stack:latest"
 	assert_status 125
 	assert_stderr_has 'more than the 1048576 bytes that --max-layer-size allows'
 	[[ $(asked 3) != *null* ]] || show "asked: $(asked 3)"
@@ -178,7 +178,7 @@ interrupted() {
 	kill -9 "$pulling"
 	wait "$pulling" || true
 	touch -d '8 days ago' "$ROOT"/hoy/blobs/*
-	try hoy pull -q --tls-verify=false "$HOSTILE/debian:none"
+	try hoy pull -q --tls-verify=false "$HOSTILE/stack:none"
 	assert_status 125
 	serve b ''
 	hostile_start b2 "{\"layout\":\"$(fixture busybox)/oci\",\"rules\":[]}"

@@ -63,6 +63,9 @@ store_new() {
 
 oracle() { "$HOY_TESTS/oracle" run -- "$@"; }
 
+# The shell script $1 in the oracle, with the other arguments as its own.
+oracle_sh() { oracle sh -c "$1" sh "${@:2}"; }
+
 # The tool NAME as installed, without any option added.
 tool() {
 	local name=$1
@@ -235,18 +238,27 @@ hoy_teardown() {
 	}
 }
 
+# Containers or mounts in the current store, or processes of the test: most tests that used podman leave none, and starting it
+# costs more than looking.
+podman_has_left_something() {
+	local file
+	[[ -e $STORE/.used-podman ]] || return 1
+	for file in "$ROOT"/*-containers/*containers.json "$RUNROOT"/*-containers/*containers.json "$RUNROOT"/*-layers/mountpoints.json; do
+		[[ ! -s $file || $(<"$file") == '[]' ]] || return 0
+	done
+	[[ -n $(mounts_below) || -n $(processes) ]]
+}
+
 # What the engines still run in the test's stores.
 stop_containers() {
 	local store
 	for store in "$T"/.hoy/stores/*; do
 		store_new "${store##*/}"
 		[[ ! -e $STORE/.used-hoy ]] || timeout 60 "$HOY_BIN/hoy" "${HOY_OPTS[@]}" rm -f -a -t 0
-		[[ ! -e $STORE/.used-podman ]] || {
-			oracle_podman pod rm -f -a -t 0
-			oracle_podman rm -f -a -t 0
-			oracle_podman umount -a
-			oracle_podman image umount -a
-		}
+		! podman_has_left_something || oracle_sh '
+			for what in "pod rm -f -a -t 0" "rm -f -a -t 0" "umount -a" "image umount -a"; do
+				podman "$@" $what
+			done' "${PODMAN_OPTS[@]}" --tmpdir "$RUNROOT/libpod"
 		[[ ! -e $STORE/.used-podman4 ]] || podman4 rm -f -a -t 0
 	done
 	[[ ! -e $T/.hoy/user ]] || {
@@ -267,18 +279,30 @@ end_user_processes() {
 	done
 }
 
+# Is the process PID, which began at START, there, and no zombie?
+runs() {
+	local stat
+	[[ -n $2 && $(start_time "$1") == "$2" ]] || return 1
+	read -r stat 2>/dev/null <"/proc/$1/stat" && [[ ${stat##*) } != Z* ]]
+}
+
 stop_recorded() {
-	local dir pid start i name
+	local dir pid start i n name
 	[[ ! -e $T/.hoy/registries ]] || while read -r dir; do
 		"$HOY_TESTS/fixtures/registry" stop "$dir"
 	done <"$T/.hoy/registries"
-	[[ ! -e $T/.hoy/pids ]] || while read -r pid start; do
-		for i in 15 9; do
-			[[ -n $start && $(start_time "$pid") == "$start" ]] || break
-			kill -"$i" "$pid" 2>/dev/null
-			timeout 2 tail --pid="$pid" -f /dev/null
-		done
-	done <"$T/.hoy/pids"
+	[[ ! -e $T/.hoy/pids ]] || for i in 15 9; do
+		while read -r pid start; do
+			! runs "$pid" "$start" || kill -"$i" "$pid" 2>/dev/null
+		done <"$T/.hoy/pids"
+		while read -r pid start; do
+			# A second for each signal; they have been sent to all.
+			for ((n = 0; n < 50; n++)); do
+				runs "$pid" "$start" || break
+				sleep 0.02
+			done
+		done <"$T/.hoy/pids"
+	done
 	[[ ! -e $T/.hoy/own-netns ]] || while read -r name; do
 		ip netns del "$name"
 	done <"$T/.hoy/own-netns"
