@@ -80,12 +80,12 @@ clean_store() {
 
 @test "pull: zstd layers; what is there already is not fetched" {
 	registry_start r
-	oracle skopeo copy -q --dest-tls-verify=false "oci:$(fixture debian)/oci-zstd:latest" "docker://$REGISTRY/z:latest"
-	fill debian
+	oracle skopeo copy -q --dest-tls-verify=false "oci:$(fixture stack)/oci-zstd:latest" "docker://$REGISTRY/z:latest"
+	fill stack
 	try hoy pull --tls-verify=false "$REGISTRY/z"
 	assert_success
 	assert_stderr_has 'Copying blob'
-	try hoy pull --tls-verify=false "$REGISTRY/debian"
+	try hoy pull --tls-verify=false "$REGISTRY/stack"
 	assert_success
 	[[ $stderr != *'Copying blob'* ]]
 	clean_store
@@ -131,16 +131,16 @@ clean_store() {
 
 @test "push of what podman loaded: its layers, packed; podman pulls it back" {
 	registry_start r
-	have_image debian
-	try hoy push --digestfile d --tls-verify=false localhost/debian "$REGISTRY/x/debian"
+	have_image stack
+	try hoy push --digestfile d --tls-verify=false localhost/stack "$REGISTRY/x/oci"
 	assert_success
-	[[ $(<d) == $(remote "$REGISTRY/x/debian") ]]
-	try hoy push -q --format v2s2 --tls-verify=false localhost/debian "docker://$REGISTRY/x/v2"
+	[[ $(<d) == $(remote "$REGISTRY/x/oci") ]]
+	try hoy push -q --format v2s2 --tls-verify=false localhost/stack "docker://$REGISTRY/x/v2"
 	assert_success
-	try hoy push -q --compression-format zstd --format oci --tls-verify=false localhost/debian "docker://$REGISTRY/x/z"
+	try hoy push -q --compression-format zstd --format oci --tls-verify=false localhost/stack "docker://$REGISTRY/x/z"
 	assert_success
-	layers=$(oracle_podman image inspect --format '{{.Id}} {{.RootFS.Layers}}' localhost/debian)
-	for name in debian v2 z; do
+	layers=$(oracle_podman image inspect --format '{{.Id}} {{.RootFS.Layers}}' localhost/stack)
+	for name in oci v2 z; do
 		store_new "s-$name"
 		oracle_podman pull -q --tls-verify=false "$REGISTRY/x/$name"
 		[[ $(oracle_podman image inspect --format '{{.Id}} {{.RootFS.Layers}}' "$REGISTRY/x/$name") == "$layers" ]]
@@ -209,9 +209,9 @@ clean_store() {
 }
 
 @test "podman-pulled: hoy gives the original layers on" {
-	have_image debian
+	have_image stack
 	want=$(jq -r '.[]."diff-digest"' "$ROOT/overlay-layers/layers.json")
-	try hoy copy -q --dest-decompress containers-storage:localhost/debian dir:d
+	try hoy copy -q --dest-decompress containers-storage:localhost/stack dir:d
 	assert_success
 	[[ $(jq -r '.layers[].digest' d/manifest.json) == "$want" ]]
 }
@@ -296,14 +296,14 @@ clean_store() {
 
 @test "killed while pulling: the next command finds a whole store" {
 	registry_start r
-	fill debian
-	for delay in 0.1 0.3 0.6; do
-		timeout -s KILL $delay "$HOY_BIN/hoy" "${HOY_OPTS[@]}" pull -q --tls-verify=false "$REGISTRY/debian" || true
+	fill stack
+	for delay in 0.05 0.1 0.2 0.3; do
+		timeout -s KILL $delay "$HOY_BIN/hoy" "${HOY_OPTS[@]}" pull -q --tls-verify=false "$REGISTRY/stack" || true
 	done
 	try hoy import "$(fixture busybox)/rootfs.tar" x:1
 	assert_success
 	clean_store
-	try hoy pull -q --tls-verify=false "$REGISTRY/debian"
+	try hoy pull -q --tls-verify=false "$REGISTRY/stack"
 	assert_success
 	clean_store
 }

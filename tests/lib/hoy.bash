@@ -118,7 +118,7 @@ as_user() {
 
 fixture() { "$HOY_TESTS/fixtures/$1"; }
 
-# The image localhost/NAME:latest (busybox or debian) in the current store, by podman.
+# The image localhost/NAME:latest (busybox, stack or debian) in the current store, by podman.
 have_image() { oracle_podman load -q -i "$(fixture "$1")/docker.tar" >/dev/null; }
 
 # registry_start NAME [OPTION...]: sets REGISTRY (host:port) and REGISTRY_DIR. Stopped after the test.
@@ -224,8 +224,9 @@ hoy_teardown() {
 	local leaks
 	cd /
 	[[ -n ${T:-} && -d $T ]] || return 0
-	stop_containers >"$T/.hoy/teardown" 2>&1 || true
-	stop_recorded >>"$T/.hoy/teardown" 2>&1 || true
+	stop_recorded >"$T/.hoy/teardown" 2>&1 || true
+	stop_containers >>"$T/.hoy/teardown" 2>&1 || true
+	drop_own_netns >>"$T/.hoy/teardown" 2>&1 || true
 	# From here on, what we start doesn't look like the test's own.
 	export -n T HOY_TEST_DIR HOME TMPDIR STORE ROOT RUNROOT
 	unset OLDPWD
@@ -287,7 +288,7 @@ runs() {
 }
 
 stop_recorded() {
-	local dir pid start i n name
+	local dir pid start i n
 	[[ ! -e $T/.hoy/registries ]] || while read -r dir; do
 		"$HOY_TESTS/fixtures/registry" stop "$dir"
 	done <"$T/.hoy/registries"
@@ -303,6 +304,10 @@ stop_recorded() {
 			done
 		done <"$T/.hoy/pids"
 	done
+}
+
+drop_own_netns() {
+	local name
 	[[ ! -e $T/.hoy/own-netns ]] || while read -r name; do
 		ip netns del "$name"
 	done <"$T/.hoy/own-netns"
