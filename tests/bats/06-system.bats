@@ -130,7 +130,7 @@ same_findings() { diff <(hoy system check "$@" 2>&1 | findings) <(oracle_podman 
 	try hoy system check
 	assert_success
 	have_chain
-	hoy load -q -i "$(fixture debian)/docker.tar"
+	hoy load -q -i "$(fixture stack)/docker.tar"
 	for option in '' -q; do
 		try hoy system check $option
 		assert_success
@@ -374,7 +374,7 @@ same_findings() { diff <(hoy system check "$@" 2>&1 | findings) <(oracle_podman 
 @test "system check beside others who load, run and remove: nothing is damaged, nothing is left over" {
 	have_image busybox
 	(while [[ ! -e $T/stop ]]; do
-		hoy load -q -i "$(fixture debian)/docker.tar" && hoy rmi -f localhost/debian
+		hoy load -q -i "$(fixture stack)/docker.tar" && hoy rmi -f localhost/stack
 	done) >/dev/null 2>"$T/loads" & loads=$!
 	(while [[ ! -e $T/stop ]]; do
 		hoy run --rm --network none busybox sh -c 'echo x >/x' && oracle_podman run --rm --network none busybox true

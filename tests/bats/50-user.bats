@@ -48,16 +48,16 @@ image() { cp "$(fixture busybox)/rootfs.tar" "$U/"; chmod 644 "$U/rootfs.tar"; u
 
 @test "registry: pull, run of a missing image, push, rmi, an interrupted pull" {
 	registry_start r
-	oracle skopeo copy -q --dest-tls-verify=false "oci:$(fixture debian)/oci:latest" "docker://$REGISTRY/debian:latest"
-	try timeout -s KILL 0.5 setpriv --reuid hoytest --regid hoytest --clear-groups env -i HOME="$U" XDG_RUNTIME_DIR="$U/run" PATH="$PATH" "$U/bin/hoy" \
-		pull -q --tls-verify=false "$REGISTRY/debian"
-	try u pull -q --tls-verify=false "$REGISTRY/debian"
+	oracle skopeo copy -q --dest-tls-verify=false "oci:$(fixture stack)/oci:latest" "docker://$REGISTRY/stack:latest"
+	try timeout -s KILL 0.2 setpriv --reuid hoytest --regid hoytest --clear-groups env -i HOME="$U" XDG_RUNTIME_DIR="$U/run" PATH="$PATH" "$U/bin/hoy" \
+		pull -q --tls-verify=false "$REGISTRY/stack"
+	try u pull -q --tls-verify=false "$REGISTRY/stack"
 	assert_success
-	[[ $output == $(oracle skopeo inspect --tls-verify=false --config --raw "docker://$REGISTRY/debian" | sha256sum | cut -d' ' -f1) ]]
-	[[ $(u run --rm --network none "$REGISTRY/debian" stat -c %u:%g /etc/shadow) == 0:42 ]]
-	u push -q --tls-verify=false "$REGISTRY/debian" "docker://$REGISTRY/mine:1"
+	[[ $output == $(oracle skopeo inspect --tls-verify=false --config --raw "docker://$REGISTRY/stack" | sha256sum | cut -d' ' -f1) ]]
+	[[ $(u run --rm --network none "$REGISTRY/stack" stat -c %u:%g /var/log/nginx/error.log) == 33:4 ]]
+	u push -q --tls-verify=false "$REGISTRY/stack" "docker://$REGISTRY/mine:1"
 	u rmi -a >/dev/null
-	[[ $(u run --rm --network none --tls-verify=false "$REGISTRY/mine:1" cat /etc/hostname | wc -l) == 1 ]]
+	[[ $(u run --rm --network none --tls-verify=false "$REGISTRY/mine:1" cat /var/www/html/index.html | wc -l) == 1 ]]
 	[[ -z $(ls "$U/.local/share/containers/storage/hoy/blobs") ]]
 }
 
