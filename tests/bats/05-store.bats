@@ -23,6 +23,17 @@ same() { # ARGS: hoy and podman print the same
 	same inspect --type image --format '{{.Id}} {{.Architecture}} {{json .Config.Cmd}}' busybox
 }
 
+@test "images of one second are listed in the store's order, as podman does" {
+	for n in 1 2 3; do
+		hoy import -q -c "LABEL n=$n" "$(fixture busybox)/rootfs.tar" "i:$n"
+	done
+	jq -c '.[0].created = "2024-01-01T00:00:00.3Z" | .[1].created = "2024-01-01T00:00:00.1Z" | .[2].created = "2024-01-01T00:00:00.2Z"' \
+		"$ROOT/overlay-images/images.json" >edited
+	cp edited "$ROOT/overlay-images/images.json"
+	[[ $(hoy images --format '{{.Tag}}' | tr '\n' ' ') == '1 2 3 ' ]]
+	[[ $(oracle_podman images --format '{{.Tag}}' | tr '\n' ' ') == '1 2 3 ' ]]
+}
+
 @test "an empty store is empty, and reading it creates nothing" {
 	try tool hoy --root "$T/none" --runroot "$T/none-run" images
 	assert_success
