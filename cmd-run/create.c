@@ -197,19 +197,40 @@ static char *metadata(const struct ctr *c, const struct image *i)
 	return hoy_buf_steal(&b);
 }
 
+/* The ids of its user namespace, and what its layer stands on because of them. */
+static int mapped_parent(struct ctr *c, const struct image *i, struct hoy_idmaps *maps, char parent[HOY_ID_SIZE], struct hoy_err *err)
+{
+	struct hoy_json *rec = hoy_image_get(c->s, i->id);
+	int r = ctr_choose_ids(c, rec, maps, err);
+
+	snprintf(parent, HOY_ID_SIZE, "%s", i->layer);
+	if (!r && rec && !hoy_idmaps_empty(maps))
+		r = hoy_shift_parent(c->s, rec, maps, parent, err);
+	return r < 0 ? hoy_fail_prefix(err, "creating container storage") : 0;
+}
+
 /* Layer and record, under one lock. The image may have gone since we looked. */
 static int make_storage(struct ctr *c, const struct image *i, bool vol, struct hoy_err *err)
 {
 	cleanup_free char *lname = hoy_asprintf("%s-layer", ctr_name(c)), *meta = metadata(c, i);
 	const char *layer = hoy_json_str(c->def.root, "layer");
+	bool userns = ctr_has_userns(c);
+	struct hoy_idmaps maps = { 0 };
+	struct hoy_layer_rw rw = { .id = layer, .parent = *i->layer ? i->layer : NULL, .name = lname, .vol = vol };
 	struct hoy_container_new n = { .id = c->id, .name = ctr_name(c), .image = i->id, .layer = layer, .metadata = meta, .vol = vol };
+	struct hoy_lock one = HOY_LOCK_INIT;
+	char parent[HOY_ID_SIZE];
 	int r;
 
 	if (!lname || !meta)
 		return hoy_fail_oom(err);
-	r = hoy_store_lock(c->s, HOY_IMAGES, HOY_LAYERS | HOY_CONTAINERS, err);
-	if (r < 0)
+	r = userns ? hoy_shift_lock(c->s, &one, err) : 0;
+	if (!r)
+		r = hoy_store_lock(c->s, userns ? 0 : HOY_IMAGES, HOY_LAYERS | HOY_CONTAINERS | (userns ? HOY_IMAGES : 0), err);
+	if (r < 0) {
+		hoy_lock_close(&one);
 		return r;
+	}
 	for (struct hoy_json *k = hoy_first(c->s->ctrs); k && !r; k = hoy_next(c->s->ctrs, k))
 		if (hoy_record_has(k, "names", ctr_name(c)))
 			r = hoy_fail(err, EEXIST,
@@ -218,15 +239,21 @@ static int make_storage(struct ctr *c, const struct image *i, bool vol, struct h
 				     "to do so.", ctr_name(c), hoy_json_str(k, "id"));
 	if (!r && *i->id && !hoy_image_get(c->s, i->id))
 		r = hoy_fail(err, ENOENT, "image %.12s was removed meanwhile: image not known", i->id);
+	if (!r && userns) {
+		r = mapped_parent(c, i, &maps, parent, err);
+		rw.parent = *parent ? parent : NULL;
+		rw.maps = n.maps = hoy_idmaps_empty(&maps) ? NULL : &maps;
+	}
 	if (!r)
-		r = hoy_layer_create_rw(c->s, layer, *i->layer ? i->layer : NULL, lname, NULL, vol, err);
+		r = hoy_layer_create_rw(c->s, &rw, err);
 	if (!r) {
 		r = hoy_container_create(c->s, &n, err);
 		if (r < 0)
 			(void)hoy_layer_delete(c->s, layer, NULL);
 	}
 	hoy_store_unlock(c->s);
-	return r;
+	hoy_lock_close(&one);
+	return !r && userns ? ctr_save_def(c, err) : r; /* its ids may have been chosen now */
 }
 
 /* The words that made it, as the user typed them: of this process, or of the door that it was. */

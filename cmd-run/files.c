@@ -152,7 +152,15 @@ static int put(struct ctr *c, int dirfd, const char *name, const struct hoy_buf 
 	/* Bind-mounted into the container: rewritten in place so that a running container sees it. */
 	cleanup_fd int fd = openat(dirfd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
 	int r = fd < 0 ? -errno : hoy_write_full(fd, hoy_buf_str(b), b->len);
+	uid_t uid;
+	gid_t gid;
 
+	if (!r && ctr_has_userns(c)) {
+		r = ctr_outside(c, 0, 0, &uid, &gid, err);
+		if (r < 0)
+			return r;
+		r = fchown(fd, uid, gid) < 0 ? -errno : 0;
+	}
 	return r < 0 ? hoy_fail_errno(err, -r, "cannot write '%s/%s'", c->rundir, name) : 0;
 }
 

@@ -332,6 +332,32 @@ static void host_limits(struct hoy_jw *w, const struct ctr *c)
 	hoy_jw_end_array(w);
 }
 
+static void id_map(struct hoy_jw *w, const char *key, const struct hoy_json *lines)
+{
+	hoy_jw_array(w, key);
+	HOY_JSON_EACH(l, lines) {
+		cleanup_free char *text = hoy_asprintf("%lld:%lld:%lld", (long long)hoy_json_int(l, "container_id", 0),
+						       (long long)hoy_json_int(l, "host_id", 0), (long long)hoy_json_int(l, "size", 0));
+
+		hoy_jw_string(w, NULL, text);
+	}
+	hoy_jw_end_array(w);
+}
+
+static void userns(struct hoy_jw *w, const struct ctr *c)
+{
+	const char *path = ds(c, "usernsPath"), *of = ds(c, "usernsOf");
+	cleanup_free char *mode = path ? hoy_asprintf("ns:%s", path) : of ? hoy_asprintf("container:%s", of) : strdup("private");
+
+	hoy_jw_string(w, "UsernsMode", ctr_has_userns(c) ? mode : "");
+	if (!hoy_json_get(c->def.root, "uidmap") || !hoy_json_get(c->def.root, "gidmap"))
+		return;
+	hoy_jw_object(w, "IDMappings");
+	id_map(w, "UidMap", hoy_json_get(c->def.root, "uidmap"));
+	id_map(w, "GidMap", hoy_json_get(c->def.root, "gidmap"));
+	hoy_jw_end_object(w);
+}
+
 static void host_config(struct hoy_jw *w, const struct ctr *c)
 {
 	cleanup_free char *log = ds(c, "logPath") ? strdup(ds(c, "logPath")) : hoy_path_join(c->dir, "ctr.log");
@@ -397,7 +423,7 @@ static void host_config(struct hoy_jw *w, const struct ctr *c)
 		}
 	hoy_jw_end_object(w);
 	hoy_jw_string(w, "UTSMode", ds(c, "uts") ?: def);
-	hoy_jw_string(w, "UsernsMode", "");
+	userns(w, c);
 	list(w, "Devices", NULL);
 	host_limits(w, c);
 	hoy_jw_end_object(w);

@@ -397,6 +397,26 @@ int note_netns(struct ctr *c, struct hoy_err *err)
 	return path && hoy_json_set_string(&c->live, c->live.root, "netns", path) ? 0 : hoy_fail_oom(err);
 }
 
+/*
+ * What belongs to the container's user namespace, the runtime makes with that; it is wired once the process is there that
+ * waits in it for its start.
+ */
+bool net_late(const struct ctr *c)
+{
+	const char *mode = hoy_json_str(c->live.root, "netMode");
+
+	return (is(mode, "bridge") || is(mode, "pasta")) && ctr_has_userns(c);
+}
+
+static int pin_made(struct ctr *c, const char *path, struct hoy_err *err)
+{
+	cleanup_free char *ns = hoy_asprintf("/proc/%lld/ns/net", (long long)hoy_json_int(c->live.root, "pid", 0));
+
+	if (!ns || mount(ns, path, NULL, MS_BIND, NULL) < 0)
+		return hoy_fail_errno(err, ns ? errno : ENOMEM, "cannot keep the network namespace at '%s'", path);
+	return 0;
+}
+
 int pin_netns(struct ctr *c, struct hoy_err *err)
 {
 	const char *path = net_path(c);
@@ -406,6 +426,8 @@ int pin_netns(struct ctr *c, struct hoy_err *err)
 
 	if (file < 0)
 		return hoy_fail_errno(err, errno, "cannot make '%s'", path ? path : c->rundir);
+	if (net_late(c))
+		return pin_made(c, path, err);
 	/* In a child: an ordinary user's process that left the host's network namespace could not come back. */
 	child = vfork();
 	if (!child)
@@ -424,10 +446,10 @@ const char *net_path(const struct ctr *c)
 	return hoy_json_str(c->live.root, "netns");
 }
 
-static int setup_bridge(struct ctr *c, struct hoy_err *err)
+/* All but the wiring: what is taken for the container, and noted. */
+static int reserve_bridge(struct ctr *c, struct hoy_err *err)
 {
-	cleanup_json struct hoy_json_doc net = HOY_JSON_DOC_INIT, status = HOY_JSON_DOC_INIT;
-	cleanup_buf struct hoy_buf in = HOY_BUF_INIT(1 << 20), out = HOY_BUF_INIT(1 << 20);
+	cleanup_json struct hoy_json_doc net = HOY_JSON_DOC_INIT;
 	char ip[INET_ADDRSTRLEN];
 	int r = load_network(c, hoy_json_str(c->live.root, "netName"), &net, err);
 
@@ -437,14 +459,19 @@ static int setup_bridge(struct ctr *c, struct hoy_err *err)
 		r = hoy_fail_oom(err);
 	if (!r)
 		r = note_netns(c, err);
-	if (!r)
-		r = allocate(c, net.root, ip, err);
-	if (!r)
-		r = pin_netns(c, err);
+	return r ? r : allocate(c, net.root, ip, err);
+}
+
+static int wire_bridge(struct ctr *c, struct hoy_err *err)
+{
+	cleanup_json struct hoy_json_doc status = HOY_JSON_DOC_INIT;
+	cleanup_buf struct hoy_buf in = HOY_BUF_INIT(1 << 20), out = HOY_BUF_INIT(1 << 20);
+	int r = pin_netns(c, err);
+
 	if (r < 0)
 		return r;
-	tool_input(c, net.root, ip, &in);
-	if (!r && in.error)
+	tool_input(c, hoy_json_get(c->live.root, "network"), hoy_json_str(c->live.root, "ip"), &in);
+	if (in.error)
 		r = hoy_fail_oom(err);
 	if (!r)
 		r = run_net(c, "setup", &in, &out, err);
@@ -455,17 +482,24 @@ static int setup_bridge(struct ctr *c, struct hoy_err *err)
 	return r;
 }
 
-int net_setup(struct ctr *c, struct hoy_err *err)
+int net_reserve(struct ctr *c, struct hoy_err *err)
 {
 	const char *mode = hoy_json_str(c->live.root, "netMode");
 
 	if (is(mode, "bridge"))
-		return setup_bridge(c, err);
+		return reserve_bridge(c, err);
 	if (is(mode, "pasta"))
-		return pasta_setup(c, err);
+		return note_netns(c, err);
 	if (is(mode, "none") && hoy_json_get(c->def.root, "ports"))
 		hoy_warning("port mappings have been discarded because \"none\" network namespace mode does not support them");
 	return 0;
+}
+
+int net_wire(struct ctr *c, struct hoy_err *err)
+{
+	const char *mode = hoy_json_str(c->live.root, "netMode");
+
+	return is(mode, "bridge") ? wire_bridge(c, err) : is(mode, "pasta") ? pasta_setup(c, err) : 0;
 }
 
 void net_teardown(struct ctr *c)

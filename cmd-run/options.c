@@ -50,6 +50,7 @@ const struct hoy_opt run_options[] = {
 	LIST(0, "env-file", env_file, "PATH", "read environment variables from a file"),
 	FLAG(0, "env-host", env_host, "pass on our own environment"),
 	COMMAS(0, "expose", expose, "PORT", "note a port that the container listens on"),
+	COMMAS(0, "gidmap", gidmap, "INSIDE:OUTSIDE[:SIZE]", "map group ids in a user namespace"),
 	COMMAS(0, "group-add", group_add, "GROUP", "add a supplementary group"),
 	STR('h', "hostname", hostname, "NAME", "host name of the container"),
 	{ 0, "http-proxy", HOY_OPT_TRI, O(http_proxy), NULL, "pass on proxy variables (default true)" },
@@ -97,17 +98,20 @@ const struct hoy_opt run_options[] = {
 	STR(0, "shm-size", shm_size, "SIZE", "size of /dev/shm (default 65536k)"),
 	STR(0, "stop-signal", stop_signal, "SIGNAL", "signal that stops it"),
 	STR(0, "stop-timeout", stop_timeout, "SECONDS", "time before it is killed (default 10)"),
+	STR(0, "subgidname", subgidname, "NAME", "map the ids that NAME has in /etc/subgid"),
+	STR(0, "subuidname", subuidname, "NAME", "map the ids that NAME has in /etc/subuid"),
 	COMMAS(0, "sysctl", sysctl, "KEY=VALUE", "set a sysctl"),
 	STR(0, "timeout", timeout, "SECONDS", "end it after that time"),
 	{ 0, "tls-verify", HOY_OPT_TRI, O(tls_verify), NULL, "check the registry's certificate" },
 	LIST(0, "tmpfs", tmpfs, "PATH[:OPTIONS]", "mount a tmpfs"),
 	FLAG('t', "tty", tty, "give it a terminal"),
 	STR(0, "tz", tz, "ZONE", "time zone"),
+	COMMAS(0, "uidmap", uidmap, "INSIDE:OUTSIDE[:SIZE]", "map user ids in a user namespace"),
 	LIST(0, "ulimit", ulimit, "NAME=SOFT[:HARD]", "resource limit"),
 	STR(0, "umask", umask, "MASK", "file mode mask (default 0022)"),
 	COMMAS(0, "unsetenv", unsetenv, "NAME", "remove an environment variable"),
 	STR('u', "user", user, "USER[:GROUP]", "user to run as"),
-	STR(0, "userns", userns, "MODE", "user namespace: host"),
+	STR(0, "userns", userns, "MODE", "user namespace: host, keep-id, auto, nomap, private, ns:PATH or container:ID"),
 	STR(0, "uts", uts, "MODE", "UTS namespace: private or host"),
 	STR(0, "variant", variant, "VARIANT", "variant of the architecture to pull"),
 	LIST('v', "volume", volume, "[SOURCE:]PATH[:OPTIONS]", "mount a directory or volume"),
@@ -122,7 +126,7 @@ void create_opts_release(struct create_opts *o)
 	struct hoy_strv *lists[] = { &o->env, &o->env_file, &o->unsetenv, &o->publish, &o->expose, &o->volume, &o->mount, &o->tmpfs,
 		&o->network, &o->network_alias, &o->cap_add, &o->cap_drop, &o->security_opt, &o->ulimit, &o->label, &o->label_file,
 		&o->annotation, &o->attach, &o->device, &o->group_add, &o->dns, &o->dns_search, &o->dns_option, &o->add_host, &o->sysctl,
-		&o->log_opt };
+		&o->log_opt, &o->uidmap, &o->gidmap };
 
 	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
 		hoy_strv_release(lists[i]);
@@ -294,8 +298,6 @@ static int namespaces(struct ctr *c, const struct create_opts *o, struct hoy_err
 			return hoy_fail(err, HOY_EUNSUPPORTED, "--%s '%s' is not supported (private or host)", all[i].key, all[i].value);
 		set(c, all[i].key, all[i].value);
 	}
-	if (o->userns && *o->userns && strcmp(o->userns, "host"))
-		return hoy_fail(err, HOY_EUNSUPPORTED, "--userns '%s' is not supported (host)", o->userns);
 	return 0;
 }
 
@@ -458,6 +460,8 @@ int define(struct ctr *c, const struct create_opts *o, char **words, const struc
 		r = define_env(c, o, hoy_json_get(cfg, "Env"), err);
 	if (!r)
 		r = namespaces(c, o, err);
+	if (!r)
+		r = define_userns(c, o, hoy_json_str(cfg, "User"), err);
 	if (!r)
 		r = network(c, o, err);
 	if (!r)

@@ -15,10 +15,10 @@ struct create_opts {
 	const char *name, *workdir, *user, *entrypoint, *hostname, *memory, *memory_swap, *memory_reservation, *cpus, *cpuset_cpus,
 		*cpuset_mems, *pull, *platform, *arch, *os, *variant, *authfile, *creds, *stop_signal, *shm_size, *pid, *ipc, *uts, *userns,
 		*cgroupns, *restart, *log_driver, *umask, *tz, *cidfile, *pidfile, *conmon_pidfile, *ip, *ip6, *mac, *image_volume, *timeout,
-		*systemd, *cgroup_parent, *cgroups, *stop_timeout, *pids_limit, *oom_score_adj, *cpu_shares, *cpu_quota, *cpu_period, *init_path;
+		*systemd, *cgroup_parent, *cgroups, *stop_timeout, *pids_limit, *oom_score_adj, *cpu_shares, *cpu_quota, *cpu_period, *init_path, *subuidname, *subgidname;
 	struct hoy_strv env, env_file, unsetenv, publish, expose, volume, mount, tmpfs, network, network_alias, cap_add, cap_drop,
 		security_opt, ulimit, label, label_file, annotation, attach, device, group_add, dns, dns_search, dns_option, add_host, sysctl,
-		log_opt;
+		log_opt, uidmap, gidmap;
 };
 extern const struct hoy_opt run_options[];
 extern const struct hoy_opt *const create_options; /* run's without the first, which are about being attached */
@@ -29,6 +29,12 @@ int define(struct ctr *c, const struct create_opts *o, char **command, const str
 /* limits.c: cgroup limits, ulimits, capabilities, security options. */
 int define_limits(struct ctr *c, const struct create_opts *o, struct hoy_err *err);
 int define_security(struct ctr *c, const struct create_opts *o, struct hoy_err *err);
+/* userns.c: the user namespace; IMAGE_USER is the image's, or NULL. After the definition's user. */
+int define_userns(struct ctr *c, const struct create_opts *o, const char *image_user, struct hoy_err *err);
+/* idmaps.c: what --uidmap and --gidmap say, added to RET; one text of --userns=auto, KIND "UID" or "GID"; a number as Go reads it. */
+int parse_idmaps(const struct hoy_strv *uids, const struct hoy_strv *gids, struct hoy_idmaps *ret, struct hoy_err *err);
+int parse_auto_map(const char *text, const char *kind, struct hoy_idmap *ret, struct hoy_err *err);
+int parse_uint32(const char *text, uint32_t *ret, struct hoy_err *err);
 /* env.c */
 int define_env(struct ctr *c, const struct create_opts *o, const struct hoy_json *image_env, struct hoy_err *err);
 

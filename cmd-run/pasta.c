@@ -62,10 +62,8 @@ int pasta_setup(struct ctr *c, struct hoy_err *err)
 	cleanup_free char *pid = hoy_path_join(c->rundir, "pasta.pid");
 	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
 	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(1 << 16), text = HOY_BUF_INIT(1 << 16);
-	int r = note_netns(c, err);
+	int r = ctr_save_live(c, err);
 
-	if (!r)
-		r = ctr_save_live(c, err);
 	if (!r)
 		r = pin_netns(c, err);
 	if (r < 0)

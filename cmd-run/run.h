@@ -17,6 +17,8 @@
 #include "common/base/msg.h"
 #include "common/cli/opts.h"
 #include "common/data/json.h"
+#include "common/proc/idmap.h"
+#include "common/store/shift.h"
 #include "common/store/store.h"
 
 enum status { ST_CREATED, ST_INITIALIZED, ST_RUNNING, ST_PAUSED, ST_STOPPING, ST_EXITED, ST_UNKNOWN };
@@ -119,8 +121,12 @@ int write_files(struct ctr *c, const struct hoy_json *netstatus, struct hoy_err 
 /* ---- net.c ---- */
 /* What the definition's network means here: netMode ("none", "host", "bridge", "pasta") and netName of live. */
 int net_resolve(struct ctr *c, struct hoy_err *err);
-/* Make and pin the network namespace, set the network up; noted in live (netns, netStatus). */
-int net_setup(struct ctr *c, struct hoy_err *err);
+/* Take addresses and ports for it, noted in live. */
+int net_reserve(struct ctr *c, struct hoy_err *err);
+/* Make (or find, in the container's process) and pin the network namespace, set the network up; noted in live (netns, netStatus). */
+int net_wire(struct ctr *c, struct hoy_err *err);
+/* Is that done only after the runtime has made the container, with the namespace? */
+bool net_late(const struct ctr *c);
 void net_teardown(struct ctr *c);
 /* Path of the network namespace of a container with a network of its own, NULL if the runtime makes one. */
 const char *net_path(const struct ctr *c);
@@ -201,6 +207,21 @@ struct user {
 };
 /* USER[:GROUP] by the passwd and group files of the root file system ROOTFD. */
 int resolve_user(int rootfd, const char *spec, struct user *ret, struct hoy_err *err);
+
+/* ---- userns.c: all of a loaded definition ---- */
+/* Has the container a user namespace that isn't ours? */
+bool ctr_has_userns(const struct ctr *c);
+/* Its maps: both empty where it has none, or somebody else's. */
+int ctr_maps(const struct ctr *c, struct hoy_idmaps *ret, struct hoy_err *err);
+/* Who the container's UID and GID are to us. */
+int ctr_outside(const struct ctr *c, unsigned uid, unsigned gid, uid_t *ret_uid, gid_t *ret_gid, struct hoy_err *err);
+/* The path of the namespace that it joins, in new memory; NULL if the runtime makes one, or there is none. */
+int ctr_userns_path(struct ctr *c, char **ret, struct hoy_err *err);
+/*
+ * The maps for its storage; with --userns=auto they are chosen now, and noted in the definition, which is to be saved again.
+ * IMAGE is its record or NULL. The locks of hoy_auto_ids().
+ */
+int ctr_choose_ids(struct ctr *c, const struct hoy_json *image, struct hoy_idmaps *ret, struct hoy_err *err);
 
 /* ---- events ---- */
 void event(const struct ctr *c, const char *what, int code);

@@ -21,6 +21,8 @@ struct spec {
 	int rootfd;
 	bool privileged;
 	struct user user;
+	struct hoy_idmaps maps; /* of its user namespace */
+	char *userns;		/* the path of that, NULL: the runtime makes it */
 };
 
 static bool is(const char *a, const char *b) { return a && !strcmp(a, b); }
@@ -77,16 +79,26 @@ static void file_mount(struct spec *s, const char *dest, const char *name)
 		      "bind,rprivate");
 }
 
-/* Does our user namespace have GID? The user with one id alone lacks tty's. */
-static bool gid_mapped(unsigned gid)
+/* Does its user namespace have GID? The user with one id alone lacks tty's. */
+static bool gid_mapped(const struct spec *s, uint32_t gid)
 {
+	uint32_t outside;
+
 	cleanup_file FILE *f = fopen("/proc/self/gid_map", "re");
 	unsigned long long inner, outer, count;
 
+	if (s->maps.gid.n)
+		return hoy_idmap_out(&s->maps.gid, gid, &outside);
 	while (f && fscanf(f, "%llu %llu %llu", &inner, &outer, &count) == 3)
 		if (gid >= inner && gid - inner < count)
 			return true;
 	return !f;
+}
+
+/* A sysfs belongs to the network namespace's user namespace: who is in another one may only bind the host's. */
+static bool host_sys(const struct spec *s, const char *net)
+{
+	return is(net, "host") && (s->c->s->rootless || ctr_has_userns(s->c));
 }
 
 static void base_mounts(struct spec *s)
@@ -95,14 +107,17 @@ static void base_mounts(struct spec *s)
 	char shm[96];
 
 	snprintf(shm, sizeof(shm), "nosuid,noexec,nodev,mode=1777,size=%lld", (long long)hoy_json_int(s->def, "shmSize", 65536000));
-	base_mount(s, "/proc", "proc", "proc", "nosuid,noexec,nodev");
+	/* A procfs belongs to the pid namespace's user namespace in the same way. */
+	if (is(def_str(s, "pid"), "host") && (s->c->s->rootless || ctr_has_userns(s->c)))
+		base_mount(s, "/proc", "bind", "/proc", "rbind,nosuid,noexec,nodev");
+	else
+		base_mount(s, "/proc", "proc", "proc", "nosuid,noexec,nodev");
 	base_mount(s, "/dev", "tmpfs", "tmpfs", "nosuid,strictatime,mode=755,size=65536k");
-	/* A sysfs belongs to the network namespace's user namespace: an ordinary user may only bind the host's. */
-	if (s->c->s->rootless && is(net, "host"))
+	if (host_sys(s, net))
 		base_mount(s, "/sys", "bind", "/sys", "rprivate,nosuid,noexec,nodev,ro,rbind");
 	else
 		base_mount(s, "/sys", "sysfs", "sysfs", s->privileged ? "nosuid,noexec,nodev,rw" : "nosuid,noexec,nodev,ro");
-	base_mount(s, "/dev/pts", "devpts", "devpts", gid_mapped(5) ? "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5" :
+	base_mount(s, "/dev/pts", "devpts", "devpts", gid_mapped(s, 5) ? "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5" :
 		   "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620");
 	if (is(ipc, "host")) {
 		base_mount(s, "/dev/mqueue", "bind", "/dev/mqueue", "rbind,nosuid,noexec,nodev");
@@ -112,7 +127,7 @@ static void base_mounts(struct spec *s)
 		if (!is(ipc, "none"))
 			base_mount(s, "/dev/shm", "tmpfs", "shm", shm);
 	}
-	if (!(s->c->s->rootless && is(net, "host")))
+	if (!host_sys(s, net))
 		base_mount(s, "/sys/fs/cgroup", "cgroup", "cgroup", s->privileged ? "rprivate,nosuid,noexec,nodev,relatime,rw" :
 			   "rprivate,nosuid,noexec,nodev,relatime,ro");
 	file_mount(s, "/etc/resolv.conf", "resolv.conf");
@@ -291,8 +306,25 @@ static void namespaces(struct spec *s, const char *netns)
 	if (!is(def_str(s, "uts"), "host"))
 		namespace(&s->w, "uts", NULL);
 	namespace(&s->w, "mount", NULL);
+	if (ctr_has_userns(s->c))
+		namespace(&s->w, "user", s->userns);
 	if (!is(def_str(s, "cgroupns"), "host"))
 		namespace(&s->w, "cgroup", NULL);
+	hoy_jw_end_array(&s->w);
+}
+
+static void mappings(struct spec *s, const char *key, const struct hoy_idmap *m)
+{
+	if (!m->n)
+		return;
+	hoy_jw_array(&s->w, key);
+	for (size_t i = 0; i < m->n; i++) {
+		hoy_jw_object(&s->w, NULL);
+		hoy_jw_uint(&s->w, "containerID", m->v[i].inside);
+		hoy_jw_uint(&s->w, "hostID", m->v[i].outside);
+		hoy_jw_uint(&s->w, "size", m->v[i].size);
+		hoy_jw_end_object(&s->w);
+	}
 	hoy_jw_end_array(&s->w);
 }
 
@@ -501,6 +533,8 @@ static int linux_part(struct spec *s, const char *netns, struct hoy_err *err)
 	int r;
 
 	hoy_jw_object(&s->w, "linux");
+	mappings(s, "uidMappings", &s->maps.uid);
+	mappings(s, "gidMappings", &s->maps.gid);
 	sysctls(s);
 	resources(s);
 	if (hoy_json_str(s->c->live.root, "cgroup"))
@@ -529,6 +563,40 @@ static int extra_groups(struct spec *s, struct hoy_err *err)
 	return 0;
 }
 
+/* The directory PATH, whose parent is there; of the container's root, or (LAST) of its user. */
+static int make_dir(struct spec *s, const char *path, bool last, struct hoy_err *err)
+{
+	cleanup_fd int fd = hoy_open_beneath(s->rootfd, path, O_PATH, 0, HOY_IN_ROOT);
+	uid_t uid;
+	gid_t gid;
+	int r;
+
+	if (fd >= 0)
+		return 0;
+	fd = hoy_mkdir_in_root(s->rootfd, path, 0755);
+	if (fd < 0)
+		return hoy_fail_errno(err, -fd, "cannot make the working directory '%s'", path);
+	r = ctr_outside(s->c, last ? s->user.uid : 0, last ? s->user.gid : 0, &uid, &gid, err);
+	if (!r && fchownat(fd, "", uid, gid, AT_EMPTY_PATH) < 0)
+		r = hoy_fail_errno(err, errno, "cannot give '%s' to its user", path);
+	return r;
+}
+
+static int make_dirs(struct spec *s, const char *path, struct hoy_err *err)
+{
+	cleanup_free char *part = strdup(path);
+	int r = 0;
+
+	for (char *end = part, was; end && *end && !r; *end = was) {
+		end += strspn(end, "/");
+		end += strcspn(end, "/");
+		was = *end;
+		*end = '\0';
+		r = make_dir(s, part, !was, err);
+	}
+	return part ? r : hoy_fail_oom(err);
+}
+
 /* podman makes the working directory if it is missing. */
 static int make_cwd(struct spec *s, struct hoy_err *err)
 {
@@ -551,12 +619,24 @@ static int make_cwd(struct spec *s, struct hoy_err *err)
 	}
 	if (hoy_json_bool(s->def, "cwdGiven", false))
 		return hoy_fail(err, ENOENT, "workdir \"%s\" does not exist on container %s", cwd, s->c->id);
-	fd = hoy_mkdir_in_root(s->rootfd, cwd, 0755);
-	if (fd < 0)
-		return hoy_fail_errno(err, -fd, "cannot make the working directory '%s'", cwd);
-	if (fchownat(fd, "", s->user.uid, s->user.gid, AT_EMPTY_PATH) < 0)
-		r = hoy_fail_errno(err, errno, "cannot give '%s' to its user", cwd);
-	hoy_close(fd);
+	return make_dirs(s, cwd, err);
+}
+
+/* The user has to be somebody in there. */
+static int user_namespace(struct spec *s, struct hoy_err *err)
+{
+	uint32_t outside;
+	int r;
+
+	if (!ctr_has_userns(s->c))
+		return 0;
+	r = ctr_maps(s->c, &s->maps, err);
+	if (!r)
+		r = ctr_userns_path(s->c, &s->userns, err);
+	if (!r && s->maps.uid.n && !hoy_idmap_out(&s->maps.uid, s->user.uid, &outside))
+		r = hoy_fail(err, EINVAL, "container uses ID mappings, but doesn't map UID %u", s->user.uid);
+	if (!r && s->maps.gid.n && !hoy_idmap_out(&s->maps.gid, s->user.gid, &outside))
+		r = hoy_fail(err, EINVAL, "container uses ID mappings, but doesn't map GID %u", s->user.gid);
 	return r;
 }
 
@@ -574,11 +654,15 @@ int write_spec(struct ctr *c, const char *rootfs, const char *netns, struct hoy_
 	if (!r)
 		r = extra_groups(&s, err);
 	if (!r)
+		r = user_namespace(&s, err);
+	if (!r)
 		r = make_cwd(&s, err);
 	if (!r)
 		r = copy_up(c, rootfd, err);
-	if (r < 0)
+	if (r < 0) {
+		free(s.userns);
 		return r;
+	}
 	hoy_jw_object(&s.w, NULL);
 	hoy_jw_string(&s.w, "ociVersion", "1.2.0");
 	process(&s);
@@ -600,6 +684,7 @@ int write_spec(struct ctr *c, const char *rootfs, const char *netns, struct hoy_
 		hoy_jw_value(&s.w, it->key, it);
 	hoy_jw_end_object(&s.w);
 	r = linux_part(&s, netns, err);
+	free(s.userns);
 	hoy_jw_end_object(&s.w);
 	return r ? r : out->error ? hoy_fail_oom(err) : 0;
 }

@@ -102,7 +102,7 @@ static int write_bundle(struct ctr *c, const char *root, struct hoy_err *err)
 	int r = write_files(c, hoy_json_get(c->live.root, "netStatus"), err);
 
 	if (!r)
-		r = write_spec(c, root, net_path(c), &spec, err);
+		r = write_spec(c, root, net_late(c) ? NULL : net_path(c), &spec, err);
 	if (!r && (r = path ? hoy_replace_file(AT_FDCWD, path, spec.data, spec.len, 0600, false) : -ENOMEM) < 0)
 		hoy_fail_errno(err, -r, "cannot write '%s'", path);
 	return r;
@@ -333,6 +333,17 @@ static void write_pidfile(const char *path, int64_t pid)
 		hoy_warning("cannot write '%s', ignoring", path);
 }
 
+/* The files that tell of the network are there already, and mounted: they are written once more. */
+static int wire_late(struct ctr *c, int *ret_code, struct hoy_err *err)
+{
+	int r = net_wire(c, err);
+
+	*ret_code = 125;
+	if (!r)
+		r = ctr_save_live(c, err);
+	return r ? r : write_files(c, hoy_json_get(c->live.root, "netStatus"), err);
+}
+
 /* Everything up to the created OCI container. */
 int ctr_prepare(struct ctr *c, const struct start_how *how, int *ret_code, struct hoy_err *err)
 {
@@ -345,11 +356,15 @@ int ctr_prepare(struct ctr *c, const struct start_how *how, int *ret_code, struc
 	if (!r)
 		r = mount_root(c, &root, err);
 	if (!r)
-		r = net_setup(c, err);
+		r = net_reserve(c, err);
+	if (!r && !net_late(c))
+		r = net_wire(c, err);
 	if (!r)
 		r = write_bundle(c, root, err);
 	if (!r)
 		r = spawn_monitor(c, how, ret_code, err);
+	if (!r && net_late(c))
+		r = wire_late(c, ret_code, err);
 	return r;
 }
 

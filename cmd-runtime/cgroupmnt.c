@@ -5,7 +5,7 @@
 
 #include "cmd-runtime/mounts.h"
 #include "cmd-runtime/runtime.h"
-#include "cmd-runtime/sys.h"
+#include "common/proc/sys.h"
 
 static int mount_on(int fd, const char *type, unsigned long flags, const char *data)
 {

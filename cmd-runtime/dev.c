@@ -7,8 +7,8 @@
 
 #include "cmd-runtime/mounts.h"
 #include "cmd-runtime/runtime.h"
-#include "cmd-runtime/sys.h"
 #include "common/base/beneath.h"
+#include "common/proc/sys.h"
 
 static const struct { const char *path; unsigned major, minor; } defaults[] = {
 	{ "dev/null", 1, 3 },	{ "dev/zero", 1, 5 },	 { "dev/full", 1, 7 },

@@ -10,9 +10,9 @@
 #include <sys/wait.h>
 
 #include "cmd-runtime/runtime.h"
-#include "cmd-runtime/sys.h"
 #include "common/oci/caps.h"
 #include "common/proc/pidfd.h"
+#include "common/proc/sys.h"
 
 struct exec {
 	/* options */

@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 
 #include "cmd-runtime/runtime.h"
-#include "cmd-runtime/sys.h"
+#include "common/proc/sys.h"
 
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

@@ -1,13 +1,11 @@
 /* Bind mounts with mapped ids. The kernel takes the mapping as a user namespace, so one is made for each. */
 #include <errno.h>
-#include <signal.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
-#include <sys/wait.h>
 
 #include "cmd-runtime/mounts.h"
-#include "cmd-runtime/sys.h"
-#include "common/proc/pidfd.h"
+#include "common/proc/idmap.h"
+#include "common/proc/sys.h"
 
 /* "0-1-10#10-11-10" behind KEY in "uids=...;gids=..." as lines of a uid_map. */
 static int map_from_option(const char *arg, const char *key, struct hoy_buf *b, struct hoy_err *err)
@@ -50,38 +48,6 @@ static int collect(const struct mount_job *m, const struct spec *s, struct hoy_b
 	return 0;
 }
 
-static int write_map(pid_t pid, const char *file, const struct hoy_buf *b)
-{
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/%d/%s", pid, file);
-	return hoy_write_small(AT_FDCWD, path, hoy_buf_str(b));
-}
-
-static int make_userns(const struct hoy_buf *uids, const struct hoy_buf *gids, struct hoy_err *err)
-{
-	int pidfd = -1, ns = -1, r;
-	struct sys_clone_args a = { .flags = CLONE_NEWUSER | CLONE_PIDFD, .pidfd = (uintptr_t)&pidfd, .exit_signal = SIGCHLD };
-	pid_t pid = (pid_t)sys_clone3(&a);
-	char path[64];
-
-	if (pid < 0)
-		return hoy_fail_errno(err, errno, "cannot make a user namespace for a mapped mount");
-	while (!pid)
-		pause();
-	r = write_map(pid, "uid_map", uids);
-	if (!r)
-		r = write_map(pid, "gid_map", gids);
-	snprintf(path, sizeof(path), "/proc/%d/ns/user", pid);
-	if (!r && (ns = open(path, O_RDONLY | O_CLOEXEC)) < 0)
-		r = -errno;
-	hoy_pidfd_kill(pidfd, SIGKILL);
-	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-		;
-	hoy_close(pidfd);
-	return r < 0 ? hoy_fail_errno(err, -r, "cannot write the mapping of a mount") : ns;
-}
-
 int idmap_prepare(struct mount_jobs *jobs, const struct root *r, const struct spec *s, struct hoy_err *err)
 {
 	for (size_t i = 0; i < jobs->n; i++) {
@@ -96,7 +62,7 @@ int idmap_prepare(struct mount_jobs *jobs, const struct root *r, const struct sp
 			return hoy_fail(err, HOY_EUNSUPPORTED, "mount '%s': only bind mounts can map ids", m->target);
 		if (collect(m, s, &uids, &gids, err) < 0)
 			return -err->code;
-		ns = make_userns(&uids, &gids, err);
+		ns = hoy_idmap_userns(hoy_buf_str(&uids), hoy_buf_str(&gids), err);
 		m->fd = ns < 0 ? ns : mounts_open_source(r, m, err);
 		if (m->fd < 0)
 			return m->fd;

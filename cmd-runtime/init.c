@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 
 #include "cmd-runtime/runtime.h"
-#include "cmd-runtime/sys.h"
+#include "common/proc/sys.h"
 
 int sync_send(int fd, char kind, const struct hoy_err *err)
 {

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "cmd-runtime/runtime.h"
-#include "cmd-runtime/sys.h"
+#include "common/proc/sys.h"
 
 static const struct option {
 	const char *name;

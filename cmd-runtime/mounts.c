@@ -12,9 +12,9 @@
 
 #include "cmd-runtime/mounts.h"
 #include "cmd-runtime/runtime.h"
-#include "cmd-runtime/sys.h"
 #include "common/base/beneath.h"
 #include "common/base/copytree.h"
+#include "common/proc/sys.h"
 
 /*
  * A link to something that isn't there yet ("/var/run" -> "/run"): the path with the first such link replaced by where

@@ -9,8 +9,8 @@
 
 #include "cmd-runtime/mounts.h"
 #include "cmd-runtime/runtime.h"
-#include "cmd-runtime/sys.h"
 #include "common/base/beneath.h"
+#include "common/proc/sys.h"
 
 static int open_proc(struct root *r, struct hoy_err *err)
 {

@@ -12,7 +12,7 @@
 #include <sys/statvfs.h>
 
 #include "cmd-runtime/runtime.h"
-#include "cmd-runtime/sys.h"
+#include "common/proc/sys.h"
 
 extern char **environ;
 

@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 
 #include "cmd-runtime/runtime.h"
-#include "cmd-runtime/sys.h"
+#include "common/proc/sys.h"
 
 int spawn_open_namespaces(struct spawn *sp, struct hoy_err *err)
 {

@@ -5,7 +5,7 @@
 #include <sys/personality.h>
 
 #include "cmd-runtime/runtime.h"
-#include "cmd-runtime/sys.h"
+#include "common/proc/sys.h"
 
 #define CONFIG_MAX ((size_t)16 << 20)
 

@@ -12,6 +12,7 @@
 #include "common/base/fd.h"
 
 #define UID_VAR "_CONTAINERS_ROOTLESS_UID"
+#define GID_VAR "_CONTAINERS_ROOTLESS_GID"
 
 uid_t hoy_rootless_uid(void)
 {
@@ -24,6 +25,13 @@ uid_t hoy_rootless_uid(void)
 		uid = var && isdigit((unsigned char)*var) ? (uid_t)strtoul(var, NULL, 10) : geteuid();
 	}
 	return uid;
+}
+
+gid_t hoy_rootless_gid(void)
+{
+	const char *var = hoy_in_userns() ? getenv(GID_VAR) : NULL;
+
+	return var && isdigit((unsigned char)*var) ? (gid_t)strtoul(var, NULL, 10) : getegid();
 }
 
 bool hoy_rootless(void)

@@ -10,6 +10,7 @@
 bool hoy_rootless(void);
 /* That uid: geteuid() outside of our own namespace. */
 uid_t hoy_rootless_uid(void);
+gid_t hoy_rootless_gid(void);
 /* In a user namespace with all capabilities, or plain root? (So: may we mount?) */
 bool hoy_in_userns(void);
 

@@ -22,6 +22,7 @@ void hoy_storage_conf_release(struct hoy_storage_conf *c)
 	free(c->mountopt);
 	free(c->mount_program);
 	free(c->file);
+	free(c->auto_user);
 	hoy_strv_release(&c->stores);
 	memset(c, 0, sizeof(*c));
 }
@@ -66,6 +67,22 @@ static int refuse(const struct hoy_json *table, const char *key, const char *fil
 	return 0;
 }
 
+/* Sizes of automatic user namespaces; older files quote numbers. */
+static void apply_auto(struct hoy_storage_conf *c, const struct hoy_json *o)
+{
+	const struct { const char *key; unsigned *to; } sizes[] = { { "auto-userns-min-size", &c->auto_min }, { "auto-userns-max-size", &c->auto_max } };
+
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		const char *text = hoy_json_str(o, sizes[i].key);
+		int64_t v = text ? atoll(text) : hoy_json_int(o, sizes[i].key, 0);
+
+		if (v > 0 && v <= UINT_MAX)
+			*sizes[i].to = (unsigned)v;
+	}
+	if (hoy_json_str(o, "root-auto-userns-user"))
+		set(&c->auto_user, hoy_json_str(o, "root-auto-userns-user"));
+}
+
 static void apply_places(struct hoy_storage_conf *c, const struct hoy_json *s, bool paths)
 {
 	const char *v;
@@ -84,6 +101,8 @@ static void apply_places(struct hoy_storage_conf *c, const struct hoy_json *s, b
 static int apply(struct hoy_storage_conf *c, const struct hoy_json *root, bool paths, const char *file, struct hoy_err *err)
 {
 	static const char *const foreign[] = { "force_mask", "size", "inodes", "use_composefs" };
+	/* A whole store of shifted layers, which the library itself has declared obsolete. */
+	static const char *const remap[] = { "remap-uids", "remap-gids", "remap-user", "remap-group" };
 	const struct hoy_json *s = hoy_json_get(root, "storage"), *o = hoy_json_get(s, "options");
 	const struct hoy_json *ov = hoy_json_get(o, "overlay");
 	const char *v;
@@ -103,6 +122,9 @@ static int apply(struct hoy_storage_conf *c, const struct hoy_json *root, bool p
 	c->ignore_chown_errors = truth(ov, "ignore_chown_errors", truth(o, "ignore_chown_errors", c->ignore_chown_errors));
 	for (size_t i = 0; i < ARRAY_SIZE(foreign) && !r; i++)
 		r = refuse(ov, foreign[i], file, err);
+	for (size_t i = 0; i < ARRAY_SIZE(remap) && !r; i++)
+		r = refuse(o, remap[i], file, err);
+	apply_auto(c, o);
 	return r;
 }
 
@@ -190,6 +212,8 @@ static int defaults(struct hoy_storage_conf *c, struct hoy_err *err)
 	if (!data || !run)
 		return hoy_fail_oom(err);
 	c->graphroot = hoy_rootless() ? hoy_path_join(data, "containers/storage") : strdup("/var/lib/containers/storage");
+	c->auto_min = 1024;
+	c->auto_max = 65536;
 	c->runroot = hoy_rootless() ? hoy_path_join(run, "containers") : strdup("/run/containers/storage");
 	return c->graphroot && c->runroot ? 0 : hoy_fail_oom(err);
 }

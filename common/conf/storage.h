@@ -17,6 +17,8 @@ struct hoy_storage_conf {
 	bool disable_volatile;
 	bool ignore_chown_errors;
 	bool transient;
+	char *auto_user;	       /* whose subordinate ids --userns=auto takes; NULL: "containers" */
+	unsigned auto_min, auto_max;   /* how many, where nobody says it */
 	char *file; /* the storage.conf that was read, NULL if none */
 };
 

@@ -9,3 +9,5 @@ struct hoy_idrange {
 
 /* Ranges of user UID in FILE ("/etc/subuid"), listed by name or number; at most MAX. The count, 0 if there are none. */
 size_t hoy_subids(const char *file, uid_t uid, struct hoy_idrange *ret, size_t max);
+/* The same for who is listed as NAME. */
+size_t hoy_subids_of(const char *file, const char *name, struct hoy_idrange *ret, size_t max);

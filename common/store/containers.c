@@ -52,7 +52,8 @@ int hoy_container_create(struct hoy_store *s, const struct hoy_container_new *n,
 	if ((n->name && (!names || !hoy_json_set_string(d, names, NULL, n->name))) ||
 	    !hoy_json_set_string(d, rec, "image", n->image) || !hoy_json_set_string(d, rec, "layer", n->layer) ||
 	    (n->metadata && !hoy_json_set_string(d, rec, "metadata", n->metadata)) ||
-	    !hoy_json_set_string(d, rec, "created", hoy_time_format(hoy_now(), buf)) || set_flags(d, rec, n, t == &s->ctrs[1]) < 0)
+	    !hoy_json_set_string(d, rec, "created", hoy_time_format(hoy_now(), buf)) ||
+	    (n->maps && hoy_idmaps_put(d, rec, n->maps) < 0) || set_flags(d, rec, n, t == &s->ctrs[1]) < 0)
 		return hoy_fail_oom(err);
 	t->dirty = true;
 	r = hoy_store_save(s, err);

@@ -1,5 +1,6 @@
 /* common/store/containers.h: the storage records of containers (their definitions are cmd-run's). */
 #pragma once
+#include "common/proc/idmap.h"
 #include "common/store/store.h"
 
 struct hoy_container_new {
@@ -10,6 +11,7 @@ struct hoy_container_new {
 	const char *mount_label, *process_label; /* both or neither */
 	const char *mountopts; /* comma list or NULL: replaces the configured one */
 	bool vol;	      /* volatile table */
+	const struct hoy_idmaps *maps; /* of its user namespace, NULL: none */
 };
 /* Add the record; HOY_CONTAINERS for writing, saved. -EEXIST with a sentence if the name or id is taken. */
 int hoy_container_create(struct hoy_store *s, const struct hoy_container_new *n, struct hoy_err *err);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/base/buf.h"
 #include "common/base/err.h"
@@ -12,6 +13,7 @@
 #include "common/base/tree.h"
 #include "common/data/digest.h"
 #include "common/data/time.h"
+#include "common/store/shift.h"
 #include "common/store/vfs.h"
 
 #define ADDITION "0-addition"
@@ -128,6 +130,20 @@ static int move_in(struct hoy_store *s, struct hoy_stage *st, const struct hoy_l
 	return 0;
 }
 
+/* The record is complete, and saved; or after an error (R) it goes again. */
+static int settle(struct hoy_store *s, struct hoy_table *t, struct hoy_json *rec, int r, struct hoy_err *err)
+{
+	if (!r) {
+		set_incomplete(t, rec, false);
+		r = hoy_store_save(s, err);
+	}
+	if (r < 0) {
+		set_incomplete(t, rec, true);
+		(void)hoy_layers_clean(s, NULL);
+	}
+	return r;
+}
+
 int hoy_layer_commit(struct hoy_store *s, struct hoy_stage *st, const struct hoy_layer_new *n, struct hoy_err *err)
 {
 	struct hoy_table *t = &s->dest->layers[0];
@@ -144,19 +160,12 @@ int hoy_layer_commit(struct hoy_store *s, struct hoy_stage *st, const struct hoy
 	set_incomplete(t, rec, true);
 	r = hoy_store_save(s, err);
 	if (!r && !s->vfs)
-		r = hoy_overlay_create(s, s->dest, n->id, n->parent, true, err);
+		r = hoy_overlay_create(s, s->dest, n->id, n->parent, true, NULL, err);
 	if (!r && (r = move_in(s, st, n)) < 0)
 		hoy_fail_errno(err, -r, "cannot move layer '%s' into place", n->id);
-	if (!r) {
-		set_incomplete(t, rec, false);
+	if (!r)
 		fill(t, rec, n);
-		r = hoy_store_save(s, err);
-	}
-	if (r < 0) {
-		set_incomplete(t, rec, true);
-		(void)hoy_layers_clean(s, NULL);
-	}
-	return r;
+	return settle(s, t, rec, r, err);
 }
 
 /* The staged tree changes places with the one that is there, which then goes with the stage. */
@@ -197,7 +206,7 @@ int hoy_layer_replace(struct hoy_store *s, struct hoy_stage *st, const struct ho
 	if (s->vfs && mkdirat(p->homefd, n->id, 0555) < 0 && errno != EEXIST)
 		return hoy_fail_errno(err, errno, "cannot make layer '%s' again", n->id);
 	if (!s->vfs && !hoy_exists(p->homefd, diff))
-		r = hoy_overlay_create(s, p, n->id, hoy_json_str(rec, "parent"), true, err);
+		r = hoy_overlay_create(s, p, n->id, hoy_json_str(rec, "parent"), true, NULL, err);
 	if (!r && (r = exchange(s, p, st, n->id)) < 0)
 		hoy_fail_errno(err, -r, "cannot put layer '%s' in its place", n->id);
 	if (!r && !hoy_layer_link_good(s, n->id))
@@ -210,39 +219,96 @@ int hoy_layer_replace(struct hoy_store *s, struct hoy_stage *st, const struct ho
 	return hoy_store_save(s, err);
 }
 
-int hoy_layer_create_rw(struct hoy_store *s, const char *id, const char *parent, const char *name, const char *label,
-			bool vol, struct hoy_err *err)
+/*
+ * The files of a container's layer. Where its mount does not shift ids they get their owners now; and what it stands on has
+ * them already, unless that is an image of an additional store, to which no version can be added.
+ */
+static int make_rw(struct hoy_store *s, const struct hoy_layer_rw *n, bool sync, struct hoy_err *err)
 {
-	struct hoy_table *t;
+	bool chowned = !hoy_idmaps_empty(n->maps) && !hoy_shift_mounts(s);
+	struct hoy_idmaps below = { 0 };
+	int r;
+
+	if (s->vfs)
+		return chowned ? hoy_fail(err, HOY_EUNSUPPORTED, "ids cannot be mapped with the storage driver vfs") :
+				 hoy_vfs_create(s, n->id, n->parent, err);
+	r = hoy_overlay_create(s, &s->own, n->id, n->parent, sync, chowned ? n->maps : NULL, err);
+	if (r || !chowned || !n->parent)
+		return r;
+	if (hoy_idmaps_read(hoy_layer_get(s, n->parent), &below) < 0)
+		return hoy_fail(err, HOY_EFORMAT, "layer '%s' has an invalid id map", n->parent);
+	if (hoy_idmap_same(&below.uid, &n->maps->uid) && hoy_idmap_same(&below.gid, &n->maps->gid))
+		return 0;
+	return hoy_shift_chown(s, n->id, &below, n->maps, err);
+}
+
+int hoy_layer_create_rw(struct hoy_store *s, const struct hoy_layer_rw *n, struct hoy_err *err)
+{
+	bool vol = n->vol || s->conf.transient;
+	struct hoy_table *t = &s->own.layers[vol];
 	struct hoy_json *rec, *names;
 	int r;
 
-	vol = vol || s->conf.transient;
-	t = &s->own.layers[vol];
-	if (parent && !hoy_layer_get(s, parent))
-		return hoy_fail(err, ENOENT, "layer '%s' is not in the store", parent);
-	rec = add_record(t, id);
-	if (!rec || (parent && !hoy_json_set_string(&t->doc, rec, "parent", parent)) ||
-	    (label && *label && !hoy_json_set_string(&t->doc, rec, "mountlabel", label)))
+	if (n->parent && !hoy_layer_get(s, n->parent))
+		return hoy_fail(err, ENOENT, "layer '%s' is not in the store", n->parent);
+	rec = add_record(t, n->id);
+	if (!rec || (n->parent && !hoy_json_set_string(&t->doc, rec, "parent", n->parent)) ||
+	    (n->label && *n->label && !hoy_json_set_string(&t->doc, rec, "mountlabel", n->label)) ||
+	    (n->maps && hoy_idmaps_put(&t->doc, rec, n->maps) < 0))
 		return hoy_fail_oom(err);
-	if (name) {
+	if (n->name) {
 		names = hoy_json_need(&t->doc, rec, "names", HOY_JSON_ARRAY);
-		if (!names || !hoy_json_set_string(&t->doc, names, NULL, name))
+		if (!names || !hoy_json_set_string(&t->doc, names, NULL, n->name))
 			return hoy_fail_oom(err);
 	}
 	set_incomplete(t, rec, true);
 	r = hoy_store_save(s, err);
 	if (!r)
-		r = s->vfs ? hoy_vfs_create(s, id, parent, err) : hoy_overlay_create(s, &s->own, id, parent, !vol, err);
-	if (!r) {
-		set_incomplete(t, rec, false);
-		r = hoy_store_save(s, err);
+		r = make_rw(s, n, !vol, err);
+	return settle(s, t, rec, r, err);
+}
+
+/* What a version of a layer has in its record as the layer itself has it. */
+static int copy_facts(struct hoy_table *t, struct hoy_json *rec, const struct hoy_json *from)
+{
+	static const char *const keys[] = { "parent", "metadata", "mountlabel", "compressed-diff-digest", "compressed-size", "diff-digest",
+					    "toc-digest", "diff-size", "compression", "uidset", "gidset" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		const struct hoy_json *v = hoy_json_get(from, keys[i]);
+
+		if (v && !hoy_json_put(&t->doc, rec, keys[i], hoy_json_copy(&t->doc, v)))
+			return -ENOMEM;
 	}
-	if (r < 0) {
-		set_incomplete(t, rec, true);
-		(void)hoy_layers_clean(s, NULL);
-	}
-	return r;
+	return 0;
+}
+
+int hoy_layer_create_mapped(struct hoy_store *s, const struct hoy_json *template, const struct hoy_idmaps *maps, char ret[HOY_ID_SIZE],
+			    struct hoy_err *err)
+{
+	struct hoy_table *t = hoy_layer_table(s, template);
+	const char *of = hoy_json_str(template, "id");
+	char from[HOY_ID_SIZE + 20], to[HOY_ID_SIZE + 20];
+	struct hoy_idmaps have = { 0 };
+	struct hoy_json *rec;
+	int r = hoy_random_id(ret);
+
+	if (r < 0 || hoy_idmaps_read(template, &have) < 0)
+		return hoy_fail_errno(err, r < 0 ? -r : HOY_EFORMAT, "cannot make another version of layer '%s'", of);
+	rec = add_record(t, ret);
+	if (!rec || copy_facts(t, rec, template) < 0 || hoy_idmaps_put(&t->doc, rec, maps) < 0)
+		return hoy_fail_oom(err);
+	set_incomplete(t, rec, true);
+	r = hoy_store_save(s, err);
+	if (!r)
+		r = hoy_overlay_create(s, hoy_layer_place(s, rec), ret, of, true, maps, err);
+	snprintf(from, sizeof(from), "%s.tar-split.gz", of);
+	snprintf(to, sizeof(to), "%s.tar-split.gz", ret);
+	if (!r && linkat(s->own.layersfd, from, s->own.layersfd, to, 0) < 0 && errno != ENOENT)
+		r = hoy_fail_errno(err, errno, "cannot copy '%s'", from);
+	if (!r)
+		r = hoy_shift_chown(s, ret, &have, maps, err);
+	return settle(s, t, rec, r, err);
 }
 
 int64_t hoy_layer_size(const struct hoy_store *s, const char *id)

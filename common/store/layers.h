@@ -3,6 +3,8 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
+#include "common/data/digest.h"
+#include "common/proc/idmap.h"
 #include "common/store/store.h"
 
 /* A layer being filled outside of any lock, in overlay/tempdirs and overlay-layers/tmp. */
@@ -40,12 +42,21 @@ int hoy_layer_commit(struct hoy_store *s, struct hoy_stage *st, const struct hoy
  */
 int hoy_layer_replace(struct hoy_store *s, struct hoy_stage *st, const struct hoy_layer_new *n, struct hoy_err *err);
 
+struct hoy_layer_rw {
+	const char *id;	    /* drawn by the caller */
+	const char *parent; /* NULL: on nothing */
+	const char *name, *label; /* NULL: none */
+	bool vol; /* chooses the table */
+	const struct hoy_idmaps *maps; /* of the container, NULL: none; see shift.h for the parent that goes with them */
+};
+/* An empty read-write layer. layers.lock is held for writing; the record is saved. */
+int hoy_layer_create_rw(struct hoy_store *s, const struct hoy_layer_rw *n, struct hoy_err *err);
 /*
- * An empty read-write layer on PARENT (NULL: on nothing) named NAME (may be NULL), ID drawn by the caller;
- * VOLATILE chooses the table. layers.lock is held for writing; the record is saved.
+ * A version of layer TEMPLATE (a record) whose files are chowned to MAPS; RET is its id, newly drawn. layers.lock is held for
+ * writing; the record is saved. Private to the store.
  */
-int hoy_layer_create_rw(struct hoy_store *s, const char *id, const char *parent, const char *name, const char *label,
-			bool vol, struct hoy_err *err);
+int hoy_layer_create_mapped(struct hoy_store *s, const struct hoy_json *template, const struct hoy_idmaps *maps, char ret[HOY_ID_SIZE],
+			    struct hoy_err *err);
 
 /*
  * Delete one layer: unmounted, files moved aside (gone after hoy_store_unlock()), record removed and saved.
@@ -111,5 +122,11 @@ static inline bool hoy_is_whiteout(const struct stat *st) { return S_ISCHR(st->s
 bool hoy_layer_link_good(const struct hoy_store *s, const char *id);
 /* Make the short link of layer ID again, by the text in its "link" if that is one. layers.lock for writing. */
 int hoy_layer_link_mend(struct hoy_store *s, const char *id, struct hoy_err *err);
-/* The driver directory of a new layer in place P, SYNC: its files on the disk; private to layers.c and overlay.c. */
-int hoy_overlay_create(struct hoy_store *s, const struct hoy_place *p, const char *id, const char *parent, bool sync, struct hoy_err *err);
+
+/* ---- private to the store ---- */
+/* The driver directory of a new layer in place P, of MAPS' root if they are not NULL; SYNC: its files on the disk. */
+int hoy_overlay_create(struct hoy_store *s, const struct hoy_place *p, const char *id, const char *parent, bool sync,
+		       const struct hoy_idmaps *maps, struct hoy_err *err);
+/* The mount itself, of layer ID at TARGET, uncounted; MAPS shift the lower layers if they are not empty. */
+int hoy_overlay_mount(struct hoy_store *s, const char *id, const char *target, const struct hoy_mount_opts *o,
+		      const struct hoy_idmaps *maps, struct hoy_err *err);

@@ -15,6 +15,7 @@
 #include "common/base/fd.h"
 #include "common/data/digest.h"
 #include "common/store/layers.h"
+#include "common/store/shift.h"
 
 #define LINK_LEN 26
 #define MAX_LOWERS 500
@@ -310,9 +311,11 @@ static int sync_files(int dirfd)
 	return r;
 }
 
-int hoy_overlay_create(struct hoy_store *s, const struct hoy_place *p, const char *id, const char *parent, bool sync, struct hoy_err *err)
+int hoy_overlay_create(struct hoy_store *s, const struct hoy_place *p, const char *id, const char *parent, bool sync,
+		       const struct hoy_idmaps *maps, struct hoy_err *err)
 {
 	struct stat like = { .st_uid = geteuid(), .st_gid = getegid(), .st_mode = 0555 };
+	uint32_t uid, gid;
 	cleanup_fd int dirfd = -1;
 	char path[HOY_ID_SIZE + 8];
 	int r = 0;
@@ -326,6 +329,10 @@ int hoy_overlay_create(struct hoy_store *s, const struct hoy_place *p, const cha
 		return hoy_fail_errno(err, -r, "cannot remove the old directory of layer '%s'", id);
 	if (mkdirat(p->homefd, id, 0700) < 0 || (dirfd = openat(p->homefd, id, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
 		return hoy_fail_errno(err, errno, "cannot make the directory of layer '%s'", id);
+	if (maps && (!hoy_idmap_out(&maps->uid, 0, &uid) || !hoy_idmap_out(&maps->gid, 0, &gid)))
+		return hoy_fail(err, EINVAL, "container ID 0 cannot be mapped to a host ID");
+	if (maps && fchown(dirfd, uid, gid) < 0)
+		return hoy_fail_errno(err, errno, "cannot give the directory of layer '%s' to its owner", id);
 	r = make_dir(dirfd, "diff", &like);
 	if (!r && fchmodat(dirfd, "diff", like.st_mode & 07777, 0) < 0)
 		r = -errno;
@@ -488,8 +495,22 @@ static int do_mount(struct hoy_store *s, const char *id, const char *target, str
 	return r;
 }
 
-static int mount_overlay(struct hoy_store *s, const char *id, const char *target, const struct hoy_mount_opts *o,
-			 struct hoy_err *err)
+/* The upper directory's root belongs to the root of the container. */
+static int give_root(const struct hoy_store *s, const char *id, const struct hoy_idmaps *maps, struct hoy_err *err)
+{
+	char path[HOY_ID_SIZE + 8];
+	uint32_t uid, gid;
+
+	if (!hoy_idmap_out(&maps->uid, 0, &uid) || !hoy_idmap_out(&maps->gid, 0, &gid))
+		return hoy_fail(err, EINVAL, "container ID 0 cannot be mapped to a host ID");
+	snprintf(path, sizeof(path), "%s/diff", id);
+	if (fchownat(s->own.homefd, path, uid, gid, AT_SYMLINK_NOFOLLOW) < 0)
+		return hoy_fail_errno(err, errno, "cannot give layer '%s' to its owner", id);
+	return 0;
+}
+
+int hoy_overlay_mount(struct hoy_store *s, const char *id, const char *target, const struct hoy_mount_opts *o,
+		      const struct hoy_idmaps *maps, struct hoy_err *err)
 {
 	struct plan p = { HOY_STRV_INIT, 0, HOY_BUF_INIT(1 << 16), !o->rdonly && hoy_layer_home(s, id) == &s->own };
 	char path[HOY_ID_SIZE + 48];
@@ -516,8 +537,15 @@ static int mount_overlay(struct hoy_store *s, const char *id, const char *target
 		if ((r = hoy_mkdir_p(target, 0700)) < 0)
 			hoy_fail_errno(err, -r, "cannot make the mount point of layer '%s'", id);
 	}
+	if (!r && !hoy_idmaps_empty(maps)) {
+		r = hoy_shift_attach(s, id, maps, &p.lowers, err);
+		if (!r && p.rw)
+			r = give_root(s, id, maps, err);
+	}
 	if (!r && (r = do_mount(s, id, target, &p)) < 0)
 		hoy_fail_errno(err, -r, "cannot mount layer '%s'", id);
+	if (!hoy_idmaps_empty(maps))
+		hoy_shift_detach(s, id);
 	hoy_strv_release(&p.lowers);
 	hoy_buf_release(&p.tail);
 	return r;
@@ -560,14 +588,18 @@ int hoy_layer_mount(struct hoy_store *s, const char *id, const struct hoy_mount_
 		    struct hoy_err *err)
 {
 	cleanup_free char *path = mount_point(s, id);
+	struct hoy_idmaps maps = { 0 };
 	int r = path ? hoy_store_load_mounts(s, err) : hoy_fail_oom(err);
 
 	if (!r)
 		r = bind_home(s, err);
 	if (r < 0)
 		return r;
-	if (!s->vfs && (!count_of(s, id) || !is_mount_point(AT_FDCWD, path)))
-		r = mount_overlay(s, id, path, o, err);
+	if (!s->vfs && (!count_of(s, id) || !is_mount_point(AT_FDCWD, path))) {
+		r = hoy_shift_of(s, id, &maps, err);
+		if (!r)
+			r = hoy_overlay_mount(s, id, path, o, &maps, err);
+	}
 	if (!r)
 		r = count_up(s, id, path, err);
 	if (!r)
@@ -597,6 +629,7 @@ static int detach(struct hoy_store *s, const char *id)
 		return -ENOMEM;
 	if (s->vfs)
 		return 0;
+	hoy_shift_detach(s, id); /* left by who died while he mounted it */
 	if (umount2(path, MNT_DETACH) < 0)
 		return errno == EINVAL || errno == ENOENT ? 0 : -errno;
 	if (hoy_layer_home(s, id) == &s->own) {

@@ -1,5 +1,5 @@
 /*
- * cmd-runtime/sys.h: system calls that some libc does not know yet. All are in Linux 5.11 but mount_setattr(2), which
+ * common/proc/sys.h: system calls that some libc does not know yet. All are in Linux 5.11 but mount_setattr(2), which
  * is in 5.12: on 5.11 only mounts without options of their own can be bound.
  * The structures are our own: <linux/mount.h> and glibc's <sys/mount.h> cannot be included together.
  */
