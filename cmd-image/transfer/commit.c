@@ -46,6 +46,7 @@ struct commit {
 	struct changes ch;	 /* of it: from a file, and by instructions */
 	struct hoy_strv below; /* layers of that image, the lowest first */
 	struct hoy_strv mounted; /* layers that were mounted for this */
+	struct hoy_idmaps maps;	 /* of the container: its files have shifted ids */
 };
 
 static const char *spec(const struct commit *c, const char *key) { return hoy_json_str(c->spec.root, key) ?: ""; }
@@ -198,6 +199,14 @@ static int describe(void *arg, const struct layer_got *g, struct hoy_buf *config
 
 /* ---- what is committed ---- */
 
+/* The image's own top layer, where the container stands on a version of it that was chowned for its user namespace. */
+static const char *canonical(const struct commit *c, const char *id)
+{
+	const struct hoy_json *image = hoy_image_get(c->s, spec(c, "image"));
+
+	return id && hoy_record_has(image, "mapped-layers", id) ? hoy_json_str(image, "layer") : id;
+}
+
 static int load(struct commit *c, struct hoy_err *err)
 {
 	const char *image = spec(c, "image");
@@ -213,7 +222,10 @@ static int load(struct commit *c, struct hoy_err *err)
 	rec = r ? NULL : hoy_layer_get(c->s, spec(c, "layer"));
 	if (!r && !rec)
 		r = hoy_fail(err, ENOENT, "the layer of the container is gone");
-	for (const char *id = hoy_json_str(rec, "parent"); id && *id && c->below.n < 1000; id = hoy_json_str(hoy_layer_get(c->s, id), "parent"))
+	if (!r && hoy_idmaps_read(rec, &c->maps) < 0)
+		r = hoy_fail(err, HOY_EFORMAT, "the container's layer has an invalid id map");
+	for (const char *id = canonical(c, hoy_json_str(rec, "parent")); id && *id && c->below.n < 1000;
+	     id = hoy_json_str(hoy_layer_get(c->s, id), "parent"))
 		hoy_strv_insert(&c->below, 0, id);
 	return c->below.error ? hoy_fail_oom(err) : r;
 }
@@ -256,7 +268,7 @@ static struct stream *upper(struct commit *c, int dir, struct hoy_err *err)
 		n += fds[n] >= 0;
 	}
 	if (!r && fds)
-		return layer_diff(DIFF_UPPER, dir, fds, n);
+		return layer_diff(DIFF_UPPER, dir, &c->maps, fds, n);
 	hoy_close(dir);
 	return NULL;
 }
@@ -286,9 +298,9 @@ static struct stream *open_diff(struct commit *c, struct hoy_err *err)
 	if (dir < 0)
 		return NULL;
 	if (whole)
-		s = layer_diff(DIFF_ALL, steal_fd(&dir), NULL, 0);
+		s = layer_diff(DIFF_ALL, steal_fd(&dir), &c->maps, NULL, 0);
 	else
-		s = below >= 0 ? layer_diff(DIFF_COMPARE, steal_fd(&dir), &below, 1) : upper(c, steal_fd(&dir), err);
+		s = below >= 0 ? layer_diff(DIFF_COMPARE, steal_fd(&dir), &c->maps, &below, 1) : upper(c, steal_fd(&dir), err);
 	if (!s && !err->code)
 		hoy_fail_oom(err);
 	return s;

@@ -25,6 +25,7 @@ struct diff {
 	struct ring *ring;
 	pthread_t t;
 	enum diff_how how;
+	struct hoy_idmaps maps;
 	int dir, *below;
 	size_t n_below;
 	struct hoy_buf path, out; /* of the entry at hand; headers on their way */
@@ -275,6 +276,16 @@ static int walk_dir(struct diff *d, int dir, const char *name, const struct stat
 	return r ? r : walk(d, fd, under, depth + 1);
 }
 
+/* Who the owner is in the container. Whiteouts are the kernel's own, and keep theirs. */
+static int inside(struct diff *d, struct stat *st)
+{
+	if ((d->maps.uid.n && !hoy_idmap_in(&d->maps.uid, st->st_uid, &st->st_uid)) ||
+	    (d->maps.gid.n && !hoy_idmap_in(&d->maps.gid, st->st_gid, &st->st_gid)))
+		return hoy_fail(&d->err, EINVAL, "'%s' of the layer belongs to %u:%u, who is nobody in the container", hoy_buf_str(&d->path),
+				st->st_uid, st->st_gid);
+	return 0;
+}
+
 static int walk_entry(struct diff *d, int dir, const char *name, int below, int depth)
 {
 	size_t len = d->path.len;
@@ -286,6 +297,9 @@ static int walk_entry(struct diff *d, int dir, const char *name, int below, int 
 	if (d->how == DIFF_UPPER && hoy_is_whiteout(&st))
 		return put_whiteout(d, name, &st);
 	hoy_buf_puts(&d->path, name);
+	r = inside(d, &st);
+	if (r < 0)
+		return r;
 	if (S_ISDIR(st.st_mode))
 		r = walk_dir(d, dir, name, &st, below, depth);
 	else if (below >= 0 && !fstatat(below, name, &there, AT_SYMLINK_NOFOLLOW) && hoy_same_meta(&st, &there))
@@ -367,7 +381,7 @@ static void df_free(struct stream *s)
 	release(d);
 }
 
-struct stream *layer_diff(enum diff_how how, int dir, const int *below, size_t n)
+struct stream *layer_diff(enum diff_how how, int dir, const struct hoy_idmaps *maps, const int *below, size_t n)
 {
 	struct diff *d = calloc(1, sizeof(*d));
 
@@ -379,6 +393,8 @@ struct stream *layer_diff(enum diff_how how, int dir, const int *below, size_t n
 	}
 	*d = (struct diff){ .s = { df_peek, df_take, df_free, NULL }, .ring = ring_new(1 << 20), .how = how, .dir = dir, .n_below = n,
 			    .below = calloc(n + 1, sizeof(int)), .path = HOY_BUF_INIT(1 << 20), .out = HOY_BUF_INIT(4 << 20), .err = HOY_ERR_INIT };
+	if (maps)
+		d->maps = *maps;
 	if (d->below && n)
 		memcpy(d->below, below, n * sizeof(int));
 	else if (!d->below)
