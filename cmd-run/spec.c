@@ -625,6 +625,7 @@ static int make_cwd(struct spec *s, struct hoy_err *err)
 /* The user has to be somebody in there. */
 static int user_namespace(struct spec *s, struct hoy_err *err)
 {
+	struct hoy_idmaps own = { 0 };
 	uint32_t outside;
 	int r;
 
@@ -637,6 +638,9 @@ static int user_namespace(struct spec *s, struct hoy_err *err)
 		r = hoy_fail(err, EINVAL, "container uses ID mappings, but doesn't map UID %u", s->user.uid);
 	if (!r && s->maps.gid.n && !hoy_idmap_out(&s->maps.gid, s->user.gid, &outside))
 		r = hoy_fail(err, EINVAL, "container uses ID mappings, but doesn't map GID %u", s->user.gid);
+	if (!r && s->c->s->rootless && (hoy_idmap_own("uid_map", &own.uid) < 0 || hoy_idmap_own("gid_map", &own.gid) < 0 ||
+					hoy_idmap_split(&s->maps.uid, &own.uid) < 0 || hoy_idmap_split(&s->maps.gid, &own.gid) < 0))
+		r = hoy_fail(err, E2BIG, "too many ID mappings");
 	return r;
 }
 

@@ -29,7 +29,7 @@ uid_t hoy_rootless_uid(void)
 
 gid_t hoy_rootless_gid(void)
 {
-	const char *var = hoy_in_userns() ? getenv(GID_VAR) : NULL;
+	const char *var = hoy_rootless() ? getenv(GID_VAR) : NULL;
 
 	return var && isdigit((unsigned char)*var) ? (gid_t)strtoul(var, NULL, 10) : getegid();
 }

@@ -176,6 +176,31 @@ int hoy_idmap_own(const char *file, struct hoy_idmap *ret)
 	return r;
 }
 
+int hoy_idmap_split(struct hoy_idmap *m, const struct hoy_idmap *parent)
+{
+	struct hoy_idmap out = { .n = 0 };
+	int r = 0;
+
+	for (size_t i = 0; i < m->n; i++)
+		for (struct hoy_idline l = m->v[i]; l.size && !r;) {
+			uint32_t n = l.size;
+
+			for (size_t k = 0; k < parent->n; k++) {
+				const struct hoy_idline *p = &parent->v[k];
+
+				if (l.outside >= p->inside && l.outside - p->inside < p->size && p->size - (l.outside - p->inside) < n)
+					n = p->size - (l.outside - p->inside);
+			}
+			r = hoy_idmap_add(&out, l.inside, l.outside, n);
+			l.inside += n;
+			l.outside += n;
+			l.size -= n;
+		}
+	if (!r)
+		*m = out;
+	return r;
+}
+
 void hoy_idmap_text(const struct hoy_idmap *m, struct hoy_buf *b)
 {
 	for (size_t i = 0; i < m->n; i++)

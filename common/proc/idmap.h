@@ -41,6 +41,8 @@ int hoy_idmaps_read(const struct hoy_json *rec, struct hoy_idmaps *ret);
 int hoy_idmaps_put(struct hoy_json_doc *d, struct hoy_json *rec, const struct hoy_idmaps *m);
 /* The map of our own namespace: FILE is "uid_map" or "gid_map" in /proc/self. 0 or -errno. */
 int hoy_idmap_own(const char *file, struct hoy_idmap *ret);
+/* Cut lines so that each lies in one of the ranges inside that PARENT has, as the kernel wants it. -E2BIG. */
+int hoy_idmap_split(struct hoy_idmap *m, const struct hoy_idmap *parent);
 /* As lines of a uid_map. */
 void hoy_idmap_text(const struct hoy_idmap *m, struct hoy_buf *b);
 
