@@ -448,7 +448,7 @@ static int parse(const struct hoy_verb *v, int argc, char **argv, struct create_
 {
 	int n;
 
-	o->sig_proxy = o->read_only_tmpfs = o->http_proxy = o->tls_verify = -1;
+	o->sig_proxy = o->read_only_tmpfs = o->http_proxy = o->tls_verify = o->passwd = -1;
 	n = hoy_verb_args(v, argc, argv, o, 1, -1, status);
 	if (n < 0)
 		return n;

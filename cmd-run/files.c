@@ -164,6 +164,13 @@ static int put(struct ctr *c, int dirfd, const char *name, const struct hoy_buf 
 	return r < 0 ? hoy_fail_errno(err, -r, "cannot write '%s/%s'", c->rundir, name) : 0;
 }
 
+int put_file(struct ctr *c, const char *name, const struct hoy_buf *b, struct hoy_err *err)
+{
+	cleanup_fd int dirfd = open(c->rundir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return dirfd < 0 ? hoy_fail_errno(err, errno, "cannot open '%s'", c->rundir) : put(c, dirfd, name, b, err);
+}
+
 int write_files(struct ctr *c, const struct hoy_json *status, struct hoy_err *err)
 {
 	cleanup_fd int dirfd = open(c->rundir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

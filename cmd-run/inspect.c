@@ -291,7 +291,7 @@ static void config(struct hoy_jw *w, const struct ctr *c)
 	hoy_jw_string(w, "Umask", ds(c, "umask"));
 	hoy_jw_int(w, "Timeout", hoy_json_int(c->def.root, "timeout", 0));
 	hoy_jw_int(w, "StopTimeout", hoy_json_int(c->def.root, "stopTimeout", 10));
-	hoy_jw_bool(w, "Passwd", true);
+	hoy_jw_bool(w, "Passwd", !db(c, "noPasswd"));
 	hoy_jw_string(w, "sdNotifyMode", "container");
 	if (hoy_json_get(c->def.root, "expose") && hoy_json_get(c->def.root, "expose")->child) {
 		hoy_jw_object(w, "ExposedPorts");

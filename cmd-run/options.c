@@ -52,7 +52,9 @@ const struct hoy_opt run_options[] = {
 	COMMAS(0, "expose", expose, "PORT", "note a port that the container listens on"),
 	COMMAS(0, "gidmap", gidmap, "INSIDE:OUTSIDE[:SIZE]", "map group ids in a user namespace"),
 	COMMAS(0, "group-add", group_add, "GROUP", "add a supplementary group"),
+	STR(0, "group-entry", group_entry, "LINE", "what to add to /etc/group: $GROUPNAME, $GID, $USERLIST"),
 	STR('h', "hostname", hostname, "NAME", "host name of the container"),
+	LIST(0, "hostuser", hostuser, "USER", "add a user of the host to /etc/passwd"),
 	{ 0, "http-proxy", HOY_OPT_TRI, O(http_proxy), NULL, "pass on proxy variables (default true)" },
 	STR(0, "image-volume", image_volume, "MODE", "bind, tmpfs or ignore for the image's volumes"),
 	FLAG(0, "init", init, "run an init as process 1"),
@@ -79,6 +81,8 @@ const struct hoy_opt run_options[] = {
 	FLAG(0, "oom-kill-disable", oom_kill_disable, "do not kill when memory runs out (cgroup v1)"),
 	STR(0, "oom-score-adj", oom_score_adj, "N", "score for the kernel's OOM killer"),
 	STR(0, "os", os, "OS", "operating system of the image to pull"),
+	{ 0, "passwd", HOY_OPT_TRI, O(passwd), NULL, "add who runs to /etc/passwd and /etc/group (default true)" },
+	STR(0, "passwd-entry", passwd_entry, "LINE", "what to add to /etc/passwd: $USERNAME, $UID, $GID, $NAME, $HOME"),
 	STR(0, "pid", pid, "MODE", "PID namespace: private or host"),
 	STR(0, "pidfile", pidfile, "PATH", "write the container's pid to a file"),
 	STR(0, "pids-limit", pids_limit, "N", "limit of processes, -1 for none"),
@@ -126,7 +130,7 @@ void create_opts_release(struct create_opts *o)
 	struct hoy_strv *lists[] = { &o->env, &o->env_file, &o->unsetenv, &o->publish, &o->expose, &o->volume, &o->mount, &o->tmpfs,
 		&o->network, &o->network_alias, &o->cap_add, &o->cap_drop, &o->security_opt, &o->ulimit, &o->label, &o->label_file,
 		&o->annotation, &o->attach, &o->device, &o->group_add, &o->dns, &o->dns_search, &o->dns_option, &o->add_host, &o->sysctl,
-		&o->log_opt, &o->uidmap, &o->gidmap };
+		&o->log_opt, &o->uidmap, &o->gidmap, &o->hostuser };
 
 	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
 		hoy_strv_release(lists[i]);
@@ -438,6 +442,10 @@ int define(struct ctr *c, const struct create_opts *o, char **words, const struc
 	set_true(c, "publishAll", o->publish_all);
 	set(c, "umask", o->umask ?: "0022");
 	set(c, "tz", o->tz);
+	set(c, "passwdEntry", o->passwd_entry);
+	set(c, "groupEntry", o->group_entry);
+	set_true(c, "noPasswd", !o->passwd);
+	def_list(c, "hostUsers", &o->hostuser);
 	set(c, "pidFile", o->pidfile);
 	set(c, "conmonPidFile", o->conmon_pidfile);
 	set(c, "cidFile", o->cidfile);

@@ -11,14 +11,15 @@ struct create_opts {
 	/* of both */
 	bool tty, interactive, rm, privileged, read_only, replace, quiet, publish_all, no_hosts, env_host, init, no_hostname, oom_kill_disable,
 		rootfs, tls_verify_given;
-	int read_only_tmpfs, http_proxy, tls_verify;
+	int read_only_tmpfs, http_proxy, tls_verify, passwd;
 	const char *name, *workdir, *user, *entrypoint, *hostname, *memory, *memory_swap, *memory_reservation, *cpus, *cpuset_cpus,
 		*cpuset_mems, *pull, *platform, *arch, *os, *variant, *authfile, *creds, *stop_signal, *shm_size, *pid, *ipc, *uts, *userns,
 		*cgroupns, *restart, *log_driver, *umask, *tz, *cidfile, *pidfile, *conmon_pidfile, *ip, *ip6, *mac, *image_volume, *timeout,
-		*systemd, *cgroup_parent, *cgroups, *stop_timeout, *pids_limit, *oom_score_adj, *cpu_shares, *cpu_quota, *cpu_period, *init_path, *subuidname, *subgidname;
+		*systemd, *cgroup_parent, *cgroups, *stop_timeout, *pids_limit, *oom_score_adj, *cpu_shares, *cpu_quota, *cpu_period, *init_path, *subuidname, *subgidname, *passwd_entry,
+		*group_entry;
 	struct hoy_strv env, env_file, unsetenv, publish, expose, volume, mount, tmpfs, network, network_alias, cap_add, cap_drop,
 		security_opt, ulimit, label, label_file, annotation, attach, device, group_add, dns, dns_search, dns_option, add_host, sysctl,
-		log_opt, uidmap, gidmap;
+		log_opt, uidmap, gidmap, hostuser;
 };
 extern const struct hoy_opt run_options[];
 extern const struct hoy_opt *const create_options; /* run's without the first, which are about being attached */

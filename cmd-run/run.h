@@ -117,6 +117,8 @@ int write_spec(struct ctr *c, const char *rootfs, const char *netns, struct hoy_
 
 /* ---- files.c: hosts, resolv.conf, hostname, .containerenv in the run directory ---- */
 int write_files(struct ctr *c, const struct hoy_json *netstatus, struct hoy_err *err);
+/* One of them: NAME holds B and is the container's root's. */
+int put_file(struct ctr *c, const char *name, const struct hoy_buf *b, struct hoy_err *err);
 
 /* ---- net.c ---- */
 /* What the definition's network means here: netMode ("none", "host", "bridge", "pasta") and netName of live. */
@@ -207,6 +209,13 @@ struct user {
 };
 /* USER[:GROUP] by the passwd and group files of the root file system ROOTFD. */
 int resolve_user(int rootfd, const char *spec, struct user *ret, struct hoy_err *err);
+
+/* Does the passwd or group file PATH of the root file system ROOTFD know NAME (may be NULL) or ID? */
+bool known_account(int rootfd, const char *path, const char *name, unsigned id);
+
+/* ---- accounts.c ---- */
+/* Lines in the passwd and group files of the root file system ROOTFD for who runs there, if it has not got them. */
+int write_accounts(struct ctr *c, int rootfd, struct hoy_err *err);
 
 /* ---- userns.c: all of a loaded definition ---- */
 /* Has the container a user namespace that isn't ours? */

@@ -11,6 +11,7 @@
 #include "cmd-run/run.h"
 #include "common/base/beneath.h"
 #include "common/base/fd.h"
+#include "common/conf/dirs.h"
 #include "common/oci/caps.h"
 #include "common/oci/seccomp.h"
 
@@ -134,6 +135,8 @@ static void base_mounts(struct spec *s)
 	file_mount(s, "/etc/hosts", "hosts");
 	file_mount(s, "/etc/hostname", "hostname");
 	file_mount(s, "/run/.containerenv", ".containerenv");
+	file_mount(s, "/etc/passwd", "passwd");
+	file_mount(s, "/etc/group", "group");
 	if (hoy_json_bool(s->def, "readonlyTmpfs", false)) {
 		base_mount(s, "/tmp", "tmpfs", "tmpfs", "rw,rprivate,nosuid,nodev,tmpcopyup");
 		base_mount(s, "/var/tmp", "tmpfs", "tmpfs", "rw,rprivate,nosuid,nodev,tmpcopyup");
@@ -550,6 +553,12 @@ static int linux_part(struct spec *s, const char *netns, struct hoy_err *err)
 
 static int extra_groups(struct spec *s, struct hoy_err *err)
 {
+	/* Who kept their ids is in their own group too, whoever they are there. */
+	if (hoy_json_bool(s->def, "addCaller", false) && s->user.n_groups < ARRAY_SIZE(s->user.groups) &&
+	    !(s->user.n_groups && s->user.groups[0] == hoy_rootless_gid())) {
+		memmove(s->user.groups + 1, s->user.groups, s->user.n_groups++ * sizeof(*s->user.groups));
+		s->user.groups[0] = hoy_rootless_gid();
+	}
 	HOY_JSON_EACH(it, hoy_json_get(s->def, "groups")) {
 		cleanup_free char *spec = hoy_asprintf("%u:%s", s->user.uid, it->str);
 		struct user u;
@@ -654,7 +663,9 @@ int write_spec(struct ctr *c, const char *rootfs, const char *netns, struct hoy_
 		return hoy_fail_errno(err, errno, "cannot open the root file system '%s'", rootfs);
 	s.rootfd = rootfd;
 	s.privileged = hoy_json_bool(s.def, "privileged", false);
-	r = resolve_user(rootfd, def_str(&s, "user"), &s.user, err);
+	r = write_accounts(c, rootfd, err);
+	if (!r)
+		r = resolve_user(rootfd, def_str(&s, "user"), &s.user, err);
 	if (!r)
 		r = extra_groups(&s, err);
 	if (!r)

@@ -89,6 +89,18 @@ static bool find_group(char *db, const char *want, unsigned *ret)
 	return number(want, ret);
 }
 
+bool known_account(int rootfd, const char *path, const char *name, unsigned id)
+{
+	cleanup_free char *db = read_db(rootfd, path);
+	char *rest = db, *f[4];
+	unsigned have;
+
+	while (next_line(&rest, f, 4))
+		if ((name && !strcmp(f[0], name)) || (number(f[2], &have) && have == id))
+			return true;
+	return false;
+}
+
 static bool in_list(const char *list, const char *name)
 {
 	size_t len = strlen(name);

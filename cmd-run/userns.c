@@ -174,6 +174,7 @@ static int no_map(struct ctr *c, struct hoy_err *err)
 {
 	struct hoy_idmaps m = { 0 };
 	uint64_t u, g;
+	int r = 0;
 
 	if (!hoy_rootless())
 		return hoy_fail(err, EINVAL, "nomap is only supported in rootless mode");
@@ -183,7 +184,9 @@ static int no_map(struct ctr *c, struct hoy_err *err)
 		return hoy_fail(err, EINVAL, "nomap requires additional UIDs or GIDs defined in /etc/subuid and /etc/subgid to function correctly");
 	(void)hoy_idmap_add(&m.uid, 0, 1, (uint32_t)u);
 	(void)hoy_idmap_add(&m.gid, 0, 1, (uint32_t)g);
-	return put_maps(c, &m, err);
+	if (!hoy_json_str(c->def.root, "user") || !*hoy_json_str(c->def.root, "user"))
+		r = set(c, "user", "0:0", err);
+	return r ? r : put_maps(c, &m, err);
 }
 
 static int auto_option(void *arg, const char *key, const char *value, struct hoy_err *err)
@@ -296,7 +299,7 @@ static int explicit_maps(struct ctr *c, const struct create_opts *o, struct hoy_
 	}
 	if (!r)
 		r = parse_idmaps(&o->uidmap, &o->gidmap, &m, err);
-	if (!r && !m.uid.n && !m.gid.n)
+	if (!r && (!m.uid.n || !m.gid.n))
 		return hoy_fail(err, EINVAL, "must provide at least one UID or GID mapping to configure a user namespace");
 	if (!r)
 		r = check_clash(&m.uid, err);
