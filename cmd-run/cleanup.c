@@ -153,6 +153,7 @@ static void remove_rundir(struct ctr *c)
 	if (status)
 		undo_create(c);
 	c->deleting = 0;
+	passage_remove(c);
 	hoy_remove_tree(AT_FDCWD, c->rundir);
 	hoy_json_release(&c->live);
 }

@@ -1,4 +1,6 @@
 /* hoy-run: containers: define, start, look at, stop, remove. */
+#include <string.h>
+
 #include "cmd-run/run.h"
 #include "common/proc/sibling.h"
 
@@ -40,6 +42,8 @@ int main(int argc, char **argv)
 		NULL,
 	};
 
+	if (argc > 4 && !strcmp(argv[1], PASSAGE_OPTION))
+		return passage_main(argv);
 	/* Parsing moves the words of argv about. */
 	for (int i = 0; i < argc; i++)
 		hoy_strv_push(&copy, argv[i]);

@@ -112,6 +112,16 @@ void runtime_argv(const struct ctr *c, struct hoy_strv *argv);
 /* Run a program quietly: its stderr text in RET_MSG (may be NULL); exit status or -errno. */
 int run_tool(char *const *argv, const char *input, size_t input_len, struct hoy_buf *out, struct hoy_buf *errtext);
 
+/* ---- passage.c: how another runtime comes to the root of a container with a user namespace ---- */
+#define PASSAGE_OPTION "--with-root"
+/* If it needs help with that: a directory for it to be bound to, noted in live ("passage"). */
+int passage_make(struct ctr *c, struct hoy_err *err);
+void passage_remove(struct ctr *c);
+/* What the monitor is to start as the runtime, and with which arguments before the runtime's own. ROOT is where the root is. */
+void passage_argv(const struct ctr *c, const char *root, struct hoy_strv *program, struct hoy_strv *args);
+/* `hoy-run --with-root ROOT DIRECTORY RUNTIME ARG...`: returns only if that fails. */
+int passage_main(char **argv);
+
 /* ---- spec.c ---- */
 int write_spec(struct ctr *c, const char *rootfs, const char *netns, struct hoy_buf *out, struct hoy_err *err);
 

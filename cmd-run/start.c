@@ -102,7 +102,9 @@ static int write_bundle(struct ctr *c, const char *root, struct hoy_err *err)
 	int r = write_files(c, hoy_json_get(c->live.root, "netStatus"), err);
 
 	if (!r)
-		r = write_spec(c, root, net_late(c) ? NULL : net_path(c), &spec, err);
+		r = passage_make(c, err);
+	if (!r)
+		r = write_spec(c, hoy_json_str(c->live.root, "passage") ?: root, net_late(c) ? NULL : net_path(c), &spec, err);
 	if (!r && (r = path ? hoy_replace_file(AT_FDCWD, path, spec.data, spec.len, 0600, false) : -ENOMEM) < 0)
 		hoy_fail_errno(err, -r, "cannot write '%s'", path);
 	return r;
@@ -125,11 +127,17 @@ static void exit_command(const struct ctr *c, struct hoy_strv *argv)
 	}
 }
 
-static void runtime_args(const struct ctr *c, struct hoy_strv *argv)
+/* The runtime and what stands before its verb. */
+static void runtime_args(const struct ctr *c, const char *root, struct hoy_strv *argv)
 {
-	cleanup_strv struct hoy_strv rt = HOY_STRV_INIT;
+	cleanup_strv struct hoy_strv rt = HOY_STRV_INIT, program = HOY_STRV_INIT, args = HOY_STRV_INIT;
 
 	runtime_argv(c, &rt);
+	passage_argv(c, root, &program, &args);
+	hoy_strv_push(argv, "-r");
+	hoy_strv_push(argv, program.n ? program.v[0] : "");
+	for (size_t i = 0; i < args.n; i++)
+		hoy_strv_pushf(argv, "--runtime-arg=%s", args.v[i]);
 	for (size_t i = 1; i < rt.n; i++)
 		hoy_strv_pushf(argv, "--runtime-arg=%s", rt.v[i]);
 }
@@ -149,7 +157,7 @@ static bool own_monitor(const char *path)
 }
 
 /* conmon's command line, as podman gives it. */
-static void monitor_argv(struct ctr *c, struct hoy_strv *a)
+static void monitor_argv(struct ctr *c, const char *root, struct hoy_strv *a)
 {
 	cleanup_free char *path = monitor_path();
 	const char *driver = hoy_json_str(c->def.root, "logDriver") ?: "k8s-file", *log = hoy_json_str(c->def.root, "logPath");
@@ -162,8 +170,6 @@ static void monitor_argv(struct ctr *c, struct hoy_strv *a)
 	hoy_strv_push(a, c->id);
 	hoy_strv_push(a, "-u");
 	hoy_strv_push(a, c->id);
-	hoy_strv_push(a, "-r");
-	hoy_strv_push(a, hoy_json_str(c->live.root, "runtime"));
 	hoy_strv_push(a, "-b");
 	hoy_strv_push(a, c->rundir);
 	hoy_strv_push(a, "-p");
@@ -190,7 +196,7 @@ static void monitor_argv(struct ctr *c, struct hoy_strv *a)
 	}
 	hoy_strv_push(a, "--log-level");
 	hoy_strv_push(a, "error");
-	runtime_args(c, a);
+	runtime_args(c, root, a);
 	if (hoy_json_bool(c->def.root, "tty", false))
 		hoy_strv_push(a, "-t");
 	if (hoy_json_bool(c->def.root, "stdin", false))
@@ -251,7 +257,7 @@ static int read_sync(struct ctr *c, int fd, pid_t *ret, int *ret_code, struct ho
 	return 0;
 }
 
-static int spawn_monitor(struct ctr *c, const struct start_how *how, int *ret_code, struct hoy_err *err)
+static int spawn_monitor(struct ctr *c, const char *root, const struct start_how *how, int *ret_code, struct hoy_err *err)
 {
 	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT, env = HOY_STRV_INIT;
 	cleanup_free char *pidfile = hoy_path_join(c->rundir, "conmon.pid");
@@ -262,7 +268,7 @@ static int spawn_monitor(struct ctr *c, const struct start_how *how, int *ret_co
 
 	if (pipe2(sync, O_CLOEXEC) < 0)
 		return hoy_fail_errno(err, errno, "cannot make a pipe");
-	monitor_argv(c, &argv);
+	monitor_argv(c, root, &argv);
 	if (how->preserve_fds) {
 		hoy_strv_pushf(&argv, "--runtime-opt=--preserve-fds=%d", how->preserve_fds);
 		for (int i = 0; i < how->preserve_fds && n_keep < 40; i++)
@@ -362,7 +368,8 @@ int ctr_prepare(struct ctr *c, const struct start_how *how, int *ret_code, struc
 	if (!r)
 		r = write_bundle(c, root, err);
 	if (!r)
-		r = spawn_monitor(c, how, ret_code, err);
+		r = spawn_monitor(c, root, how, ret_code, err);
+	passage_remove(c); /* the container is in it, and has left it behind */
 	if (!r && net_late(c))
 		r = wire_late(c, ret_code, err);
 	return r;
