@@ -188,8 +188,6 @@ int image_volumes(struct hoy_store *s, struct hoy_json_doc *d, struct hoy_json *
 int volumes_lock(struct hoy_store *s, struct hoy_lock *l, bool write, struct hoy_err *err);
 /* The definition is saved: the volumes that it names are in use. */
 void volumes_named(void);
-/* Fill fresh named volumes with what the image has at their destination. */
-int copy_up(struct ctr *c, int rootfd, struct hoy_err *err);
 
 /* ---- usage.c: what containers and volumes hold ---- */
 struct usage {
@@ -222,6 +220,15 @@ int resolve_user(int rootfd, const char *spec, struct user *ret, struct hoy_err 
 
 /* Does the passwd or group file PATH of the root file system ROOTFD know NAME (may be NULL) or ID? */
 bool known_account(int rootfd, const char *path, const char *name, unsigned id);
+
+/* ---- fill.c ---- */
+/* Fill fresh named volumes with what the image has at their destination, and give those that ask for it (U) to the user U. */
+int fill_volumes(struct ctr *c, int rootfd, const struct user *u, struct hoy_err *err);
+/* The option NAME, or NAME=..., of the mount M of a definition; NULL if it has not got it. */
+const char *mount_option(const struct hoy_json *m, const char *name);
+/* What the option "idmap[=uids=...;gids=...]" maps for a container with the maps OF; RET may be empty. Is it written well? */
+int mount_idmap(const char *option, const struct hoy_idmaps *of, struct hoy_idmaps *ret, struct hoy_err *err);
+int mount_idmap_check(const char *option, struct hoy_err *err);
 
 /* ---- accounts.c ---- */
 /* Lines in the passwd and group files of the root file system ROOTFD for who runs there, if it has not got them. */

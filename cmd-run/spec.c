@@ -146,6 +146,21 @@ static void base_mounts(struct spec *s)
 		mount(&s->w, "/run/podman-init", "bind", def_str(s, "init"), "bind,ro");
 }
 
+static void mappings(struct spec *s, const char *key, const struct hoy_idmap *m)
+{
+	if (!m->n)
+		return;
+	hoy_jw_array(&s->w, key);
+	for (size_t i = 0; i < m->n; i++) {
+		hoy_jw_object(&s->w, NULL);
+		hoy_jw_uint(&s->w, "containerID", m->v[i].inside);
+		hoy_jw_uint(&s->w, "hostID", m->v[i].outside);
+		hoy_jw_uint(&s->w, "size", m->v[i].size);
+		hoy_jw_end_object(&s->w);
+	}
+	hoy_jw_end_array(&s->w);
+}
+
 static unsigned depth_of(const char *path)
 {
 	unsigned n = 0;
@@ -153,6 +168,31 @@ static unsigned depth_of(const char *path)
 	for (; *path; path++)
 		n += path[0] == '/' && path[1];
 	return n;
+}
+
+/* Those of the definition that are the runtime's too; U and idmap say whose the files are. */
+static void mount_options(struct spec *s, const struct hoy_json *m, bool tmpfs)
+{
+	const char *idmap = mount_option(m, "idmap");
+	bool give = tmpfs && mount_option(m, "U");
+	struct hoy_idmaps maps;
+	char text[32];
+
+	hoy_jw_array(&s->w, "options");
+	HOY_JSON_EACH(it, hoy_json_get(m, "options"))
+		if (!is(it->str, "U") && it->str != idmap && !(give && is(it->str, "tmpcopyup"))) /* which brings the image's owner */
+			hoy_jw_value(&s->w, NULL, it);
+	snprintf(text, sizeof(text), "uid=%u", s->user.uid);
+	if (give)
+		hoy_jw_string(&s->w, NULL, text);
+	snprintf(text, sizeof(text), "gid=%u", s->user.gid);
+	if (give)
+		hoy_jw_string(&s->w, NULL, text);
+	hoy_jw_end_array(&s->w);
+	if (!idmap || mount_idmap(idmap, &s->maps, &maps, NULL) < 0)
+		return;
+	mappings(s, "uidMappings", &maps.uid);
+	mappings(s, "gidMappings", &maps.gid);
 }
 
 /* The user's mounts, shallow ones first so that none hides another. */
@@ -173,7 +213,7 @@ static void user_mounts(struct spec *s)
 			hoy_jw_string(&s->w, "destination", dest);
 			hoy_jw_string(&s->w, "type", is(type, "tmpfs") ? "tmpfs" : "bind");
 			hoy_jw_string(&s->w, "source", hoy_json_str(m, "source"));
-			strings(&s->w, "options", hoy_json_get(m, "options"));
+			mount_options(s, m, is(type, "tmpfs"));
 			hoy_jw_end_object(&s->w);
 		}
 }
@@ -313,21 +353,6 @@ static void namespaces(struct spec *s, const char *netns)
 		namespace(&s->w, "user", s->userns);
 	if (!is(def_str(s, "cgroupns"), "host"))
 		namespace(&s->w, "cgroup", NULL);
-	hoy_jw_end_array(&s->w);
-}
-
-static void mappings(struct spec *s, const char *key, const struct hoy_idmap *m)
-{
-	if (!m->n)
-		return;
-	hoy_jw_array(&s->w, key);
-	for (size_t i = 0; i < m->n; i++) {
-		hoy_jw_object(&s->w, NULL);
-		hoy_jw_uint(&s->w, "containerID", m->v[i].inside);
-		hoy_jw_uint(&s->w, "hostID", m->v[i].outside);
-		hoy_jw_uint(&s->w, "size", m->v[i].size);
-		hoy_jw_end_object(&s->w);
-	}
 	hoy_jw_end_array(&s->w);
 }
 
@@ -673,7 +698,7 @@ int write_spec(struct ctr *c, const char *rootfs, const char *netns, struct hoy_
 	if (!r)
 		r = make_cwd(&s, err);
 	if (!r)
-		r = copy_up(c, rootfd, err);
+		r = fill_volumes(c, rootfd, &s.user, err);
 	if (r < 0) {
 		free(s.userns);
 		return r;

@@ -1,5 +1,4 @@
 /* cmd-run/volumes.c: -v, --mount and --tmpfs become mounts of the definition; named volumes and their first filling. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -9,7 +8,6 @@
 
 #include "cmd-run/run.h"
 #include "common/base/beneath.h"
-#include "common/base/copytree.h"
 #include "common/base/fd.h"
 #include "common/data/digest.h"
 #include "common/data/time.h"
@@ -80,7 +78,7 @@ static int volume_dir(struct hoy_store *s, const char *name, bool anonymous, cha
 struct mount_text {
 	const char *type;
 	char *source, *dest;
-	bool anonymous, copy, fresh;
+	bool anonymous, copy, fresh, no_chown;
 	struct hoy_strv options;
 };
 
@@ -113,13 +111,15 @@ static char *clean_path(const char *path)
 	return hoy_buf_steal(&b);
 }
 
+static bool is_idmap(const char *o) { return !strncmp(o, "idmap", 5) && strchr("=", o[5]); }
+
 static int check_options(struct mount_text *m, const char *text, struct hoy_err *err)
 {
 	static const char *const known[] = { "ro", "rw", "dev", "nodev", "exec", "noexec", "suid", "nosuid", "bind", "rbind", "private",
 		"rprivate", "shared", "rshared", "slave", "rslave", "unbindable", "runbindable", "atime", "noatime", "relatime",
 		"tmpcopyup" };
-	static const char *const missing[] = { "U", "O", "idmap", "upperdir", "workdir" };
-	bool propagation = false, bind = false;
+	static const char *const missing[] = { "O", "upperdir", "workdir" };
+	bool propagation = false, bind = false, idmap = false;
 
 	for (size_t i = m->options.n; i-- > 0;) {
 		const char *o = m->options.v[i];
@@ -140,9 +140,17 @@ static int check_options(struct mount_text *m, const char *text, struct hoy_err 
 			hoy_strv_remove(&m->options, i);
 			continue;
 		}
+		if (is_idmap(o)) {
+			if (idmap)
+				return hoy_fail(err, EINVAL, "the 'idmap' option can only be set once: duplicate mount option passed");
+			idmap = true;
+			if (mount_idmap_check(o, err) < 0)
+				return -err->code;
+			continue;
+		}
 		for (k = 0; k < ARRAY_SIZE(known) && strcmp(known[k], o); k++)
 			;
-		if (k == ARRAY_SIZE(known))
+		if (k == ARRAY_SIZE(known) && strcmp(o, "U"))
 			return hoy_fail(err, EINVAL, "invalid mount option \"%s\" in '%s'", o, text);
 		bind = bind || strstr(o, "bind") == o || !strcmp(o, "rbind");
 		propagation = propagation || strstr(o, "private") || strstr(o, "shared") || strstr(o, "slave");
@@ -288,6 +296,14 @@ static int mount_key(struct mount_text *m, const char *word, const char **src, c
 		hoy_strv_pushf(fs_opts, "size=%s", v);
 	else if (IS("tmpfs-mode"))
 		hoy_strv_pushf(fs_opts, "mode=%s", v);
+	else if (IS("U") || IS("chown")) {
+		if (hoy_strv_has(&m->options, "U") || m->no_chown)
+			return hoy_fail(err, EINVAL, "cannot pass 'U' or 'chown' option more than once: must provide an argument for option");
+		m->no_chown = !strcmp(v, "false");
+		if (!m->no_chown)
+			hoy_strv_push(&m->options, "U");
+	} else if (IS("idmap"))
+		hoy_strv_push(&m->options, word);
 	else if (IS("volume-nocopy") || IS("nocopy"))
 		m->copy = false;
 	else if (!eq)
@@ -355,44 +371,6 @@ int image_volumes(struct hoy_store *s, struct hoy_json_doc *d, struct hoy_json *
 		mount_text_release(&m);
 		if (r < 0)
 			return r;
-	}
-	return 0;
-}
-
-/* ---- the first filling of a volume ---- */
-
-static bool empty_dir(int fd)
-{
-	int dup = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	cleanup_dir DIR *d = dup < 0 ? NULL : fdopendir(dup);
-	struct dirent *e;
-
-	while (d && (e = readdir(d)))
-		if (strcmp(e->d_name, ".") && strcmp(e->d_name, ".."))
-			return false;
-	return d != NULL;
-}
-
-int copy_up(struct ctr *c, int rootfd, struct hoy_err *err)
-{
-	HOY_JSON_EACH(m, hoy_json_get(c->def.root, "mounts")) {
-		const char *dest = hoy_json_str(m, "destination"), *src = hoy_json_str(m, "source");
-		cleanup_fd int from = -1, to = -1;
-		int r;
-
-		if (!hoy_json_bool(m, "copy", false))
-			continue;
-		to = open(src, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		if (to < 0)
-			return hoy_fail_errno(err, errno, "cannot open volume '%s'", hoy_json_str(m, "name"));
-		if (!empty_dir(to))
-			continue;
-		from = hoy_open_beneath(rootfd, dest, O_RDONLY | O_DIRECTORY, 0, HOY_IN_ROOT);
-		if (from < 0)
-			continue; /* the image has no such directory */
-		r = hoy_copy_tree(from, to, false);
-		if (r < 0)
-			return hoy_fail_errno(err, -r, "cannot copy '%s' of the image to volume '%s'", dest, hoy_json_str(m, "name"));
 	}
 	return 0;
 }

@@ -9,17 +9,15 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
+#include "common/base/chowntree.h"
 #include "common/base/err.h"
 #include "common/base/fd.h"
-#include "common/base/links.h"
 #include "common/data/digest.h"
 #include "common/proc/sys.h"
 #include "common/store/layers.h"
 
-#define MAX_DEPTH 1000
 #define MARK "idmapped-lower-dir-"
 
 /* ---- mounts that shift ---- */
@@ -180,122 +178,40 @@ bool hoy_shift_mounts(const struct hoy_store *s)
 
 /* ---- chowned copies ---- */
 
-struct chown {
-	const struct hoy_idmaps *from, *to;
-	int root;
-	struct hoy_links links;
-	struct hoy_buf path; /* of the directory at hand, with a slash behind it */
-	struct hoy_err *err;
-};
-
 static bool shift_id(const struct hoy_idmap *from, const struct hoy_idmap *to, uint32_t id, uint32_t *ret)
 {
 	return (!from->n || hoy_idmap_in(from, id, &id)) && hoy_idmap_out(to, id, ret);
 }
 
-/* chown(2) takes away what makes a program privileged. */
-static int chown_keeping(int dir, const char *name, const struct stat *st, uid_t uid, gid_t gid)
+struct maps {
+	const struct hoy_idmaps *from, *to;
+};
+
+static bool shifted(const void *arg, const struct stat *st, uid_t *uid, gid_t *gid)
 {
-	char proc[64], cap[64];
-	cleanup_fd int fd = S_ISREG(st->st_mode) ? openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC) : -1;
-	ssize_t n = fd < 0 ? -1 : fgetxattr(fd, "security.capability", cap, sizeof(cap));
+	const struct maps *m = arg;
 
-	if (S_ISREG(st->st_mode) && fd < 0)
-		return -errno;
-	if (fchownat(dir, name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0)
-		return -errno;
-	if (!S_ISLNK(st->st_mode) && st->st_mode & (S_ISUID | S_ISGID) && fchmodat(dir, name, st->st_mode & 07777, 0) < 0)
-		return -errno;
-	if (n <= 0)
-		return 0;
-	/* The file open for reading may be the lower one still; by its name it is the copy. */
-	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", dir);
-	{
-		cleanup_free char *path = hoy_path_join(proc, name);
-
-		return !path ? -ENOMEM : lsetxattr(path, "security.capability", cap, n, 0) < 0 ? -errno : 0;
-	}
-}
-
-/* Another name of a file that has been chowned, and with that copied: it becomes a name of the copy. 1 if so. */
-static int link_again(struct chown *c, int dir, const char *name, const struct stat *st)
-{
-	cleanup_free char *path = NULL;
-	const char *first = NULL;
-	int r;
-
-	if (S_ISDIR(st->st_mode) || st->st_nlink < 2)
-		return 0;
-	path = hoy_asprintf("%s%s", hoy_buf_str(&c->path), name);
-	r = path ? hoy_links_name(&c->links, st, path, &first) : -ENOMEM;
-	if (r < 0 || !first)
-		return r;
-	if (unlinkat(dir, name, 0) < 0 || linkat(c->root, first, dir, name, 0) < 0)
-		return -errno;
-	return 1;
-}
-
-static int chown_one(struct chown *c, int dir, const char *name, const struct stat *st)
-{
-	uint32_t uid, gid;
-	int r;
-
-	if (!shift_id(&c->from->uid, &c->to->uid, st->st_uid, &uid) || !shift_id(&c->from->gid, &c->to->gid, st->st_gid, &gid))
-		return hoy_fail(c->err, EINVAL, "'%s%s' belongs to %u:%u, which the container's ids do not include (its user namespace is too "
-				"small)", hoy_buf_str(&c->path), name, st->st_uid, st->st_gid);
-	r = link_again(c, dir, name, st);
-	if (!r && (uid != st->st_uid || gid != st->st_gid))
-		r = chown_keeping(dir, name, st, uid, gid);
-	return r < 0 ? hoy_fail_errno(c->err, -r, "cannot change the owner of '%s%s'", hoy_buf_str(&c->path), name) : 0;
-}
-
-static int chown_tree(struct chown *c, int dir, int depth)
-{
-	int again = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
-	cleanup_dir DIR *d = again < 0 ? NULL : fdopendir(again);
-	size_t len = c->path.len;
-	struct dirent *e;
-
-	if (!d || depth > MAX_DEPTH)
-		return hoy_fail_errno(c->err, d ? ELOOP : errno, "cannot read '/%s'", hoy_buf_str(&c->path));
-	while (!r && (e = readdir(d))) {
-		struct stat st;
-
-		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
-			continue;
-		if (fstatat(dir, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-			return hoy_fail_errno(c->err, errno, "cannot stat '%s'", e->d_name);
-		r = chown_one(c, dir, e->d_name, &st);
-		if (!r && S_ISDIR(st.st_mode)) {
-			cleanup_fd int sub = openat(dir, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-
-			hoy_buf_printf(&c->path, "%s/", e->d_name);
-			r = sub < 0 || c->path.error ? hoy_fail_errno(c->err, sub < 0 ? errno : ENAMETOOLONG, "cannot open '%s'", e->d_name) :
-						       chown_tree(c, sub, depth + 1);
-			c->path.len = len;
-			if (c->path.data)
-				c->path.data[len] = '\0';
-		}
-	}
-	return r;
+	return shift_id(&m->from->uid, &m->to->uid, st->st_uid, uid) && shift_id(&m->from->gid, &m->to->gid, st->st_gid, gid);
 }
 
 /* In a mount namespace of our own: whoever kills us, the mount goes, and nobody has seen it. */
 static int chown_mounted(struct hoy_store *s, const char *id, const struct hoy_idmaps *from, const struct hoy_idmaps *to, struct hoy_err *err)
 {
 	struct hoy_mount_opts o = { 0 };
-	struct chown c = { .from = from, .to = to, .root = -1, .path = HOY_BUF_INIT(1 << 20), .err = err };
+	const struct maps maps = { from, to };
+	const struct hoy_chown how = { shifted, &maps, .overlay = true, .keep = true };
 	cleanup_free char *target = hoy_layer_path(s, id, "merged");
+	cleanup_fd int root = -1;
 	int r;
 
 	if (!target || unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return hoy_fail_errno(err, target ? errno : ENOMEM, "cannot make a mount namespace");
 	r = hoy_overlay_mount(s, id, target, &o, NULL, err);
-	if (!r && (c.root = open(target, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+	if (!r && (root = open(target, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
 		r = hoy_fail_errno(err, errno, "cannot open '%s'", target);
 	if (!r)
-		r = chown_tree(&c, c.root, 0);
-	if (!r && syncfs(c.root) < 0)
+		r = hoy_chown_tree(root, &how, err);
+	if (!r && syncfs(root) < 0)
 		r = hoy_fail_errno(err, errno, "cannot write layer '%s'", id);
 	return r;
 }
