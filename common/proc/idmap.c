@@ -19,6 +19,8 @@ int hoy_idmap_add(struct hoy_idmap *m, uint32_t inside, uint32_t outside, uint32
 {
 	if (m->n == HOY_IDMAP_MAX)
 		return -E2BIG;
+	if ((uint64_t)inside + size > 1ULL << 32 || (uint64_t)outside + size > 1ULL << 32)
+		return -ERANGE;
 	m->v[m->n++] = (struct hoy_idline){ inside, outside, size };
 	return 0;
 }

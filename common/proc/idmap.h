@@ -21,7 +21,7 @@ struct hoy_idmaps {
 
 static inline bool hoy_idmaps_empty(const struct hoy_idmaps *m) { return !m || (!m->uid.n && !m->gid.n); }
 
-/* Append a line; -E2BIG beyond HOY_IDMAP_MAX. */
+/* Append a line; -E2BIG beyond HOY_IDMAP_MAX, -ERANGE if there are no such ids. */
 int hoy_idmap_add(struct hoy_idmap *m, uint32_t inside, uint32_t outside, uint32_t size);
 /* Put in order of the ids inside, and make one of lines that go on where another ends. */
 void hoy_idmap_tidy(struct hoy_idmap *m);
