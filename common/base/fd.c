@@ -3,11 +3,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "common/base/buf.h"
 #include "common/base/err.h"
@@ -256,18 +258,28 @@ static void keep_first(int *r, int err)
 
 struct removal {
 	int topfd;
-	dev_t dev;
 	unsigned moved;
 	int r;
 };
 
+static int open_here(int dirfd, const char *name)
+{
+	/* No mount, be it of the same file system: what is bound there is somebody else's. */
+	struct open_how how = { .flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, .resolve = RESOLVE_NO_XDEV };
+	int fd = (int)syscall(SYS_openat2, dirfd, name, &how, sizeof(how));
+
+	if (fd < 0 && errno == EXDEV)
+		errno = EBUSY;
+	return fd;
+}
+
 static int open_sub(int dirfd, const char *name)
 {
-	int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int fd = open_here(dirfd, name);
 
 	/* A directory without permission bits, in a tree that is ours. */
 	if (fd < 0 && errno == EACCES && !fchmodat(dirfd, name, 0700, 0))
-		fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		fd = open_here(dirfd, name);
 	return fd;
 }
 
@@ -288,16 +300,9 @@ static void empty_dir(struct removal *m, int fd, int depth);
 static void remove_sub(struct removal *m, int dirfd, const char *name, int depth)
 {
 	int sub = open_sub(dirfd, name);
-	struct stat st;
 
-	if (sub < 0 || fstat(sub, &st) < 0) {
+	if (sub < 0) {
 		keep_first(&m->r, errno);
-		hoy_close(sub);
-		return;
-	}
-	if (st.st_dev != m->dev) {
-		hoy_close(sub);
-		keep_first(&m->r, EBUSY);
 		return;
 	}
 	empty_dir(m, sub, depth);
@@ -336,7 +341,6 @@ static void empty_dir(struct removal *m, int fd, int depth)
 int hoy_remove_tree(int dirfd, const char *path)
 {
 	struct removal m = { 0 };
-	struct stat st;
 	int fd;
 
 	if (!unlinkat(dirfd, path, 0) || errno == ENOENT)
@@ -344,13 +348,9 @@ int hoy_remove_tree(int dirfd, const char *path)
 	if (errno != EISDIR && errno != EPERM)
 		return -errno;
 	fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0 || fstat(fd, &st) < 0) {
-		m.r = -errno;
-		hoy_close(fd);
-		return m.r;
-	}
+	if (fd < 0)
+		return -errno;
 	m.topfd = fd;
-	m.dev = st.st_dev;
 	empty_dir(&m, fd, 0);
 	if (unlinkat(dirfd, path, AT_REMOVEDIR) < 0 && errno != ENOENT && !m.r)
 		m.r = -errno;

@@ -41,7 +41,7 @@ int hoy_mkdir_p(const char *path, mode_t mode);
 /* mkdir -p relative to DIRFD, then open it O_RDONLY|O_DIRECTORY; the fd or -errno. */
 int hoy_open_dir_p(int dirfd, const char *path, mode_t mode);
 /*
- * Remove PATH at DIRFD and all beneath it, following no symlink and crossing into no other file system;
+ * Remove PATH at DIRFD and all beneath it, following no symlink and crossing into no mount (-EBUSY);
  * 0 (also if it was not there) or the first -errno, after having removed all that could be.
  */
 int hoy_remove_tree(int dirfd, const char *path);
