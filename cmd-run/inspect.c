@@ -473,7 +473,10 @@ static int put_container(struct hoy_jw *w, struct ctr *c, struct hoy_err *err)
 	list(w, "ExecIDs", NULL);
 	graph_driver(w, c);
 	put_mounts(w, c);
-	list(w, "Dependencies", NULL);
+	hoy_jw_array(w, "Dependencies");
+	if (ds(c, "usernsOf"))
+		hoy_jw_string(w, NULL, ds(c, "usernsOf"));
+	hoy_jw_end_array(w);
 	network_settings(w, c);
 	hoy_jw_string(w, "Namespace", "");
 	hoy_jw_bool(w, "IsInfra", false);

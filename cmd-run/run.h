@@ -243,6 +243,8 @@ int ctr_maps(const struct ctr *c, struct hoy_idmaps *ret, struct hoy_err *err);
 int ctr_outside(const struct ctr *c, unsigned uid, unsigned gid, uid_t *ret_uid, gid_t *ret_gid, struct hoy_err *err);
 /* The path of the namespace that it joins, in new memory; NULL if the runtime makes one, or there is none. */
 int ctr_userns_path(struct ctr *c, char **ret, struct hoy_err *err);
+/* An error that names them, if others live in its user namespace. */
+int ctr_check_dependents(struct ctr *c, struct hoy_err *err);
 /*
  * The maps for its storage; with --userns=auto they are chosen now, and noted in the definition, which is to be saved again.
  * IMAGE is its record or NULL. The locks of hoy_auto_ids().

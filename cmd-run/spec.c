@@ -135,8 +135,10 @@ static void base_mounts(struct spec *s)
 	file_mount(s, "/etc/hosts", "hosts");
 	file_mount(s, "/etc/hostname", "hostname");
 	file_mount(s, "/run/.containerenv", ".containerenv");
-	file_mount(s, "/etc/passwd", "passwd");
-	file_mount(s, "/etc/group", "group");
+	if (hoy_json_bool(s->def, "readonly", false)) {
+		file_mount(s, "/etc/passwd", "passwd");
+		file_mount(s, "/etc/group", "group");
+	}
 	if (hoy_json_bool(s->def, "readonlyTmpfs", false)) {
 		base_mount(s, "/tmp", "tmpfs", "tmpfs", "rw,rprivate,nosuid,nodev,tmpcopyup");
 		base_mount(s, "/var/tmp", "tmpfs", "tmpfs", "rw,rprivate,nosuid,nodev,tmpcopyup");

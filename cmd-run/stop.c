@@ -361,6 +361,9 @@ static int rm_one(struct ctr *c, const struct common_opts *o, struct hoy_err *er
 
 	if (!seconds(o->time, &t, err))
 		return -EINVAL;
+	r = o->all ? 0 : ctr_check_dependents(c, err); /* with --all these go too */
+	if (r < 0)
+		return r;
 	if (ctr_pid(c)) {
 		if (!o->force)
 			return hoy_fail(err, HOY_EBUSY, "cannot remove container %s as it is %s - running or paused containers cannot be removed "

@@ -60,6 +60,25 @@ int ctr_userns_path(struct ctr *c, char **ret, struct hoy_err *err)
 	return r;
 }
 
+int ctr_check_dependents(struct ctr *c, struct hoy_err *err)
+{
+	cleanup_strv struct hoy_strv ids = HOY_STRV_INIT;
+	cleanup_buf struct hoy_buf found = HOY_BUF_INIT(1 << 16);
+	int r = ctr_load_def(c, NULL);
+
+	if (r < 0 || !ctr_has_userns(c) || ctr_list(c->s, &ids) < 0)
+		return 0; /* what cannot be read is to be removed all the same */
+	for (size_t i = 0; i < ids.n; i++) {
+		cleanup_ctr struct ctr other = CTR_INIT;
+
+		if (!ctr_open_id(&other, c->s, ids.v[i], NULL) && !ctr_load_def(&other, NULL) &&
+		    !strcmp(hoy_json_str(other.def.root, "usernsOf") ?: "", c->id))
+			hoy_buf_printf(&found, "%s%s", found.len ? ", " : "", other.id);
+	}
+	return found.len ? hoy_fail(err, EEXIST, "container %s has dependent containers which must be removed before it: %s: container already "
+				    "exists", c->id, hoy_buf_str(&found)) : 0;
+}
+
 /* ---- options ---- */
 
 static int set(struct ctr *c, const char *key, const char *value, struct hoy_err *err)

@@ -4,9 +4,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -204,6 +206,8 @@ static int chown_mounted(struct hoy_store *s, const char *id, const struct hoy_i
 	cleanup_fd int root = -1;
 	int r;
 
+	/* With its parent: the layer is incomplete then, and goes. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (!target || unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return hoy_fail_errno(err, target ? errno : ENOMEM, "cannot make a mount namespace");
 	r = hoy_overlay_mount(s, id, target, &o, NULL, err);

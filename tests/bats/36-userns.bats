@@ -175,10 +175,23 @@ nothing_left() {
 	hoy create --name joins --userns container:ours --network none busybox true
 	[[ $(hoy inspect --format '{{.HostConfig.UsernsMode}} {{.HostConfig.IDMappings.UidMap}}' joins) == "container:$id [$map]" ]]
 	[[ $(ctr_record joins) == "$(ctr_record ours)" ]]
+	[[ $(hoy inspect --format '{{.Dependencies}}' joins) == "[$id]" ]]
+	try hoy rm -f ours
+	assert_error "container $id has dependent containers which must be removed before it: $(hoy inspect --format '{{.Id}}' joins): container already exists"
 	hoy stop -t 0 ours
 	try hoy start joins
 	assert_error 'is not running: its user namespace cannot be joined'
 	hoy rm joins ours
+	unshare -U sleep 60 3>&- &
+	pid_record $!
+	joined() { [[ $(readlink /proc/self/ns/user) != "$(readlink "/proc/$1/ns/user")" ]]; }
+	until_true 5 joined $!
+	echo '0 0 100000' >/proc/$!/uid_map
+	echo '0 0 100000' >/proc/$!/gid_map
+	hoy create --name joins --userns ns:/proc/$!/ns/user --network none busybox sh -c "$maps"
+	[[ $(hoy start -a joins) == ' 0 0 100000 0 0 100000 ' ]]
+	[[ $(hoy inspect --format '{{.HostConfig.UsernsMode}}' joins) == "ns:/proc/$!/ns/user" && $(ctr_record joins) != *uidmap* ]]
+	hoy rm joins
 	nothing_left
 }
 
@@ -376,6 +389,13 @@ nothing_left() {
 		[[ $a == "$b" && $ours == "$theirs" ]] || { printf '%s\nours %s: %s\ntheirs %s: %s\n' "$c" $a "$ours" $b "$theirs"; return 1; }
 	done
 	u system check
+	# What it wrote is everybody's, once it is an image.
+	u run --cgroups disabled --name writes --userns keep-id --network none busybox sh -c 'touch /tmp/mine; mkdir /tmp/d'
+	u commit -q writes mine
+	[[ $(u run --rm --cgroups disabled --network none mine stat -c %u:%g /tmp/mine /bin/busybox | tr '\n' ' ') == '4711:4711 0:0 ' ]]
+	[[ $(podman image inspect --format '{{len .RootFS.Layers}}' mine) == 2 ]]
+	u rm writes
+	u rmi mine
 	podman rm -f ours
 	[[ $(u run --rm --cgroups disabled --userns auto:size=100 --network none busybox sh -c "$maps") == ' 0 1 100 0 1 100 ' ]]
 	u rmi busybox
