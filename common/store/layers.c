@@ -229,9 +229,10 @@ static int make_rw(struct hoy_store *s, const struct hoy_layer_rw *n, bool sync,
 	struct hoy_idmaps below = { 0 };
 	int r;
 
-	if (s->vfs)
-		return chowned ? hoy_fail(err, HOY_EUNSUPPORTED, "ids cannot be mapped with the storage driver vfs") :
-				 hoy_vfs_create(s, n->id, n->parent, err);
+	if (s->vfs) {
+		r = hoy_vfs_create(s, n->id, n->parent, err);
+		return r || !chowned ? r : hoy_shift_chown_dir(s, n->id, n->maps, err);
+	}
 	r = hoy_overlay_create(s, &s->own, n->id, n->parent, sync, chowned ? n->maps : NULL, err);
 	if (r || !chowned || !n->parent)
 		return r;

@@ -285,6 +285,25 @@ int hoy_shift_chown(struct hoy_store *s, const char *id, const struct hoy_idmaps
 	return r;
 }
 
+int hoy_shift_chown_dir(struct hoy_store *s, const char *id, const struct hoy_idmaps *to, struct hoy_err *err)
+{
+	const struct hoy_idmaps none = { 0 };
+	const struct maps maps = { &none, to };
+	const struct hoy_chown how = { shifted, &maps, .keep = true };
+	cleanup_fd int dir = hoy_layer_open_diff(s, id);
+	struct stat st;
+	uid_t uid;
+	gid_t gid;
+
+	if (dir < 0 || fstat(dir, &st) < 0)
+		return hoy_fail_errno(err, dir < 0 ? -dir : errno, "cannot open layer '%s'", id);
+	if (!shifted(&maps, &st, &uid, &gid))
+		return hoy_fail(err, EINVAL, "container ID 0 cannot be mapped to a host ID");
+	if (fchown(dir, uid, gid) < 0)
+		return hoy_fail_errno(err, errno, "cannot give layer '%s' to its owner", id);
+	return hoy_chown_tree(dir, &how, err);
+}
+
 /* ---- what a container stands on ---- */
 
 /* Does layer ID have these maps? A layer that is not there has none. */

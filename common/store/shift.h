@@ -34,6 +34,8 @@ int hoy_shift_lock(const struct hoy_store *s, struct hoy_lock *lock, struct hoy_
 /* ---- private to the store ---- */
 /* Chown what layer ID, an overlay's that is not mounted, shows from the ids of FROM to those of TO; its diff becomes its diff1. */
 int hoy_shift_chown(struct hoy_store *s, const char *id, const struct hoy_idmaps *from, const struct hoy_idmaps *to, struct hoy_err *err);
+/* The same for the whole tree, and its root, that layer ID is with vfs; from the ids of an image. */
+int hoy_shift_chown_dir(struct hoy_store *s, const char *id, const struct hoy_idmaps *to, struct hoy_err *err);
 /* The maps that the mount of layer ID shifts its lower layers by; RET is empty if there are none. */
 int hoy_shift_of(const struct hoy_store *s, const char *id, struct hoy_idmaps *ret, struct hoy_err *err);
 /* Clones with shifted ids of the directories that the LOWERS of layer ID lie in, at ID/mapped/N, where LOWERS then are. */

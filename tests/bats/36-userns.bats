@@ -402,6 +402,23 @@ nothing_left() {
 	[[ $(ls "$store/overlay") == $'l\ntempdirs' ]]
 }
 
+@test "with vfs the container's tree is chowned" {
+	store_new vfs
+	HOY_OPTS+=(--storage-driver vfs)
+	PODMAN_OPTS=("${PODMAN_OPTS[@]/overlay/vfs}")
+	hoy load -q -i "$(fixture busybox)/docker.tar"
+	hoy run --name c --uidmap "$map" --network none busybox sh -c 'touch /x; mkdir /d; chown 5:6 /d; stat -c %u:%g / /bin /x /bin/vi' >out
+	[[ $(tr '\n' ' ' <out) == '0:0 0:0 0:0 0:0 ' ]]
+	[[ $(jq -c '.[] | select(.names == ["c-layer"]) | .uidmap' "$ROOT/vfs-layers/layers.json") == '[{"container_id":0,"host_id":100000,"size":65536}]' ]]
+	[[ $(find "$ROOT/vfs/dir/$(jq -r '.[] | select(.names == ["c-layer"]) | .id' "$ROOT/vfs-layers/layers.json")" -uid -100000 -o -gid -100000) == '' ]]
+	hoy commit -q c mine
+	[[ $(hoy run --rm --network none mine stat -c %u:%g / /bin /x /d /bin/vi | tr '\n' ' ') == '0:0 0:0 0:0 5:6 0:0 ' ]]
+	hoy system check
+	hoy rm c
+	hoy rmi mine busybox
+	[[ -z $(ls "$ROOT/vfs/dir") ]]
+}
+
 @test "without any of it nothing is done for it" {
 	have_image busybox
 	calls() { strace -f -qq -o trace "$HOY_BIN/hoy" "${HOY_OPTS[@]}" run --rm --network none busybox true; grep -c -e userns.lock -e idmapped -e NEWUSER -e passwd trace; }
