@@ -364,15 +364,19 @@ nothing_left() {
 }
 
 @test "an ordinary user: keep-id, nomap, auto, maps; layers that podman of that user shares" {
+	# The repository may lie where an ordinary user cannot go.
 	install -d -m 755 "$T/bin"
 	cp "$HOY_BIN"/hoy* "$T/bin/"
-	home=$HOY_TEST_AREA/home-hoytest
-	podman() { as_user HOME="$home" XDG_RUNTIME_DIR="$home/run" podman "$@"; }
-	u() { as_user HOME="$home" XDG_RUNTIME_DIR="$home/run" "$T/bin/hoy" --runtime "$T/bin/hoy-runtime" "$@"; }
+	home=$T/user
+	install -d -o hoytest -g hoytest -m 700 "$home" "$home/run"
+	user() { "$HOY_TESTS/oracle" run --user hoytest -C "$home" -- env -u TMPDIR HOME="$home" XDG_RUNTIME_DIR="$home/run" "$@"; }
+	podman() { user podman "$@"; }
+	u() { user "$T/bin/hoy" --runtime "$T/bin/hoy-runtime" "$@"; }
 	podman load -q -i "$(fixture busybox)/docker.tar"
 	store=$home/.local/share/containers/storage
 	see="$maps; id; stat -c '%n %u:%g' / /etc/passwd /etc/hosts; tail -n 1 /etc/passwd; tail -n 1 /etc/group; echo \$HOME; pwd"
 	podman create --name theirs --userns keep-id --network none busybox sh -c "$see"
+	pid_record "$(<"$home/run/libpod/tmp/pause.pid")"
 	u create --cgroups disabled --name ours --userns keep-id --network none busybox sh -c "$see"
 	[[ $(u start -a ours) == "$(podman start -a theirs)" ]]
 	[[ $(jq -c '[.[] | [.parent, .uidmap, .gidmap] | select(.[0])] | unique | length' "$store/overlay-layers/layers.json") == 1 ]]
@@ -389,6 +393,8 @@ nothing_left() {
 		[[ $a == "$b" && $ours == "$theirs" ]] || { printf '%s\nours %s: %s\ntheirs %s: %s\n' "$c" $a "$ours" $b "$theirs"; return 1; }
 	done
 	u system check
+	net_outside
+	[[ $(u run --rm --cgroups disabled --userns keep-id -p 18081:81 busybox sh -c 'ip -4 -o addr; id -u; cat /etc/hosts') == *192.0.2.1*$'\n4711\n'* ]]
 	# What it wrote is everybody's, once it is an image.
 	u run --cgroups disabled --name writes --userns keep-id --network none busybox sh -c 'touch /tmp/mine; mkdir /tmp/d'
 	u commit -q writes mine
