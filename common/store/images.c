@@ -502,5 +502,7 @@ int64_t hoy_image_size(const struct hoy_store *s, const struct hoy_json *rec)
 		sum += hoy_json_int(l, "diff-size", 0);
 		id = hoy_json_str(l, "parent");
 	}
+	HOY_JSON_EACH(m, hoy_json_get(rec, "mapped-layers"))
+		sum += hoy_json_int(hoy_layer_get(s, hoy_json_text(m) ?: ""), "diff-size", 0);
 	return sum;
 }

@@ -46,5 +46,5 @@ int hoy_image_item(const struct hoy_store *s, const char *id, const char *key, c
 /* Manifest and config of an image, parsed; DOC is the caller's. The config's bytes are checked against nothing here. */
 int hoy_image_manifest(const struct hoy_store *s, const struct hoy_json *rec, struct hoy_json_doc *doc, struct hoy_err *err);
 int hoy_image_config(const struct hoy_store *s, const struct hoy_json *rec, struct hoy_json_doc *doc, struct hoy_err *err);
-/* Sum of the uncompressed sizes of the image's layers and of its items, in bytes, as podman's SIZE. */
+/* Sum of the uncompressed sizes of the image's layers (with versions of other ids) and of its items, in bytes, as podman's SIZE. */
 int64_t hoy_image_size(const struct hoy_store *s, const struct hoy_json *rec);

@@ -218,6 +218,7 @@ nothing_left() {
 	[[ $(layer_record ours) == "$(layer_record theirs)" && $(owners "$(layer_id theirs)" | grep -v mtab) == "$(oracle_podman start theirs >/dev/null; owners "$(layer_id ours)")" ]]
 	try hoy system check
 	assert_success
+	[[ $(hoy image inspect --format '{{.Size}}' debian) == "$(oracle_podman image inspect --format '{{.Size}}' debian)" ]]
 	try hoy run --rm --uidmap 0:100000:10 --network none debian true
 	assert_error 'which the container'\''s ids do not include (its user namespace is too small)'
 	[[ $(jq -r '.[]["mapped-layers"][]' "$ROOT/overlay-images/images.json") == "$new" ]]
