@@ -210,6 +210,33 @@ static int take_over(struct ctr *c, const char *path, const struct user *u, stru
 	return dir < 0 ? hoy_fail_errno(err, errno, "cannot open '%s'", path) : hoy_chown_tree(dir, &how, err);
 }
 
+/* ---- O ---- */
+
+char *overlay_dir(const struct ctr *c, const struct hoy_json *m)
+{
+	unsigned n = 0;
+
+	for (const struct hoy_json *it = hoy_json_get(c->def.root, "mounts")->child; it && it != m; it = it->next)
+		n++;
+	return hoy_asprintf("%s/overlay/%u", c->rundir, n);
+}
+
+/* Upper and work directory; the upper one is what is seen of the root, so it is as the volume. */
+static int make_overlay(struct ctr *c, const struct hoy_json *m, struct hoy_err *err)
+{
+	static const char *const names[] = { "upper", "work" };
+	cleanup_free char *dir = overlay_dir(c, m);
+	cleanup_fd int fd = dir ? hoy_open_dir_p(AT_FDCWD, dir, 0700) : -ENOMEM;
+	struct stat st;
+	int r = fd < 0 ? fd : stat(hoy_json_str(m, "source"), &st) < 0 ? -errno : 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(names) && !r; i++)
+		if (mkdirat(fd, names[i], 0700) < 0 || fchownat(fd, names[i], st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW) < 0 ||
+		    fchmodat(fd, names[i], st.st_mode & 07777, 0) < 0)
+			r = -errno;
+	return r < 0 ? hoy_fail_errno(err, -r, "cannot make an overlay of '%s'", hoy_json_str(m, "source")) : 0;
+}
+
 int fill_volumes(struct ctr *c, int rootfd, const struct user *u, struct hoy_err *err)
 {
 	int r = 0;
@@ -221,6 +248,8 @@ int fill_volumes(struct ctr *c, int rootfd, const struct user *u, struct hoy_err
 			r = fill_volume(c, rootfd, m, u, err);
 		if (!r && !tmpfs && mount_option(m, "U"))
 			r = take_over(c, hoy_json_str(m, "source"), u, err);
+		if (!r && mount_option(m, "O") && !mount_option(m, "upperdir"))
+			r = make_overlay(c, m, err);
 	}
 	return r;
 }

@@ -224,6 +224,8 @@ bool known_account(int rootfd, const char *path, const char *name, unsigned id);
 /* ---- fill.c ---- */
 /* Fill fresh named volumes with what the image has at their destination, and give those that ask for it (U) to the user U. */
 int fill_volumes(struct ctr *c, int rootfd, const struct user *u, struct hoy_err *err);
+/* Where the files of the overlay on the mount M (option O) are, in new memory. */
+char *overlay_dir(const struct ctr *c, const struct hoy_json *m);
 /* The option NAME, or NAME=..., of the mount M of a definition; NULL if it has not got it. */
 const char *mount_option(const struct hoy_json *m, const char *name);
 /* What the option "idmap[=uids=...;gids=...]" maps for a container with the maps OF; RET may be empty. Is it written well? */

@@ -197,6 +197,26 @@ static void mount_options(struct spec *s, const struct hoy_json *m, bool tmpfs)
 	mappings(s, "gidMappings", &maps.gid);
 }
 
+/* O: the runtime mounts an overlay, whose upper directory goes with the run directory unless the user named one. */
+static void overlay_mount(struct spec *s, const struct hoy_json *m)
+{
+	const char *upper = mount_option(m, "upperdir"), *work = mount_option(m, "workdir");
+	cleanup_free char *dir = overlay_dir(s->c, m), *lower = hoy_asprintf("lowerdir=%s", hoy_json_str(m, "source"));
+	cleanup_free char *own_upper = dir ? hoy_asprintf("upperdir=%s/upper", dir) : NULL;
+	cleanup_free char *own_work = dir ? hoy_asprintf("workdir=%s/work", dir) : NULL;
+
+	hoy_jw_string(&s->w, "type", "overlay");
+	hoy_jw_string(&s->w, "source", "overlay");
+	hoy_jw_array(&s->w, "options");
+	hoy_jw_string(&s->w, NULL, lower);
+	hoy_jw_string(&s->w, NULL, upper ?: own_upper);
+	hoy_jw_string(&s->w, NULL, work ?: own_work);
+	hoy_jw_string(&s->w, NULL, "private");
+	if (s->c->s->rootless || ctr_has_userns(s->c))
+		hoy_jw_string(&s->w, NULL, "userxattr");
+	hoy_jw_end_array(&s->w);
+}
+
 /* The user's mounts, shallow ones first so that none hides another. */
 static void user_mounts(struct spec *s)
 {
@@ -213,6 +233,11 @@ static void user_mounts(struct spec *s)
 			done++;
 			hoy_jw_object(&s->w, NULL);
 			hoy_jw_string(&s->w, "destination", dest);
+			if (mount_option(m, "O")) {
+				overlay_mount(s, m);
+				hoy_jw_end_object(&s->w);
+				continue;
+			}
 			hoy_jw_string(&s->w, "type", is(type, "tmpfs") ? "tmpfs" : "bind");
 			hoy_jw_string(&s->w, "source", hoy_json_str(m, "source"));
 			mount_options(s, m, is(type, "tmpfs"));

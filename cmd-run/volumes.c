@@ -111,6 +111,15 @@ static char *clean_path(const char *path)
 	return hoy_buf_steal(&b);
 }
 
+static const char *find_option(const struct mount_text *m, const char *start)
+{
+	for (size_t i = 0; i < m->options.n; i++)
+		if (!strncmp(m->options.v[i], start, strlen(start)))
+			return m->options.v[i];
+	return NULL;
+}
+
+static bool is_overlay(const char *o) { return !strcmp(o, "O") || !strncmp(o, "upperdir=", 9) || !strncmp(o, "workdir=", 8); }
 static bool is_idmap(const char *o) { return !strncmp(o, "idmap", 5) && strchr("=", o[5]); }
 
 static int check_options(struct mount_text *m, const char *text, struct hoy_err *err)
@@ -118,16 +127,19 @@ static int check_options(struct mount_text *m, const char *text, struct hoy_err 
 	static const char *const known[] = { "ro", "rw", "dev", "nodev", "exec", "noexec", "suid", "nosuid", "bind", "rbind", "private",
 		"rprivate", "shared", "rshared", "slave", "rslave", "unbindable", "runbindable", "atime", "noatime", "relatime",
 		"tmpcopyup" };
-	static const char *const missing[] = { "O", "upperdir", "workdir" };
+	bool over = hoy_strv_has(&m->options, "O"); /* an overlay on it takes what is written */
 	bool propagation = false, bind = false, idmap = false;
 
 	for (size_t i = m->options.n; i-- > 0;) {
 		const char *o = m->options.v[i];
 		size_t k;
 
-		for (k = 0; k < ARRAY_SIZE(missing); k++)
-			if (!strncmp(o, missing[k], strlen(missing[k])) && strchr("=", o[strlen(missing[k])]))
-				return hoy_fail(err, HOY_EUNSUPPORTED, "volume option '%s' is not supported (in '%s')", o, text);
+		if (over && (is_overlay(o) || !strcmp(o, "U") || !strcmp(o, "z") || !strcmp(o, "Z"))) {
+			if (is_overlay(o))
+				continue;
+		} else if (over) {
+			return hoy_fail(err, EINVAL, "can't use 'O' with other options");
+		}
 		if (!strcmp(o, "copy") || !strcmp(o, "nocopy")) {
 			m->copy = o[0] == 'c';
 			hoy_strv_remove(&m->options, i);
@@ -155,6 +167,8 @@ static int check_options(struct mount_text *m, const char *text, struct hoy_err 
 		bind = bind || strstr(o, "bind") == o || !strcmp(o, "rbind");
 		propagation = propagation || strstr(o, "private") || strstr(o, "shared") || strstr(o, "slave");
 	}
+	if (over && !find_option(m, "upperdir=") != !find_option(m, "workdir="))
+		return hoy_fail(err, EINVAL, "must set both `upperdir` and `workdir`");
 	if (!propagation)
 		hoy_strv_push(&m->options, "rprivate");
 	if (!bind)
@@ -213,6 +227,8 @@ static int put_bind(struct hoy_json_doc *d, struct hoy_json *mounts, struct moun
 
 	if (stat(m->source, &st) < 0)
 		return hoy_fail_errno(err, errno, "statfs %s", m->source);
+	if (hoy_strv_has(&m->options, "O") && (!S_ISDIR(st.st_mode) || strchr(m->source, ',')))
+		return hoy_fail(err, EINVAL, "volume option 'O' needs a directory without a comma in its name: '%s'", m->source);
 	return put_mount(d, mounts, m, NULL, err);
 }
 
@@ -306,6 +322,8 @@ static int mount_key(struct mount_text *m, const char *word, const char **src, c
 		hoy_strv_push(&m->options, word);
 	else if (IS("volume-nocopy") || IS("nocopy"))
 		m->copy = false;
+	else if (IS("O"))
+		return hoy_fail(err, EINVAL, "O: invalid mount option");
 	else if (!eq)
 		hoy_strv_push(&m->options, word);
 	else

@@ -338,6 +338,36 @@ nothing_left() {
 	nothing_left
 }
 
+@test "volumes: O keeps what is written out of them" {
+	have_image busybox
+	v=$T/v
+	mkdir -m 711 "$v" "$T/up" "$T/work"
+	echo a >"$v/f"
+	chown 5:6 "$v"
+	look='stat -c "%u:%g %a" /v; cat /v/* ; echo b >/v/g; rm /v/f; ls /v'
+	hoy create --name c -v "$v:/v:O" --network none busybox sh -c "$look"
+	for i in 1 2; do
+		[[ $(hoy start -a c) == $'5:6 711\na\ng' && $(ls "$v") == f ]]
+	done
+	hoy rm c
+	[[ $(hoy run --rm -v nv:/v:O --network none busybox sh -c 'echo x >/v/x; ls /v') == x && -z $(ls "$ROOT/hoy/volumes/nv/_data") ]]
+	hoy run --rm -v "$v:/v:O,upperdir=$T/up,workdir=$T/work" --network none busybox sh -c 'echo x >/v/x'
+	[[ $(ls "$T/up") == x && $(ls "$v") == f ]]
+	hoy_inside --runtime crun run --rm -v "$v:/v:O,U" -u 7 --network none busybox sh -c 'echo x >/v/x; stat -c %u:%g /v'
+	[[ $(stat -c %u:%g "$v") == 7:0 && $(ls "$v") == f ]]
+	for o in "O,ro:can't use 'O' with other options" "O,idmap:can't use 'O' with other options" "O,upperdir=$T/up:must set both \`upperdir\` and \`workdir\`" \
+		"upperdir=$T/up:invalid mount option"; do
+		try hoy create -v "$v:/v:${o%%:*}" busybox true
+		assert_error "${o#*:}"
+		try oracle_podman create -v "$v:/v:${o%%:*}" busybox true
+		assert_status 125
+		assert_stderr_has "${o#*:}"
+	done
+	try hoy create --mount "type=bind,src=$v,dst=/v,O" busybox true
+	assert_error 'O: invalid mount option'
+	nothing_left
+}
+
 @test "who runs is in passwd and group, as podman writes them" {
 	have_image busybox
 	see='tail -n +5 /etc/passwd; tail -n +6 /etc/group; id; echo "$HOME"'
@@ -396,6 +426,10 @@ nothing_left() {
 	u system check
 	net_outside
 	[[ $(u run --rm --cgroups disabled --userns keep-id -p 18081:81 busybox sh -c 'ip -4 -o addr; id -u; cat /etc/hosts') == *192.0.2.1*$'\n4711\n'* ]]
+	user mkdir "$home/ov"
+	for o in host keep-id; do
+		[[ $(u run --rm --cgroups disabled --userns $o -v "$home/ov:/v:O" --network none busybox sh -c 'echo x >/v/g; ls /v') == g && -z $(ls "$home/ov") ]]
+	done
 	# What it wrote is everybody's, once it is an image.
 	u run --cgroups disabled --name writes --userns keep-id --network none busybox sh -c 'touch /tmp/mine; mkdir /tmp/d'
 	u commit -q writes mine
