@@ -10,9 +10,10 @@ untouched() {
 	[[ ! -e $ROOT/overlay-layers/layers.json || $(<"$ROOT/overlay-layers/layers.json") == '[]' ]] || show 'a layer was left'
 }
 
+# refused RULE TEXT [RETRIES]
 refused() {
 	hostile_start "h$((n += 1))" "{\"layout\":\"$(fixture busybox)/oci\",\"rules\":[$1]}"
-	try hoy pull -q --tls-verify=false --retry 1 --retry-delay 10ms "$HOSTILE/any:latest"
+	try hoy pull -q --tls-verify=false --retry "${3:-1}" --retry-delay 10ms "$HOSTILE/any:latest"
 	stderr=$(grep -v '^Warning: .*trying again' <<<"$stderr")
 	assert_error "$2" || { echo "rule: $1"; return 1; }
 	untouched
@@ -25,7 +26,8 @@ refused() {
 	refused '{"match":"layer:0","lie":"status","code":404}' 'has no blob'
 	refused '{"match":"layer:0","lie":"status","code":500}' 'status 500'
 	refused '{"match":"layer:0","lie":"status","code":403}' 'hoy login'
-	refused '{"match":"layer:0","lie":"hang","after":1000}' ''
+	# (curl looks at the mean of some seconds: each try takes seven)
+	refused '{"match":"layer:0","lie":"hang","after":1000}' '' 0
 	refused '{"match":"layer:0","lie":"hang","after":-1}' ''
 	refused '{"match":"layer:0","lie":"loop"}' ''
 	refused '{"match":"layer:0","lie":"redirect","location":"file:///etc/passwd"}' ''
