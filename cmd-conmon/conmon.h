@@ -61,10 +61,10 @@ void run_exit_command(void);
 void warn(const char *fmt, ...) HOY_PRINTF(1, 2);
 
 /* ---- oom.c ---- */
-/* A descriptor that becomes readable when the container's cgroup ran out of memory, or -1. */
-int oom_watch(pid_t pid);
-/* Read it: did something get killed? */
-bool oom_happened(int fd);
+/* A descriptor that has these epoll events when the container's cgroup runs out of memory, or -1. */
+int oom_watch(pid_t pid, uint32_t *ret_events);
+/* Read it: did something get killed? 1, 0, or -errno: the cgroup has gone, nothing more comes. */
+int oom_happened(int fd);
 
 /* ---- loop.c ---- */
 enum tag { TAG_OUT = 1, TAG_ERR, TAG_SIGNAL, TAG_TIMER, TAG_CTL, TAG_WINSZ, TAG_OOM, TAG_ATTACH = 16 /* the listener; the rest of attach.c's follow */ };

@@ -32,13 +32,15 @@ struct loop {
 	size_t ctl_len, winsz_len;
 };
 
-static void watch(struct loop *l, int fd, uint64_t tag)
+static void watch_events(struct loop *l, int fd, uint64_t tag, uint32_t events)
 {
-	struct epoll_event ev = { .events = EPOLLIN, .data.u64 = tag };
+	struct epoll_event ev = { .events = events, .data.u64 = tag };
 
 	if (fd >= 0)
 		epoll_ctl(l->epfd, EPOLL_CTL_ADD, fd, &ev);
 }
+
+static void watch(struct loop *l, int fd, uint64_t tag) { watch_events(l, fd, tag, EPOLLIN); }
 
 /* Held open for writing by ourselves too, so that it never reads as ended. */
 static int open_fifo(const char *name)
@@ -186,6 +188,18 @@ static void on_timer(struct loop *l)
 		kill(l->c->pid, SIGKILL);
 }
 
+static void look_at_oom(struct loop *l)
+{
+	int r = oom_happened(l->oom);
+
+	if (r < 0)
+		epoll_ctl(l->epfd, EPOLL_CTL_DEL, l->oom, NULL);
+	if (r <= 0 || l->ended)
+		return;
+	l->oom_killed = true;
+	note_oom();
+}
+
 static void dispatch(struct loop *l, const struct epoll_event *ev)
 {
 	switch (ev->data.u64) {
@@ -210,10 +224,7 @@ static void dispatch(struct loop *l, const struct epoll_event *ev)
 		fifo_lines(l, l->winsz, l->winsz_buf, &l->winsz_len, window);
 		break;
 	case TAG_OOM:
-		if (oom_happened(l->oom) && !l->ended) {
-			l->oom_killed = true;
-			note_oom();
-		}
+		look_at_oom(l);
 		break;
 	default:
 		attach_event(ev->data.u64, ev->events);
@@ -225,6 +236,7 @@ static void setup(struct loop *l)
 {
 	static const int caught[] = { SIGCHLD, SIGTERM, SIGINT, SIGQUIT, SIGHUP };
 	struct itimerspec it = { .it_value.tv_sec = opt.timeout };
+	uint32_t events;
 	sigset_t set;
 
 	sigemptyset(&set);
@@ -241,8 +253,8 @@ static void setup(struct loop *l)
 	watch(l, l->ctl, TAG_CTL);
 	l->winsz = fifos[1];
 	watch(l, l->winsz, TAG_WINSZ);
-	l->oom = oom_watch(l->c->pid);
-	watch(l, l->oom, TAG_OOM);
+	l->oom = oom_watch(l->c->pid, &events);
+	watch_events(l, l->oom, TAG_OOM, events);
 	l->out = l->c->tty >= 0 ? dup(l->c->tty) : l->c->out;
 	l->err = l->c->err;
 	watch(l, l->out, TAG_OUT);
@@ -293,7 +305,7 @@ int loop_run(struct child *c, int epfd)
 			set_paused(&l, attach_full());
 	}
 	drain(&l);
-	if (l.oom >= 0 && !l.oom_killed && WIFSIGNALED(l.status) && oom_happened(l.oom)) {
+	if (l.oom >= 0 && !l.oom_killed && WIFSIGNALED(l.status) && oom_happened(l.oom) > 0) {
 		l.oom_killed = true;
 		note_oom();
 	}

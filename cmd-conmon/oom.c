@@ -4,15 +4,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/inotify.h>
 #include <unistd.h>
 
 #include "cmd-conmon/conmon.h"
 #include "common/base/buf.h"
 #include "common/base/fd.h"
 
-static char events[4096]; /* cgroup v2: path of memory.events */
+static bool v2; /* what is watched is memory.events itself */
 
 /* The path behind ":memory:" (v1) or "0::" (v2) in /proc/PID/cgroup. */
 static bool cgroup_of(pid_t pid, const char *controller, char *ret, size_t size)
@@ -53,38 +53,41 @@ static int watch_v1(const char *group)
 	return fd;
 }
 
+/* kernfs tells by POLLPRI that the file has changed since it was read. (Not inotify: who closes that waits for 12 ms.) */
 static int watch_v2(const char *group)
 {
-	int fd;
+	cleanup_free char *path = hoy_asprintf("/sys/fs/cgroup%s/memory.events", group);
+	int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
 
-	snprintf(events, sizeof(events), "/sys/fs/cgroup%.3900s/memory.events", group);
-	fd = access(events, R_OK) < 0 ? -1 : inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-	if (fd >= 0 && inotify_add_watch(fd, events, IN_MODIFY) >= 0)
-		return fd;
-	hoy_close(fd);
-	events[0] = '\0';
-	return -1;
+	v2 = fd >= 0;
+	if (v2)
+		(void)oom_happened(fd);
+	return fd;
 }
 
-int oom_watch(pid_t pid)
+int oom_watch(pid_t pid, uint32_t *ret_events)
 {
 	char group[3900];
 
+	*ret_events = EPOLLIN;
 	if (opt.exec)
 		return -1;
 	if (cgroup_of(pid, "memory", group, sizeof(group)))
 		return watch_v1(group);
+	*ret_events = EPOLLPRI;
 	return cgroup_of(pid, "", group, sizeof(group)) ? watch_v2(group) : -1;
 }
 
-bool oom_happened(int fd)
+int oom_happened(int fd)
 {
 	char buf[4096], *p;
-	ssize_t n = read(fd, buf, sizeof(buf));
+	ssize_t n = v2 ? pread(fd, buf, sizeof(buf) - 1, 0) : read(fd, buf, sizeof(buf));
 
-	if (!events[0])
+	if (n < 0)
+		return -errno;
+	if (!v2)
 		return n == 8; /* the eventfd also fires when the cgroup goes away; then nobody looks any more */
-	n = hoy_read_small(AT_FDCWD, events, buf, sizeof(buf));
-	p = n > 0 ? strstr(buf, "oom_kill ") : NULL;
+	buf[n] = '\0';
+	p = strstr(buf, "oom_kill ");
 	return p && atoll(p + 9) > 0;
 }

@@ -54,36 +54,57 @@ static bool left_code(const struct ctr *c, int *ret)
 	return true;
 }
 
-/* Wait on the directory until the file is there. The monitor's death without it ends the wait too. */
-int wait_exit_file(struct ctr *c, int *ret_code)
+/* Wait on the directory until the file is there, or the monitor has died without it. False: neither it nor the directory is there. */
+static bool watch_for_code(struct ctr *c, const char *dir, int mon, int *ret_code)
 {
-	cleanup_free char *dir = hoy_path_join(c->rundir, "exit");
-	cleanup_fd int in = inotify_init1(IN_CLOEXEC | IN_NONBLOCK), mon = -1;
-	pid_t monitor = ctr_monitor(c);
+	cleanup_fd int in = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	char waste[4096];
 
-	if (!dir || in < 0)
-		return -ENOMEM;
-	if (monitor)
-		mon = (int)syscall(SYS_pidfd_open, monitor, 0);
-	if (inotify_add_watch(in, dir, IN_MOVED_TO | IN_CLOSE_WRITE | IN_DELETE_SELF) < 0)
-		goto gone;
-	for (;;) {
+	if (in < 0 || inotify_add_watch(in, dir, IN_MOVED_TO | IN_CLOSE_WRITE | IN_DELETE_SELF) < 0)
+		return false;
+	for (bool alive = true;;) {
 		struct pollfd p[2] = { { in, POLLIN, 0 }, { mon, POLLIN, 0 } };
 
 		if (exit_code(c, ret_code))
-			return 0;
-		if (mon < 0 || !hoy_exists(AT_FDCWD, dir))
-			break;
-		if (poll(p, 2, -1) < 0 && errno != EINTR)
-			return -errno;
-		if (p[1].revents) {
-			hoy_close(mon);
-			mon = -1;
-		}
+			return true;
+		if (!alive || !hoy_exists(AT_FDCWD, dir) || (poll(p, 2, -1) < 0 && errno != EINTR))
+			return false;
+		alive = !p[1].revents;
 		(void)!read(in, waste, sizeof(waste));
 	}
-gone:
+}
+
+#define NAPS 20
+
+/*
+ * The code is there, or comes a moment after the process has ended: then a few naps cost less than to watch the directory, since
+ * who closes an inotify waits for all who may use its marks (12 ms).
+ */
+static bool nap_for_code(struct ctr *c, int mon, int *ret_code)
+{
+	for (int i = 0; i < NAPS; i++) {
+		struct pollfd p = { mon, POLLIN, 0 };
+
+		if (exit_code(c, ret_code))
+			return true;
+		if (mon < 0 || ctr_pid(c))
+			return false;
+		if (ppoll(&p, 1, &(struct timespec){ 0, 100000 }, NULL) > 0)
+			return exit_code(c, ret_code);
+	}
+	return false;
+}
+
+int wait_exit_file(struct ctr *c, int *ret_code)
+{
+	cleanup_free char *dir = hoy_path_join(c->rundir, "exit");
+	pid_t monitor = ctr_monitor(c);
+	cleanup_fd int mon = monitor ? (int)syscall(SYS_pidfd_open, monitor, 0) : -1;
+
+	if (!dir)
+		return -ENOMEM;
+	if (nap_for_code(c, mon, ret_code) || (mon >= 0 && watch_for_code(c, dir, mon, ret_code)))
+		return 0;
 	/* Cleaned up by the monitor's command already: the state has the code, unless --rm took all. */
 	if (!ctr_load_state(c, NULL)) {
 		*ret_code = (int)hoy_json_int(c->state.root, "exitCode", 255);
