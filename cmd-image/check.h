@@ -41,10 +41,6 @@ struct finding *report_add(struct report *r, enum what what, const char *id);
 /* Print it as podman's `system check` does. */
 void report_print(const struct report *r, enum what what);
 
-/* ---- repair.c ---- */
-/* Run TOOL with our global options and WORDS; its stdout into OUT if that is given. Exit status or -errno. */
-int call_tool(const char *tool, const char *const *words, struct hoy_buf *out);
-
 /* ---- mend.c ---- */
 /* Fetch again what is damaged of images that came from a registry, and say so. True if any was mended: look again. */
 bool mend_images(const struct report *r);

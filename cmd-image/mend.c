@@ -6,6 +6,7 @@
 #include "cmd-image/check.h"
 #include "cmd-image/image.h"
 #include "common/base/buf.h"
+#include "common/cli/call.h"
 
 /* Can fetching mend it? Not what is only unused, or that has no record. */
 static bool wanted(const struct finding *f)
@@ -44,7 +45,7 @@ static bool mend_image(const struct finding *f, struct hoy_strv *layers)
 	hoy_strv_push(&words, f->id);
 	for (size_t i = 0; i < mine.n; i++)
 		hoy_strv_push(&words, mine.v[i]);
-	if (words.error || mine.error || call_tool("hoy-transfer", (const char *const *)words.v, NULL))
+	if (words.error || mine.error || hoy_call_tool("hoy-transfer", (const char *const *)words.v, NULL))
 		return false;
 	for (size_t i = 0; i < mine.n; i++) {
 		printf("Mended layer: %s\n", mine.v[i]);

@@ -7,6 +7,8 @@
 #include "cmd-image/image.h"
 #include "common/base/err.h"
 #include "common/base/msg.h"
+#include "common/cli/call.h"
+#include "common/data/digest.h"
 #include "common/data/ref.h"
 #include "common/store/layers.h"
 
@@ -170,12 +172,28 @@ static int delete_chain(struct hoy_store *s, struct hoy_json *rec, bool prune, s
 	return r == -HOY_EBUSY ? 0 : r;
 }
 
-static const char *container_of(const struct hoy_store *s, const char *image)
+static void containers_of(const struct hoy_store *s, const char *image, struct hoy_strv *ret)
 {
 	for (struct hoy_json *c = hoy_first(s->ctrs); c; c = hoy_next(s->ctrs, c))
-		if (!strcmp(hoy_json_str(c, "image") ?: "", image))
-			return hoy_json_str(c, "id");
-	return NULL;
+		if (!strcmp(hoy_json_str(c, "image") ?: "", image) && hoy_is_id(hoy_json_str(c, "id")))
+			hoy_strv_push(ret, hoy_json_str(c, "id"));
+}
+
+/* The containers IDS go, whoever made them: hoy-run knows how to stop ours. No lock may be held. */
+static int drop_containers(const struct hoy_strv *ids, struct hoy_err *err)
+{
+	cleanup_strv struct hoy_strv words = HOY_STRV_INIT;
+	int r;
+
+	hoy_strv_push(&words, "rm");
+	hoy_strv_push(&words, "--force");
+	hoy_strv_push(&words, "--volumes");
+	for (size_t i = 0; i < ids->n; i++)
+		hoy_strv_push(&words, ids->v[i]);
+	if (words.error)
+		return hoy_fail_oom(err);
+	r = hoy_call_tool("hoy-run", (const char *const *)words.v, NULL);
+	return r < 0 ? hoy_fail_errno(err, -r, "cannot run hoy-run") : r ? hoy_fail(err, HOY_EBUSY, "containers of the image could not be removed") : 0;
 }
 
 static bool by_id(const char *arg, const char *id)
@@ -185,9 +203,10 @@ static bool by_id(const char *arg, const char *id)
 	return !strncmp(p, id, strlen(p));
 }
 
-static int rmi_one(struct hoy_store *s, const char *arg, const struct rmi_opts *o, struct hoy_err *err)
+/* -EAGAIN: the containers in USERS have to go first. */
+static int rmi_one(struct hoy_store *s, const char *arg, const struct rmi_opts *o, struct hoy_strv *users, struct hoy_err *err)
 {
-	const char *matched = NULL, *id, *ctr;
+	const char *matched = NULL, *id;
 	struct hoy_json *rec, *names;
 	unsigned count;
 	int r = hoy_image_find(s, arg, &rec, &matched, err);
@@ -199,7 +218,6 @@ static int rmi_one(struct hoy_store *s, const char *arg, const struct rmi_opts *
 		return hoy_fail(err, EROFS, "cannot remove read-only image \"%s\"", id);
 	names = hoy_json_get(rec, "names");
 	count = names ? names->count : 0;
-	ctr = container_of(s, id);
 	if (matched && count > 1 && !by_id(arg, id)) {
 		cleanup_free char *name = strdup(matched);
 
@@ -208,28 +226,47 @@ static int rmi_one(struct hoy_store *s, const char *arg, const struct rmi_opts *
 			printf("Untagged: %s\n", name);
 		return r;
 	}
-	if (!matched && count > 1 && !o->force)
+	if (!matched && count > 1 && !o->force && !o->all)
 		return hoy_fail(err, HOY_EBUSY, "unable to delete image \"%s\" by ID with more than one tag (%u tags): please force removal",
 				id, count);
-	if (ctr)
+	containers_of(s, id, users);
+	if (users->n && o->force)
+		return -EAGAIN;
+	if (users->n)
 		return hoy_fail(err, HOY_EBUSY, "image used by %s: image is in use by a container: consider listing external "
-				"containers and force-removing image", ctr);
+				"containers and force-removing image", users->v[0]);
 	/* The names go with the record, in one save: on a full disk there is no room for more. */
 	return delete_chain(s, rec, !o->no_prune, err);
 }
 
-/* Containers of an image that has to go: ours through hoy-run, which knows how; others' records stay. */
+static int rmi_locked(struct hoy_store *s, const char *name, const struct rmi_opts *o, struct hoy_strv *users, struct hoy_err *err)
+{
+	int r = hoy_store_lock(s, 0, HOY_LAYERS | HOY_IMAGES | HOY_CONTAINERS, err);
+
+	if (!r)
+		r = rmi_one(s, name, o, users, err);
+	hoy_store_unlock(s);
+	return r;
+}
+
 static int rmi_each(struct hoy_store *s, char **names, int n, const struct rmi_opts *o)
 {
 	int status = 0;
 
 	for (int i = 0; i < n; i++) {
 		struct hoy_err err = HOY_ERR_INIT;
-		int r = hoy_store_lock(s, 0, HOY_LAYERS | HOY_IMAGES | HOY_CONTAINERS, &err);
+		int r = -EAGAIN;
 
-		if (!r)
-			r = rmi_one(s, names[i], o, &err);
-		hoy_store_unlock(s);
+		/* Somebody may make another container meanwhile. */
+		for (int tries = 5; r == -EAGAIN && tries; tries--) {
+			cleanup_strv struct hoy_strv users = HOY_STRV_INIT;
+
+			r = rmi_locked(s, names[i], o, &users, &err);
+			if (r == -EAGAIN && drop_containers(&users, &err) < 0)
+				r = -err.code;
+		}
+		if (r == -EAGAIN)
+			r = hoy_fail(&err, HOY_EBUSY, "image '%s' is in use by containers, which are made faster than they are removed", names[i]);
 		if (!r || (r == -ENOENT && o->ignore))
 			continue;
 		hoy_report(&err, 0);
@@ -266,7 +303,7 @@ static int run_rmi(const struct hoy_verb *v, int argc, char **argv)
 	for (struct hoy_json *rec = hoy_image_first(s); rec; rec = hoy_image_next(s, rec))
 		if (hoy_json_str(rec, "id") && !hoy_image_place(s, rec)->rdonly)
 			hoy_strv_insert(&all, 0, hoy_json_str(rec, "id")); /* children first */
-	o.force = o.ignore = true;
+	o.ignore = true;
 	return rmi_each(s, all.v, (int)all.n, &o);
 }
 const struct hoy_verb verb_rmi = { "rmi", "[options] IMAGE [IMAGE...]", "Remove images", rmi_opts, run_rmi, false };

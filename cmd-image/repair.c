@@ -10,9 +10,9 @@
 #include "common/base/err.h"
 #include "common/base/fd.h"
 #include "common/base/msg.h"
+#include "common/cli/call.h"
 #include "common/data/digest.h"
 #include "common/data/time.h"
-#include "common/proc/sibling.h"
 #include "common/store/containers.h"
 #include "common/store/layers.h"
 
@@ -32,19 +32,6 @@ static const struct hoy_opt opts[] = {
 	HOY_OPTS_END,
 };
 
-/* ---- other tools ---- */
-
-int call_tool(const char *tool, const char *const *words, struct hoy_buf *out)
-{
-	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
-
-	hoy_strv_push(&argv, tool);
-	hoy_globals_argv(&argv);
-	for (; *words; words++)
-		hoy_strv_push(&argv, *words);
-	return argv.error ? -ENOMEM : hoy_sibling_run(tool, argv.v, out);
-}
-
 /* The lines that hoy-transfer prints, as one list. */
 static int parse_lines(struct hoy_json_doc *ret, const char *text, struct hoy_err *err)
 {
@@ -63,7 +50,7 @@ static int read_content(struct hoy_json_doc *ret, struct hoy_err *err)
 {
 	static const char *const words[] = { "check-layers", NULL };
 	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(HOY_BUF_OURS);
-	int r = call_tool("hoy-transfer", words, &out);
+	int r = hoy_call_tool("hoy-transfer", words, &out);
 
 	if (r < 0)
 		return hoy_fail_errno(err, -r, "cannot run hoy-transfer");
@@ -234,7 +221,7 @@ static void drop_own_containers(const struct hoy_store *s, const struct report *
 		cleanup_free char *dir = hoy_asprintf("hoy/containers/%s", rep->v[i].id);
 
 		if (rep->v[i].what == DAMAGED_CONTAINER && dir && hoy_is_id(rep->v[i].id) && hoy_exists(s->graphfd, dir) &&
-		    !call_tool("hoy-run", words, NULL))
+		    !hoy_call_tool("hoy-run", words, NULL))
 			printf("Deleted damaged container: %s\n", rep->v[i].id);
 	}
 }
@@ -251,7 +238,7 @@ static int repair(struct look *l, const struct check_args *a, struct hoy_err *er
 	if (r < 0)
 		return r;
 	/* Files of containers that ended or that nobody has a record of any more. */
-	(void)call_tool("hoy-run", tidy, NULL);
+	(void)hoy_call_tool("hoy-run", tidy, NULL);
 	if (a->force)
 		drop_own_containers(s, &l->r);
 	r = hoy_store_lock(s, 0, HOY_GRAPH | EVERYTHING, err);

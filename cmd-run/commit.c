@@ -9,9 +9,9 @@
 
 #include "cmd-run/run.h"
 #include "common/base/fd.h"
+#include "common/cli/call.h"
 #include "common/data/digest.h"
 #include "common/data/ref.h"
-#include "common/proc/sibling.h"
 #include "common/store/images.h"
 
 struct commit_opts {
@@ -133,8 +133,6 @@ static int transfer(const struct commit_opts *o, int spec, const char *name, cha
 	const char *const opts[][2] = { { "author", o->author }, { "config", o->config }, { "message", o->message }, { "format", o->format } };
 	int status;
 
-	hoy_strv_push(&argv, "hoy-transfer");
-	hoy_globals_argv(&argv);
 	hoy_strv_push(&argv, "commit");
 	hoy_strv_pushf(&argv, "--spec=/dev/fd/%d", spec);
 	for (size_t i = 0; i < ARRAY_SIZE(opts); i++)
@@ -150,7 +148,7 @@ static int transfer(const struct commit_opts *o, int spec, const char *name, cha
 		hoy_strv_push(&argv, name);
 	if (argv.error)
 		return hoy_fail_oom(err);
-	status = hoy_sibling_run("hoy-transfer", argv.v, &out);
+	status = hoy_call_tool("hoy-transfer", (const char *const *)argv.v, &out);
 	if (status < 0)
 		return hoy_fail_errno(err, -status, "cannot run hoy-transfer");
 	if (status)

@@ -8,10 +8,10 @@
 #include "cmd-run/run.h"
 #include "common/base/fd.h"
 #include "common/base/tree.h"
+#include "common/cli/call.h"
 #include "common/cli/prompt.h"
 #include "common/data/time.h"
 #include "common/data/units.h"
-#include "common/proc/sibling.h"
 #include "common/store/containers.h"
 #include "common/store/layers.h"
 
@@ -255,8 +255,6 @@ static int prune_images(bool all, bool leftovers, const struct hoy_strv *filters
 	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(HOY_BUF_OURS);
 	int status;
 
-	hoy_strv_push(&argv, "hoy-image");
-	hoy_globals_argv(&argv);
 	for (const char *const *w = (const char *const[]){ "image", "prune", "--force", "--sizes", NULL }; *w; w++)
 		hoy_strv_push(&argv, *w);
 	if (all)
@@ -265,7 +263,7 @@ static int prune_images(bool all, bool leftovers, const struct hoy_strv *filters
 		hoy_strv_push(&argv, "--leftovers");
 	for (size_t i = 0; filters && i < filters->n; i++)
 		hoy_strv_pushf(&argv, "--filter=%s", filters->v[i]);
-	status = argv.error ? -ENOMEM : hoy_sibling_run("hoy-image", argv.v, &out);
+	status = argv.error ? -ENOMEM : hoy_call_tool("hoy-image", (const char *const *)argv.v, &out);
 	if (status < 0)
 		return hoy_fail_errno(err, -status, "cannot run hoy-image");
 	take_lines(hoy_buf_str(&out), p);

@@ -12,6 +12,7 @@
 
 #include "cmd-run/run.h"
 #include "common/data/time.h"
+#include "common/store/containers.h"
 
 static const struct { const char *name; int number; } signals[] = {
 	{ "HUP", SIGHUP }, { "INT", SIGINT }, { "QUIT", SIGQUIT }, { "ILL", SIGILL }, { "TRAP", SIGTRAP }, { "ABRT", SIGABRT },
@@ -375,10 +376,32 @@ static int rm_one(struct ctr *c, const struct common_opts *o, struct hoy_err *er
 	return ctr_clear(c, o->volumes, err);
 }
 
+/* A container that another engine made: of that we have the storage alone, and take it only if told twice. */
+static int rm_external(struct hoy_store *s, const char *name, const struct common_opts *o, struct hoy_err *err)
+{
+	struct hoy_json *rec;
+	int r = hoy_store_peek(s, HOY_CONTAINERS, NULL);
+
+	if (r < 0 || hoy_container_find(s, name, &rec, NULL) < 0)
+		return -ENOENT; /* as ERR says already */
+	if (!o->force)
+		return hoy_fail(err, ENOENT, "container \"%s\" was not made by hoy: no such container (--force removes its storage)", name);
+	r = hoy_store_lock(s, 0, HOY_GRAPH | HOY_LAYERS | HOY_IMAGES | HOY_CONTAINERS, err);
+	if (!r)
+		r = hoy_container_find(s, name, &rec, err);
+	if (!r) {
+		cleanup_free char *id = strdup(hoy_json_str(rec, "id"));
+
+		r = id ? hoy_container_delete(s, id, err) : hoy_fail_oom(err);
+	}
+	hoy_store_unlock(s);
+	return r;
+}
+
 static const struct hoy_opt rm_opts[] = {
 	{ 'a', "all", HOY_OPT_FLAG, O(all), NULL, "all containers" },
 	{ 0, "cidfile", HOY_OPT_LIST, O(cidfiles), "PATH", "read an id from a file" },
-	{ 'f', "force", HOY_OPT_FLAG, O(force), NULL, "stop it first if it runs; what is not there is no error" },
+	{ 'f', "force", HOY_OPT_FLAG, O(force), NULL, "stop it first if it runs; take those of other engines; what is not there is no error" },
 	{ 'i', "ignore", HOY_OPT_FLAG, O(ignore), NULL, "containers that are not there are no error" },
 	{ 'l', "latest", HOY_OPT_FLAG, O(latest), NULL, "the container made last" },
 	{ 't', "time", HOY_OPT_STRING, O(time), "SECONDS", "time before it is killed" },
@@ -412,9 +435,9 @@ static int run_rm(const struct hoy_verb *v, int argc, char **argv)
 
 		err = (struct hoy_err)HOY_ERR_INIT;
 		r = ctr_open(&c, s, ids.v[i], &err);
-		if (!r)
-			r = ctr_lock(&c, &err);
-		if (!r)
+		if (r == -ENOENT)
+			r = rm_external(s, ids.v[i], &o, &err);
+		else if (!r && !(r = ctr_lock(&c, &err)))
 			r = rm_one(&c, &o, &err);
 		if (r == -ENOENT && (o.ignore || o.all || o.force))
 			continue;

@@ -86,3 +86,44 @@ one_side_does() {
 	assert_success
 	[[ $output == *'no error, the store is whole' ]]
 }
+
+@test "rm -f takes the storage of another engine's container, rm alone does not" {
+	have_image busybox
+	oracle_podman create --name pc busybox true
+	oracle_buildah from --name bb scratch
+	for c in pc bb; do
+		try hoy rm "$c"
+		assert_status 1
+		[[ $stderr == "Error: container \"$c\" was not made by hoy: no such container (--force removes its storage)" ]]
+		try hoy rm -f "$c"
+		assert_success
+		assert_stdout "$c"
+	done
+	[[ $(hoy ps -aq --external) == '' && $(<"$ROOT/overlay-containers/containers.json") == '[]' ]]
+	oracle_podman rm -f pc
+	hoy rmi busybox
+	[[ -z $(oracle_podman images -qa) && -z $(find "$ROOT" -name diff -o -name '*.tar-split.gz') ]]
+}
+
+@test "rmi -f takes the containers with the image, whoever made them" {
+	have_image busybox
+	hoy tag busybox second
+	hoy run -d --name hc --stop-signal KILL -v data:/data --network none busybox sleep 100
+	hoy create --name hd busybox true
+	oracle_podman create --name pc busybox true
+	oracle_buildah from --name bb localhost/busybox:latest
+	try hoy rmi busybox
+	assert_stdout 'Untagged: localhost/busybox:latest'
+	for args in second -a; do
+		try hoy rmi $args
+		assert_status 2
+		[[ $stderr == *'image is in use by a container: consider listing external containers and force-removing image' ]]
+	done
+	id=$(hoy image inspect second --format '{{.Id}}')
+	try hoy rmi -f second
+	assert_success
+	assert_stdout "Untagged: localhost/second:latest"$'\n'"Deleted: $id"
+	[[ $(hoy ps -aq --external) == '' && $(ls "$ROOT/hoy/containers") == '' ]]
+	oracle_podman rm -f pc
+	[[ -z $(oracle_podman images -qa) && -z $(find "$ROOT" -name diff -o -name '*.tar-split.gz') ]]
+}
