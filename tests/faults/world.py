@@ -239,7 +239,12 @@ class World:
 
     def network_leaks(self):
         """No container of ours is on the bridge any more; the bridge and the network's chains stay until `network rm`."""
-        out = [f"interface {n}" for n in re.findall(r"^\d+: (veth[^:@]+)", run(["ip", "-o", "link"]).out, re.M)]
+        # The kernel takes them down with the container's namespace, when it gets to it.
+        for _ in range(100):
+            out = [f"interface {n}" for n in re.findall(r"^\d+: (veth[^:@]+)", run(["ip", "-o", "link"]).out, re.M)]
+            if not out:
+                break
+            time.sleep(0.05)
         out += [f"rule of a port: {line.strip()}" for line in run(["nft", "list", "ruleset"]).out.splitlines() if "18080" in line]
         top = "/run/containers/networks"
         out += [f"firewall state {n}" for n in self.ls(f"{top}/firewall/ports") if n.startswith(self.network_id)]
