@@ -38,6 +38,7 @@ static const struct route {
 	{ "logout", "hoy-image", "Log out of a registry" },
 	{ "logs", "hoy-run", "Print the output of a container" },
 	{ "ls", "hoy-run", NULL },
+	{ "manifest", "hoy-image", "Manage lists of images" },
 	{ "network", "hoy-run", "Manage networks" },
 	{ "pause", "hoy-run", "Freeze containers" },
 	{ "pod", "hoy-run", "Manage pods" },

@@ -40,6 +40,10 @@ static const struct hoy_verb *const verbs[] = {
 	HEAVY("login", "Log in to a registry"), HEAVY("logout", "Log out of a registry"),
 	HEAVY("list-tags", "List the tags of a repository"),
 	HEAVY("manifest-digest", "Print the digest of a manifest file"),
+	HEAVY("manifest create", "Make a list of images"), HEAVY("manifest add", "Add images to a list"),
+	HEAVY("manifest annotate", "Say more of an image in a list"), HEAVY("manifest remove", "Take an image out of a list"),
+	HEAVY("manifest rm", "Remove lists"), HEAVY("manifest exists", "Is there such a list? Exit status 0 or 1"),
+	HEAVY("manifest inspect", "Print a list"), HEAVY("manifest push", "Push a list and its images"),
 	NULL,
 };
 

@@ -154,6 +154,7 @@ static int make_own(struct hoy_store *s, struct hoy_json **rec, struct hoy_err *
 static int put_image(struct hoy_store *s, struct hoy_place *p, const struct hoy_image_new *n, struct hoy_json **rec, struct hoy_err *err)
 {
 	struct hoy_table *t = &p->images;
+	const char *meta;
 	int r = 0;
 
 	for (size_t i = 0; i < n->n_items && !r; i++)
@@ -164,8 +165,8 @@ static int put_image(struct hoy_store *s, struct hoy_place *p, const struct hoy_
 	r = *rec ? 0 : new_record(t, n, rec);
 	for (size_t i = 0; i < n->n_items && !r; i++)
 		r = note_item(t, *rec, &n->items[i]);
-	if (!r && (!hoy_json_get(*rec, "metadata") || n->metadata) &&
-	    !hoy_json_set_string(&t->doc, *rec, "metadata", n->metadata ? n->metadata : "{}"))
+	meta = n->metadata ? n->metadata : hoy_json_get(*rec, "metadata") ? "" : "{}";
+	if (!r && *meta && !hoy_json_set_string(&t->doc, *rec, "metadata", meta))
 		r = -ENOMEM;
 	return r < 0 ? hoy_fail_oom(err) : hoy_store_save(s, err);
 }

@@ -6,7 +6,7 @@ struct hoy_image_new {
 	const char *id;
 	const char *digest;   /* of the manifest; NULL: of the first "manifest*" item */
 	const char *layer;    /* top layer or NULL */
-	const char *metadata; /* NULL: "{}" */
+	const char *metadata; /* NULL: "{}"; "": none */
 	int64_t created;      /* ns; from the config */
 	const struct hoy_item *items; /* in the order of formats/storage.md 5 */
 	size_t n_items;

@@ -1,0 +1,202 @@
+/* cmd-image/transfer/manifest_push.c: `manifest push`: the images of a list, each from where it is, then the list. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd-image/transfer/copy.h"
+#include "cmd-image/transfer/index.h"
+#include "cmd-image/transfer/transfer.h"
+#include "common/base/fd.h"
+#include "common/base/msg.h"
+#include "common/data/digest.h"
+#include "common/data/ref.h"
+
+struct push_opts {
+	struct copy_opts copy;
+	struct reg_opts reg;
+	int all;
+	bool rm;
+	const char *digestfile;
+};
+#define O(field) offsetof(struct push_opts, field)
+static const struct hoy_opt opts[] = {
+	{ 0, "all", HOY_OPT_TRI, O(all), NULL, "push the images too (default true)" },
+	{ 0, "authfile", HOY_OPT_STRING, O(reg.authfile), "FILE", "file with credentials" },
+	{ 0, "cert-dir", HOY_OPT_STRING, O(reg.cert_dir), "DIR", "directory of certificates" },
+	{ 0, "compression-format", HOY_OPT_STRING, O(copy.compression), "FORMAT", "gzip or zstd" },
+	{ 0, "compression-level", HOY_OPT_INT, O(copy.level), "N", "level of zstd" },
+	{ 0, "creds", HOY_OPT_STRING, O(reg.creds), "USER:PASSWORD", "credentials for the registry" },
+	{ 0, "digestfile", HOY_OPT_STRING, O(digestfile), "FILE", "write the list's digest there" },
+	{ 'f', "format", HOY_OPT_STRING, O(copy.format), "FORMAT", "oci or v2s2" },
+	{ 'q', "quiet", HOY_OPT_FLAG, O(copy.quiet), NULL, "no progress" },
+	{ 0, "rm", HOY_OPT_FLAG, O(rm), NULL, "remove the list when it has been pushed" },
+	{ 0, "tls-verify", HOY_OPT_TRI, O(reg.tls_verify), NULL, "require HTTPS and check certificates (default true)" },
+	HOY_OPTS_END,
+};
+
+/* ---- a source that means one image of another one, a destination that notes the manifest it gets ---- */
+
+struct one_source {
+	struct source s, *in;
+	const char *digest;
+};
+
+static int one_manifest(struct source *s, const char *digest, char **ret, size_t *ret_len, char **ret_type, struct hoy_err *err)
+{
+	struct one_source *x = (struct one_source *)s;
+
+	return x->in->ops->manifest(x->in, digest ? digest : x->digest, ret, ret_len, ret_type, err);
+}
+static int one_blob(struct source *s, const struct desc *d, int layer, struct stream **ret, struct hoy_err *err)
+{
+	struct one_source *x = (struct one_source *)s;
+
+	return x->in->ops->blob(x->in, d, layer, ret, err);
+}
+static bool one_packed(struct source *s, int layer, struct desc *d, const char **ret_suffix)
+{
+	struct one_source *x = (struct one_source *)s;
+
+	return x->in->ops->packed && x->in->ops->packed(x->in, layer, d, ret_suffix);
+}
+static const struct source_ops one_ops = { one_manifest, one_blob, NULL, one_packed, NULL };
+
+struct noting_dest {
+	struct dest d, *to;
+	char *digest;
+	int64_t size;
+	enum man_kind kind;
+};
+
+static int noting_has(struct dest *d, const struct desc *blob, const struct source *src, struct hoy_err *err)
+{
+	struct dest *to = ((struct noting_dest *)d)->to;
+
+	return to->ops->has(to, blob, src, err);
+}
+static int noting_put(struct dest *d, const char *digest, int64_t size, struct sink **ret, struct hoy_err *err)
+{
+	struct dest *to = ((struct noting_dest *)d)->to;
+
+	return to->ops->put(to, digest, size, ret, err);
+}
+static int noting_manifest(struct dest *d, const struct manifest *m, bool top, struct hoy_err *err)
+{
+	struct noting_dest *x = (struct noting_dest *)d;
+
+	free(x->digest);
+	x->digest = strdup(m->digest);
+	x->size = (int64_t)m->len;
+	x->kind = m->kind;
+	return x->digest ? x->to->ops->manifest(x->to, m, false, err) : hoy_fail_oom(err);
+}
+static const struct dest_ops noting_ops = { noting_has, noting_put, noting_manifest, NULL, NULL, NULL };
+
+/* ---- the images ---- */
+
+/* How to open what instances.json calls FROM: podman's "containers-storage:[...]NAME@ID" is an image of this store. */
+static char *to_open(const char *from)
+{
+	const char *rest = strncmp(from, "containers-storage:", 19) ? NULL : from + 19, *at;
+
+	if (!rest)
+		return strdup(from);
+	if (*rest == '[' && strchr(rest, ']'))
+		rest = strchr(rest, ']') + 1;
+	at = strrchr(rest, '@');
+	return hoy_asprintf("containers-storage:%s", at && hoy_is_id(at + 1) ? at + 1 : rest);
+}
+
+/* Copy the image of entry E, and make E name what has arrived. */
+static int push_one(struct index *x, struct hoy_json *e, struct dest *dst, const struct push_opts *o, struct hoy_err *err)
+{
+	const char *digest = hoy_json_str(e, "digest"), *from = digest ? index_from(x, digest) : NULL;
+	struct one_source src = { .s = { .ops = &one_ops }, .digest = digest };
+	struct noting_dest to = { .d = { .ops = &noting_ops, .name = dst->name, .layers = dst->layers, .one_by_one = dst->one_by_one }, .to = dst };
+	cleanup_free char *open = from ? to_open(from) : NULL;
+	char written[SHA_DIGEST_SIZE];
+	int r;
+
+	if (!from)
+		return hoy_fail(err, ENOENT, "the list does not say where its image %s is (add it again)", digest ?: "");
+	if (!open)
+		return hoy_fail_oom(err);
+	progress(o->copy.quiet, "Copying image %s", digest);
+	r = source_open(&src.in, open, &o->reg, err);
+	if (r < 0)
+		return r;
+	src.s.name = src.in->name;
+	src.s.plain = src.in->plain;
+	src.s.repo_host = src.in->repo_host;
+	src.s.repo = src.in->repo;
+	memcpy(to.d.takes, dst->takes, sizeof(to.d.takes));
+	r = copy_image(&src.s, &to.d, &o->copy, written, err);
+	source_free(src.in);
+	if (!r && (!to.digest || !hoy_json_set_string(&x->doc, e, "digest", to.digest) || !hoy_json_set_int(&x->doc, e, "size", to.size) ||
+		   !hoy_json_set_string(&x->doc, e, "mediaType", manifest_type(to.kind))))
+		r = hoy_fail_oom(err);
+	free(to.digest);
+	return r;
+}
+
+static int push_list(struct index *x, struct dest *dst, const struct push_opts *o, char ret[SHA_DIGEST_SIZE], struct hoy_err *err)
+{
+	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(MANIFEST_MAX);
+	cleanup_manifest struct manifest m = { 0 };
+	bool docker = o->copy.format ? strcmp(o->copy.format, "oci") : !dst->takes[MAN_OCI_INDEX];
+	enum man_kind kind = docker ? MAN_V2S2_LIST : MAN_OCI_INDEX;
+	int r;
+
+	if (!dst->takes[kind])
+		return hoy_fail(err, HOY_EUNSUPPORTED, "'%s' takes no list of this format", dst->name);
+	r = index_write(&b, x, kind);
+	if (r < 0)
+		return hoy_fail_oom(err);
+	progress(o->copy.quiet, "Writing manifest list to image destination");
+	r = manifest_parse(&m, b.data, b.len, manifest_type(kind), err);
+	if (!r)
+		memcpy(ret, m.digest, SHA_DIGEST_SIZE);
+	return r ? r : dst->ops->manifest(dst, &m, true, err);
+}
+
+static int push(struct index *x, const char *to, const struct push_opts *o, char ret[SHA_DIGEST_SIZE], struct hoy_err *err)
+{
+	const struct hoy_json *list = hoy_json_get(x->doc.root, "manifests");
+	cleanup_dest struct dest *dst = NULL;
+	int r = dest_open(&dst, to, &o->reg, err);
+
+	for (struct hoy_json *e = list ? list->child : NULL; e && !r && o->all; e = e->next)
+		r = push_one(x, e, dst, o, err);
+	if (!r)
+		r = push_list(x, dst, o, ret, err);
+	return r ? r : dst->ops->commit(dst, err);
+}
+
+static int run_push(const struct hoy_verb *v, int argc, char **argv)
+{
+	struct push_opts o = { .reg = REG_OPTS_INIT, .all = 1 };
+	struct hoy_err err = HOY_ERR_INIT;
+	cleanup_index struct index x = INDEX_INIT;
+	cleanup_store struct hoy_store *s = NULL;
+	cleanup_free char *to = NULL;
+	char digest[SHA_DIGEST_SIZE] = "";
+	int status, r, n = hoy_verb_args(v, argc, argv, &o, 1, 2, &status);
+
+	if (n < 0)
+		return status;
+	s = open_store(&err);
+	r = s ? hoy_store_peek(s, HOY_LAYERS | HOY_IMAGES, &err) : -err.code;
+	if (!r && index_load(&x, s, argv[1], &err) < 0)
+		r = hoy_fail_prefix(&err, "retrieving local image from image name %s", argv[1]);
+	to = hoy_asprintf("%s%s", hoy_names_transport(argv[n]) ? "" : "docker://", argv[n]);
+	if (!r)
+		r = to ? push(&x, to, &o, digest, &err) : hoy_fail_oom(&err);
+	if (!r && o.digestfile && (r = hoy_replace_file(AT_FDCWD, o.digestfile, digest, strlen(digest), 0644, false)) < 0)
+		hoy_fail_errno(&err, -r, "cannot write '%s'", o.digestfile);
+	if (!r && o.rm)
+		r = index_delete(s, argv[1], &err);
+	return r < 0 ? hoy_report(&err, 125) : 0;
+}
+const struct hoy_verb verb_manifest_push = { "manifest push", "[options] LIST [DESTINATION]", "Push a list and its images", opts, run_push, false };

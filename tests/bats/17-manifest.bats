@@ -1,0 +1,169 @@
+#!/usr/bin/env bats
+# `manifest`: lists of images in the store: podman's records, texts and errors; each engine goes on with what the other one made.
+load ../lib/hoy
+
+# What a store keeps of its lists, without ids and times.
+lists() {
+	python3 - "$ROOT" <<-'END'
+	import json, re, sys
+	root = sys.argv[1]
+	for rec in json.load(open(root + "/overlay-images/images.json")):
+	    if "instances.json" not in rec["big-data-names"]:
+	        continue
+	    items = {k: open(f"{root}/overlay-images/{rec['id']}/{k}").read() for k in rec["big-data-names"]}
+	    # podman names an image as it was asked for it, with all options of the store; the id is what counts.
+	    text = re.sub(r'containers-storage:\[[^]]*\][^"\\]*', "HERE", json.dumps([rec, items], sort_keys=True))
+	    rec = json.loads(text.replace(rec["id"], "ID"))
+	    rec[0]["created"] = rec[0]["big-data-digests"] = rec[0]["big-data-sizes"] = ""
+	    rec[0].pop("names-history", "")  # of an image that is made with its name podman writes none
+	    print(json.dumps(rec))
+	END
+}
+
+# both LIST COMMAND...: by podman on a list, by hoy on another one, "@" in the command standing for the list. Output and status agree.
+both() {
+	local theirs=() ours=() w
+	for w in "$@"; do
+		theirs+=("${w//@/p}") ours+=("${w//@/h}")
+	done
+	run oracle_podman manifest "${theirs[@]}"
+	local status1=$status output1=$output
+	run hoy manifest "${ours[@]}"
+	[[ $status == "$status1" ]] || { echo "status $status, podman's $status1: $output $output1"; false; }
+	if [[ $status == 0 ]]; then
+		diff <(sed -E 's/[0-9a-f]{64}/ID/; s,localhost/p:,LIST:,' <<<"$output1") <(sed -E 's/[0-9a-f]{64}/ID/; s,localhost/h:,LIST:,' <<<"$output")
+	elif [[ $status != 1 ]]; then
+		# The last cause is told alike, whatever stands before it.
+		output1=${output1%, or use --replace*}
+		[[ ${output##*: } == "${output1##*: }" ]] || { echo "$output"; echo "$output1"; false; }
+	fi
+}
+
+same_lists() {
+	diff <(lists | grep localhost/p: | sed 's,localhost/p:,localhost/LIST:,') <(lists | grep localhost/h: | sed 's,localhost/h:,localhost/LIST:,')
+	[[ $(lists | wc -l) == 2 ]]
+}
+
+@test "create, add, annotate, remove, inspect: the records, items and texts that podman makes" {
+	have_image busybox
+	digest=$(hoy image inspect busybox --format '{{.Digest}}')
+	both create @
+	same_lists
+	both add @ busybox
+	same_lists
+	both inspect @
+	both add --arch arm64 --os linux --variant v8 --os-version 7 --annotation a=b --annotation 'c=<d>' --features f @ busybox
+	same_lists
+	both inspect @
+	both annotate --annotation e=f --arch riscv64 @ "$digest"
+	both annotate --index --annotation i=j @
+	same_lists
+	both inspect @
+	hoy manifest annotate --os-features one,two h "$digest" # podman forgets these
+	[[ $(hoy manifest inspect h | jq -r '.manifests[0].platform["os.features"] | join(" ")') == 'one two' ]]
+	both exists @
+	both remove @ "$digest"
+	same_lists
+	both inspect @
+	both rm @
+	[[ $(lists) == '' ]]
+	both create --annotation x=y @ busybox
+	same_lists
+	both create --amend --annotation z=a @ busybox
+	same_lists
+}
+
+@test "what is wrong is said as podman says it" {
+	have_image busybox
+	both create @
+	both create busybox
+	both create @
+	both add nolist busybox
+	both add busybox busybox
+	both remove @ sha256:0000
+	both remove @ "sha256:$(printf '0%.0s' {1..64})"
+	both annotate @
+	both annotate --index --annotation i=j @ busybox
+	both exists nosuch
+	both exists busybox
+	both rm nosuch
+	both rm -i nosuch
+	both rm busybox
+	both push nosuch "dir:$T/x"
+	both push busybox "dir:$T/x"
+	try hoy manifest add h --annotation nothing busybox
+	assert_error 'no value given for annotation "nothing"'
+	try hoy manifest create h nosuch.invalid/x
+	assert_status 125
+	[[ $stderr == *"cannot reach the registry 'nosuch.invalid'"* && $(lists | grep -c HERE) == 0 ]]
+}
+
+@test "pushed lists have podman's manifests: to a directory, a layout, a registry; and are pulled again" {
+	have_image busybox
+	registry_start r
+	reg=$REGISTRY
+	hoy push -q --tls-verify=false busybox "docker://$reg/bb:1"
+	for l in p h; do
+		hoy manifest create $l busybox
+		hoy manifest add --arch arm64 --tls-verify=false $l "docker://$reg/bb:1"
+	done
+	[[ $(hoy manifest inspect h | jq '.manifests | length') == 2 ]]
+	oracle_podman manifest push --tls-verify=false p "dir:$T/pd"
+	hoy manifest push --tls-verify=false h "dir:$T/hd"
+	diff <(cd "$T/pd" && ls | sed 's/^.*manifest.json/M/' | sort -u) <(cd "$T/hd" && ls | sed 's/^.*manifest.json/M/' | sort -u)
+	[[ $(jq -S 'del(.manifests[].size, .manifests[].digest)' "$T/pd/manifest.json") == "$(jq -S 'del(.manifests[].size, .manifests[].digest)' "$T/hd/manifest.json")" ]]
+	hoy manifest push -q --tls-verify=false --digestfile "$T/digest" h "docker://$reg/list:1"
+	[[ $(oracle skopeo inspect --raw --tls-verify=false "docker://$reg/list:1" | sha256sum | cut -d' ' -f1) == "$(sed s/sha256:// "$T/digest")" ]]
+	diff <(hoy manifest inspect --tls-verify=false "docker://$reg/list:1") <(oracle_podman manifest inspect --tls-verify=false "$reg/list:1")
+	hoy manifest push -q --tls-verify=false --rm --format v2s2 h "dir:$T/docker"
+	[[ $(jq -r .mediaType "$T/docker/manifest.json") == application/vnd.docker.distribution.manifest.list.v2+json ]]
+	try hoy manifest exists h
+	assert_status 1
+	hoy rmi -f busybox
+	hoy pull -q --tls-verify=false "$reg/list:1"
+	[[ $(hoy run --rm --network none "$reg/list:1" echo runs) == runs ]]
+}
+
+@test "--all takes the images of a list that is added, else the one that fits here" {
+	have_image busybox
+	registry_start r
+	reg=$REGISTRY
+	for arch in arm64 riscv64; do
+		printf 'FROM scratch\nLABEL arch=%s\n' $arch >"$T/f"
+		oracle_buildah bud -q --arch $arch -t $arch -f "$T/f" "$T"
+	done
+	hoy manifest create l busybox arm64 riscv64
+	[[ $(hoy manifest inspect l | jq -r '[.manifests[].platform.architecture] | join(" ")') == 'amd64 arm64 riscv64' ]]
+	hoy manifest push -q --tls-verify=false l "docker://$reg/l:1"
+	hoy manifest rm l
+	both create @
+	both add --tls-verify=false @ "docker://$reg/l:1"
+	same_lists
+	both rm @
+	both create @
+	both add --all --tls-verify=false @ "docker://$reg/l:1"
+	same_lists
+	[[ $(hoy manifest inspect h | jq '.manifests | length') == 3 ]]
+	both inspect @
+}
+
+@test "each engine goes on with the other one's list; one in use is an image like others" {
+	have_image busybox
+	oracle_podman manifest create a busybox
+	hoy manifest annotate --annotation by=hoy a "$(hoy manifest inspect a | jq -r '.manifests[0].digest')"
+	[[ $(oracle_podman manifest inspect a | jq -r '.manifests[0].annotations.by') == hoy ]]
+	echo text >"$T/file"
+	oracle_podman manifest add --artifact a "$T/file"
+	hoy manifest annotate --index --annotation i=hoy a
+	[[ $(oracle_podman manifest inspect a | jq -r '.annotations.i, (.manifests | length)' | xargs) == 'hoy 2' ]]
+	hoy manifest create b busybox
+	oracle_podman manifest annotate --annotation by=podman b "$(oracle_podman manifest inspect b | jq -r '.manifests[0].digest')"
+	oracle_podman manifest push --all b "dir:$T/b"
+	[[ $(hoy manifest inspect b | jq -r '.manifests[0].annotations.by') == podman ]]
+	diff <(hoy images --format '{{.Repository}} {{.Size}}') <(oracle_podman images --format '{{.Repository}} {{.Size}}')
+	hoy system check
+	oracle_podman system check
+	oracle_podman manifest rm b
+	hoy rmi a
+	[[ $(lists) == '' ]]
+}
