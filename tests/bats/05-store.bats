@@ -155,3 +155,20 @@ Deleted: $id"
 	wait
 	[[ $(hoy images --format '{{.Repository}}' | grep -cE '^localhost/[hp][0-9]+$') == 20 ]]
 }
+
+@test "image tree: the layers, and what stands on them, as podman draws them" {
+	have_image busybox
+	printf 'FROM localhost/busybox\nRUN echo a >/a\nRUN echo b >/b\n' >"$T/f"
+	oracle_podman build -q --layers -t child -f "$T/f" "$T"
+	oracle_podman tag child second:2
+	printf 'FROM localhost/busybox\nRUN echo c >/c\nRUN echo d >/d\n' >"$T/f"
+	oracle_podman build -q --layers -t other -f "$T/f" "$T"
+	printf 'FROM localhost/other\nRUN echo c >/c2\n' >"$T/f"
+	oracle_podman build -q --layers -t above -f "$T/f" "$T"
+	oracle_podman create --name c other true
+	for args in busybox child other "--whatrequires busybox" "--whatrequires child" "--whatrequires other" above; do
+		diff <(hoy image tree $args) <(oracle_podman image tree $args)
+	done
+	try hoy image tree nosuch
+	assert_error 'nosuch: image not known'
+}
