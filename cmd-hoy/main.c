@@ -22,6 +22,7 @@ static const struct route {
 	{ "copy", "hoy-image", "Copy an image between registries, archives and the store" },
 	{ "cp", "hoy-run", "Copy files between a container and the host" },
 	{ "create", "hoy-run", "Create a container without starting it" },
+	{ "diff", "hoy-image", "Show what a container or an image changes in its files" },
 	{ "events", "hoy-run", "Show what happens" },
 	{ "exec", "hoy-run", "Run a command in a running container" },
 	{ "history", "hoy-image", "Show how an image was made" },

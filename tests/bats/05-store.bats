@@ -172,3 +172,24 @@ Deleted: $id"
 	try hoy image tree nosuch
 	assert_error 'nosuch: image not known'
 }
+
+@test "diff of containers and images: what podman says, against what they stand on and against each other" {
+	have_image busybox
+	printf 'FROM localhost/busybox\nRUN echo a >/a\nRUN mkdir -p /d/e && echo b >/d/e/b && rm /a\nRUN rm -rf /etc/passwd /home /var/www && mkdir /home && echo >/home/x; echo 1 > /etc/group; ln -s /nowhere /tmp/l; chmod 700 /root\n' >"$T/f"
+	oracle_podman build -q --layers -t child -f "$T/f" "$T"
+	oracle_podman run --name c child sh -c 'echo x >/new; rm /bin/ls; touch /d/e/b; rm -rf /d; mkdir /d; echo >/d/y; rm -rf /home; echo >/home' # /home: a file now
+	hoy create --name h child true
+	for args in 'image diff child' 'image diff busybox' 'image diff child busybox' 'image diff busybox child' 'diff c' 'diff c busybox' 'diff c child' 'diff child c' 'diff h' \
+		'diff --format json child' 'diff --format json c'; do
+		diff <(hoy $args | sort) <(oracle_podman $args | sort) || { echo "$args"; false; }
+	done
+	# One directory after the other, as podman lists changes against what is below.
+	diff <(hoy diff c) <(oracle_podman diff c)
+	for args in 'diff nosuch' 'image diff c' 'diff --format xml c'; do
+		try hoy $args
+		assert_status 125
+	done
+	[[ $(<"$RUNROOT/overlay-layers/mountpoints.json") == '[]' ]]
+	hoy run --name hc --network none child sh -c 'echo x >/new; rm /bin/ls'
+	[[ $(hoy diff hc) == $'C /bin\nD /bin/ls\nC /etc\nA /new' ]]
+}
