@@ -327,7 +327,7 @@ layered() {
 	[[ $(oracle_podman ps -a --external --format '{{.Names}}') == c ]]
 	[[ $(cat "$ROOT"/vfs/dir/*/a/mine) == mine && $(hoy container inspect c --format '{{.Driver}}') == vfs ]]
 	diff <(hoy diff c | grep -v /etc) - <<<$'C /a\nD /a/dir\nA /a/mine'
-	diff <(hoy image diff two) <(oracle_podman image diff two)
+	diff <(hoy image diff two | sort) <(oracle_podman image diff two | sort)
 	dir=$(hoy image mount two)
 	[[ $(<"$dir/a/dir") == 5 && $(<"$RUNROOT/vfs-layers/mountpoints.json") == *'"count":1'* ]]
 	hoy image unmount two
