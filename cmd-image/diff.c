@@ -36,12 +36,17 @@ static bool engines_own(const char *path)
 
 /* ---- layers ---- */
 
-/* The layer that NAME means: a container's, or the top one of an image (of images alone, if ONLY_IMAGES). */
-static int find_layer(struct hoy_store *s, const char *name, bool only_images, const char **ret, struct hoy_err *err)
+enum of { CONTAINERS = 1, IMAGES = 2 };
+
+/* The layer that NAME means: a container's, or the top one of an image, as far as OF allows. */
+static int find_layer(struct hoy_store *s, const char *name, unsigned of, const char **ret, struct hoy_err *err)
 {
 	struct hoy_json *rec;
+	int r = of & CONTAINERS ? hoy_container_find(s, name, &rec, of & IMAGES ? NULL : err) : -ENOENT;
 
-	if ((only_images || hoy_container_find(s, name, &rec, NULL) < 0) && hoy_image_find(s, name, &rec, NULL, err) < 0)
+	if (r < 0 && of & IMAGES)
+		r = hoy_image_find(s, name, &rec, NULL, err);
+	if (r < 0)
 		return hoy_fail_prefix(err, "%s not found", name);
 	*ret = hoy_json_str(rec, "layer");
 	return *ret && hoy_layer_get(s, *ret) ? 0 : hoy_fail(err, ENOENT, "'%s' has no layers", name);
@@ -158,7 +163,7 @@ static int print(const struct diff_list *l, const char *format, struct hoy_err *
 	return b.error ? hoy_fail_oom(err) : puts(hoy_buf_str(&b)) < 0 ? -EIO : 0;
 }
 
-static int run(const struct hoy_verb *v, int argc, char **argv, bool only_images)
+static int run(const struct hoy_verb *v, int argc, char **argv, unsigned of)
 {
 	struct diff_opts o = { 0 };
 	struct hoy_err err = HOY_ERR_INIT;
@@ -177,9 +182,9 @@ static int run(const struct hoy_verb *v, int argc, char **argv, bool only_images
 	if (!r && n == 2)
 		r = hoy_store_peek(s, HOY_LAYERS | HOY_IMAGES | HOY_CONTAINERS, &err);
 	if (!r)
-		r = find_layer(s, argv[1], only_images, &to, &err);
+		r = find_layer(s, argv[1], of, &to, &err);
 	if (!r && n == 2)
-		r = find_layer(s, argv[2], only_images, &from, &err);
+		r = find_layer(s, argv[2], CONTAINERS | IMAGES, &from, &err);
 	parent = r ? NULL : hoy_json_str(hoy_layer_get(s, to), "parent");
 	if (!r)
 		r = from && strcmp(from, parent ?: "") ? diff_both(s, to, from, &l, &err) : diff_parent(s, to, &l, &err);
@@ -189,8 +194,10 @@ static int run(const struct hoy_verb *v, int argc, char **argv, bool only_images
 	return r < 0 ? hoy_report(&err, 125) : 0;
 }
 
-static int run_diff(const struct hoy_verb *v, int argc, char **argv) { return run(v, argc, argv, false); }
-static int run_image_diff(const struct hoy_verb *v, int argc, char **argv) { return run(v, argc, argv, true); }
+static int run_diff(const struct hoy_verb *v, int argc, char **argv) { return run(v, argc, argv, CONTAINERS | IMAGES); }
+static int run_image_diff(const struct hoy_verb *v, int argc, char **argv) { return run(v, argc, argv, IMAGES); }
+static int run_container_diff(const struct hoy_verb *v, int argc, char **argv) { return run(v, argc, argv, CONTAINERS); }
 const struct hoy_verb verb_diff = { "diff", "[options] CONTAINER|IMAGE [CONTAINER|IMAGE]", "Show what a container or an image changes in its files",
 				    opts, run_diff, false };
 const struct hoy_verb verb_image_diff = { "image diff", "[options] IMAGE [IMAGE]", NULL, opts, run_image_diff, false };
+const struct hoy_verb verb_container_diff = { "container diff", "[options] CONTAINER [CONTAINER|IMAGE]", NULL, opts, run_container_diff, false };

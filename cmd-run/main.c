@@ -20,6 +20,8 @@ static int hand_over(const struct hoy_verb *v, int argc, char **argv)
 static const struct hoy_verb verb_system_check = { .name = "system check", .summary = "Look for damage in the store, and mend it",
 						   .synopsis = "[options]", .run = hand_over, .command = true };
 
+static const struct hoy_verb verb_container_diff = { .name = "container diff", .synopsis = "[options] ...", .run = hand_over, .command = true };
+
 /* "container X" is X. */
 #define ALSO(alias, of) \
 	&(const struct hoy_verb){ .name = alias, .synopsis = (of).synopsis, .opts = (of).opts, .run = (of).run, .command = (of).command }
@@ -30,7 +32,7 @@ int main(int argc, char **argv)
 	const struct hoy_verb *const verbs[] = {
 		&verb_run, &verb_create, &verb_start, &verb_stop, &verb_restart, &verb_kill, &verb_rm, &verb_ps, &verb_logs, &verb_exec,
 		&verb_inspect, &verb_wait, &verb_attach, &verb_pause, &verb_unpause, &verb_port, &verb_rename, &verb_commit, &verb_top, &verb_info, &verb_init,
-		&verb_cleanup, &verb_exists, &verb_system_check,
+		&verb_cleanup, &verb_exists, &verb_system_check, &verb_container_diff,
 		&verb_container_prune, &verb_volume_prune, &verb_system_df, &verb_system_prune,
 		ALSO("container run", verb_run), ALSO("container create", verb_create), ALSO("container start", verb_start),
 		ALSO("container stop", verb_stop), ALSO("container restart", verb_restart), ALSO("container kill", verb_kill),

@@ -185,7 +185,8 @@ Deleted: $id"
 	done
 	# One directory after the other, as podman lists changes against what is below.
 	diff <(hoy diff c) <(oracle_podman diff c)
-	for args in 'diff nosuch' 'image diff c' 'diff --format xml c'; do
+	diff <(hoy container diff c | sort) <(oracle_podman container diff c | sort)
+	for args in 'diff nosuch' 'image diff c' 'container diff child' 'diff --format xml c'; do
 		try hoy $args
 		assert_status 125
 	done
