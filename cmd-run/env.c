@@ -46,32 +46,49 @@ static void add(struct hoy_strv *env, const char *text)
 		hoy_env_set(env, text, have);
 }
 
-static int add_file(struct hoy_strv *env, const char *path, struct hoy_err *err)
+int read_lines(const struct hoy_strv *files, struct hoy_strv *ret, struct hoy_err *err)
 {
-	cleanup_file FILE *f = fopen(path, "re");
-	cleanup_free char *line = NULL;
-	size_t size = 0;
-	ssize_t n;
+	for (size_t i = 0; i < files->n; i++) {
+		cleanup_file FILE *f = fopen(files->v[i], "re");
+		cleanup_free char *line = NULL;
+		size_t size = 0;
+		ssize_t n;
 
-	if (!f)
-		return hoy_fail_errno(err, errno, "cannot open '%s'", path);
-	while ((n = getline(&line, &size, f)) > 0) {
-		char *p = line;
+		if (!f)
+			return hoy_fail_errno(err, errno, "cannot open '%s'", files->v[i]);
+		while ((n = getline(&line, &size, f)) > 0) {
+			char *p = line;
 
-		while (n && (line[n - 1] == '\n' || line[n - 1] == '\r'))
-			line[--n] = '\0';
-		p += strspn(p, " \t");
-		if (*p && *p != '#')
-			add(env, p);
+			while (n && (line[n - 1] == '\n' || line[n - 1] == '\r'))
+				line[--n] = '\0';
+			p += strspn(p, " \t");
+			if (*p && *p != '#')
+				hoy_strv_push(ret, p);
+		}
 	}
-	return 0;
+	return ret->error ? hoy_fail_oom(err) : 0;
+}
+
+int add_env(struct hoy_strv *env, const struct hoy_strv *files, const struct hoy_strv *given, struct hoy_err *err)
+{
+	cleanup_strv struct hoy_strv lines = HOY_STRV_INIT;
+	int r = read_lines(files, &lines, err);
+
+	for (size_t i = 0; i < lines.n && !r; i++)
+		add(env, lines.v[i]);
+	for (size_t i = 0; i < given->n && !r; i++) {
+		if (given->v[i][0] == '=' || !given->v[i][0])
+			return hoy_fail(err, EINVAL, "invalid environment variable '%s'", given->v[i]);
+		add(env, given->v[i]);
+	}
+	return r;
 }
 
 int define_env(struct ctr *c, const struct create_opts *o, const struct hoy_json *image_env, struct hoy_err *err)
 {
 	cleanup_strv struct hoy_strv env = HOY_STRV_INIT;
 	const struct hoy_json *defaults = hoy_json_path(conf(), "containers", "env", NULL);
-	int r = 0;
+	int r;
 
 	if (!defaults && !image_env)
 		hoy_strv_push(&env, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
@@ -93,13 +110,7 @@ int define_env(struct ctr *c, const struct create_opts *o, const struct hoy_json
 				set_pair(&env, *e);
 	if (o->tty)
 		hoy_env_set(&env, "TERM", "xterm");
-	for (size_t i = 0; i < o->env_file.n && !r; i++)
-		r = add_file(&env, o->env_file.v[i], err);
-	for (size_t i = 0; i < o->env.n && !r; i++) {
-		if (o->env.v[i][0] == '=' || !o->env.v[i][0])
-			return hoy_fail(err, EINVAL, "invalid environment variable '%s'", o->env.v[i]);
-		add(&env, o->env.v[i]);
-	}
+	r = add_env(&env, &o->env_file, &o->env, err);
 	for (size_t i = 0; i < o->unsetenv.n; i++)
 		hoy_env_unset(&env, o->unsetenv.v[i]);
 	if (env.error)

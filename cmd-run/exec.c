@@ -34,29 +34,6 @@ static const struct hoy_opt opts[] = {
 	HOY_OPTS_END,
 };
 
-static int read_env_files(const struct hoy_strv *files, struct hoy_strv *env, struct hoy_err *err)
-{
-	for (size_t i = 0; i < files->n; i++) {
-		cleanup_file FILE *f = fopen(files->v[i], "re");
-		cleanup_free char *line = NULL;
-		size_t size = 0;
-
-		if (!f)
-			return hoy_fail_errno(err, errno, "cannot open '%s'", files->v[i]);
-		while (getline(&line, &size, f) > 0) {
-			char *eq;
-
-			line[strcspn(line, "\r\n")] = '\0';
-			eq = strchr(line, '=');
-			if (*line == '#' || !eq)
-				continue;
-			*eq = '\0';
-			hoy_env_set(env, line, eq + 1);
-		}
-	}
-	return 0;
-}
-
 static int environment(const struct ctr *c, const struct exec_opts *o, const struct user *u, struct hoy_strv *env, struct hoy_err *err)
 {
 	int r;
@@ -69,14 +46,7 @@ static int environment(const struct ctr *c, const struct exec_opts *o, const str
 		hoy_env_set(env, "HOME", u->home);
 	if (!hoy_env_get(env, "HOSTNAME"))
 		hoy_env_set(env, "HOSTNAME", hoy_json_str(c->live.root, "hostname") ?: "");
-	r = read_env_files(&o->env_file, env, err);
-	for (size_t i = 0; i < o->env.n && !r; i++) {
-		const char *eq = strchr(o->env.v[i], '='), *have = eq ? NULL : getenv(o->env.v[i]);
-		cleanup_free char *name = eq ? strndup(o->env.v[i], eq - o->env.v[i]) : strdup(o->env.v[i]);
-
-		if (eq || have)
-			hoy_env_set(env, name, eq ? eq + 1 : have);
-	}
+	r = add_env(env, &o->env_file, &o->env, err);
 	return r ? r : env->error ? hoy_fail_oom(err) : 0;
 }
 

@@ -173,33 +173,10 @@ static int pairs(struct ctr *c, const char *key, const struct hoy_strv *list, st
 	return 0;
 }
 
-static int file_lines(const struct hoy_strv *files, struct hoy_strv *ret, struct hoy_err *err)
-{
-	for (size_t i = 0; i < files->n; i++) {
-		cleanup_file FILE *f = fopen(files->v[i], "re");
-		cleanup_free char *line = NULL;
-		size_t size = 0;
-		ssize_t n;
-
-		if (!f)
-			return hoy_fail_errno(err, errno, "cannot open '%s'", files->v[i]);
-		while ((n = getline(&line, &size, f)) > 0) {
-			char *p = line;
-
-			while (n && (line[n - 1] == '\n' || line[n - 1] == '\r'))
-				line[--n] = '\0';
-			p += strspn(p, " \t");
-			if (*p && *p != '#')
-				hoy_strv_push(ret, p);
-		}
-	}
-	return 0;
-}
-
 static int labels(struct ctr *c, const struct create_opts *o, const struct hoy_json *image, struct hoy_err *err)
 {
 	cleanup_strv struct hoy_strv lines = HOY_STRV_INIT;
-	int r = file_lines(&o->label_file, &lines, err);
+	int r = read_lines(&o->label_file, &lines, err);
 
 	if (!r && image && image->child)
 		hoy_json_put(&c->def, c->def.root, "labels", hoy_json_copy(&c->def, image));

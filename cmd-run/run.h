@@ -38,6 +38,12 @@ extern const struct hoy_verb verb_run, verb_create, verb_start, verb_stop, verb_
 	verb_exec, verb_inspect, verb_wait, verb_cleanup, verb_attach, verb_pause, verb_unpause, verb_port, verb_rename, verb_commit, verb_top,
 	verb_info, verb_unshare, verb_exists, verb_init, verb_container_prune, verb_volume_prune, verb_system_df, verb_system_prune;
 
+/* ---- env.c ---- */
+/* The lines of FILES but blank ones and comments, without leading blanks, as --env-file and --label-file take them. */
+int read_lines(const struct hoy_strv *files, struct hoy_strv *ret, struct hoy_err *err);
+/* What --env-file (FILES) and --env (GIVEN) add to ENV: "NAME=VALUE"; "NAME", ours; "PRE*", all of ours that match. */
+int add_env(struct hoy_strv *env, const struct hoy_strv *files, const struct hoy_strv *given, struct hoy_err *err);
+
 /* ---- state.c ---- */
 /* A container that does not exist yet: makes its directories. */
 int ctr_new(struct ctr *c, struct hoy_store *s, const char *id, struct hoy_err *err);

@@ -141,6 +141,10 @@ run_none() { hoy run --network none "$@"; }
 	assert_stderr err
 	[[ $(hoy exec -i c cat <<<in) == in ]]
 	[[ $(hoy exec -u 5 -w /etc -e A=B c sh -c 'id -u; pwd; echo $A' | tr '\n' ' ') == '5 /etc B ' ]]
+	printf '# none\n\nFILE=1\n  OURS\nPRE*\n' >"$T/env"
+	for run in 'exec c' 'run --rm --network none busybox'; do # shellcheck disable=SC2086
+		[[ $(OURS=x PRE_A=y hoy ${run%% *} --env-file "$T/env" -e 'LATE=2' ${run#* } sh -c 'echo $FILE $OURS $PRE_A $LATE') == '1 x y 2' ]]
+	done
 	try hoy exec c nosuch
 	assert_error 'not found' 127
 	try hoy exec c /etc
