@@ -53,6 +53,7 @@ static const struct route {
 	{ "rmi", "hoy-image", "Remove images" },
 	{ "run", "hoy-run", "Run a command in a new container" },
 	{ "save", "hoy-image", "Save images to an archive or directory" },
+	{ "search", "hoy-image", "Search registries for an image" },
 	{ "secret", "hoy-run", "Manage secrets" },
 	{ "start", "hoy-run", "Start containers" },
 	{ "stats", "hoy-run", "Show what containers use" },

@@ -38,6 +38,7 @@ static const struct hoy_verb *const verbs[] = {
 	HEAVY("load", "Load images from an archive or directory"), HEAVY("image load", NULL),
 	HEAVY("import", "Make an image from a tar archive of a root file system"), HEAVY("image import", NULL),
 	HEAVY("login", "Log in to a registry"), HEAVY("logout", "Log out of a registry"),
+	HEAVY("search", "Search registries for an image"), HEAVY("image search", NULL),
 	HEAVY("list-tags", "List the tags of a repository"),
 	HEAVY("manifest-digest", "Print the digest of a manifest file"),
 	HEAVY("manifest create", "Make a list of images"), HEAVY("manifest add", "Add images to a list"),

@@ -24,7 +24,7 @@ enum auth_kind { AUTH_NONE, AUTH_BASIC, AUTH_BEARER };
 
 struct registry {
 	char *host, *path, *name, *base; /* base: "https://host" */
-	bool insecure, https, push;
+	bool insecure, https, push, catalog;
 	int64_t retry, retry_delay; /* ns; 0: growing */
 	struct tls tls;
 	struct creds creds;
@@ -177,6 +177,15 @@ const char *registry_host(const struct registry *r) { return r->host; }
 const char *registry_base(const struct registry *r) { return r->base; }
 bool registry_https(const struct registry *r) { return r->https; }
 
+void registry_ask_catalog(struct registry *r) { r->catalog = true; }
+
+char *registry_next_page(const struct answer *a)
+{
+	const char *from = a->link && strstr(a->link, "rel=\"next\"") ? strchr(a->link, '<') : NULL, *to = from ? strchr(from, '>') : NULL;
+
+	return to ? strndup(from + 1, to - from - 1) : NULL;
+}
+
 void registry_also_pull(struct registry *r, const char *path)
 {
 	pthread_mutex_lock(&r->mu);
@@ -302,7 +311,9 @@ static int get_token(struct registry *r, CURL *c, struct hoy_err *err)
 
 	if (strncmp(r->realm, "https://", 8) && strncmp(r->realm, "http://", 7))
 		return hoy_fail(err, HOY_EREMOTE, "the token server '%s' of '%s' is no web address", r->realm, r->host);
-	if (*r->path)
+	if (r->catalog)
+		scope = strdup("registry:catalog:*");
+	else if (*r->path)
 		scope = hoy_asprintf("repository:%s:pull%s", r->path, r->push ? ",push" : "");
 	if (r->also)
 		also = hoy_asprintf("repository:%s:pull", r->also);

@@ -51,3 +51,7 @@ int registry_send(struct registry *r, const char *method, const char *path, stru
 int registry_refused(struct registry *r, const struct answer *a, const char *what, struct hoy_err *err);
 /* Also ask for the right to pull from repository PATH (mounts). */
 void registry_also_pull(struct registry *r, const char *path);
+/* Ask for the right to list all repositories instead. */
+void registry_ask_catalog(struct registry *r);
+/* Where the next page of a list is, that A was one of: '<PATH>; rel="next"'. In new memory; NULL: there is none. */
+char *registry_next_page(const struct answer *a);

@@ -16,14 +16,6 @@
 #define TAGS_MAX ((size_t)16 << 20)
 #define PAGES_MAX 1000
 
-/* The next page: '</v2/x/tags/list?last=y&n=z>; rel="next"'. NULL: none. */
-static char *next_page(const char *link)
-{
-	const char *from = link && strstr(link, "rel=\"next\"") ? strchr(link, '<') : NULL, *to = from ? strchr(from, '>') : NULL;
-
-	return to ? strndup(from + 1, to - from - 1) : NULL;
-}
-
 static int read_pages(struct registry *r, struct hoy_strv *ret, struct hoy_err *err)
 {
 	cleanup_free char *path = hoy_asprintf("/v2/%s/tags/list", registry_path(r));
@@ -44,7 +36,7 @@ static int read_pages(struct registry *r, struct hoy_strv *ret, struct hoy_err *
 			if (hoy_json_text(t))
 				hoy_strv_push(ret, t->str);
 		free(path);
-		path = next_page(a.link);
+		path = registry_next_page(&a);
 	}
 	return res ? res : ret->error ? hoy_fail_oom(err) : 0;
 }

@@ -131,6 +131,17 @@ static int read_all(struct search *s, struct hoy_err *err)
 	return r;
 }
 
+int hoy_search_registries(struct hoy_strv *ret, struct hoy_err *err)
+{
+	struct search s = { 0 };
+	int r = read_all(&s, err);
+
+	for (size_t i = 0; i < s.registries.n; i++)
+		hoy_strv_push(ret, s.registries.v[i]);
+	hoy_strv_release(&s.registries);
+	return r && r != -ENOENT ? r : ret->error ? hoy_fail_oom(err) : 0;
+}
+
 static void add(struct hoy_strv *ret, const char *repo, const struct hoy_ref *ref)
 {
 	char *name = ref->digest ? hoy_asprintf("%s@%s", repo, ref->digest) :

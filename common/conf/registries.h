@@ -15,6 +15,9 @@ int hoy_short_name_local(const struct hoy_ref *ref, struct hoy_strv *ret, struct
 /* The names to pull a short name from: its alias alone, else the search registries (docker.io if none is configured). */
 int hoy_short_name_remote(const struct hoy_ref *ref, struct hoy_strv *ret, struct hoy_err *err);
 
+/* The unqualified-search-registries, in their order. */
+int hoy_search_registries(struct hoy_strv *ret, struct hoy_err *err);
+
 /* One place where a repository may be reached: "host[:port]/path" as rewritten by the configuration. */
 struct hoy_endpoint {
 	char *repo;

@@ -307,3 +307,27 @@ clean_store() {
 	assert_success
 	clean_store
 }
+
+@test "search: repositories and tags, as podman finds and prints them" {
+	have_image busybox
+	registry_start r
+	for name in foo/bar:1 alpine:1 alpine:2 foobar:1 baz/alpine-x:1 zz/foo:1; do
+		hoy push -q --tls-verify=false busybox "docker://$REGISTRY/$name"
+	done
+	for args in "$REGISTRY/" "$REGISTRY/alpine" "$REGISTRY/foo" "--limit 1 $REGISTRY/foo" "--format json $REGISTRY/foo" "--list-tags $REGISTRY/alpine" \
+		"--list-tags --format json $REGISTRY/alpine" "--list-tags --limit 1 $REGISTRY/alpine" "--format {{.Index}}:{{.Name}} $REGISTRY/foo" \
+		"--list-tags --format {{.Tag}} $REGISTRY/alpine" alpine "$REGISTRY/zzz" "--filter is-official $REGISTRY/foo" "--filter stars=1 $REGISTRY/foo" \
+		"--filter is-automated=false $REGISTRY/foo" "--compatible $REGISTRY/foo" "--no-trunc $REGISTRY/foo" '--list-tags alpine'; do
+		# shellcheck disable=SC2086
+		diff <(hoy search --tls-verify=false $args) <(oracle_podman search --tls-verify=false $args) || { echo "$args"; false; }
+	done
+	for args in "--filter foo=bar $REGISTRY/foo" '--filter stars=x localhost:1/x' '--tls-verify=false localhost:1/x' "--list-tags --tls-verify=false $REGISTRY/nosuch" "$REGISTRY/foo"; do
+		# shellcheck disable=SC2086
+		try hoy search $args
+		assert_status 125
+	done
+	[[ $stderr == *"couldn't search registry \"$REGISTRY\": "*'does not speak TLS'* ]]
+	# The registries of registries.conf; one that answers is enough.
+	printf 'unqualified-search-registries = ["localhost:1", "%s"]\n[[registry]]\nlocation = "%s"\ninsecure = true\n' "$REGISTRY" "$REGISTRY" >"$T/registries.conf"
+	[[ $(CONTAINERS_REGISTRIES_CONF=$T/registries.conf hoy search --format '{{.Name}}' bar 2>/dev/null) == "$REGISTRY/foo/bar"$'\n'"$REGISTRY/foobar" ]]
+}
