@@ -12,7 +12,7 @@ BUILD   ?= build/$(VARIANT)
 # What a tool may link beside libc is part of the design (tests/bats/01-links.bats compares it with DT_NEEDED).
 PKGS-hoy           :=
 PKGS-hoy-image     := yajl
-PKGS-hoy-transfer  := yajl libcurl libcrypto libarchive libisal libzstd gpgme
+PKGS-hoy-transfer  := yajl libcurl libcrypto libarchive libisal libzstd gpgme libsodium yaml-0.1
 PKGS-hoy-run       := yajl
 PKGS-hoy-conmon    := yajl
 PKGS-hoy-runtime   := yajl libseccomp libcap
@@ -72,7 +72,7 @@ $(foreach t,$(TOOLS),$(eval $(call tool,$(t))))
 define unit
 $(BUILD)/tests/unit/$(1): $(BUILD)/tests/unit/$(1).o $(filter-out %/main.o,$(call objs,$(shell sed -n 's,^/\* links: \(.*\) \*/,\1,p' tests/unit/$(1).c))) $(LIB)
 	@echo '  LD $$@'
-	$(Q)$(CC) $(hoy_ldflags) $(LDFLAGS) -o $$@ $$^ $$(shell pkg-config --libs yajl libseccomp libcap libcrypto libarchive libisal libzstd libcurl gpgme libmnl) -lpthread
+	$(Q)$(CC) $(hoy_ldflags) $(LDFLAGS) -o $$@ $$^ $$(shell pkg-config --libs yajl libseccomp libcap libcrypto libarchive libisal libzstd libcurl gpgme libsodium yaml-0.1 libmnl) -lpthread
 endef
 $(foreach u,$(UNITS),$(eval $(call unit,$(u))))
 units: $(addprefix $(BUILD)/tests/unit/,$(UNITS)) $(addprefix $(BUILD)/tests/faults/,inject disk)
@@ -96,10 +96,10 @@ install: all
 	ln -sf $(BINDIR)/hoy-runtime $(DESTDIR)$(PREFIX)/libexec/hoy/podman/crun
 
 # deps: what building needs; test-deps: what the tests need beside that. Debian only; elsewhere the list is the answer.
-DEPS      := build-essential pkg-config libyajl-dev libcurl4-openssl-dev libssl-dev libarchive-dev libisal-dev libzstd-dev libgpgme-dev \
+DEPS      := build-essential pkg-config libyajl-dev libcurl4-openssl-dev libssl-dev libarchive-dev libisal-dev libzstd-dev libgpgme-dev libsodium-dev libyaml-dev \
 	libseccomp-dev libcap-dev libmnl-dev uidmap passt nftables iproute2 ca-certificates
 TEST_DEPS := bats mmdebstrap docker-registry busybox-static podman runc jq hyperfine curl zstd isal openssl apache2-utils socat strace sudo \
-	python3 procps acl attr xfsprogs btrfs-progs clang libclang-rt-14-dev bear nginx-light slirp4netns mandoc binutils qemu-system-x86 cpio
+	python3 procps acl attr xfsprogs btrfs-progs clang libclang-rt-14-dev bear nginx-light slirp4netns mandoc binutils qemu-system-x86 cpio gnupg
 apt_install = DEBIAN_FRONTEND=noninteractive; export DEBIAN_FRONTEND; dpkg -s $(1) >/dev/null 2>&1 || \
 	{ apt-get update -q && apt-get install -y -q --no-install-recommends $(1); }
 deps:
