@@ -18,24 +18,36 @@ static void tool_help(const char *tool, const char *summary, const struct hoy_ve
 	hoy_options_help("Options", hoy_global_opts);
 }
 
-/* The verb at argv[0], of one word or two ("image ls"); *WORDS says how many. */
+/* How many words of ARGV are all of NAME; 0: they are another verb. */
+static int words_of(const char *name, int argc, char **argv)
+{
+	for (int n = 0; n < argc; n++) {
+		size_t len = strcspn(name, " ");
+
+		if (strlen(argv[n]) != len || strncmp(argv[n], name, len))
+			return 0;
+		if (!name[len])
+			return n + 1;
+		name += len + 1;
+	}
+	return 0;
+}
+
+/* The verb at argv[0], of one word or more ("image ls"): the one with the most; *WORDS says how many. */
 static const struct hoy_verb *find_verb(const struct hoy_verb *const *verbs, int argc, char **argv, int *words)
 {
-	for (const struct hoy_verb *const *v = verbs; *v; v++) {
-		const char *sp = strchr((*v)->name, ' ');
-		size_t len = sp ? (size_t)(sp - (*v)->name) : 0;
+	const struct hoy_verb *best = NULL;
 
-		if (sp && argc > 1 && strlen(argv[0]) == len && !strncmp(argv[0], (*v)->name, len) && !strcmp(argv[1], sp + 1)) {
-			*words = 2;
-			return *v;
+	*words = 0;
+	for (; *verbs; verbs++) {
+		int n = words_of((*verbs)->name, argc, argv);
+
+		if (n > *words) {
+			*words = n;
+			best = *verbs;
 		}
 	}
-	for (const struct hoy_verb *const *v = verbs; *v; v++)
-		if (!strcmp((*v)->name, argv[0])) {
-			*words = 1;
-			return *v;
-		}
-	return NULL;
+	return best;
 }
 
 /* `VERB --help` needs no store and so no namespace. */
