@@ -18,6 +18,7 @@ struct copy {
 	enum layers_as as;
 	const char *pack; /* suffix for layers that are packed here */
 	struct desc *out;
+	struct sigs sigs; /* what the source has, which hold for this very manifest */
 	size_t next;
 	bool changed;
 	pthread_mutex_t mu;
@@ -170,6 +171,9 @@ static int plain_layer(struct copy *c, size_t i, struct hoy_err *err)
 	return r ? r : set(&c->out[i], digest, layer_type(c->kind, pack ? pack : ""), size, err);
 }
 
+/* Nothing of the manifest may change. */
+static bool keeps(const struct copy *c) { return c->o->preserve || c->sigs.n; }
+
 static int one_layer(struct copy *c, size_t i, struct hoy_err *err)
 {
 	const char *suffix = layer_suffix(c->m->v[i].type);
@@ -180,7 +184,7 @@ static int one_layer(struct copy *c, size_t i, struct hoy_err *err)
 		/* An artifact's blob: ours is not to ask what it is. */
 		return c->kind == c->m->kind ? pass_layer(c, i, "", err) :
 		       hoy_fail(err, HOY_EUNSUPPORTED, "layers of the type '%.100s' cannot be converted", c->m->v[i].type);
-	if (c->as == LAYERS_KEEP || c->o->preserve || (c->as == LAYERS_PLAIN ? !*suffix : *suffix && (!c->o->compression || !strcmp(suffix, c->pack))))
+	if (c->as == LAYERS_KEEP || keeps(c) || (c->as == LAYERS_PLAIN ? !*suffix : *suffix && (!c->o->compression || !strcmp(suffix, c->pack))))
 		return pass_layer(c, i, suffix, err);
 	return plain_layer(c, i, err);
 }
@@ -228,6 +232,38 @@ static int all_layers(struct copy *c, struct hoy_err *err)
 	return c->err.code ? -c->err.code : 0;
 }
 
+/* ---- signatures ---- */
+
+/* The signatures that go along, if the destination takes them. */
+static int get_signatures(const struct copy_opts *o, struct source *src, struct dest *dst, const struct manifest *m, bool instance,
+			  struct sigs *ret, struct hoy_err *err)
+{
+	int r = o->sign.remove ? 0 : source_signatures(src, m, instance, ret, err);
+
+	if (!r && (ret->n || sign_wanted(&o->sign)) && !dst->ops->signatures)
+		r = hoy_fail(err, HOY_EUNSUPPORTED, "Can not copy signatures to %s: this transport keeps none (--remove-signatures leaves them behind)", dst->name);
+	return r;
+}
+
+/* Those of SIGS and new ones for M, which was written. */
+static int put_signatures(const struct copy_opts *o, struct dest *dst, const struct manifest *m, bool top, struct sigs *sigs,
+			  struct hoy_err *err)
+{
+	cleanup_free char *name = NULL;
+	int r = 0;
+
+	if (sign_wanted(&o->sign)) {
+		progress(o->quiet, "Creating signature: Signing image");
+		r = sign_name(&o->sign, &dst->ref, dst->name, &name, err);
+		if (!r)
+			r = sign_image(&o->sign, name, m->digest, sigs, err);
+	}
+	if (r < 0 || !sigs->n)
+		return r;
+	progress(o->quiet, "Storing signatures");
+	return dst->ops->signatures(dst, m, top, sigs, err);
+}
+
 /* ---- config and manifest ---- */
 
 static int put_config(struct copy *c, struct desc *ret, struct hoy_err *err)
@@ -266,8 +302,11 @@ static int put_manifest(struct copy *c, const struct desc *config, bool top, cha
 	progress(c->o->quiet, "Writing manifest to image destination");
 	if (unchanged(c)) {
 		memcpy(ret, c->m->digest, SHA_DIGEST_SIZE);
-		return c->dst->ops->manifest(c->dst, c->m, top, err);
+		r = c->dst->ops->manifest(c->dst, c->m, top, err);
+		return r ? r : put_signatures(c->o, c->dst, c->m, top, &c->sigs, err);
 	}
+	if (c->sigs.n)
+		return hoy_fail(err, HOY_EUNSUPPORTED, "the manifest would change on the way to '%s', and its signatures would no longer be valid (--remove-signatures leaves them behind)", c->dst->name);
 	if (c->o->preserve)
 		return hoy_fail(err, HOY_EUNSUPPORTED, "the manifest would change on the way to '%s', and --preserve-digests forbids it", c->dst->name);
 	r = manifest_write(&b, c->kind, config, c->out, c->m->n, hoy_json_get(c->m->doc.root, "annotations"));
@@ -276,7 +315,9 @@ static int put_manifest(struct copy *c, const struct desc *config, bool top, cha
 	r = manifest_parse(&m, b.data, b.len, manifest_type(c->kind), err);
 	if (!r)
 		memcpy(ret, m.digest, SHA_DIGEST_SIZE);
-	return r ? r : c->dst->ops->manifest(c->dst, &m, top, err);
+	if (!r)
+		r = c->dst->ops->manifest(c->dst, &m, top, err);
+	return r ? r : put_signatures(c->o, c->dst, &m, top, &c->sigs, err);
 }
 
 static int choose_kind(struct copy *c, struct hoy_err *err)
@@ -311,14 +352,18 @@ static int choose_kind(struct copy *c, struct hoy_err *err)
 	return 0;
 }
 
-static int copy_one(struct source *src, struct dest *dst, const struct copy_opts *o, const struct manifest *m, bool top,
+static int copy_one(struct source *src, struct dest *dst, const struct copy_opts *o, const struct manifest *m, bool instance, bool top,
 		    char ret[SHA_DIGEST_SIZE], struct hoy_err *err)
 {
 	cleanup_config struct config config = CONFIG_INIT;
 	struct copy c = { .src = src, .dst = dst, .o = o, .m = m, .config = &config, .mu = PTHREAD_MUTEX_INITIALIZER };
 	struct desc cd = { 0 };
-	int r = choose_kind(&c, err);
+	int r = o->trust ? image_allowed(src, m, instance, o->trust, err) : 0;
 
+	if (!r)
+		r = get_signatures(o, src, dst, m, instance, &c.sigs, err);
+	if (!r)
+		r = choose_kind(&c, err);
 	if (!r)
 		r = source_config(src, m, &config, err);
 	c.out = calloc(m->n + 1, sizeof(*c.out));
@@ -335,6 +380,7 @@ static int copy_one(struct source *src, struct dest *dst, const struct copy_opts
 		free(c.out[i].type);
 	}
 	free(c.out);
+	sigs_release(&c.sigs);
 	free(cd.digest);
 	free(cd.type);
 	return r;
@@ -345,7 +391,13 @@ static int copy_list(struct source *src, struct dest *dst, const struct copy_opt
 		     char ret[SHA_DIGEST_SIZE], struct hoy_err *err)
 {
 	struct copy_opts each = *o;
+	cleanup_sigs struct sigs sigs = { 0 };
+	int res = o->trust ? image_allowed(src, list, false, o->trust, err) : 0;
 
+	if (!res)
+		res = get_signatures(o, src, dst, list, false, &sigs, err);
+	if (res < 0)
+		return res;
 	each.preserve = true;
 	if (!dst->takes[list->kind])
 		return hoy_fail(err, HOY_EUNSUPPORTED, "'%s' takes no list of this format", dst->name);
@@ -356,13 +408,14 @@ static int copy_list(struct source *src, struct dest *dst, const struct copy_opt
 		if (!r && manifest_is_list(&m))
 			r = hoy_fail(err, HOY_EUNSUPPORTED, "'%s' is a list of lists", src->name);
 		if (!r)
-			r = copy_one(src, dst, &each, &m, false, ret, err);
+			r = copy_one(src, dst, &each, &m, true, false, ret, err);
 		if (r < 0)
 			return r;
 	}
 	progress(o->quiet, "Writing manifest list to image destination");
 	memcpy(ret, list->digest, SHA_DIGEST_SIZE);
-	return dst->ops->manifest(dst, list, true, err);
+	res = dst->ops->manifest(dst, list, true, err);
+	return res ? res : put_signatures(o, dst, list, true, &sigs, err);
 }
 
 int copy_image(struct source *src, struct dest *dst, const struct copy_opts *o, char ret_digest[SHA_DIGEST_SIZE], struct hoy_err *err)
@@ -374,8 +427,8 @@ int copy_image(struct source *src, struct dest *dst, const struct copy_opts *o, 
 		r = source_manifest(src, NULL, &m, err);
 		if (r < 0 || manifest_is_list(&m))
 			return r < 0 ? r : copy_list(src, dst, o, &m, ret_digest, err);
-		return copy_one(src, dst, o, &m, true, ret_digest, err);
+		return copy_one(src, dst, o, &m, false, true, ret_digest, err);
 	}
 	r = source_image(src, &o->platform, &m, &list, err);
-	return r < 0 ? r : copy_one(src, dst, o, &m, true, ret_digest, err);
+	return r < 0 ? r : copy_one(src, dst, o, &m, list.len, true, ret_digest, err);
 }

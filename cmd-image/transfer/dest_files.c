@@ -362,7 +362,24 @@ static void fd_name(struct dest *d, const struct hoy_strv *names)
 		hoy_strv_push(&f->tags, names->v[i]);
 }
 
-static const struct dest_ops ops = { fd_has, fd_put, fd_manifest, fd_commit, fd_free, fd_name };
+static int dir_signatures(struct dest *d, const struct manifest *m, bool top, const struct sigs *sigs, struct hoy_err *err)
+{
+	struct file_dest *f = (struct file_dest *)d;
+	char name[HOY_ID_SIZE + 32];
+	int r = 0;
+
+	for (size_t i = 0; i < sigs->n && !r; i++) {
+		cleanup_buf struct hoy_buf b = HOY_BUF_INIT(3 * SIG_MAX);
+
+		sig_blob(&sigs->v[i], &b);
+		snprintf(name, sizeof(name), "%s%ssignature-%zu", top ? "" : m->digest + 7, top ? "" : ".", i + 1);
+		r = b.error ? hoy_fail_oom(err) : put_file(f, name, b.data, b.len, err);
+	}
+	return r;
+}
+
+static const struct dest_ops ops = { fd_has, fd_put, fd_manifest, fd_commit, fd_free, fd_name, NULL };
+static const struct dest_ops dir_ops = { fd_has, fd_put, fd_manifest, fd_commit, fd_free, fd_name, dir_signatures };
 
 static int make_layout(struct file_dest *f, struct hoy_err *err)
 {
@@ -403,7 +420,7 @@ static int open_dest(struct dest **ret, enum kind kind, const char *rest, struct
 
 	if (!f)
 		return hoy_fail_oom(err);
-	f->d.ops = &ops;
+	f->d.ops = kind == DIRECTORY ? &dir_ops : &ops;
 	f->d.name = strdup(rest);
 	f->kind = kind;
 	f->dirfd = -1;

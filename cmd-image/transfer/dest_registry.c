@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cmd-image/transfer/http.h"
+#include "cmd-image/transfer/lookaside.h"
 #include "cmd-image/transfer/registry.h"
 #include "common/conf/registries.h"
 #include "common/data/ref.h"
@@ -12,6 +13,7 @@ struct reg_dest {
 	struct dest d;
 	struct registry *r;
 	char *tag; /* or digest */
+	const char *registries_d;
 };
 
 struct reg_sink {
@@ -191,7 +193,15 @@ static void rd_free(struct dest *dest)
 	free(((struct reg_dest *)dest)->tag);
 }
 
-static const struct dest_ops ops = { rd_has, rd_put, rd_manifest, rd_commit, rd_free, NULL };
+static int rd_signatures(struct dest *dest, const struct manifest *m, bool top, const struct sigs *sigs, struct hoy_err *err)
+{
+	struct reg_dest *d = (struct reg_dest *)dest;
+
+	(void)top;
+	return registry_put_signatures(d->r, &dest->ref, m->digest, d->registries_d, sigs, err);
+}
+
+static const struct dest_ops ops = { rd_has, rd_put, rd_manifest, rd_commit, rd_free, NULL, rd_signatures };
 
 int dest_registry(struct dest **ret, const char *rest, const struct reg_opts *o, struct hoy_err *err)
 {
@@ -217,6 +227,11 @@ int dest_registry(struct dest **ret, const char *rest, const struct reg_opts *o,
 	hoy_endpoints_release(&eps);
 	if (!r)
 		r = registry_ping(d->r, true, err);
+	if (!r) {
+		d->registries_d = o->registries_d;
+		d->d.ref = ref;
+		ref = (struct hoy_ref)HOY_REF_INIT;
+	}
 	if (r < 0)
 		dest_free(&d->d);
 	else

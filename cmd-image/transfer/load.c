@@ -15,19 +15,21 @@
 
 struct load_opts {
 	const char *input, *max_layer;
+	struct trust trust;
 	bool quiet;
 };
 static const struct hoy_opt load_opts[] = {
 	{ 'i', "input", HOY_OPT_STRING, offsetof(struct load_opts, input), "FILE", "archive or directory (default: stdin)" },
 	MAX_LAYER_OPT(offsetof(struct load_opts, max_layer)),
 	{ 'q', "quiet", HOY_OPT_FLAG, offsetof(struct load_opts, quiet), NULL, "print the names only" },
+	{ 0, "signature-policy", HOY_OPT_STRING, offsetof(struct load_opts, trust.policy), "FILE", "the policy.json(5) that the image must please" },
 	HOY_OPTS_END,
 };
 
 static int load_one(struct hoy_store *s, const char *from, const struct load_opts *o, struct hoy_err *err)
 {
 	cleanup_strv struct hoy_strv names = HOY_STRV_INIT;
-	struct store_in in = { .quiet = o->quiet };
+	struct store_in in = { .quiet = o->quiet, .trust = &o->trust };
 	char id[HOY_ID_SIZE];
 	int r = store_in_limit(&in, o->max_layer, err);
 

@@ -63,6 +63,7 @@ int pull_files(struct hoy_store *s, const char *from, const struct platform *p, 
 struct pull_opts {
 	bool quiet, all;
 	const char *platform, *arch, *os, *variant, *policy, *max_layer;
+	struct trust trust;
 	int64_t parallel;
 	struct reg_opts reg;
 };
@@ -81,6 +82,7 @@ static const struct hoy_opt pull_opts[] = {
 	{ 'q', "quiet", HOY_OPT_FLAG, O(quiet), NULL, "print the id only" },
 	{ 0, "retry", HOY_OPT_INT, O(reg.retry), "N", "attempts after a failed one (default 3)" },
 	{ 0, "retry-delay", HOY_OPT_STRING, O(reg.retry_delay), "DURATION", "time between attempts (default: growing)" },
+	{ 0, "signature-policy", HOY_OPT_STRING, O(trust.policy), "FILE", "the policy.json(5) that the image must please" },
 	{ 0, "tls-verify", HOY_OPT_TRI, O(reg.tls_verify), NULL, "require HTTPS and check certificates (default true)" },
 	{ 0, "variant", HOY_OPT_STRING, O(variant), "VARIANT", "variant of the architecture" },
 	HOY_OPTS_END,
@@ -226,7 +228,7 @@ static int run_pull(const struct hoy_verb *v, int argc, char **argv)
 		return status;
 	if (o.platform)
 		r = (text = strdup(o.platform)) ? platform_parse(&p.p, text, &err) : hoy_fail_oom(&err);
-	p.in = (struct store_in){ .quiet = o.quiet, .parallel = o.parallel };
+	p.in = (struct store_in){ .quiet = o.quiet, .parallel = o.parallel, .trust = &o.trust };
 	if (!r)
 		r = store_in_limit(&p.in, o.max_layer, &err);
 	p.p.os = o.os ? o.os : p.p.os;

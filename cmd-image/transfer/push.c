@@ -15,7 +15,9 @@ struct out_opts {
 	struct copy_opts copy;
 	struct reg_opts src, dst, both;
 	const char *digestfile, *comp_format, *arch, *os, *variant, *multi_arch, *output, *format;
-	bool compress, decompress, remove_sigs, multi, save_compress, force;
+	const char *registries_d;
+	struct trust trust;
+	bool compress, decompress, multi, save_compress, force;
 };
 #define O(field) offsetof(struct out_opts, field)
 #define COMMON_OPTS \
@@ -23,7 +25,8 @@ struct out_opts {
 	{ 0, "digestfile", HOY_OPT_STRING, O(digestfile), "FILE", "write the manifest's digest there" }, \
 	{ 0, "image-parallel-copies", HOY_OPT_INT, O(copy.parallel), "N", "layers at once (default 6)" }, \
 	{ 'q', "quiet", HOY_OPT_FLAG, O(copy.quiet), NULL, "no progress" }, \
-	{ 0, "remove-signatures", HOY_OPT_FLAG, O(remove_sigs), NULL, "copy no signatures (none are copied as yet)" }
+	{ 0, "remove-signatures", HOY_OPT_FLAG, O(copy.sign.remove), NULL, "copy no signatures" }, \
+	SIGN_BY_OPT(O(copy.sign.gpg_key)), SIGN_SIGSTORE_OPT(O(copy.sign.sigstore_key)), SIGN_PASSPHRASE_OPT(O(copy.sign.passphrase_file))
 
 static const struct hoy_opt push_opts[] = {
 	COMMON_OPTS,
@@ -51,13 +54,17 @@ static const struct hoy_opt copy_opts[] = {
 	{ 0, "dest-no-creds", HOY_OPT_FLAG, O(dst.no_creds), NULL, "log in nowhere" },
 	{ 0, "dest-tls-verify", HOY_OPT_TRI, O(dst.tls_verify), NULL, "check the destination's certificate" },
 	{ 'f', "format", HOY_OPT_STRING, O(copy.format), "FORMAT", "oci or v2s2" },
+	{ 0, "insecure-policy", HOY_OPT_FLAG, O(trust.insecure), NULL, "take any image, whatever policy.json says" },
 	{ 0, "multi-arch", HOY_OPT_STRING, O(multi_arch), "WHICH", "system, all or index-only" },
 	{ 0, "override-arch", HOY_OPT_STRING, O(arch), "ARCH", "architecture of the image" },
 	{ 0, "override-os", HOY_OPT_STRING, O(os), "OS", "operating system of the image" },
 	{ 0, "override-variant", HOY_OPT_STRING, O(variant), "VARIANT", "variant of the architecture" },
+	{ 0, "policy", HOY_OPT_STRING, O(trust.policy), "FILE", "the policy.json(5) that the image must please" },
 	{ 0, "preserve-digests", HOY_OPT_FLAG, O(copy.preserve), NULL, "fail if a digest would change" },
+	{ 0, "registries.d", HOY_OPT_STRING, O(registries_d), "DIR", "where registries.d(5) is" },
 	{ 0, "retry-times", HOY_OPT_INT, O(both.retry), "N", "attempts after a failed one (default 3)" },
 	{ 0, "retry-delay", HOY_OPT_STRING, O(both.retry_delay), "DURATION", "time between attempts" },
+	{ 0, "sign-identity", HOY_OPT_STRING, O(copy.sign.identity), "REFERENCE", "the name that the signature bears (default: the destination's)" },
 	{ 0, "src-authfile", HOY_OPT_STRING, O(src.authfile), "FILE", "credentials for the source" },
 	{ 0, "src-cert-dir", HOY_OPT_STRING, O(src.cert_dir), "DIR", "certificates for the source" },
 	{ 0, "src-creds", HOY_OPT_STRING, O(src.creds), "USER:PASSWORD", "credentials for the source" },
@@ -81,6 +88,7 @@ static int prepare(struct out_opts *o, struct hoy_err *err)
 {
 	share(&o->src, &o->both);
 	share(&o->dst, &o->both);
+	o->src.registries_d = o->dst.registries_d = o->registries_d;
 	o->copy.platform = (struct platform){ o->os, o->arch, o->variant };
 	if (o->compress || o->comp_format)
 		o->copy.compression = o->comp_format ? o->comp_format : "gzip";
@@ -108,7 +116,7 @@ static int into_store(struct source *src, const char *to, const struct out_opts 
 	const char *end = *to == '[' ? strchr(to, ']') : NULL;
 	cleanup_free char *name = NULL;
 	const char *names[2] = { NULL, NULL };
-	struct store_in in = { .quiet = o->copy.quiet, .names = names, .parallel = o->copy.parallel };
+	struct store_in in = { .quiet = o->copy.quiet, .names = names, .parallel = o->copy.parallel, .trust = o->copy.trust };
 	char id[HOY_ID_SIZE];
 	int r = source_image(src, &o->copy.platform, &m, &list, err);
 
@@ -180,6 +188,7 @@ static int run_copy(const struct hoy_verb *v, int argc, char **argv)
 
 	if (n < 0)
 		return status;
+	o.copy.trust = &o.trust;
 	return run_out(argv[1], argv[2], &o, &err) < 0 ? hoy_report(&err, 125) : 0;
 }
 const struct hoy_verb verb_copy = { "copy", "[options] SOURCE DESTINATION", "Copy an image between registries, archives and the store", copy_opts,

@@ -80,7 +80,7 @@ static int oci_blob(struct source *s, const struct desc *d, int layer, struct st
 	return files_stream(((struct file_source *)s)->f, path, ret, NULL, err);
 }
 
-static const struct source_ops oci_ops = { oci_manifest, oci_blob, fs_free, NULL, NULL };
+static const struct source_ops oci_ops = { oci_manifest, oci_blob, fs_free, NULL, NULL, NULL };
 
 /* "DIR" or "DIR:TAG", "DIR:@N"; a DIR that exists with the colon in its name is taken as it is. */
 static void split_rest(const char *rest, char **path, const char **tag)
@@ -204,7 +204,7 @@ static int da_blob(struct source *s, const struct desc *d, int layer, struct str
 	return *ret ? 0 : -err->code;
 }
 
-static const struct source_ops da_ops = { da_manifest, da_blob, fs_free, NULL, NULL };
+static const struct source_ops da_ops = { da_manifest, da_blob, fs_free, NULL, NULL, NULL };
 
 /* REF is a stored name, its end behind a slash, or either without ":latest". */
 static bool names_it(const char *have, const char *ref)
@@ -355,7 +355,28 @@ static int dir_blob(struct source *s, const struct desc *d, int layer, struct st
 	return files_stream(((struct file_source *)s)->f, d->digest + 7, ret, NULL, err);
 }
 
-static const struct source_ops dir_ops = { dir_manifest, dir_blob, fs_free, NULL, NULL };
+static int dir_signatures(struct source *s, const struct manifest *m, bool instance, struct sigs *ret, struct hoy_err *err)
+{
+	struct file_source *f = (struct file_source *)s;
+	char name[HOY_ID_SIZE + 32];
+
+	for (int i = 1;; i++) {
+		cleanup_free char *data = NULL;
+		size_t len;
+		int r;
+
+		snprintf(name, sizeof(name), "%s%ssignature-%d", instance ? m->digest + 7 : "", instance ? "." : "", i);
+		if (!files_has(f->f, name))
+			return 0;
+		r = files_read(f->f, name, SIG_MAX, &data, &len, err);
+		if (!r)
+			r = sigs_add_blob(ret, data, len, err);
+		if (r < 0)
+			return hoy_fail_prefix(err, "parsing signature \"%s\"", name);
+	}
+}
+
+static const struct source_ops dir_ops = { dir_manifest, dir_blob, fs_free, NULL, NULL, dir_signatures };
 
 int source_dir(struct source **ret, const char *rest, struct hoy_err *err)
 {

@@ -3,7 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cmd-image/transfer/lookaside.h"
 #include "cmd-image/transfer/registry.h"
+#include "common/conf/policy.h"
 #include "common/conf/registries.h"
 #include "common/data/ref.h"
 
@@ -16,6 +18,7 @@ struct reg_source {
 	char *first; /* the manifest that was fetched to see which endpoint answers */
 	size_t first_len;
 	char *first_type;
+	const char *registries_d;
 };
 
 static int get_manifest(struct reg_source *x, const char *ref, char **ret, size_t *ret_len, char **ret_type, struct hoy_err *err)
@@ -81,7 +84,15 @@ static void rs_free(struct source *s)
 	free(x->first_type);
 }
 
-static const struct source_ops ops = { rs_manifest, rs_blob, rs_free, NULL, rs_resume };
+static int rs_signatures(struct source *s, const struct manifest *m, bool instance, struct sigs *ret, struct hoy_err *err)
+{
+	struct reg_source *x = (struct reg_source *)s;
+
+	(void)instance;
+	return registry_signatures(x->r, &s->ref, m->digest, x->registries_d, ret, err);
+}
+
+static const struct source_ops ops = { rs_manifest, rs_blob, rs_free, NULL, rs_resume, rs_signatures };
 
 static int try_endpoint(struct reg_source *x, const struct hoy_endpoint *e, const char *name, const struct reg_opts *o, struct hoy_err *err)
 {
@@ -98,6 +109,24 @@ static int try_endpoint(struct reg_source *x, const struct hoy_endpoint *e, cons
 	return r;
 }
 
+/* What policy.json knows it by is what was asked for, wherever registries.conf leads. */
+static int name_source(struct reg_source *x, struct hoy_ref *ref)
+{
+	cleanup_free char *full = NULL;
+
+	/* A tag beside a digest says nothing. */
+	if (ref->digest)
+		ref->tag = (free(ref->tag), NULL);
+	full = hoy_ref_string(ref);
+	x->s.transport = "docker";
+	x->s.title = full ? hoy_asprintf("docker://%s", full) : NULL;
+	if (!x->s.title || hoy_policy_scopes(ref, &x->s.scopes) < 0)
+		return -ENOMEM;
+	x->s.ref = *ref;
+	*ref = (struct hoy_ref)HOY_REF_INIT;
+	return 0;
+}
+
 int source_registry(struct source **ret, const char *rest, const struct reg_opts *o, struct hoy_err *err)
 {
 	cleanup_ref struct hoy_ref ref = HOY_REF_INIT;
@@ -109,6 +138,7 @@ int source_registry(struct source **ret, const char *rest, const struct reg_opts
 		r = hoy_fail_oom(err);
 	if (!r) {
 		x->s.ops = &ops;
+		x->registries_d = o->registries_d;
 		x->s.name = hoy_ref_repo(&ref);
 		x->tag = ref.tag ? strdup(ref.tag) : NULL;
 		x->digest = ref.digest ? strdup(ref.digest) : NULL;
@@ -123,6 +153,8 @@ int source_registry(struct source **ret, const char *rest, const struct reg_opts
 			break;
 	}
 	hoy_endpoints_release(&eps);
+	if (!r && name_source(x, &ref) < 0)
+		r = hoy_fail_oom(err);
 	if (!r) {
 		x->s.repo_host = strdup(registry_host(x->r));
 		x->s.repo = strdup(registry_path(x->r));

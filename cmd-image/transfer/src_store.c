@@ -189,7 +189,7 @@ static void ss_free(struct source *s)
 	free(x->id);
 }
 
-static const struct source_ops ops = { ss_manifest, ss_blob, ss_free, ss_packed, NULL };
+static const struct source_ops ops = { ss_manifest, ss_blob, ss_free, ss_packed, NULL, NULL };
 
 /* "[driver@root+run:opts]name": the options of other places are not ours to take up. */
 static const char *plain_name(const char *rest)

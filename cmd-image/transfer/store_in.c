@@ -505,8 +505,10 @@ int store_in(struct hoy_store *s, struct source *src, const struct manifest *m, 
 	     const struct store_in *o, char ret_id[HOY_ID_SIZE], struct hoy_err *err)
 {
 	cleanup_config struct config config = CONFIG_INIT;
-	int r = source_config(src, m, &config, err);
+	int r = image_allowed(src, m, list->len, o->trust, err);
 
+	if (!r)
+		r = source_config(src, m, &config, err);
 	if (r < 0)
 		return r;
 	/* A layer that was there went with somebody's rmi while we fetched those above it: then it is fetched too. */

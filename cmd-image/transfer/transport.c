@@ -1,8 +1,11 @@
 #include "cmd-image/transfer/transport.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "common/conf/policy.h"
 
 static const char *const names[] = { "docker://", "oci:", "oci-archive:", "docker-archive:", "dir:", "containers-storage:" };
 enum { DOCKER, OCI, OCI_ARCHIVE, DOCKER_ARCHIVE, DIR_, STORAGE };
@@ -23,11 +26,9 @@ static int unknown(const char *name, struct hoy_err *err)
 			name);
 }
 
-int source_open(struct source **ret, const char *name, const struct reg_opts *o, struct hoy_err *err)
+static int open_source(struct source **ret, int kind, const char *rest, const struct reg_opts *o, struct hoy_err *err)
 {
-	const char *rest;
-
-	switch (which(name, &rest)) {
+	switch (kind) {
 	case DOCKER:
 		return source_registry(ret, rest, o, err);
 	case OCI:
@@ -41,7 +42,42 @@ int source_open(struct source **ret, const char *name, const struct reg_opts *o,
 	case STORAGE:
 		return source_store(ret, rest, err);
 	}
-	return unknown(name, err);
+	return -EINVAL;
+}
+
+/* What policy.json may say of an image in files: the real path and what it lies in. docker-archive has no scopes. */
+static int name_files(struct source *s, int kind, const char *rest)
+{
+	cleanup_free char *path = strdup(rest);
+	char real[PATH_MAX];
+
+	if (!path)
+		return -ENOMEM;
+	if (kind != DIR_ && access(path, F_OK) < 0)
+		path[strcspn(path, ":")] = '\0';
+	return kind == DOCKER_ARCHIVE || !realpath(path, real) ? 0 : hoy_policy_paths(real, &s->scopes);
+}
+
+int source_open(struct source **ret, const char *name, const struct reg_opts *o, struct hoy_err *err)
+{
+	static const char *const transports[] = { "docker", "oci", "oci-archive", "docker-archive", "dir", "containers-storage" };
+	const char *rest;
+	int kind = which(name, &rest), r;
+
+	if (kind < 0)
+		return unknown(name, err);
+	r = open_source(ret, kind, rest, o, err);
+	if (r < 0 || kind == DOCKER)
+		return r;
+	(*ret)->transport = transports[kind];
+	/* Where a layout's tag may stand there is a colon, as skopeo says it. */
+	(*ret)->title = hoy_asprintf("%s%s", name, (kind == OCI || kind == OCI_ARCHIVE) && !strchr(rest, ':') ? ":" : "");
+	if (!(*ret)->title || (kind != STORAGE && name_files(*ret, kind, rest) < 0)) {
+		source_free(*ret);
+		*ret = NULL;
+		return hoy_fail_oom(err);
+	}
+	return 0;
 }
 
 int dest_open(struct dest **ret, const char *name, const struct reg_opts *o, struct hoy_err *err)
@@ -71,6 +107,9 @@ void source_free(struct source *s)
 	free(s->name);
 	free(s->repo_host);
 	free(s->repo);
+	free(s->title);
+	hoy_ref_release(&s->ref);
+	hoy_strv_release(&s->scopes);
 	hoy_strv_release(&s->names);
 	free(s);
 }
@@ -80,6 +119,7 @@ void dest_free(struct dest *d)
 	if (!d)
 		return;
 	d->ops->free(d);
+	hoy_ref_release(&d->ref);
 	free(d->name);
 	free(d);
 }

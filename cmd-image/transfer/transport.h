@@ -4,7 +4,9 @@
  */
 #pragma once
 #include "cmd-image/transfer/manifest.h"
+#include "cmd-image/transfer/signature.h"
 #include "cmd-image/transfer/stream.h"
+#include "common/data/ref.h"
 #include "common/store/images.h"
 
 struct source;
@@ -19,6 +21,8 @@ struct source_ops {
 	bool (*packed)(struct source *s, int layer, struct desc *d, const char **ret_suffix);
 	/* The blob D from far away, where PART, which is to hold it for the next attempt, doesn't have it yet. NULL: it isn't far. */
 	int (*resume)(struct source *s, const struct desc *d, struct part *part, struct stream **ret, struct hoy_err *err);
+	/* The signatures of manifest M, which (INSTANCE) was chosen from a list, appended to RET. NULL: there never are any. */
+	int (*signatures)(struct source *s, const struct manifest *m, bool instance, struct sigs *ret, struct hoy_err *err);
 };
 struct source {
 	const struct source_ops *ops;
@@ -26,6 +30,11 @@ struct source {
 	struct hoy_strv names;	/* that the image has there ("RepoTags") */
 	bool plain;		/* blob() gives layers as plain tars, whatever the manifest says: digests are the config's diff_ids */
 	char *repo_host, *repo; /* of a registry */
+	/* What policy.json knows it by: */
+	const char *transport;
+	char *title;		/* with its transport */
+	struct hoy_strv scopes; /* the most exact first */
+	struct hoy_ref ref;	/* complete; path NULL: this transport gives images no such names */
 };
 
 struct dest;
@@ -48,11 +57,14 @@ struct dest_ops {
 	void (*free)(struct dest *d);
 	/* What the image that comes next is called; NULL where the reference says it. */
 	void (*name)(struct dest *d, const struct hoy_strv *names);
+	/* The signatures of manifest M, which was written (TOP: as there). NULL: it keeps none. */
+	int (*signatures)(struct dest *d, const struct manifest *m, bool top, const struct sigs *sigs, struct hoy_err *err);
 };
 enum layers_as { LAYERS_KEEP, LAYERS_PACKED, LAYERS_PLAIN };
 struct dest {
 	const struct dest_ops *ops;
 	char *name;
+	struct hoy_ref ref;	/* what the image will be called; path NULL: that isn't said */
 	bool takes[4];		/* manifests by enum man_kind */
 	enum layers_as layers;	/* what it wants if nobody says otherwise */
 	bool one_by_one;	/* blobs are written one after the other */
@@ -74,6 +86,7 @@ struct reg_opts {
 	int64_t retry;		  /* attempts after the first */
 	const char *retry_delay;  /* NULL: exponential */
 	bool no_creds;
+	const char *registries_d; /* NULL: the user's or the system's */
 };
 #define REG_OPTS_INIT { .tls_verify = -1, .retry = 3 }
 

@@ -12,7 +12,7 @@ needed() { readelf -d "$HOY_BIN/$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | g
 	[[ $(needed hoy-conmon) == '' ]]
 	for lib in $(needed hoy-runtime); do [[ $lib =~ ^lib(yajl|seccomp|cap)\. ]]; done
 	for lib in $(needed hoy-net); do [[ $lib =~ ^lib(yajl|mnl)\. ]]; done
-	for lib in $(needed hoy-transfer); do [[ $lib =~ ^lib(yajl|curl|crypto|archive|isal|zstd|gpgme)\. ]]; done
+	for lib in $(needed hoy-transfer); do [[ $lib =~ ^lib(yajl|curl|crypto|archive|isal|zstd|gpgme|sodium|yaml-0)\. ]]; done
 }
 
 @test "no tool includes another one's headers, and common/ includes no floor above its own" {

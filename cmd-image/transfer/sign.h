@@ -1,0 +1,22 @@
+/* cmd-image/transfer/sign.h: the options that sign an image on its way out, and the signing. */
+#pragma once
+#include "cmd-image/transfer/signature.h"
+#include "common/data/ref.h"
+
+struct sign_opts {
+	const char *gpg_key, *sigstore_key, *passphrase_file, *identity;
+	bool remove; /* signatures of the source stay behind */
+};
+/* Is S to add any? */
+static inline bool sign_wanted(const struct sign_opts *s) { return s->gpg_key || s->sigstore_key; }
+#define SIGN_BY_OPT(at) { 0, "sign-by", HOY_OPT_STRING, at, "FINGERPRINT", "sign the image with this key of gpg" }
+#define SIGN_SIGSTORE_OPT(at) { 0, "sign-by-sigstore-private-key", HOY_OPT_STRING, at, "PATH", "sign the image with this sigstore key" }
+#define SIGN_PASSPHRASE_OPT(at) { 0, "sign-passphrase-file", HOY_OPT_STRING, at, "PATH", "file with the passphrase of the signing key" }
+
+/* Whose names the signatures will bear: O's identity, else DEST (path NULL: it has none, which is an error). RET is blank. */
+int sign_name(const struct sign_opts *o, const struct hoy_ref *dest, const char *dest_title, char **ret, struct hoy_err *err);
+/* Add to RET the signatures that O wants, which say that manifest DIGEST is the image NAME. */
+int sign_image(const struct sign_opts *o, const char *name, const char *digest, struct sigs *ret, struct hoy_err *err);
+/* The passphrase in FILE, or (NULL) asked for on the terminal, for the key WHAT; new memory, to be given to passphrase_free(). */
+int passphrase_get(const char *file, const char *what, char **ret, struct hoy_err *err);
+void passphrase_free(char *p);
