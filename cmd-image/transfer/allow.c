@@ -16,14 +16,9 @@
 struct judged {
 	struct source *src;
 	const struct manifest *m;
-	bool instance, fetched;
-	struct sigs sigs; /* fetched when the first requirement asks for them */
+	bool instance;
+	const struct sigs *sigs; /* NULL until the first requirement asks for them */
 };
-
-int source_signatures(struct source *src, const struct manifest *m, bool instance, struct sigs *ret, struct hoy_err *err)
-{
-	return src->ops->signatures ? src->ops->signatures(src, m, instance, ret, err) : 0;
-}
 
 /* ---- keys ---- */
 
@@ -155,24 +150,24 @@ static int signed_by(struct judged *j, const struct hoy_json *q, struct hoy_err 
 	const char *type = hoy_json_str(q, "keyType");
 	size_t n = 0;
 
-	if (!j->sigs.n)
+	if (!j->sigs->n)
 		return refuse(0, 0, false, &reasons, err);
 	if (strcmp(type, "GPGKeys"))
 		return hoy_fail(err, HOY_EUNSUPPORTED, "Unimplemented \"keyType\" value \"%s\"", type);
 	if (gpg_open(&g, true, err) < 0 || gpg_keys(&g, q, err) < 0)
 		return -err->code;
-	for (size_t i = 0; i < j->sigs.n; i++) {
+	for (size_t i = 0; i < j->sigs->n; i++) {
 		struct hoy_err why = HOY_ERR_INIT;
 
 		/* Of another kind: an unsuitable signature, and no other reason than that. */
-		if (j->sigs.v[i].kind != SIG_SIMPLE)
+		if (j->sigs->v[i].kind != SIG_SIMPLE)
 			continue;
 		n++;
-		if (!check_simple(j, q, &g, &j->sigs.v[i], &why))
+		if (!check_simple(j, q, &g, &j->sigs->v[i], &why))
 			return 0;
 		add_reason(&reasons, &why);
 	}
-	return refuse(n, j->sigs.n - n, false, &reasons, err);
+	return refuse(n, j->sigs->n - n, false, &reasons, err);
 }
 
 static int sigstore_signed(struct judged *j, const struct hoy_json *q, struct hoy_err *err)
@@ -182,8 +177,8 @@ static int sigstore_signed(struct judged *j, const struct hoy_json *q, struct ho
 	size_t n = 0;
 	int r = sigstore_keys(q, &keys, err);
 
-	for (size_t i = 0; i < j->sigs.n && !r; i++) {
-		const struct sig *s = &j->sigs.v[i];
+	for (size_t i = 0; i < j->sigs->n && !r; i++) {
+		const struct sig *s = &j->sigs->v[i];
 		struct hoy_err why = HOY_ERR_INIT;
 
 		if (s->kind != SIG_SIGSTORE || strcmp(s->mime, SIG_MIME))
@@ -193,7 +188,7 @@ static int sigstore_signed(struct judged *j, const struct hoy_json *q, struct ho
 			return 0;
 		add_reason(&reasons, &why);
 	}
-	return r ? r : refuse(n, j->sigs.n - n, true, &reasons, err);
+	return r ? r : refuse(n, j->sigs->n - n, true, &reasons, err);
 }
 
 static int judge(struct judged *j, const struct hoy_json *q, struct hoy_err *err)
@@ -207,10 +202,9 @@ static int judge(struct judged *j, const struct hoy_json *q, struct hoy_err *err
 		return hoy_fail(err, EACCES, "Running image %s is rejected by policy.", j->src->title);
 	if (!strcmp(type, "signedBaseLayer"))
 		return hoy_fail(err, HOY_EUNSUPPORTED, "signedBaseLayer not implemented!");
-	r = j->fetched ? 0 : source_signatures(j->src, j->m, j->instance, &j->sigs, err);
+	r = source_signatures(j->src, j->m, j->instance, &j->sigs, err);
 	if (r < 0)
 		return r;
-	j->fetched = true;
 	return !strcmp(type, "signedBy") ? signed_by(j, q, err) : sigstore_signed(j, q, err);
 }
 
@@ -231,6 +225,5 @@ int image_allowed(struct source *src, const struct manifest *m, bool instance, c
 		if (r < 0)
 			break;
 	}
-	sigs_release(&j.sigs);
 	return r < 0 ? hoy_fail_prefix(err, "Source image rejected") : 0;
 }

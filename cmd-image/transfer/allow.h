@@ -7,9 +7,7 @@ struct trust {
 	bool insecure;	    /* anything goes, whatever the policy says */
 };
 /*
- * May M of SRC come in (an image, or a list as a whole)? T NULL: by the policy of user or system. Nothing of it but manifests has
+ * May M of SRC come in (an image, which INSTANCE says was chosen from a list, or a list as a whole)? T NULL: by the policy of user or system. Nothing of it but manifests has
  * been read until here. 0, or an error that begins with "Source image rejected: ", or that of the policy itself.
  */
 int image_allowed(struct source *src, const struct manifest *m, bool instance, const struct trust *t, struct hoy_err *err);
-/* The signatures of M of SRC; none where its transport has none. INSTANCE: M was chosen from a list. */
-int source_signatures(struct source *src, const struct manifest *m, bool instance, struct sigs *ret, struct hoy_err *err);

@@ -185,18 +185,6 @@ static int put_all(struct registry *r, const char *digest, const struct sigs *al
 	return res < 0 ? res : a.status / 100 == 2 ? 0 : registry_refused(r, &a, "sigstore attachments", err);
 }
 
-static int add_copy(struct sigs *all, const struct sig *s, struct hoy_err *err)
-{
-	struct sig *n = sigs_add(all, SIG_SIGSTORE, s->data, s->len, err);
-
-	if (!n)
-		return -err->code;
-	n->mime = strdup(s->mime);
-	for (size_t i = 0; i < s->annotations.n; i++)
-		hoy_strv_push(&n->annotations, s->annotations.v[i]);
-	return !n->mime || n->annotations.error ? hoy_fail_oom(err) : 0;
-}
-
 int attach_write(struct registry *r, const char *digest, const struct sigs *sigs, struct hoy_err *err)
 {
 	cleanup_manifest struct manifest m = { 0 };
@@ -210,7 +198,7 @@ int attach_write(struct registry *r, const char *digest, const struct sigs *sigs
 		if (sigs->v[i].kind != SIG_SIGSTORE || sigs_has(&all, &sigs->v[i]))
 			continue;
 		news = true;
-		res = add_copy(&all, &sigs->v[i], err);
+		res = sigs_add_copy(&all, &sigs->v[i], err);
 	}
 	return res < 0 || !news ? res : put_all(r, digest, &all, err);
 }

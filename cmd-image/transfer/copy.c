@@ -238,8 +238,14 @@ static int all_layers(struct copy *c, struct hoy_err *err)
 static int get_signatures(const struct copy_opts *o, struct source *src, struct dest *dst, const struct manifest *m, bool instance,
 			  struct sigs *ret, struct hoy_err *err)
 {
-	int r = o->sign.remove ? 0 : source_signatures(src, m, instance, ret, err);
+	const struct sigs *have = NULL;
+	int r = o->sign.remove ? 0 : source_signatures(src, m, instance, &have, err);
 
+	for (size_t i = 0; have && i < have->n && !r; i++)
+		r = sigs_add_copy(ret, &have->v[i], err);
+	/* The layers of the store are plain: packed again, they would be others. */
+	if (!r && ret->n && src->plain)
+		r = hoy_fail(err, HOY_EUNSUPPORTED, "Copying this image would require changing layer representation, which we cannot do: \"Would invalidate signatures\" (--remove-signatures leaves them behind)");
 	if (!r && (ret->n || sign_wanted(&o->sign)) && !dst->ops->signatures)
 		r = hoy_fail(err, HOY_EUNSUPPORTED, "Can not copy signatures to %s: this transport keeps none (--remove-signatures leaves them behind)", dst->name);
 	return r;
@@ -253,7 +259,10 @@ static int put_signatures(const struct copy_opts *o, struct dest *dst, const str
 	int r = 0;
 
 	if (sign_wanted(&o->sign)) {
-		progress(o->quiet, "Creating signature: Signing image");
+		if (o->sign.gpg_key)
+			progress(o->quiet, "Creating signature: Signing image using simple signing");
+		if (o->sign.sigstore_key)
+			progress(o->quiet, "Creating signature: Signing image using a sigstore signature");
 		r = sign_name(&o->sign, &dst->ref, dst->name, &name, err);
 		if (!r)
 			r = sign_image(&o->sign, name, m->digest, sigs, err);

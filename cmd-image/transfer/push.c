@@ -116,7 +116,8 @@ static int into_store(struct source *src, const char *to, const struct out_opts 
 	const char *end = *to == '[' ? strchr(to, ']') : NULL;
 	cleanup_free char *name = NULL;
 	const char *names[2] = { NULL, NULL };
-	struct store_in in = { .quiet = o->copy.quiet, .names = names, .parallel = o->copy.parallel, .trust = o->copy.trust };
+	struct store_in in = { .quiet = o->copy.quiet, .names = names, .parallel = o->copy.parallel, .trust = o->copy.trust,
+			       .no_signatures = o->copy.sign.remove };
 	char id[HOY_ID_SIZE];
 	int r = source_image(src, &o->copy.platform, &m, &list, err);
 
@@ -224,6 +225,7 @@ static int save_one(struct dest *dst, const char *image, const struct hoy_strv *
 	for (size_t i = 0; more && i < more->n; i++)
 		hoy_strv_push(&names, more->v[i]);
 	dst->ops->name(dst, &names);
+	o->copy.sign.remove = true;
 	return copy_image(src, dst, &o->copy, digest, err);
 }
 

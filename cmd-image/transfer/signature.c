@@ -135,6 +135,18 @@ int sigs_add_blob(struct sigs *s, const char *blob, size_t len, struct hoy_err *
 	return hoy_fail(err, HOY_EFORMAT, "unrecognized signature format \"%.*s\"", (int)(end - blob < 60 ? end - blob - 1 : 60), blob + 1);
 }
 
+int sigs_add_copy(struct sigs *s, const struct sig *one, struct hoy_err *err)
+{
+	struct sig *n = sigs_add(s, one->kind, one->data, one->len, err);
+
+	if (!n)
+		return -err->code;
+	n->mime = one->mime ? strdup(one->mime) : NULL;
+	for (size_t i = 0; i < one->annotations.n; i++)
+		hoy_strv_push(&n->annotations, one->annotations.v[i]);
+	return (one->mime && !n->mime) || n->annotations.error ? hoy_fail_oom(err) : 0;
+}
+
 void sig_blob(const struct sig *s, struct hoy_buf *b)
 {
 	cleanup_buf struct hoy_buf payload = HOY_BUF_INIT(2 * SIG_MAX);

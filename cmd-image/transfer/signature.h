@@ -33,6 +33,8 @@ static inline void hoy_cleanup_sigs_(struct sigs *s) { sigs_release(s); }
 struct sig *sigs_add(struct sigs *s, enum sig_kind kind, const void *data, size_t len, struct hoy_err *err);
 /* The same of a file's content: an OpenPGP message as it is, or a zero byte, the format's name, a line feed and the signature. */
 int sigs_add_blob(struct sigs *s, const char *blob, size_t len, struct hoy_err *err);
+/* A copy of what ONE is, all of it. 0 or an error. */
+int sigs_add_copy(struct sigs *s, const struct sig *one, struct hoy_err *err);
 /* And back, appended to B. */
 void sig_blob(const struct sig *s, struct hoy_buf *b);
 /* Has S such a signature already? */

@@ -9,12 +9,13 @@
 #include "cmd-image/transfer/split.h"
 #include "cmd-image/transfer/store_in.h"
 #include "common/cli/opts.h"
+#include "common/conf/policy.h"
 #include "common/store/layers.h"
 
 struct store_source {
 	struct source s;
 	struct hoy_store *st;
-	char *id;
+	char *id, *metadata;
 	struct hoy_strv layers; /* ids, the lowest first */
 };
 
@@ -187,9 +188,70 @@ static void ss_free(struct source *s)
 	hoy_store_free(x->st);
 	hoy_strv_release(&x->layers);
 	free(x->id);
+	free(x->metadata);
 }
 
-static const struct source_ops ops = { ss_manifest, ss_blob, ss_free, ss_packed, NULL, NULL };
+/* All lie in one item; the sizes in the metadata say where each ends. */
+static int split_signatures(const char *data, size_t len, const struct hoy_json *sizes, struct sigs *ret, struct hoy_err *err)
+{
+	size_t at = 0;
+
+	HOY_JSON_EACH(s, sizes) {
+		int64_t n;
+
+		if (!hoy_json_int64(s, &n) || n < 0 || (uint64_t)n > len - at)
+			return hoy_fail(err, HOY_EFORMAT, "the signatures of the image have not the sizes that its record says");
+		if (sigs_add_blob(ret, data + at, n, err) < 0)
+			return -err->code;
+		at += n;
+	}
+	return at == len ? 0 : hoy_fail(err, HOY_EFORMAT, "the signatures of the image have not the sizes that its record says");
+}
+
+static int ss_signatures(struct source *s, const struct manifest *m, bool instance, struct sigs *ret, struct hoy_err *err)
+{
+	struct store_source *x = (struct store_source *)s;
+	cleanup_json struct hoy_json_doc doc = HOY_JSON_DOC_INIT;
+	cleanup_free char *data = NULL;
+	const struct hoy_json *sizes;
+	char key[HOY_ID_SIZE + 16];
+	size_t len;
+	int r = hoy_json_parse(&doc, x->metadata, strlen(x->metadata), "metadata", err);
+
+	snprintf(key, sizeof(key), "signature-%s", m->digest + 7);
+	sizes = hoy_json_get(hoy_json_get(doc.root, "signatures-sizes"), m->digest);
+	if (!sizes && !instance) {
+		snprintf(key, sizeof(key), "signatures");
+		sizes = hoy_json_get(doc.root, "signature-sizes");
+	}
+	if (r < 0 || !sizes || !sizes->child)
+		return r;
+	r = ss_item(x, key, &data, &len, err);
+	return r < 0 ? r : split_signatures(data, len, sizes, ret, err);
+}
+
+static const struct source_ops ops = { ss_manifest, ss_blob, ss_free, ss_packed, NULL, ss_signatures };
+
+/* What policy.json knows the image by: the store, and in it the name. */
+static int name_image(struct store_source *x, const char *name)
+{
+	cleanup_ref struct hoy_ref ref = HOY_REF_INIT;
+	cleanup_strv struct hoy_strv scopes = HOY_STRV_INIT;
+	cleanup_free char *full = NULL;
+
+	if (!hoy_ref_parse(&ref, name, NULL) && !hoy_ref_normalize(&ref) && (full = hoy_ref_string(&ref)) && hoy_strv_has(&x->s.names, full)) {
+		if (hoy_policy_scopes(&ref, &scopes) < 0)
+			return -ENOMEM;
+		x->s.ref = ref;
+		ref = (struct hoy_ref)HOY_REF_INIT;
+	}
+	for (size_t i = 0; i < scopes.n && *scopes.v[i] != '*'; i++)
+		hoy_strv_pushf(&x->s.scopes, "[%s@%s]%s", x->st->vfs ? "vfs" : "overlay", x->st->conf.graphroot, scopes.v[i]);
+	hoy_strv_pushf(&x->s.scopes, "[%s@%s]", x->st->vfs ? "vfs" : "overlay", x->st->conf.graphroot);
+	hoy_strv_pushf(&x->s.scopes, "[%s]", x->st->conf.graphroot);
+	return x->s.scopes.error ? -ENOMEM : 0;
+}
+
 
 /* "[driver@root+run:opts]name": the options of other places are not ours to take up. */
 static const char *plain_name(const char *rest)
@@ -203,7 +265,7 @@ int source_store(struct source **ret, const char *rest, struct hoy_err *err)
 {
 	struct store_source *x = calloc(1, sizeof(*x));
 	struct hoy_json *rec;
-	const char *id;
+	const char *id, *meta;
 	int r;
 
 	if (!x)
@@ -218,11 +280,13 @@ int source_store(struct source **ret, const char *rest, struct hoy_err *err)
 		r = hoy_image_find(x->st, plain_name(rest), &rec, NULL, err);
 	if (!r) {
 		x->id = strdup(hoy_json_str(rec, "id"));
+		meta = hoy_json_str(rec, "metadata");
+		x->metadata = strdup(meta && *meta ? meta : "{}");
 		HOY_JSON_EACH(n, hoy_json_get(rec, "names"))
 			hoy_strv_push(&x->s.names, hoy_json_text(n) ?: "");
 		for (id = hoy_json_str(rec, "layer"); id && x->layers.n < 1000; id = hoy_json_str(hoy_layer_get(x->st, id), "parent"))
 			hoy_strv_insert(&x->layers, 0, id);
-		if (!x->id || x->layers.error)
+		if (!x->id || !x->metadata || x->layers.error || name_image(x, plain_name(rest)) < 0)
 			r = hoy_fail_oom(err);
 	}
 	if (r < 0)

@@ -36,6 +36,7 @@ struct work {
 	struct source *src;
 	const struct manifest *m;
 	const struct config *config;
+	const struct sigs *sigs; /* NULL: none are kept */
 	const struct store_in *o;
 	struct job *jobs;
 	struct job **order; /* those that are to be fetched, the big ones first */
@@ -393,16 +394,46 @@ static int commit_layer(struct work *w, size_t i, struct hoy_err *err)
 	return hoy_layer_commit(w->s, &j->stage, &n, err);
 }
 
+/* The signatures as the store keeps them: all in a row, their sizes in the metadata, under two names. */
+struct sig_items {
+	struct hoy_buf data, metadata;
+	char key[HOY_ID_SIZE + 16], sum[SHA_DIGEST_SIZE];
+};
+
+static int make_sig_items(struct sig_items *s, const struct sigs *sigs, const char *digest, struct hoy_err *err)
+{
+	cleanup_buf struct hoy_buf sizes = HOY_BUF_INIT(64 << 10);
+	struct hoy_jw w = hoy_jw_on(&s->metadata, NULL);
+
+	for (size_t i = 0; i < sigs->n; i++) {
+		size_t before = s->data.len;
+
+		sig_blob(&sigs->v[i], &s->data);
+		hoy_buf_printf(&sizes, "%c%zu", i ? ',' : '[', s->data.len - before);
+	}
+	hoy_buf_putc(&sizes, ']');
+	hoy_jw_object(&w, NULL);
+	hoy_jw_raw(&w, "signature-sizes", hoy_buf_str(&sizes));
+	hoy_jw_object(&w, "signatures-sizes");
+	hoy_jw_raw(&w, digest, hoy_buf_str(&sizes));
+	hoy_jw_end_object(&w);
+	hoy_jw_end_object(&w);
+	snprintf(s->key, sizeof(s->key), "signature-%s", digest + 7);
+	sha_of(s->data.data, s->data.len, s->sum);
+	return s->data.error || s->metadata.error ? hoy_fail_oom(err) : 0;
+}
+
 static int commit_image(struct work *w, const struct manifest *list, char ret_id[HOY_ID_SIZE], struct hoy_err *err)
 {
 	const struct manifest *m = w->m;
 	char man_key[100], list_key[100];
-	struct hoy_item items[4];
+	struct sig_items sigs = { HOY_BUF_INIT(HOY_BUF_OURS), HOY_BUF_INIT(64 << 10), "", "" };
+	struct hoy_item items[6];
 	size_t n = 0;
 	struct hoy_image_new img = { .id = m->config.digest + 7, .layer = w->n ? w->jobs[w->n - 1].id : NULL,
 				     .created = w->config->created, .items = items, .metadata = "{}" };
 	struct hoy_json *rec = NULL;
-	int r;
+	int r = w->sigs && w->sigs->n ? make_sig_items(&sigs, w->sigs, m->digest, err) : 0;
 
 	snprintf(man_key, sizeof(man_key), "manifest-%s", m->digest);
 	snprintf(list_key, sizeof(list_key), "manifest-%s", list->digest);
@@ -411,12 +442,20 @@ static int commit_image(struct work *w, const struct manifest *list, char ret_id
 		items[n++] = (struct hoy_item){ list_key, list->data, list->len, list->digest };
 	items[n++] = (struct hoy_item){ man_key, m->data, m->len, m->digest };
 	items[n++] = (struct hoy_item){ "manifest", m->data, m->len, m->digest };
+	if (sigs.data.len) {
+		items[n++] = (struct hoy_item){ "signatures", sigs.data.data, sigs.data.len, sigs.sum };
+		items[n++] = (struct hoy_item){ sigs.key, sigs.data.data, sigs.data.len, sigs.sum };
+		img.metadata = sigs.metadata.data;
+	}
 	img.n_items = n;
-	r = hoy_image_create(w->s, &img, &rec, err);
+	if (!r)
+		r = hoy_image_create(w->s, &img, &rec, err);
 	for (size_t i = 0; !r && w->o->names && w->o->names[i]; i++)
 		r = hoy_image_add_name(w->s, &rec, w->o->names[i], err);
 	if (!r)
 		memcpy(ret_id, img.id, HOY_ID_SIZE);
+	hoy_buf_release(&sigs.data);
+	hoy_buf_release(&sigs.metadata);
 	return r;
 }
 
@@ -481,9 +520,9 @@ static void work_release(struct work *w)
 }
 
 static int try_store_in(struct hoy_store *s, struct source *src, const struct manifest *m, const struct manifest *list,
-			const struct config *config, const struct store_in *o, char ret_id[HOY_ID_SIZE], struct hoy_err *err)
+			const struct config *config, const struct sigs *sigs, const struct store_in *o, char ret_id[HOY_ID_SIZE], struct hoy_err *err)
 {
-	struct work w = { .s = s, .src = src, .m = m, .config = config, .o = o, .n = m->n, .parts = { -1 },
+	struct work w = { .s = s, .src = src, .m = m, .config = config, .sigs = sigs, .o = o, .n = m->n, .parts = { -1 },
 			  .mu = PTHREAD_MUTEX_INITIALIZER, .news = PTHREAD_COND_INITIALIZER };
 	int r = hoy_store_peek(s, HOY_LAYERS, err);
 
@@ -505,15 +544,18 @@ int store_in(struct hoy_store *s, struct source *src, const struct manifest *m, 
 	     const struct store_in *o, char ret_id[HOY_ID_SIZE], struct hoy_err *err)
 {
 	cleanup_config struct config config = CONFIG_INIT;
+	const struct sigs *sigs = NULL;
 	int r = image_allowed(src, m, list->len, o->trust, err);
 
+	if (!r && !o->no_signatures)
+		r = source_signatures(src, m, list->len, &sigs, err);
 	if (!r)
 		r = source_config(src, m, &config, err);
 	if (r < 0)
 		return r;
 	/* A layer that was there went with somebody's rmi while we fetched those above it: then it is fetched too. */
 	for (int tries = 5;; tries--) {
-		r = try_store_in(s, src, m, list, &config, o, ret_id, err);
+		r = try_store_in(s, src, m, list, &config, sigs, o, ret_id, err);
 		if (r != -EAGAIN || !tries || transfer_cancelled)
 			return r;
 		*err = (struct hoy_err)HOY_ERR_INIT;

@@ -9,6 +9,7 @@ struct store_in {
 	const char *const *names; /* full names that it gets; NULL-terminated or NULL */
 	int64_t parallel;   /* layers at once; 0: as many as are good */
 	int64_t max_layer;  /* bytes that a layer may unpack to; 0: any */
+	bool no_signatures; /* those of the source stay behind */
 	const struct trust *trust; /* whose policy judges the image; NULL: the user's or the system's */
 	const struct hoy_strv *damaged; /* ids of layers that are fetched although they are there, and replaced; or NULL */
 };

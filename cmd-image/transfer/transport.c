@@ -109,6 +109,7 @@ void source_free(struct source *s)
 	free(s->repo);
 	free(s->title);
 	hoy_ref_release(&s->ref);
+	sigs_release(&s->sigs);
 	hoy_strv_release(&s->scopes);
 	hoy_strv_release(&s->names);
 	free(s);
@@ -155,6 +156,22 @@ int source_image(struct source *src, const struct platform *p, struct manifest *
 		return hoy_fail(err, HOY_EDIGEST, "manifest %s of '%s' has not the size that its list says", d->digest, src->name);
 	if (!r && manifest_is_list(m))
 		return hoy_fail(err, HOY_EUNSUPPORTED, "'%s' is a list of lists", src->name);
+	return r;
+}
+
+int source_signatures(struct source *src, const struct manifest *m, bool instance, const struct sigs **ret, struct hoy_err *err)
+{
+	int r = 0;
+
+	if (strcmp(src->sigs_of, m->digest)) {
+		sigs_release(&src->sigs);
+		src->sigs_of[0] = '\0';
+		r = src->ops->signatures ? src->ops->signatures(src, m, instance, &src->sigs, err) : 0;
+		if (r < 0)
+			return hoy_fail_prefix(err, "reading signatures");
+		memcpy(src->sigs_of, m->digest, sizeof(src->sigs_of));
+	}
+	*ret = &src->sigs;
 	return r;
 }
 

@@ -35,6 +35,8 @@ struct source {
 	char *title;		/* with its transport */
 	struct hoy_strv scopes; /* the most exact first */
 	struct hoy_ref ref;	/* complete; path NULL: this transport gives images no such names */
+	struct sigs sigs;	/* of the manifest SIGS_OF; see source_signatures() */
+	char sigs_of[SHA_DIGEST_SIZE];
 };
 
 struct dest;
@@ -107,6 +109,8 @@ int dest_registry(struct dest **ret, const char *rest, const struct reg_opts *o,
 /* The manifest that SRC means, for platform P (NULL: whatever it is): M, and LIST (blank if there was none). */
 int source_image(struct source *src, const struct platform *p, struct manifest *m, struct manifest *list, struct hoy_err *err);
 int source_manifest(struct source *src, const char *digest, struct manifest *ret, struct hoy_err *err);
+/* The signatures of M (INSTANCE: chosen from a list), which SRC keeps; fetched once. None where its transport has none. */
+int source_signatures(struct source *src, const struct manifest *m, bool instance, const struct sigs **ret, struct hoy_err *err);
 /* The config of M, checked against its descriptor. */
 int source_config(struct source *src, const struct manifest *m, struct config *ret, struct hoy_err *err);
 

@@ -256,9 +256,62 @@ local_copy() { hoy copy -q --insecure-policy "oci:img:latest" "dir:d" "$@"; }
 	try hoy pull -q --tls-verify=false "$REGISTRY/ns/h:2"
 	assert_error 'Source image rejected: Signature for identity'
 	# push signs too
-	try hoy push -q --tls-verify=false --sign-by "$KEY" "$REGISTRY/ns/s:1" "$REGISTRY/ns/p:1"
+	try hoy push -q --tls-verify=false --remove-signatures --sign-by "$KEY" "$REGISTRY/ns/s:1" "$REGISTRY/ns/p:1"
 	assert_success
 	accepted "docker://$REGISTRY/ns/p:1"
+}
+
+@test "the store keeps signatures as podman does" {
+	registry_start r
+	key a@x.org
+	printf 'docker:\n  %s:\n    lookaside: file://%s/stage\n    use-sigstore-attachments: true\n' "$REGISTRY" "$T" >rd/r.yaml
+	mkdir -p home/.config/containers
+	ln -s "$T/rd" home/.config/containers/registries.d
+	hoy_image generate-sigstore-key --output-prefix k --passphrase-file pass
+	hoy copy -q --dest-tls-verify=false --sign-by "$KEY" --sign-by-sigstore-private-key k.private --sign-passphrase-file pass \
+		oci:img:latest "docker://$REGISTRY/a:1"
+	hoy pull -q --tls-verify=false "$REGISTRY/a:1"
+	ours=$(jq -S 'map(del(.created))' "$ROOT/overlay-images/images.json")
+	cp -r "$ROOT/overlay-images" ours
+	try oracle_podman system check
+	assert_success
+	store_new other
+	oracle_podman pull -q --tls-verify=false "$REGISTRY/a:1"
+	diff <(jq -S 'map(del(.created))' "$ROOT/overlay-images/images.json") - <<<"$ours"
+	diff -r "$ROOT/overlay-images" ours -x '*.json' -x '*.lock'
+	[[ $(jq -r '.[0].metadata | fromjson | .["signature-sizes"] | length' ours/images.json) == 2 ]]
+	# out of either store they are there again
+	for name in store other; do
+		store_new "$name"
+		image=$(storage_name "$REGISTRY/a:1")
+		policy "$(signed_by a@x.org), $(sigstore_by k.pub)"
+		try oracle skopeo --policy p.json copy -q --remove-signatures "$image" "dir:s-$name"
+		assert_success
+		try hoy copy -q --policy p.json --remove-signatures "containers-storage:$REGISTRY/a:1" "dir:h-$name"
+		assert_success
+		policy '{"type": "insecureAcceptAnything"}' "\"containers-storage\": {\"[overlay@$ROOT]$REGISTRY\": [{\"type\": \"reject\"}]}"
+		try oracle skopeo --policy p.json copy -q --remove-signatures "$image" "dir:x"
+		[[ $status != 0 ]]
+		try hoy copy -q --policy p.json --remove-signatures "containers-storage:$REGISTRY/a:1" "dir:x"
+		assert_error 'is rejected by policy'
+		try oracle_podman push -q --tls-verify=false "$REGISTRY/a:1" "$REGISTRY/a:2"
+		assert_stderr_has 'Copying this image would require changing layer representation, which we cannot do: "Would invalidate signatures"'
+		try hoy push -q --tls-verify=false "$REGISTRY/a:1" "$REGISTRY/a:2"
+		assert_error 'Copying this image would require changing layer representation, which we cannot do: "Would invalidate signatures"'
+		try hoy push -q --tls-verify=false --remove-signatures "$REGISTRY/a:1" "$REGISTRY/a:2"
+		assert_success
+		try hoy save -q -o "$name.tar" "$REGISTRY/a:1"
+		assert_success
+	done
+	# whoever pulls without an answer about signatures pulls nothing
+	rm -r home/.config/containers/registries.d rd/r.yaml
+	mkdir home/.config/containers/registries.d
+	printf 'default-docker:\n  lookaside: http://127.0.0.1:9\n' >home/.config/containers/registries.d/r.yaml
+	store_new third
+	try oracle_podman pull -q --tls-verify=false "$REGISTRY/a:1"
+	[[ $status != 0 ]]
+	try hoy pull -q --retry 0 --tls-verify=false "$REGISTRY/a:1"
+	assert_error 'reading signature'
 }
 
 @test "lookaside: over HTTP; staging; what a server may answer; registries.d that is wrong" {
