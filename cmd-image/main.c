@@ -43,6 +43,7 @@ static const struct hoy_verb *const verbs[] = {
 	HEAVY("standalone-sign", "Sign a manifest in a file with a key of gpg"),
 	HEAVY("standalone-verify", "Verify a signature in a file"),
 	HEAVY("generate-sigstore-key", "Make a key pair for sigstore signatures"),
+	HEAVY("image sign", "Sign images of a registry"),
 	HEAVY("image trust show", "Show which images may come in"),
 	HEAVY("image trust set", "Say which images of a registry may come in"),
 	HEAVY("manifest-digest", "Print the digest of a manifest file"),

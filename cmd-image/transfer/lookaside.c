@@ -190,12 +190,11 @@ static int read_files(struct registry *r, const char *base, const struct hoy_ref
 	}
 }
 
-static int write_files(const char *base, const struct hoy_ref *ref, const char *digest, const struct sigs *sigs, struct hoy_err *err)
+/* The directory of the signatures of DIGEST below BASE, made if need be: a descriptor, and *RET_PATH for messages. */
+static int open_files(const char *base, const struct hoy_ref *ref, const char *digest, char **ret_path, struct hoy_err *err)
 {
 	cleanup_free char *first = address(base, ref, digest, 0);
-	cleanup_fd int dir = -1;
-	char name[32];
-	int r = 0, n = 0;
+	int dir;
 
 	if (!first)
 		return hoy_fail_oom(err);
@@ -206,6 +205,22 @@ static int write_files(const char *base, const struct hoy_ref *ref, const char *
 	dir = hoy_open_dir_p(AT_FDCWD, first + 7, 0755);
 	if (dir < 0)
 		return hoy_fail_errno(err, -dir, "cannot make '%s'", first + 7);
+	if (!(*ret_path = strdup(first + 7))) {
+		hoy_close(dir);
+		return hoy_fail_oom(err);
+	}
+	return dir;
+}
+
+static int write_files(const char *base, const struct hoy_ref *ref, const char *digest, const struct sigs *sigs, struct hoy_err *err)
+{
+	cleanup_free char *path = NULL;
+	cleanup_fd int dir = open_files(base, ref, digest, &path, err);
+	char name[32];
+	int r = 0, n = 0;
+
+	if (dir < 0)
+		return dir;
 	for (size_t i = 0; i < sigs->n && !r; i++) {
 		if (sigs->v[i].kind != SIG_SIMPLE)
 			continue;
@@ -213,7 +228,7 @@ static int write_files(const char *base, const struct hoy_ref *ref, const char *
 		r = hoy_replace_file(dir, name, sigs->v[i].data, sigs->v[i].len, 0644, false);
 	}
 	if (r < 0)
-		return hoy_fail_errno(err, -r, "cannot write '%s' in '%s'", name, first + 7);
+		return hoy_fail_errno(err, -r, "cannot write '%s' in '%s'", name, path);
 	/* Those of before that have not been replaced. */
 	do
 		snprintf(name, sizeof(name), "signature-%d", ++n);
@@ -279,4 +294,35 @@ int registry_put_signatures(struct registry *r, const struct hoy_ref *ref, const
 	if (!attachments_used(&d, &scopes))
 		return hoy_fail(err, HOY_EUNSUPPORTED, "writing sigstore attachments is disabled by configuration (use-sigstore-attachments in registries.d)");
 	return attach_write(r, digest, sigs, err);
+}
+
+int lookaside_add(const struct hoy_ref *ref, const char *digest, const char *dir, const struct sig *sig, struct hoy_err *err)
+{
+	cleanup_regsd struct regsd d = REGSD_INIT;
+	cleanup_strv struct hoy_strv scopes = HOY_STRV_INIT;
+	cleanup_free char *base = NULL, *path = NULL, *real = NULL;
+	cleanup_fd int fd = -1;
+	char name[32];
+	int r = 0, n = 1;
+
+	if (dir) {
+		if (hoy_mkdir_p(dir, 0755) < 0 || !(real = realpath(dir, NULL)))
+			return hoy_fail_errno(err, errno, "cannot make '%s'", dir);
+		base = hoy_asprintf("file://%s", real);
+	} else {
+		r = load(&d, NULL, ref, &scopes, err);
+		if (!r)
+			r = find_base(&d, &scopes, write_keys, &base, err);
+	}
+	if (!r && !base)
+		r = hoy_fail_oom(err);
+	if (!r)
+		r = fd = open_files(base, ref, digest, &path, err);
+	if (r < 0)
+		return r;
+	do
+		snprintf(name, sizeof(name), "signature-%d", n++);
+	while (hoy_exists(fd, name));
+	r = hoy_replace_file(fd, name, sig->data, sig->len, 0644, false);
+	return r < 0 ? hoy_fail_errno(err, -r, "cannot write '%s' in '%s'", name, path) : 0;
 }

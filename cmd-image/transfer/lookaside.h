@@ -25,6 +25,11 @@ int registry_signatures(struct registry *r, const struct hoy_ref *ref, const cha
 /* Put SIGS there: simple ones beside the registry, in place of others, sigstore's as attachments, beside others. */
 int registry_put_signatures(struct registry *r, const struct hoy_ref *ref, const char *digest, const char *registries_d,
 			    const struct sigs *sigs, struct hoy_err *err);
+/*
+ * Add SIG, of gpg, to those of the manifest DIGEST of REF: below DIR, or (NULL) where the configuration says that signatures are
+ * written. The others stay.
+ */
+int lookaside_add(const struct hoy_ref *ref, const char *digest, const char *dir, const struct sig *sig, struct hoy_err *err);
 /* attach.c: the sigstore attachments alone: the tag sha256-HEX.sig. */
 int attach_read(struct registry *r, const char *digest, struct sigs *ret, struct hoy_err *err);
 int attach_write(struct registry *r, const char *digest, const struct sigs *sigs, struct hoy_err *err);

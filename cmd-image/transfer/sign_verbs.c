@@ -1,4 +1,4 @@
-/* cmd-image/transfer/sign_verbs.c: signatures in files: `standalone-sign`, `standalone-verify`, `generate-sigstore-key`. */
+/* cmd-image/transfer/sign_verbs.c: signing by itself: `standalone-sign`, `standalone-verify`, `generate-sigstore-key`, `image sign`. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cmd-image/transfer/gpg.h"
+#include "cmd-image/transfer/lookaside.h"
 #include "cmd-image/transfer/sign.h"
 #include "cmd-image/transfer/sigstore.h"
 #include "cmd-image/transfer/transfer.h"
@@ -225,3 +226,64 @@ static int run_generate(const struct hoy_verb *v, int argc, char **argv)
 }
 const struct hoy_verb verb_generate_sigstore_key = { "generate-sigstore-key", "[options] --output-prefix PREFIX",
 	"Make a key pair for sigstore signatures", generate_opts, run_generate, false };
+
+/* ---- images in registries ---- */
+
+struct sign_image {
+	struct sign_opts sign;
+	struct reg_opts reg;
+	const char *directory;
+	bool all;
+};
+#define I(field) offsetof(struct sign_image, field)
+static const struct hoy_opt image_sign_opts[] = {
+	{ 'a', "all", HOY_OPT_FLAG, I(all), NULL, "sign all images of a list" },
+	{ 0, "authfile", HOY_OPT_STRING, I(reg.authfile), "FILE", "file with credentials" },
+	{ 0, "cert-dir", HOY_OPT_STRING, I(reg.cert_dir), "DIR", "directory of certificates" },
+	{ 'd', "directory", HOY_OPT_STRING, I(directory), "DIR", "where the signatures go (default: as registries.d says)" },
+	SIGN_BY_OPT(I(sign.gpg_key)),
+	HOY_OPTS_END,
+};
+
+static int add_signature(const struct sign_image *o, const struct hoy_ref *ref, const char *digest, struct hoy_err *err)
+{
+	cleanup_sigs struct sigs sigs = { 0 };
+	cleanup_free char *name = hoy_ref_string(ref);
+	int r = name ? sign_image(&o->sign, name, digest, &sigs, err) : hoy_fail_oom(err);
+
+	return r ? r : lookaside_add(ref, digest, o->directory, &sigs.v[0], err);
+}
+
+static int sign_remote(const struct sign_image *o, const char *image, struct hoy_err *err)
+{
+	cleanup_source struct source *src = NULL;
+	cleanup_manifest struct manifest m = { 0 };
+	int r = source_open(&src, image, &o->reg, err);
+
+	if (!r && !src->ref.path)
+		r = hoy_fail(err, EINVAL, "cannot determine canonical Docker reference for destination %s", src->title);
+	if (!r)
+		r = source_manifest(src, NULL, &m, err);
+	if (!r && o->all && !manifest_is_list(&m))
+		r = hoy_fail(err, EINVAL, "%s is not a multi-architecture image (manifest type %s)", image, manifest_type(m.kind));
+	for (size_t i = 0; !r && o->all && i < m.n; i++)
+		r = add_signature(o, &src->ref, m.v[i].digest, err);
+	return r || o->all ? r : add_signature(o, &src->ref, m.digest, err);
+}
+
+static int run_image_sign(const struct hoy_verb *v, int argc, char **argv)
+{
+	struct sign_image o = { .reg = REG_OPTS_INIT };
+	struct hoy_err err = HOY_ERR_INIT;
+	int status, r = 0, n = hoy_verb_args(v, argc, argv, &o, 1, -1, &status);
+
+	if (n < 0)
+		return status;
+	if (!o.sign.gpg_key)
+		return hoy_report((hoy_fail(&err, EINVAL, "no identity provided: --sign-by"), &err), 125);
+	for (int i = 1; i <= n && !r; i++)
+		r = sign_remote(&o, argv[i], &err);
+	return r < 0 ? hoy_report(&err, 125) : 0;
+}
+const struct hoy_verb verb_image_sign = { "image sign", "[options] IMAGE [IMAGE...]", "Sign images of a registry", image_sign_opts,
+					  run_image_sign, false };

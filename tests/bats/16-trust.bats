@@ -542,3 +542,43 @@ local_copy() { hoy copy -q --insecure-policy "oci:img:latest" "dir:d" "$@"; }
 	try hoy image trust show -n --policypath p.json
 	assert_stdout_like '^all +default +signed +a@x.org'
 }
+
+@test "image sign: as podman" {
+	registry_start r
+	key a@x.org
+	printf '[[registry]]\nlocation = "%s"\ninsecure = true\n' "$REGISTRY" >registries.conf
+	export CONTAINERS_REGISTRIES_CONF=$T/registries.conf
+	oracle skopeo copy -q --dest-tls-verify=false oci:img:latest "docker://$REGISTRY/ns/a:1"
+	mkdir ours theirs
+	try oracle_podman image sign --sign-by "$KEY" -d "$T/theirs" "docker://$REGISTRY/ns/a:1"
+	assert_success
+	for i in 1 2; do
+		try hoy image sign --sign-by "$KEY" -d ours "docker://$REGISTRY/ns/a:1"
+		assert_success
+		assert_stdout ''
+	done
+	diff <(cd ours && find . -type f ! -name signature-2) <(cd theirs && find . -type f)
+	[[ -s $(echo ours/ns/a@*/signature-2) ]]
+	oracle skopeo inspect --raw --tls-verify=false "docker://$REGISTRY/ns/a:1" >m
+	for side in ours theirs; do
+		try oracle skopeo standalone-verify m "$REGISTRY/ns/a:1" "$KEY" "$(echo $side/ns/a@*/signature-1)"
+		assert_success
+		try hoy_image standalone-verify m "$REGISTRY/ns/a:1" "$KEY" "$(echo $side/ns/a@*/signature-1)"
+		assert_success
+	done
+	mkdir -p home/.config/containers
+	ln -s "$T/rd" home/.config/containers/registries.d
+	printf 'default-docker:\n  lookaside: file://%s/stage\n' "$T" >rd/r.yaml
+	try hoy image sign --sign-by "$KEY" "docker://$REGISTRY/ns/a:1"
+	assert_success
+	policy "$(signed_by a@x.org)"
+	accepted "docker://$REGISTRY/ns/a:1"
+	try oracle_podman image sign -a --sign-by "$KEY" "docker://$REGISTRY/ns/a:1"
+	theirs=${stderr##*Error: }
+	try hoy image sign -a --sign-by "$KEY" "docker://$REGISTRY/ns/a:1"
+	assert_error "$theirs"
+	try hoy image sign "docker://$REGISTRY/ns/a:1"
+	assert_error 'no identity provided'
+	try hoy image sign --sign-by "$KEY" oci:img:latest
+	assert_error 'cannot determine canonical Docker reference'
+}
