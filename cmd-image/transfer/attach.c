@@ -56,7 +56,7 @@ static int read_layer(struct registry *r, const struct desc *d, struct sigs *ret
 	s->mime = strdup(d->type ? d->type : "");
 	HOY_JSON_EACH(n, hoy_json_get(d->json, "annotations"))
 		if (hoy_json_text(n))
-			hoy_env_set(&s->annotations, n->key, n->str);
+			sig_annotate(s, n->key, n->str);
 	return !s->mime || s->annotations.error ? hoy_fail_oom(err) : 0;
 }
 
@@ -104,14 +104,7 @@ static void write_layer(struct hoy_jw *w, const struct sig *s, const char *diges
 	hoy_jw_string(w, "mediaType", s->mime);
 	hoy_jw_string(w, "digest", digest);
 	hoy_jw_int(w, "size", s->len);
-	hoy_jw_object(w, "annotations");
-	for (size_t i = 0; i < s->annotations.n; i++) {
-		const char *eq = strchr(s->annotations.v[i], '=');
-		cleanup_free char *key = strndup(s->annotations.v[i], eq - s->annotations.v[i]);
-
-		hoy_jw_string(w, key ? key : "", eq + 1);
-	}
-	hoy_jw_end_object(w);
+	sig_write_annotations(s, w);
 	hoy_jw_end_object(w);
 }
 

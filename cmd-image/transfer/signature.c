@@ -49,6 +49,34 @@ struct sig *sigs_add(struct sigs *s, enum sig_kind kind, const void *data, size_
 	return &v[s->n++];
 }
 
+void sig_annotate(struct sig *s, const char *key, const char *value)
+{
+	for (size_t i = 0; i + 1 < s->annotations.n; i += 2)
+		if (!strcmp(s->annotations.v[i], key)) {
+			hoy_strv_remove(&s->annotations, i);
+			hoy_strv_remove(&s->annotations, i);
+			break;
+		}
+	hoy_strv_push(&s->annotations, key);
+	hoy_strv_push(&s->annotations, value);
+}
+
+const char *sig_annotation(const struct sig *s, const char *key)
+{
+	for (size_t i = 0; i + 1 < s->annotations.n; i += 2)
+		if (!strcmp(s->annotations.v[i], key))
+			return s->annotations.v[i + 1];
+	return NULL;
+}
+
+void sig_write_annotations(const struct sig *s, struct hoy_jw *w)
+{
+	hoy_jw_object(w, "annotations");
+	for (size_t i = 0; i + 1 < s->annotations.n; i += 2)
+		hoy_jw_string(w, s->annotations.v[i], s->annotations.v[i + 1]);
+	hoy_jw_end_object(w);
+}
+
 /* ---- base64 ---- */
 
 void base64_write(struct hoy_buf *b, const void *data, size_t len)
@@ -110,7 +138,7 @@ static int add_sigstore(struct sigs *s, const char *data, size_t len, struct hoy
 	sig->mime = strdup(mime);
 	HOY_JSON_EACH(a, hoy_json_get(doc.root, "annotations"))
 		if (hoy_json_text(a))
-			hoy_env_set(&sig->annotations, a->key, a->str);
+			sig_annotate(sig, a->key, a->str);
 	return !sig->mime || sig->annotations.error ? hoy_fail_oom(err) : 0;
 }
 
@@ -153,6 +181,11 @@ void sig_blob(const struct sig *s, struct hoy_buf *b)
 	struct hoy_jw w = hoy_jw_on(b, NULL);
 
 	if (s->kind == SIG_SIMPLE) {
+		/* What doesn't look like one is said to be one. */
+		if (!is_openpgp(*s->data)) {
+			hoy_buf_putc(b, '\0');
+			hoy_buf_puts(b, SIMPLE_NAME "\n");
+		}
 		hoy_buf_add(b, s->data, s->len);
 		return;
 	}
@@ -162,14 +195,7 @@ void sig_blob(const struct sig *s, struct hoy_buf *b)
 	hoy_jw_object(&w, NULL);
 	hoy_jw_string(&w, "mimeType", s->mime);
 	hoy_jw_string(&w, "payload", hoy_buf_str(&payload));
-	hoy_jw_object(&w, "annotations");
-	for (size_t i = 0; i < s->annotations.n; i++) {
-		const char *eq = strchr(s->annotations.v[i], '=');
-		cleanup_free char *key = strndup(s->annotations.v[i], eq - s->annotations.v[i]);
-
-		hoy_jw_string(&w, key ? key : "", eq + 1);
-	}
-	hoy_jw_end_object(&w);
+	sig_write_annotations(s, &w);
 	hoy_jw_end_object(&w);
 }
 
@@ -177,7 +203,7 @@ bool sigs_has(const struct sigs *s, const struct sig *one)
 {
 	for (size_t i = 0; i < s->n; i++) {
 		const struct sig *a = &s->v[i];
-		const char *x = hoy_env_get(&a->annotations, SIG_ANNOTATION), *y = hoy_env_get(&one->annotations, SIG_ANNOTATION);
+		const char *x = sig_annotation(a, SIG_ANNOTATION), *y = sig_annotation(one, SIG_ANNOTATION);
 
 		if (a->kind == one->kind && a->len == one->len && !memcmp(a->data, one->data, a->len) && (x ? y && !strcmp(x, y) : !y))
 			return true;

@@ -19,7 +19,7 @@ struct sig {
 	char *data; /* an OpenPGP message, or the payload that a sigstore signature is for */
 	size_t len;
 	char *mime;		     /* sigstore */
-	struct hoy_strv annotations; /* sigstore: KEY=VALUE */
+	struct hoy_strv annotations; /* sigstore: key, value, key, value ... */
 };
 struct sigs {
 	struct sig *v;
@@ -37,6 +37,12 @@ int sigs_add_blob(struct sigs *s, const char *blob, size_t len, struct hoy_err *
 int sigs_add_copy(struct sigs *s, const struct sig *one, struct hoy_err *err);
 /* And back, appended to B. */
 void sig_blob(const struct sig *s, struct hoy_buf *b);
+/* Set and get an annotation; NULL if there is none such. */
+void sig_annotate(struct sig *s, const char *key, const char *value);
+const char *sig_annotation(const struct sig *s, const char *key);
+struct hoy_jw;
+/* The member "annotations". */
+void sig_write_annotations(const struct sig *s, struct hoy_jw *w);
 /* Has S such a signature already? */
 bool sigs_has(const struct sigs *s, const struct sig *one);
 

@@ -230,7 +230,7 @@ int sigstore_sign(const char *pem, size_t len, const char *file, const char *pas
 	if (r < 0 || !(s = sigs_add(ret, SIG_SIGSTORE, payload.data, payload.len, err)))
 		return r < 0 ? r : -err->code;
 	s->mime = strdup(SIG_MIME);
-	hoy_env_set(&s->annotations, SIG_ANNOTATION, text.data);
+	sig_annotate(s, SIG_ANNOTATION, text.data);
 	return !s->mime || s->annotations.error ? hoy_fail_oom(err) : 0;
 }
 
@@ -250,7 +250,7 @@ static bool verified_by(const char *pem, const struct sig *s, const char *sig, s
 
 int sigstore_verify(const struct sig *s, char *const *keys, size_t n, struct hoy_err *err)
 {
-	const char *text = hoy_env_get(&s->annotations, SIG_ANNOTATION);
+	const char *text = sig_annotation(s, SIG_ANNOTATION);
 	cleanup_free char *sig = NULL;
 	size_t len;
 

@@ -18,6 +18,7 @@ struct reg_source {
 	char *first; /* the manifest that was fetched to see which endpoint answers */
 	size_t first_len;
 	char *first_type;
+	struct hoy_ref at; /* what it is called where it was found: a mirror has signatures of its own */
 	const char *registries_d;
 };
 
@@ -82,6 +83,7 @@ static void rs_free(struct source *s)
 	free(x->digest);
 	free(x->first);
 	free(x->first_type);
+	hoy_ref_release(&x->at);
 }
 
 static int rs_signatures(struct source *s, const struct manifest *m, bool instance, struct sigs *ret, struct hoy_err *err)
@@ -89,7 +91,7 @@ static int rs_signatures(struct source *s, const struct manifest *m, bool instan
 	struct reg_source *x = (struct reg_source *)s;
 
 	(void)instance;
-	return registry_signatures(x->r, &s->ref, m->digest, x->registries_d, ret, err);
+	return registry_signatures(x->r, &x->at, m->digest, x->registries_d, ret, err);
 }
 
 static const struct source_ops ops = { rs_manifest, rs_blob, rs_free, NULL, rs_resume, rs_signatures };
@@ -98,6 +100,16 @@ static int try_endpoint(struct reg_source *x, const struct hoy_endpoint *e, cons
 {
 	int r = registry_new(&x->r, e->repo, name, e->insecure, o, err);
 
+	hoy_ref_release(&x->at);
+	x->at = (struct hoy_ref)HOY_REF_INIT;
+	if (!r)
+		r = hoy_ref_parse(&x->at, e->repo, err);
+	if (!r) {
+		x->at.tag = x->tag ? strdup(x->tag) : NULL;
+		x->at.digest = x->digest ? strdup(x->digest) : NULL;
+		if (hoy_ref_normalize(&x->at) < 0)
+			r = hoy_fail_oom(err);
+	}
 	if (!r)
 		r = registry_ping(x->r, false, err);
 	if (!r)

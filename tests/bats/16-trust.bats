@@ -261,6 +261,23 @@ local_copy() { hoy copy -q --insecure-policy "oci:img:latest" "dir:d" "$@"; }
 	accepted "docker://$REGISTRY/ns/p:1"
 }
 
+@test "lookaside: of a mirror the mirror's signatures count, under the name that was asked for" {
+	registry_start r
+	key a@x.org
+	printf 'docker:\n  %s/mirror:\n    lookaside: file://%s/stage\n' "$REGISTRY" "$T" >rd/r.yaml
+	printf '[[registry]]\nlocation = "away.example"\n[[registry.mirror]]\nlocation = "%s/mirror"\ninsecure = true\n' "$REGISTRY" >registries.conf
+	mkdir -p home/.config/containers
+	cp registries.conf home/.config/containers
+	export CONTAINERS_REGISTRIES_CONF=$T/registries.conf
+	hoy copy -q --registries.d rd --insecure-policy --dest-tls-verify=false --sign-by "$KEY" --sign-identity away.example/ns/a:1 \
+		oci:img:latest "docker://$REGISTRY/mirror/ns/a:1"
+	policy '{"type": "reject"}' "\"docker\": {\"away.example/ns\": [$(signed_by a@x.org)]}"
+	accepted docker://away.example/ns/a:1
+	refused "docker://$REGISTRY/mirror/ns/a:1"
+	policy "$(signed_by a@x.org)"
+	refused "docker://$REGISTRY/mirror/ns/a:1" 'Signature for identity "away.example/ns/a:1" is not accepted'
+}
+
 @test "the store keeps signatures as podman does" {
 	registry_start r
 	key a@x.org
@@ -403,7 +420,7 @@ local_copy() { hoy copy -q --insecure-policy "oci:img:latest" "dir:d" "$@"; }
 	try hoy pull -q --tls-verify=false "$REGISTRY/again:7"
 	assert_error 'Source image rejected: Signature for identity'
 	# podman signs with a key of hoy's
-	oracle_podman push -q --tls-verify=false --sign-by-sigstore-private-key k.private --sign-passphrase-file pass "$REGISTRY/h:1" "$REGISTRY/p:1"
+	oracle_podman push -q --remove-signatures --tls-verify=false --sign-by-sigstore-private-key k.private --sign-passphrase-file pass "$REGISTRY/h:1" "$REGISTRY/p:1"
 	accepted "docker://$REGISTRY/p:1"
 }
 
