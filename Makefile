@@ -2,6 +2,7 @@
 PREFIX  ?= /usr/local
 BINDIR  ?= $(PREFIX)/bin
 MANDIR  ?= $(PREFIX)/share/man
+SYSCONFDIR ?= /etc
 VERSION := 0.1.0
 CC      ?= cc
 CFLAGS  ?= -O2 -g
@@ -91,6 +92,9 @@ install: all
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(PREFIX)/libexec/hoy/podman $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man7
 	install -m 755 $(addprefix $(BUILD)/,$(TOOLS)) $(DESTDIR)$(BINDIR)
 	$(foreach s,1 5 7,$(if $(wildcard man/*.$(s)),install -m 644 $(wildcard man/*.$(s)) $(DESTDIR)$(MANDIR)/man$(s);))
+# Without any policy.json no image may come in (containers-policy.json(5)). Distributions bring one that accepts all; it belongs to the admin.
+	@f=$(DESTDIR)$(SYSCONFDIR)/containers/policy.json; [ -e $$f ] || { echo "installing $$f, which accepts all images: there was none"; \
+		install -D -m 644 common/conf/policy.json $$f; }
 	ln -sf $(BINDIR)/hoy-net $(DESTDIR)$(PREFIX)/libexec/hoy/podman/netavark
 	ln -sf $(BINDIR)/hoy-conmon $(DESTDIR)$(PREFIX)/libexec/hoy/podman/conmon
 	ln -sf $(BINDIR)/hoy-runtime $(DESTDIR)$(PREFIX)/libexec/hoy/podman/crun
@@ -135,7 +139,7 @@ clean:
 	rm -rf build compile_commands.json
 help:
 	@echo 'targets: all install deps check asan bench fuzz faults hammer compile_commands.json format clean'
-	@echo 'variables: PREFIX DESTDIR CC CFLAGS SAN=address,undefined COV=1'
+	@echo 'variables: PREFIX DESTDIR SYSCONFDIR CC CFLAGS SAN=address,undefined COV=1'
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 .PHONY: all units install deps test-deps check asan bench fuzz faults hammer format clean help
