@@ -85,6 +85,19 @@ local_copy() { hoy copy -q --insecure-policy "oci:img:latest" "dir:d" "$@"; }
 	assert_success
 }
 
+@test "policy: without any file nothing comes in" {
+	nothing='mount -t tmpfs none /etc/containers && exec "$@"'
+	local_copy
+	try oracle_sh "unshare -m sh -c '$nothing' sh \"\$@\"" skopeo copy -q dir:d dir:x
+	[[ $status != 0 ]]
+	theirs=$(said "$stderr")
+	try unshare -m sh -c "$nothing" sh "$HOY_BIN/hoy" copy -q dir:d dir:x
+	assert_error 'no policy.json file found at any of the following: '
+	[[ $theirs == *"${stderr#Error: }" ]] || show "skopeo says: $theirs"
+	try unshare -m sh -c "$nothing" sh "$HOY_BIN/hoy" copy -q --insecure-policy dir:d dir:x
+	assert_success
+}
+
 @test "policy: pull, load and copy into the store commit nothing that is refused" {
 	registry_start r
 	oracle skopeo copy -q --dest-tls-verify=false oci:img:latest "docker://$REGISTRY/busybox:latest"
@@ -558,6 +571,36 @@ local_copy() { hoy copy -q --insecure-policy "oci:img:latest" "dir:d" "$@"; }
 	policy "$(signed_by a@x.org)"
 	try hoy image trust show -n --policypath p.json
 	assert_stdout_like '^all +default +signed +a@x.org'
+}
+
+@test "an ordinary user: the own policy, keys and lookaside" {
+	home=$HOY_TEST_AREA/home-hoytest
+	as_user true
+	registry_start r
+	key a@x.org
+	policy "$(signed_by a@x.org '{"type": "matchRepository"}'| sed "s,$T/,$home/,")"
+	as_user mkdir -p .config/containers/registries.d keys
+	install -o hoytest p.json "$home/.config/containers/policy.json"
+	install -o hoytest a@x.org.pub "$home/"
+	gpg --batch --export-secret-keys a@x.org >secret
+	install -o hoytest secret "$home/"
+	as_user mkdir bin
+	cp "$HOY_BIN"/hoy* "$home/bin/"
+	user_hoy() { as_user env GNUPGHOME="$home/keys" "$home/bin/hoy" "$@"; }
+	chmod -R a+rX img
+	chmod 755 .
+	as_user sh -c "chmod 700 keys; gpg --homedir keys --batch -q --import secret"
+	as_user skopeo --insecure-policy copy -q --dest-tls-verify=false "oci:$T/img:latest" "docker://$REGISTRY/u:0"
+	try user_hoy pull -q --tls-verify=false "$REGISTRY/u:0"
+	assert_error 'Source image rejected: A signature was required, but no signature exists'
+	try user_hoy copy -q --insecure-policy --dest-tls-verify=false --sign-by "$KEY" "oci:$T/img:latest" "docker://$REGISTRY/u:1"
+	assert_success
+	[[ -s $(echo "$home"/.local/share/containers/sigstore/u@*/signature-1) ]]
+	try user_hoy pull -q --tls-verify=false "$REGISTRY/u:1"
+	assert_success
+	as_user gpgconf --homedir keys --kill all
+	try as_user podman pull -q --tls-verify=false "$REGISTRY/u:1"
+	assert_success
 }
 
 @test "image sign: as podman" {
