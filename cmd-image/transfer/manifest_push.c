@@ -15,6 +15,7 @@
 
 struct push_opts {
 	struct copy_opts copy;
+	struct trust trust;
 	struct reg_opts reg;
 	int all;
 	bool rm;
@@ -31,6 +32,7 @@ static const struct hoy_opt opts[] = {
 	{ 0, "digestfile", HOY_OPT_STRING, O(digestfile), "FILE", "write the list's digest there" },
 	{ 'f', "format", HOY_OPT_STRING, O(copy.format), "FORMAT", "oci or v2s2" },
 	{ 'q', "quiet", HOY_OPT_FLAG, O(copy.quiet), NULL, "no progress" },
+	{ 0, "remove-signatures", HOY_OPT_FLAG, O(copy.sign.remove), NULL, "copy no signatures" },
 	{ 0, "rm", HOY_OPT_FLAG, O(rm), NULL, "remove the list when it has been pushed" },
 	{ 0, "tls-verify", HOY_OPT_TRI, O(reg.tls_verify), NULL, "require HTTPS and check certificates (default true)" },
 	HOY_OPTS_END,
@@ -61,7 +63,13 @@ static bool one_packed(struct source *s, int layer, struct desc *d, const char *
 
 	return x->in->ops->packed && x->in->ops->packed(x->in, layer, d, ret_suffix);
 }
-static const struct source_ops one_ops = { one_manifest, one_blob, NULL, one_packed, NULL };
+static int one_signatures(struct source *s, const struct manifest *m, bool instance, struct sigs *ret, struct hoy_err *err)
+{
+	struct one_source *x = (struct one_source *)s;
+
+	return x->in->ops->signatures ? x->in->ops->signatures(x->in, m, instance, ret, err) : 0;
+}
+static const struct source_ops one_ops = { .manifest = one_manifest, .blob = one_blob, .packed = one_packed, .signatures = one_signatures };
 
 struct noting_dest {
 	struct dest d, *to;
@@ -92,7 +100,15 @@ static int noting_manifest(struct dest *d, const struct manifest *m, bool top, s
 	x->kind = m->kind;
 	return x->digest ? x->to->ops->manifest(x->to, m, false, err) : hoy_fail_oom(err);
 }
-static const struct dest_ops noting_ops = { noting_has, noting_put, noting_manifest, NULL, NULL, NULL };
+static int noting_signatures(struct dest *d, const struct manifest *m, bool top, const struct sigs *sigs, struct hoy_err *err)
+{
+	struct dest *to = ((struct noting_dest *)d)->to;
+
+	(void)top;
+	return to->ops->signatures(to, m, false, sigs, err);
+}
+static const struct dest_ops noting_ops = { .has = noting_has, .put = noting_put, .manifest = noting_manifest, .signatures = noting_signatures };
+static const struct dest_ops unsigned_ops = { .has = noting_has, .put = noting_put, .manifest = noting_manifest };
 
 /* ---- the images ---- */
 
@@ -113,8 +129,8 @@ static char *to_open(const char *from)
 static int push_one(struct index *x, struct hoy_json *e, struct dest *dst, const struct push_opts *o, struct hoy_err *err)
 {
 	const char *digest = hoy_json_str(e, "digest"), *from = digest ? index_from(x, digest) : NULL;
-	struct one_source src = { .s = { .ops = &one_ops }, .digest = digest };
-	struct noting_dest to = { .d = { .ops = &noting_ops, .name = dst->name, .layers = dst->layers, .one_by_one = dst->one_by_one }, .to = dst };
+	struct one_source src = { .digest = digest };
+	struct noting_dest to = { .d = *dst, .to = dst };
 	cleanup_free char *open = from ? to_open(from) : NULL;
 	char written[SHA_DIGEST_SIZE];
 	int r;
@@ -127,12 +143,12 @@ static int push_one(struct index *x, struct hoy_json *e, struct dest *dst, const
 	r = source_open(&src.in, open, &o->reg, err);
 	if (r < 0)
 		return r;
-	src.s.name = src.in->name;
-	src.s.plain = src.in->plain;
-	src.s.repo_host = src.in->repo_host;
-	src.s.repo = src.in->repo;
-	memcpy(to.d.takes, dst->takes, sizeof(to.d.takes));
+	/* All that the others say of themselves, which stays theirs. */
+	src.s = *src.in;
+	src.s.ops = &one_ops;
+	to.d.ops = dst->ops->signatures ? &noting_ops : &unsigned_ops;
 	r = copy_image(&src.s, &to.d, &o->copy, written, err);
+	sigs_release(&src.s.sigs);
 	source_free(src.in);
 	if (!r && (!to.digest || !hoy_json_set_string(&x->doc, e, "digest", to.digest) || !hoy_json_set_int(&x->doc, e, "size", to.size) ||
 		   !hoy_json_set_string(&x->doc, e, "mediaType", manifest_type(to.kind))))
@@ -190,6 +206,7 @@ static int run_push(const struct hoy_verb *v, int argc, char **argv)
 	r = s ? hoy_store_peek(s, HOY_LAYERS | HOY_IMAGES, &err) : -err.code;
 	if (!r && index_load(&x, s, argv[1], &err) < 0)
 		r = hoy_fail_prefix(&err, "retrieving local image from image name %s", argv[1]);
+	o.copy.trust = &o.trust;
 	to = hoy_asprintf("%s%s", hoy_names_transport(argv[n]) ? "" : "docker://", argv[n]);
 	if (!r)
 		r = to ? push(&x, to, &o, digest, &err) : hoy_fail_oom(&err);
