@@ -25,7 +25,11 @@ static int hand_over(const struct hoy_verb *v, int argc, char **argv)
 }
 
 #define HEAVY(verb_name, text) \
-	&(const struct hoy_verb){ .name = verb_name, .summary = text, .synopsis = "[options] ...", .run = hand_over, .command = true }
+	&(const struct hoy_verb){ .name = verb_name, .summary = text, .synopsis = "[options] ...", .run = hand_over, .flags = HOY_VERB_COMMAND }
+/* The verbs of skopeo, with its options before them. */
+#define SKOPEO(verb_name, text) \
+	&(const struct hoy_verb){ .name = verb_name, .summary = text, .synopsis = "[options] ...", .run = hand_over, \
+				  .flags = HOY_VERB_COMMAND | HOY_VERB_COPIES }
 
 static const struct hoy_verb *const verbs[] = {
 	&verb_images, &verb_image_ls, &verb_image_list, &verb_inspect, &verb_image_inspect, &verb_tag, &verb_image_tag,
@@ -33,13 +37,14 @@ static const struct hoy_verb *const verbs[] = {
 	&verb_mount, &verb_unmount, &verb_umount, &verb_prune, &verb_system_check,
 	HEAVY("pull", "Pull an image from a registry"), HEAVY("image pull", NULL),
 	HEAVY("push", "Push an image to a registry"), HEAVY("image push", NULL),
-	HEAVY("copy", "Copy an image between registries, archives and the store"),
+	SKOPEO("copy", "Copy an image between registries, archives and the store"),
 	HEAVY("save", "Save images to an archive or directory"), HEAVY("image save", NULL),
 	HEAVY("load", "Load images from an archive or directory"), HEAVY("image load", NULL),
 	HEAVY("import", "Make an image from a tar archive of a root file system"), HEAVY("image import", NULL),
-	HEAVY("login", "Log in to a registry"), HEAVY("logout", "Log out of a registry"),
-	HEAVY("list-tags", "List the tags of a repository"),
-	HEAVY("manifest-digest", "Print the digest of a manifest file"),
+	SKOPEO("login", "Log in to a registry"), SKOPEO("logout", "Log out of a registry"),
+	SKOPEO("delete", "Delete an image from a registry, a layout or a store"),
+	SKOPEO("list-tags", "List the tags of a repository"),
+	SKOPEO("manifest-digest", "Print the digest of a manifest file"),
 	NULL,
 };
 

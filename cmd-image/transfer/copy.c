@@ -5,8 +5,10 @@
 #include <string.h>
 
 #include "cmd-image/transfer/deflate.h"
+#include "cmd-image/transfer/files.h"
 #include "cmd-image/transfer/layer.h"
 #include "cmd-image/transfer/store_in.h"
+#include "common/base/fd.h"
 
 struct copy {
 	struct source *src;
@@ -41,25 +43,26 @@ static int emit(void *arg, const void *data, size_t n, struct hoy_err *err)
 	return f->k->write(f->k, data, n, err);
 }
 
-/* Write all of IN, packed if PACK says so, and tell what came out. */
-static int flow(struct copy *c, struct stream *in, const char *pack, const char *digest, int64_t size, char ret[SHA_DIGEST_SIZE],
-		int64_t *ret_size, struct hoy_err *err)
+/* Write all of IN to K (whose end this is), packed if PACK says so, and tell what came out. */
+static int flow_to(struct copy *c, struct stream *in, struct sink *k, const char *pack, char ret[SHA_DIGEST_SIZE], int64_t *ret_size,
+		   struct hoy_err *err)
 {
-	struct outflow f = { 0 };
+	struct outflow f = { .k = k };
 	struct packer *p = NULL;
 	struct hoy_err why = HOY_ERR_INIT;
 	const unsigned char *d;
 	ssize_t n = 0;
-	int r = c->dst->ops->put(c->dst, digest, size, &f.k, err);
+	int r = 0;
 
-	if (r < 0)
-		return r;
 	if (sha_init(&f.sha) < 0)
 		r = hoy_fail_oom(err);
 	if (!r && pack)
 		r = packer_new(&p, pack, c->o->level, err);
 	while (!r && (n = stream_peek(in, &d, err)) > 0) {
-		r = p ? packer_add(p, d, n, false, emit, &f, err) : emit(&f, d, n, err);
+		if (transfer_cancelled)
+			r = hoy_fail(err, ECANCELED, "stopped");
+		else
+			r = p ? packer_add(p, d, n, false, emit, &f, err) : emit(&f, d, n, err);
 		stream_take(in, n);
 	}
 	if (!r && n < 0)
@@ -79,6 +82,51 @@ static int flow(struct copy *c, struct stream *in, const char *pack, const char 
 		f.k->abort(f.k);
 	return r;
 }
+
+/* The same to a new blob of the destination; SIZE -1 and DIGEST NULL if they are not known. */
+static int flow(struct copy *c, struct stream *in, const char *pack, const char *digest, int64_t size, char ret[SHA_DIGEST_SIZE],
+		int64_t *ret_size, struct hoy_err *err)
+{
+	struct sink *k;
+	int r = c->dst->ops->put(c->dst, digest, size, &k, err);
+
+	return r ? r : flow_to(c, in, k, pack, ret, ret_size, err);
+}
+
+/* ---- packed before it is sent ---- */
+
+struct temp_sink {
+	struct sink k;
+	int fd;
+};
+
+static int ts_write(struct sink *k, const void *data, size_t n, struct hoy_err *err)
+{
+	int r = hoy_write_full(((struct temp_sink *)k)->fd, data, n);
+
+	return r < 0 ? hoy_fail_errno(err, -r, "cannot write a temporary file") : 0;
+}
+
+static int ts_end(struct sink *k, const char *digest, int64_t size, struct hoy_err *err) { return 0; }
+static void ts_abort(struct sink *k) { }
+
+/* A blob that the destination may have, once its digest is known. */
+static int pack_first(struct copy *c, struct stream *in, const char *pack, char ret[SHA_DIGEST_SIZE], int64_t *ret_size, struct hoy_err *err)
+{
+	cleanup_fd int fd = temp_file();
+	struct temp_sink t = { { ts_write, ts_end, ts_abort }, fd };
+	cleanup_stream struct stream *packed = NULL;
+	int r = fd < 0 ? hoy_fail_errno(err, -fd, "cannot make a temporary file") : flow_to(c, in, &t.k, pack, ret, ret_size, err);
+
+	if (!r)
+		r = c->dst->ops->has(c->dst, &(struct desc){ ret, NULL, *ret_size, NULL }, NULL, err);
+	if (r)
+		return r < 0 ? r : 0;
+	packed = stream_fd(fd, false, 0, *ret_size, "temporary file");
+	return packed ? flow(c, packed, NULL, ret, *ret_size, ret, ret_size, err) : hoy_fail_oom(err);
+}
+
+/* ---- layers ---- */
 
 static int set(struct desc *d, const char *digest, const char *type, int64_t size, struct hoy_err *err)
 {
@@ -165,7 +213,8 @@ static int plain_layer(struct copy *c, size_t i, struct hoy_err *err)
 	}
 	r = checked_init(&ck, in ? in : raw, diff, -1, err);
 	if (!r)
-		r = flow(c, &ck.s, pack, pack ? NULL : diff, -1, digest, &size, err);
+		r = pack && c->o->precompute ? pack_first(c, &ck.s, pack, digest, &size, err) :
+						   flow(c, &ck.s, pack, pack ? NULL : diff, -1, digest, &size, err);
 	checked_release(&ck);
 	return r ? r : set(&c->out[i], digest, layer_type(c->kind, pack ? pack : ""), size, err);
 }
@@ -257,15 +306,23 @@ static bool unchanged(const struct copy *c)
 	return true;
 }
 
-static int put_manifest(struct copy *c, const struct desc *config, bool top, char ret[SHA_DIGEST_SIZE], struct hoy_err *err)
+struct written {
+	char digest[SHA_DIGEST_SIZE];
+	size_t len;
+	enum man_kind kind;
+};
+
+static int put_manifest(struct copy *c, const struct desc *config, bool top, struct written *ret, struct hoy_err *err)
 {
 	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(MANIFEST_MAX);
 	cleanup_manifest struct manifest m = { 0 };
 	int r;
 
 	progress(c->o->quiet, "Writing manifest to image destination");
+	ret->kind = c->kind;
 	if (unchanged(c)) {
-		memcpy(ret, c->m->digest, SHA_DIGEST_SIZE);
+		memcpy(ret->digest, c->m->digest, SHA_DIGEST_SIZE);
+		ret->len = c->m->len;
 		return c->dst->ops->manifest(c->dst, c->m, top, err);
 	}
 	if (c->o->preserve)
@@ -274,22 +331,48 @@ static int put_manifest(struct copy *c, const struct desc *config, bool top, cha
 	if (r < 0)
 		return hoy_fail_oom(err);
 	r = manifest_parse(&m, b.data, b.len, manifest_type(c->kind), err);
-	if (!r)
-		memcpy(ret, m.digest, SHA_DIGEST_SIZE);
+	if (!r) {
+		memcpy(ret->digest, m.digest, SHA_DIGEST_SIZE);
+		ret->len = m.len;
+	}
 	return r ? r : c->dst->ops->manifest(c->dst, &m, top, err);
+}
+
+int copy_format(const char *format, enum man_kind *kind, struct hoy_err *err)
+{
+	if (format && !strcmp(format, "oci"))
+		*kind = MAN_OCI;
+	else if (format && (!strcmp(format, "v2s2") || !strcmp(format, "docker")))
+		*kind = MAN_V2S2;
+	else if (format && !strcmp(format, "v2s1"))
+		return hoy_fail(err, HOY_EUNSUPPORTED, "manifests of docker's schema 1 (v2s1) are not written (oci, v2s2)");
+	else if (format)
+		return hoy_fail(err, EINVAL, "unknown format \"%s\". Choose one of the supported formats: 'oci', 'v2s2'", format);
+	return 0;
+}
+
+int copy_check(const struct copy_opts *o, struct hoy_err *err)
+{
+	const char *f = o->compression;
+	enum man_kind kind;
+	int most = f && !strcmp(f, "zstd") ? 20 : 9;
+
+	if (f && strcmp(f, "none") && strcmp(f, "gzip") && strcmp(f, "zstd"))
+		return hoy_fail(err, HOY_EUNSUPPORTED, "the compression '%s' is not supported (gzip, zstd)", f);
+	if (o->level < 0 || o->level > most)
+		return hoy_fail(err, EINVAL, "the compression %s has levels from 1 to %d, not %lld", f ? f : "gzip", most, (long long)o->level);
+	return copy_format(o->format, &kind, err);
 }
 
 static int choose_kind(struct copy *c, struct hoy_err *err)
 {
 	const char *f = c->o->format;
+	int r;
 
 	c->kind = c->dst->takes[c->m->kind] ? c->m->kind : c->m->kind == MAN_OCI ? MAN_V2S2 : MAN_OCI;
-	if (f && !strcmp(f, "oci"))
-		c->kind = MAN_OCI;
-	else if (f && (!strcmp(f, "v2s2") || !strcmp(f, "docker")))
-		c->kind = MAN_V2S2;
-	else if (f)
-		return hoy_fail(err, EINVAL, "the format '%s' is not known (oci, v2s2)", f);
+	r = copy_format(f, &c->kind, err);
+	if (r < 0)
+		return r;
 	if (!c->dst->takes[c->kind])
 		return hoy_fail(err, HOY_EUNSUPPORTED, "'%s' takes no manifests of the format '%s'", c->dst->name, f ? f : "");
 	f = c->o->compression;
@@ -299,8 +382,6 @@ static int choose_kind(struct copy *c, struct hoy_err *err)
 		c->as = LAYERS_PLAIN;
 	else if (f && !strcmp(f, "zstd"))
 		c->pack = "+zstd";
-	else if (f && strcmp(f, "gzip"))
-		return hoy_fail(err, HOY_EUNSUPPORTED, "the compression '%s' is not supported (gzip, zstd, none)", f);
 	if (f && strcmp(f, "none") && c->as == LAYERS_KEEP)
 		c->as = LAYERS_PACKED;
 	if (!strcmp(c->pack, "+zstd") && c->kind == MAN_V2S2) {
@@ -312,7 +393,7 @@ static int choose_kind(struct copy *c, struct hoy_err *err)
 }
 
 static int copy_one(struct source *src, struct dest *dst, const struct copy_opts *o, const struct manifest *m, bool top,
-		    char ret[SHA_DIGEST_SIZE], struct hoy_err *err)
+		    struct written *ret, struct hoy_err *err)
 {
 	cleanup_config struct config config = CONFIG_INIT;
 	struct copy c = { .src = src, .dst = dst, .o = o, .m = m, .config = &config, .mu = PTHREAD_MUTEX_INITIALIZER };
@@ -340,42 +421,108 @@ static int copy_one(struct source *src, struct dest *dst, const struct copy_opts
 	return r;
 }
 
-/* A whole list: its manifests must arrive as they are, or the list would name others. */
+/* What a list becomes on the way to DST: its kind there. */
+static int choose_list_kind(struct dest *dst, const struct copy_opts *o, enum man_kind *kind, struct hoy_err *err)
+{
+	enum man_kind image = *kind == MAN_OCI_INDEX ? MAN_OCI : MAN_V2S2, wanted = image;
+	int r = copy_format(o->format, &wanted, err);
+
+	if (r < 0)
+		return r;
+	if (!o->format && !dst->takes[*kind])
+		wanted = image == MAN_OCI ? MAN_V2S2 : MAN_OCI;
+	*kind = wanted == MAN_OCI ? MAN_OCI_INDEX : MAN_V2S2_LIST;
+	if (!dst->takes[*kind])
+		return hoy_fail(err, HOY_EUNSUPPORTED, "'%s' takes no lists%s", dst->name, o->format ? " of this format" : "");
+	return 0;
+}
+
+/* Image number I of LIST; D is its new entry. */
+static int copy_member(struct source *src, struct dest *dst, const struct copy_opts *o, const struct manifest *list, size_t i, struct desc *d,
+		       struct hoy_err *err)
+{
+	cleanup_manifest struct manifest m = { 0 };
+	struct written w;
+	int r = source_manifest(src, list->v[i].digest, &m, err);
+
+	if (!r && manifest_is_list(&m))
+		r = hoy_fail(err, HOY_EUNSUPPORTED, "'%s' is a list of lists", src->name);
+	if (!r)
+		r = copy_one(src, dst, o, &m, false, &w, err);
+	d->json = list->v[i].json;
+	return r ? r : set(d, w.digest, manifest_type(w.kind), w.len, err);
+}
+
+static int put_list(struct dest *dst, const struct copy_opts *o, const struct manifest *list, enum man_kind kind, const struct desc *v,
+		    char ret[SHA_DIGEST_SIZE], struct hoy_err *err)
+{
+	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(MANIFEST_MAX);
+	cleanup_manifest struct manifest m = { 0 };
+	bool same = kind == list->kind;
+	int r;
+
+	for (size_t i = 0; same && i < list->n; i++)
+		same = !strcmp(v[i].digest, list->v[i].digest);
+	progress(o->quiet, "Writing manifest list to image destination");
+	if (same) {
+		memcpy(ret, list->digest, SHA_DIGEST_SIZE);
+		return dst->ops->manifest(dst, list, true, err);
+	}
+	if (o->preserve)
+		return hoy_fail(err, HOY_EUNSUPPORTED, "the list would change on the way to '%s', and --preserve-digests forbids it", dst->name);
+	if (manifest_write_list(&b, kind, v, list->n, hoy_json_get(list->doc.root, "annotations")) < 0)
+		return hoy_fail_oom(err);
+	r = manifest_parse(&m, b.data, b.len, manifest_type(kind), err);
+	if (!r)
+		memcpy(ret, m.digest, SHA_DIGEST_SIZE);
+	return r ? r : dst->ops->manifest(dst, &m, true, err);
+}
+
+/* A whole list. Where it keeps its kind, its images stay as they are too. */
 static int copy_list(struct source *src, struct dest *dst, const struct copy_opts *o, const struct manifest *list,
 		     char ret[SHA_DIGEST_SIZE], struct hoy_err *err)
 {
 	struct copy_opts each = *o;
+	enum man_kind kind = list->kind;
+	struct desc *v = calloc(list->n + 1, sizeof(*v));
+	int r = v ? choose_list_kind(dst, o, &kind, err) : hoy_fail_oom(err);
 
-	each.preserve = true;
-	if (!dst->takes[list->kind])
-		return hoy_fail(err, HOY_EUNSUPPORTED, "'%s' takes no list of this format", dst->name);
-	for (size_t i = 0; i < list->n; i++) {
-		cleanup_manifest struct manifest m = { 0 };
-		int r = source_manifest(src, list->v[i].digest, &m, err);
-
-		if (!r && manifest_is_list(&m))
-			r = hoy_fail(err, HOY_EUNSUPPORTED, "'%s' is a list of lists", src->name);
-		if (!r)
-			r = copy_one(src, dst, &each, &m, false, ret, err);
-		if (r < 0)
-			return r;
+	if (kind == list->kind && !o->format && !o->compression)
+		each.preserve = true;
+	if (kind != list->kind)
+		each.format = kind == MAN_OCI_INDEX ? "oci" : "v2s2";
+	for (size_t i = 0; !r && i < list->n; i++) {
+		if (!o->index_only)
+			r = copy_member(src, dst, &each, list, i, &v[i], err);
+		else
+			r = set(&v[i], list->v[i].digest, list->v[i].type ? list->v[i].type : "", list->v[i].size, err);
 	}
-	progress(o->quiet, "Writing manifest list to image destination");
-	memcpy(ret, list->digest, SHA_DIGEST_SIZE);
-	return dst->ops->manifest(dst, list, true, err);
+	if (!r && o->index_only && kind != list->kind)
+		r = hoy_fail(err, HOY_EUNSUPPORTED, "a list alone cannot be converted for '%s'", dst->name);
+	if (!r)
+		r = put_list(dst, o, list, kind, v, ret, err);
+	for (size_t i = 0; v && i < list->n; i++) {
+		free(v[i].digest);
+		free(v[i].type);
+	}
+	free(v);
+	return r;
 }
 
 int copy_image(struct source *src, struct dest *dst, const struct copy_opts *o, char ret_digest[SHA_DIGEST_SIZE], struct hoy_err *err)
 {
 	cleanup_manifest struct manifest m = { 0 }, list = { 0 };
-	int r;
+	struct written w;
+	int r = o->all ? source_manifest(src, NULL, &m, err) : source_image(src, &o->platform, &m, &list, err);
 
-	if (o->all) {
-		r = source_manifest(src, NULL, &m, err);
-		if (r < 0 || manifest_is_list(&m))
-			return r < 0 ? r : copy_list(src, dst, o, &m, ret_digest, err);
-		return copy_one(src, dst, o, &m, true, ret_digest, err);
-	}
-	r = source_image(src, &o->platform, &m, &list, err);
-	return r < 0 ? r : copy_one(src, dst, o, &m, true, ret_digest, err);
+	if (r < 0)
+		return r;
+	if (manifest_is_list(&m))
+		return copy_list(src, dst, o, &m, ret_digest, err);
+	if (o->index_only)
+		return hoy_fail(err, EINVAL, "'%s' is no list, and --multi-arch index-only asks for the list alone", src->name);
+	r = copy_one(src, dst, o, &m, true, &w, err);
+	if (!r)
+		memcpy(ret_digest, w.digest, SHA_DIGEST_SIZE);
+	return r;
 }

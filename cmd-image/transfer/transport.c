@@ -4,8 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const names[] = { "docker://", "oci:", "oci-archive:", "docker-archive:", "dir:", "containers-storage:" };
-enum { DOCKER, OCI, OCI_ARCHIVE, DOCKER_ARCHIVE, DIR_, STORAGE };
+static const char *const names[] = { "docker://", "oci:", "oci-archive:", "docker-archive:", "dir:", "containers-storage:", "docker-daemon:",
+				     "tarball:", "sif:" };
+enum { DOCKER, OCI, OCI_ARCHIVE, DOCKER_ARCHIVE, DIR_, STORAGE, DAEMON, TARBALL, SIF };
 
 static int which(const char *name, const char **rest)
 {
@@ -17,50 +18,69 @@ static int which(const char *name, const char **rest)
 	return -1;
 }
 
-static int unknown(const char *name, struct hoy_err *err)
+static int not_that(int transport, const char *name, struct hoy_err *err)
 {
-	return hoy_fail(err, EINVAL, "'%s' names no transport (docker://, oci:, oci-archive:, docker-archive:, dir:, containers-storage:)",
+	if (transport == SIF)
+		return hoy_fail(err, HOY_EUNSUPPORTED, "'%s': images of the format SIF are not supported", name);
+	if (transport >= 0)
+		return hoy_fail(err, HOY_EUNSUPPORTED, "'%s' can only be copied from", name);
+	return hoy_fail(err, EINVAL,
+			"'%s' names no transport (docker://, oci:, oci-archive:, docker-archive:, docker-daemon:, dir:, tarball:, containers-storage:)",
 			name);
 }
 
 int source_open(struct source **ret, const char *name, const struct reg_opts *o, struct hoy_err *err)
 {
-	const char *rest;
+	const char *rest = name;
+	int transport = which(name, &rest), r = reg_opts_check(o, err);
 
-	switch (which(name, &rest)) {
+	if (r < 0)
+		return r;
+	switch (transport) {
 	case DOCKER:
 		return source_registry(ret, rest, o, err);
 	case OCI:
-		return source_oci(ret, rest, false, err);
+		return source_oci(ret, rest, false, o, err);
 	case OCI_ARCHIVE:
-		return source_oci(ret, rest, true, err);
+		return source_oci(ret, rest, true, o, err);
 	case DOCKER_ARCHIVE:
 		return source_docker_archive(ret, rest, err);
 	case DIR_:
 		return source_dir(ret, rest, err);
 	case STORAGE:
 		return source_store(ret, rest, err);
+	case DAEMON:
+		return source_daemon(ret, rest, o, err);
+	case TARBALL:
+		return source_tarball(ret, rest, err);
 	}
-	return unknown(name, err);
+	return not_that(transport, name, err);
 }
 
 int dest_open(struct dest **ret, const char *name, const struct reg_opts *o, struct hoy_err *err)
 {
-	const char *rest;
+	const char *rest = name;
+	int transport = which(name, &rest), r = reg_opts_check(o, err);
 
-	switch (which(name, &rest)) {
+	if (r < 0)
+		return r;
+	if (o->more_names && o->more_names->n && transport != DOCKER_ARCHIVE)
+		return hoy_fail(err, EINVAL, "'%s' takes no additional tags (docker-archive: does)", name);
+	switch (transport) {
 	case DOCKER:
 		return dest_registry(ret, rest, o, err);
 	case OCI:
-		return dest_oci(ret, rest, false, err);
+		return dest_oci(ret, rest, false, o, err);
 	case OCI_ARCHIVE:
-		return dest_oci(ret, rest, true, err);
+		return dest_oci(ret, rest, true, o, err);
 	case DOCKER_ARCHIVE:
-		return dest_docker_archive(ret, rest, err);
+		return dest_docker_archive(ret, rest, o, err);
 	case DIR_:
 		return dest_dir(ret, rest, err);
+	case DAEMON:
+		return dest_daemon(ret, rest, o, err);
 	}
-	return unknown(name, err);
+	return not_that(transport, name, err);
 }
 
 void source_free(struct source *s)
@@ -71,6 +91,7 @@ void source_free(struct source *s)
 	free(s->name);
 	free(s->repo_host);
 	free(s->repo);
+	free(s->repository);
 	hoy_strv_release(&s->names);
 	free(s);
 }
