@@ -43,6 +43,7 @@ static const struct hoy_verb *const verbs[] = {
 	HEAVY("import", "Make an image from a tar archive of a root file system"), HEAVY("image import", NULL),
 	SKOPEO("login", "Log in to a registry"), SKOPEO("logout", "Log out of a registry"),
 	SKOPEO("delete", "Delete an image from a registry, a layout or a store"),
+	SKOPEO("sync", "Copy all images of a source to a registry or directory"),
 	SKOPEO("list-tags", "List the tags of a repository"),
 	SKOPEO("manifest-digest", "Print the digest of a manifest file"),
 	NULL,

@@ -62,20 +62,10 @@ static const struct hoy_opt copy_opts[] = {
 };
 #define OUT_INIT { .src = REG_OPTS_INIT, .dst = REG_OPTS_INIT, .both = REG_OPTS_INIT }
 
-static void share(struct reg_opts *to, const struct reg_opts *both)
-{
-	if (!to->authfile)
-		to->authfile = both->authfile;
-	if (both->retry != 3)
-		to->retry = both->retry;
-	if (both->retry_delay)
-		to->retry_delay = both->retry_delay;
-}
-
 static int prepare(struct out_opts *o, struct hoy_err *err)
 {
-	share(&o->src, &o->both);
-	share(&o->dst, &o->both);
+	reg_opts_share(&o->src, &o->both);
+	reg_opts_share(&o->dst, &o->both);
 	o->copy.platform = skopeo_platform();
 	if (o->compress || o->comp_format)
 		o->copy.compression = o->comp_format ? o->comp_format : "gzip";

@@ -130,6 +130,16 @@ void registry_free(struct registry *r)
 	free(r);
 }
 
+void reg_opts_share(struct reg_opts *to, const struct reg_opts *both)
+{
+	if (!to->authfile)
+		to->authfile = both->authfile;
+	if (both->retry != 3)
+		to->retry = both->retry;
+	if (both->retry_delay)
+		to->retry_delay = both->retry_delay;
+}
+
 int reg_opts_check(const struct reg_opts *o, struct hoy_err *err)
 {
 	bool user = o->user && *o->user, password = o->password && *o->password;

@@ -50,6 +50,8 @@ static int status_of(int code)
 	return getenv("_HOY_DOOR") ? 125 : code == HOY_ENOIMAGE ? 2 : 1;
 }
 
+bool skopeo_timed_out(void) { return timed_out; }
+
 int skopeo_failed(struct hoy_err *err)
 {
 	if (timed_out)

@@ -13,5 +13,7 @@ int skopeo_args(const struct hoy_verb *v, int argc, char **argv, void *opts, int
  * for podman, it is 125.
  */
 int skopeo_failed(struct hoy_err *err);
+/* Is the time over that --command-timeout allows? */
+bool skopeo_timed_out(void);
 /* The platform that the --override options ask for. */
 struct platform skopeo_platform(void);

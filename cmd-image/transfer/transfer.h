@@ -7,7 +7,7 @@
 extern const struct hoy_verb verb_pull, verb_image_pull, verb_load, verb_image_load, verb_import, verb_image_import,
 	verb_list_tags, verb_login, verb_logout, verb_push, verb_image_push, verb_copy, verb_save, verb_image_save,
 	verb_remote_inspect, verb_remote_image_inspect, verb_manifest_digest, verb_check_layers, verb_mend,
-	verb_commit, verb_delete;
+	verb_commit, verb_delete, verb_sync;
 
 /* NAME as the store keeps names: a short one gets "localhost/" (podman's rule for archives), and ":latest" if it has no tag. NULL: malformed. */
 char *local_name(const char *name);

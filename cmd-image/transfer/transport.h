@@ -103,6 +103,8 @@ struct reg_opts {
 #define REG_RETRY_OPTS(at) \
 	{ 0, "retry-delay", HOY_OPT_STRING, (at) + offsetof(struct reg_opts, retry_delay), "DURATION", "time between attempts (default: growing)" }, \
 	{ 0, "retry-times", HOY_OPT_INT, (at) + offsetof(struct reg_opts, retry), "N", "attempts after a failed one (default 3)" }
+/* What is said for BOTH ends goes to one, TO. */
+void reg_opts_share(struct reg_opts *to, const struct reg_opts *both);
 /* Do they fit together? */
 int reg_opts_check(const struct reg_opts *o, struct hoy_err *err);
 

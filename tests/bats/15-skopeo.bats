@@ -363,3 +363,151 @@ name_in() {
 	try hoy copy --nonsense "$src" dir:x
 	assert_error 'unknown flag'
 }
+
+# ---- sync
+
+# Repositories a/one (tags 1.0.0, 1.1.0, 2.0.0-rc1, 2.0.0, latest) and a/two (tag 1).
+fill_registry() {
+	local tag
+	for tag in 1.0.0 1.1.0 2.0.0-rc1 2.0.0 latest; do
+		skopeo copy -q --dest-tls-verify=false "$@" "oci:$(fixture busybox)/oci:latest" "docker://$REGISTRY/a/one:$tag"
+	done
+	skopeo copy -q --dest-tls-verify=false "$@" "oci:$(fixture stack)/oci:latest" "docker://$REGISTRY/a/two:1"
+}
+
+# The same sync by both, to the directories s and h; they must be alike.
+same_sync() {
+	rm -rf s h
+	skopeo sync --src-tls-verify=false --dest dir "$@" s >/dev/null 2>&1
+	try ours sync --src-tls-verify=false --dest dir "$@" h
+	assert_success
+	diff -r s h
+}
+
+@test "sync: a registry into directories" {
+	registry_start r
+	fill_registry
+	same_sync --src docker "$REGISTRY/a/one"
+	[[ -e h/one:2.0.0-rc1/manifest.json ]]
+	same_sync --src docker --scoped "$REGISTRY/a/one"
+	same_sync --src docker --append-suffix -x "$REGISTRY/a/two:1"
+	[[ -e h/two:1-x/manifest.json ]]
+	digest=$(skopeo inspect --tls-verify=false --format '{{.Digest}}' "docker://$REGISTRY/a/two:1")
+	same_sync --src docker "$REGISTRY/a/two@$digest"
+	try ours sync --src-tls-verify=false --src docker --dest dir --digestfile d --append-suffix -y "$REGISTRY/a/two:1" h
+	assert_success
+	[[ $(<d) == "$digest dir:h/two:1-y" ]]
+	same_failure sync --src-tls-verify=false --src docker --dest dir "$REGISTRY/a/two@$digest" h
+	same_failure sync --src-tls-verify=false --src docker --dest dir "$REGISTRY/a/none" h
+	rm -rf h
+	try ours sync --src-tls-verify=false --src docker --dest dir --dry-run "$REGISTRY/a/one" h
+	assert_success
+	assert_stderr_like "Would have copied image ref [1-5]/5 from docker://$REGISTRY/a/one:latest to dir:h/one:latest"
+	[[ ! -e h ]]
+}
+
+@test "sync: directories into a registry, a registry into another; one that fails and --keep-going" {
+	registry_start r
+	fill_registry
+	from=$REGISTRY
+	skopeo sync --src-tls-verify=false --src docker --dest dir --scoped "$REGISTRY/a/one" tree >/dev/null 2>&1
+	registry_start q
+	try ours sync --dest-tls-verify=false --src dir --dest docker --digestfile d tree "$REGISTRY/b"
+	assert_success
+	same_output list-tags --tls-verify=false "docker://$REGISTRY/b/one"
+	[[ $(ours list-tags --tls-verify=false "docker://$REGISTRY/b/one" | jq -c '.Tags | sort') == '["1.0.0","1.1.0","2.0.0","2.0.0-rc1","latest"]' ]]
+	[[ $(wc -l <d) == 5 && $(head -1 d) == "$(skopeo inspect --tls-verify=false --format '{{.Digest}}' "docker://$REGISTRY/b/one:1.0.0") docker://$REGISTRY/b/one:1.0.0" ]]
+	try ours sync --dest-tls-verify=false --src dir --dest docker "tree/$from/a/one:1.0.0" "$REGISTRY/c"
+	assert_success
+	[[ $(ours list-tags --tls-verify=false "docker://$REGISTRY/c/one" | jq -c .Tags) == '["1.0.0"]' ]]
+	# the source's port cannot be a part of the path
+	try ours sync --src-tls-verify=false --dest-tls-verify=false --src docker --dest docker --scoped "$from/a/two" "$REGISTRY/d"
+	assert_status 1
+	assert_stderr_has 'invalid reference format'
+	try ours sync --src-tls-verify=false --dest-tls-verify=false --src docker --dest docker --append-suffix -y "$from/a/two" "$REGISTRY/d"
+	assert_success
+	[[ $(digest_of "docker://$REGISTRY/d/two:1-y") == "$(digest_of "docker://$from/a/two:1")" ]]
+	rm "tree/$from/a/one:1.1.0/"[0-9a-f]*
+	try ours sync --dest-tls-verify=false --src dir --dest docker tree "$REGISTRY/e"
+	assert_status 1
+	run skopeo sync --dest-tls-verify=false --src dir --dest docker --keep-going tree "$REGISTRY/f"
+	assert_status 1
+	try ours sync --dest-tls-verify=false --src dir --dest docker --keep-going tree "$REGISTRY/g"
+	assert_status 1
+	assert_stderr_has 'Sync failed due to previous reported error(s) for one or more images'
+	diff <(ours list-tags --tls-verify=false "docker://$REGISTRY/f/one" | jq '.Tags | sort') <(ours list-tags --tls-verify=false "docker://$REGISTRY/g/one" | jq '.Tags | sort')
+}
+
+@test "sync: what a YAML file asks for" {
+	registry_start r --htpasswd me:secret
+	fill_registry --dest-creds me:secret
+	login="    credentials: {username: me, password: secret}
+    tls-verify: false"
+	digest=$(skopeo inspect --tls-verify=false --creds me:secret --format '{{.Digest}}' "docker://$REGISTRY/a/two:1")
+	yaml_sync() {
+		printf '%s:\n%s\n' "$REGISTRY" "$login" >f.yaml
+		cat >>f.yaml
+		rm -rf s h
+		skopeo sync --src yaml --dest dir f.yaml s >/dev/null 2>&1
+		try ours sync --src yaml --dest dir f.yaml h
+		assert_success
+		diff -r s h
+	}
+	yaml_sync <<-END
+	    images:
+	        a/one: [latest, "1.0.0"]
+	        a/two:
+	            - '$digest'
+	END
+	[[ $(ls h | wc -l) == 3 ]]
+	yaml_sync <<-END
+	    images:
+	        a/one: []
+	        a/two:
+	END
+	[[ $(ls h | wc -l) == 6 ]]
+	yaml_sync <<-'END'
+	    images-by-tag-regex:
+	        a/one: ^\d\.[01]\.\d$
+	    images-by-semver:
+	        a/two: ">= 1"
+	END
+	[[ $(ls h | wc -l) == 4 ]]
+	for constraint in '~1.0' '^1' '>=1.1 <3' '2.x' '1.0.0 || 2.0.0' '>= 2.0.0-0' '1 - 2' '!=1.0'; do
+		yaml_sync <<-END
+		    images-by-semver: {a/one: "$constraint"}
+		END
+	done
+	# one that cannot be listed is told and left out
+	yaml_sync <<-END
+	    images: {a/none: [], a/two: ["1"]}
+	END
+	assert_stderr_has 'skipping it'
+	# what is no such file
+	for text in 'x: [' 'x: {images: 1}' 'x: {tls-verify: perhaps}' '- a' 'x: {images: {a: 1, a: 2}}'; do
+		printf '%s\n' "$text" >bad.yaml
+		same_failure sync --src yaml --dest dir bad.yaml h2
+	done
+	printf 'x: &a {images: {a: []}}\ny: *a\n' >alias.yaml
+	try ours sync --src yaml --dest dir alias.yaml h2
+	assert_error 'aliases are not supported' 1
+	printf '%s:\n  tls-verify: false\n  nonsense: 1\n' "$REGISTRY" >warn.yaml
+	try ours sync --src yaml --dest dir warn.yaml h2
+	assert_success
+	assert_stderr_has "Warning: 'nonsense' of registry '$REGISTRY' is not known, ignoring"
+	assert_stderr_has 'has no images, ignoring'
+}
+
+@test "sync: what cannot be" {
+	mkdir empty
+	same_failure sync x y
+	same_failure sync --src docker x y
+	same_failure sync --src nonsense --dest dir x y
+	same_failure sync --src docker --dest nonsense x y
+	same_failure sync --src dir --dest dir x y
+	same_failure sync --src dir --dest docker none x
+	same_failure sync --src dir --dest docker empty x
+	same_failure sync --src yaml --dest dir none x
+	same_failure sync --src docker --dest dir x
+	same_failure sync --src dir --dest docker --src-username x empty x
+}
