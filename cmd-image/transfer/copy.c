@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cmd-image/transfer/chunked.h"
 #include "cmd-image/transfer/deflate.h"
 #include "cmd-image/transfer/files.h"
 #include "cmd-image/transfer/layer.h"
@@ -19,6 +20,8 @@ struct copy {
 	enum man_kind kind;
 	enum layers_as as;
 	const char *pack; /* suffix for layers that are packed here */
+	bool chunked;	  /* and that with a table of their files */
+	struct hoy_json_doc *notes; /* of each layer that has one: its annotations */
 	struct desc *out;
 	size_t next;
 	bool changed;
@@ -43,9 +46,9 @@ static int emit(void *arg, const void *data, size_t n, struct hoy_err *err)
 	return f->k->write(f->k, data, n, err);
 }
 
-/* Write all of IN to K (whose end this is), packed if PACK says so, and tell what came out. */
-static int flow_to(struct copy *c, struct stream *in, struct sink *k, const char *pack, char ret[SHA_DIGEST_SIZE], int64_t *ret_size,
-		   struct hoy_err *err)
+/* Write all of IN to K (whose end this is), packed if PACK says so (with NOTES: chunked), and tell what came out. */
+static int flow_to(struct copy *c, struct stream *in, struct sink *k, const char *pack, struct chunked_notes *notes,
+		   char ret[SHA_DIGEST_SIZE], int64_t *ret_size, struct hoy_err *err)
 {
 	struct outflow f = { .k = k };
 	struct packer *p = NULL;
@@ -56,9 +59,11 @@ static int flow_to(struct copy *c, struct stream *in, struct sink *k, const char
 
 	if (sha_init(&f.sha) < 0)
 		r = hoy_fail_oom(err);
-	if (!r && pack)
+	if (!r && notes)
+		r = chunked_pack(in, c->o->level, emit, &f, notes, err);
+	else if (!r && pack)
 		r = packer_new(&p, pack, c->o->level, err);
-	while (!r && (n = stream_peek(in, &d, err)) > 0) {
+	while (!r && !notes && (n = stream_peek(in, &d, err)) > 0) {
 		if (transfer_cancelled)
 			r = hoy_fail(err, ECANCELED, "stopped");
 		else
@@ -84,13 +89,13 @@ static int flow_to(struct copy *c, struct stream *in, struct sink *k, const char
 }
 
 /* The same to a new blob of the destination; SIZE -1 and DIGEST NULL if they are not known. */
-static int flow(struct copy *c, struct stream *in, const char *pack, const char *digest, int64_t size, char ret[SHA_DIGEST_SIZE],
-		int64_t *ret_size, struct hoy_err *err)
+static int flow(struct copy *c, struct stream *in, const char *pack, struct chunked_notes *notes, const char *digest, int64_t size,
+		char ret[SHA_DIGEST_SIZE], int64_t *ret_size, struct hoy_err *err)
 {
 	struct sink *k;
 	int r = c->dst->ops->put(c->dst, digest, size, &k, err);
 
-	return r ? r : flow_to(c, in, k, pack, ret, ret_size, err);
+	return r ? r : flow_to(c, in, k, pack, notes, ret, ret_size, err);
 }
 
 /* ---- packed before it is sent ---- */
@@ -111,19 +116,20 @@ static int ts_end(struct sink *k, const char *digest, int64_t size, struct hoy_e
 static void ts_abort(struct sink *k) { }
 
 /* A blob that the destination may have, once its digest is known. */
-static int pack_first(struct copy *c, struct stream *in, const char *pack, char ret[SHA_DIGEST_SIZE], int64_t *ret_size, struct hoy_err *err)
+static int pack_first(struct copy *c, struct stream *in, const char *pack, struct chunked_notes *notes, char ret[SHA_DIGEST_SIZE],
+		      int64_t *ret_size, struct hoy_err *err)
 {
 	cleanup_fd int fd = temp_file();
 	struct temp_sink t = { { ts_write, ts_end, ts_abort }, fd };
 	cleanup_stream struct stream *packed = NULL;
-	int r = fd < 0 ? hoy_fail_errno(err, -fd, "cannot make a temporary file") : flow_to(c, in, &t.k, pack, ret, ret_size, err);
+	int r = fd < 0 ? hoy_fail_errno(err, -fd, "cannot make a temporary file") : flow_to(c, in, &t.k, pack, notes, ret, ret_size, err);
 
 	if (!r)
 		r = c->dst->ops->has(c->dst, &(struct desc){ ret, NULL, *ret_size, NULL }, NULL, err);
 	if (r)
 		return r < 0 ? r : 0;
 	packed = stream_fd(fd, false, 0, *ret_size, "temporary file");
-	return packed ? flow(c, packed, NULL, ret, *ret_size, ret, ret_size, err) : hoy_fail_oom(err);
+	return packed ? flow(c, packed, NULL, NULL, ret, *ret_size, ret, ret_size, err) : hoy_fail_oom(err);
 }
 
 /* ---- layers ---- */
@@ -165,7 +171,7 @@ static int pass_layer(struct copy *c, size_t i, const char *suffix, struct hoy_e
 	if (!r)
 		r = checked_init(&ck, in, d->digest, d->size, err);
 	if (!r)
-		r = flow(c, &ck.s, NULL, d->digest, d->size, digest, &size, err);
+		r = flow(c, &ck.s, NULL, NULL, d->digest, d->size, digest, &size, err);
 	checked_release(&ck);
 	return r ? r : set(&c->out[i], d->digest, own_type(c, d, suffix), d->size, err);
 }
@@ -177,7 +183,7 @@ static int known_layer(struct copy *c, size_t i, struct hoy_err *err)
 	const char *suffix = NULL, *type;
 	int r = 0;
 
-	if (c->as != LAYERS_PACKED || !c->src->ops->packed || !c->src->ops->packed(c->src, i, &d, &suffix)) {
+	if (c->as != LAYERS_PACKED || c->chunked || !c->src->ops->packed || !c->src->ops->packed(c->src, i, &d, &suffix)) {
 		free(d.digest);
 		return 0;
 	}
@@ -190,10 +196,34 @@ static int known_layer(struct copy *c, size_t i, struct hoy_err *err)
 	return r;
 }
 
+/* What layer I's descriptor says beside its digest: where its table of files is. */
+static int annotate(struct copy *c, size_t i, const struct chunked_notes *n, struct hoy_err *err)
+{
+	struct hoy_json_doc *doc = &c->notes[i];
+	struct hoy_json *a;
+
+	doc->root = hoy_json_new(doc, HOY_JSON_OBJECT);
+	a = doc->root ? hoy_json_need(doc, doc->root, "annotations", HOY_JSON_OBJECT) : NULL;
+	if (!a || !hoy_json_set_string(doc, a, CHUNKED_CHECKSUM, n->checksum) || !hoy_json_set_string(doc, a, CHUNKED_POSITION, n->position) ||
+	    !hoy_json_set_string(doc, a, CHUNKED_TARSPLIT, n->tarsplit))
+		return hoy_fail_oom(err);
+	c->out[i].json = doc->root;
+	return 0;
+}
+
+/* Is layer I packed as it is to be? */
+static bool packed_so(const struct copy *c, size_t i, const char *suffix)
+{
+	if (!*suffix || (c->o->compression && strcmp(suffix, c->pack)))
+		return false;
+	return !c->chunked || hoy_json_str(hoy_json_get(c->m->v[i].json, "annotations"), CHUNKED_POSITION);
+}
+
 /* A plain tar, packed here if that is wanted. */
 static int plain_layer(struct copy *c, size_t i, struct hoy_err *err)
 {
 	const char *diff = c->config->diff_ids.v[i], *pack = c->as == LAYERS_PACKED ? c->pack : NULL;
+	struct chunked_notes notes = { .set = false }, *wanted = pack && c->chunked ? &notes : NULL;
 	cleanup_stream struct stream *in = NULL, *raw = NULL;
 	struct checked ck = { 0 };
 	char digest[SHA_DIGEST_SIZE];
@@ -213,8 +243,10 @@ static int plain_layer(struct copy *c, size_t i, struct hoy_err *err)
 	}
 	r = checked_init(&ck, in ? in : raw, diff, -1, err);
 	if (!r)
-		r = pack && c->o->precompute ? pack_first(c, &ck.s, pack, digest, &size, err) :
-						   flow(c, &ck.s, pack, pack ? NULL : diff, -1, digest, &size, err);
+		r = pack && c->o->precompute ? pack_first(c, &ck.s, pack, wanted, digest, &size, err) :
+						   flow(c, &ck.s, pack, wanted, pack ? NULL : diff, -1, digest, &size, err);
+	if (!r && notes.set)
+		r = annotate(c, i, &notes, err);
 	checked_release(&ck);
 	return r ? r : set(&c->out[i], digest, layer_type(c->kind, pack ? pack : ""), size, err);
 }
@@ -229,7 +261,7 @@ static int one_layer(struct copy *c, size_t i, struct hoy_err *err)
 		/* An artifact's blob: ours is not to ask what it is. */
 		return c->kind == c->m->kind ? pass_layer(c, i, "", err) :
 		       hoy_fail(err, HOY_EUNSUPPORTED, "layers of the type '%.100s' cannot be converted", c->m->v[i].type);
-	if (c->as == LAYERS_KEEP || c->o->preserve || (c->as == LAYERS_PLAIN ? !*suffix : *suffix && (!c->o->compression || !strcmp(suffix, c->pack))))
+	if (c->as == LAYERS_KEEP || c->o->preserve || (c->as == LAYERS_PLAIN ? !*suffix : packed_so(c, i, suffix)))
 		return pass_layer(c, i, suffix, err);
 	return plain_layer(c, i, err);
 }
@@ -291,7 +323,7 @@ static int put_config(struct copy *c, struct desc *ret, struct hoy_err *err)
 	if (!r) {
 		progress(c->o->quiet, "Copying config %s", d->digest);
 		in = stream_mem(c->config->data, c->config->len);
-		r = in ? flow(c, in, NULL, d->digest, d->size, digest, &size, err) : hoy_fail_oom(err);
+		r = in ? flow(c, in, NULL, NULL, d->digest, d->size, digest, &size, err) : hoy_fail_oom(err);
 	}
 	return r < 0 ? r : set(ret, d->digest, c->kind == c->m->kind && d->type ? d->type : c->kind == MAN_V2S2 ? T_V2S2_CONFIG : T_OCI_CONFIG, d->size, err);
 }
@@ -355,10 +387,10 @@ int copy_check(const struct copy_opts *o, struct hoy_err *err)
 {
 	const char *f = o->compression;
 	enum man_kind kind;
-	int most = f && !strcmp(f, "zstd") ? 20 : 9;
+	int most = f && !strncmp(f, "zstd", 4) ? 20 : 9;
 
-	if (f && strcmp(f, "none") && strcmp(f, "gzip") && strcmp(f, "zstd"))
-		return hoy_fail(err, HOY_EUNSUPPORTED, "the compression '%s' is not supported (gzip, zstd)", f);
+	if (f && strcmp(f, "none") && strcmp(f, "gzip") && strcmp(f, "zstd") && strcmp(f, "zstd:chunked"))
+		return hoy_fail(err, HOY_EUNSUPPORTED, "the compression '%s' is not supported (gzip, zstd, zstd:chunked)", f);
 	if (o->level < 0 || o->level > most)
 		return hoy_fail(err, EINVAL, "the compression %s has levels from 1 to %d, not %lld", f ? f : "gzip", most, (long long)o->level);
 	return copy_format(o->format, &kind, err);
@@ -380,8 +412,9 @@ static int choose_kind(struct copy *c, struct hoy_err *err)
 	c->pack = "+gzip";
 	if (f && !strcmp(f, "none"))
 		c->as = LAYERS_PLAIN;
-	else if (f && !strcmp(f, "zstd"))
+	else if (f && !strncmp(f, "zstd", 4))
 		c->pack = "+zstd";
+	c->chunked = f && !strcmp(f, "zstd:chunked");
 	if (f && strcmp(f, "none") && c->as == LAYERS_KEEP)
 		c->as = LAYERS_PACKED;
 	if (!strcmp(c->pack, "+zstd") && c->kind == MAN_V2S2) {
@@ -403,7 +436,8 @@ static int copy_one(struct source *src, struct dest *dst, const struct copy_opts
 	if (!r)
 		r = source_config(src, m, &config, err);
 	c.out = calloc(m->n + 1, sizeof(*c.out));
-	if (!r && !c.out)
+	c.notes = calloc(m->n + 1, sizeof(*c.notes));
+	if (!r && (!c.out || !c.notes))
 		r = hoy_fail_oom(err);
 	if (!r)
 		r = all_layers(&c, err);
@@ -415,6 +449,9 @@ static int copy_one(struct source *src, struct dest *dst, const struct copy_opts
 		free(c.out[i].digest);
 		free(c.out[i].type);
 	}
+	for (size_t i = 0; c.notes && i < m->n; i++)
+		hoy_json_release(&c.notes[i]);
+	free(c.notes);
 	free(c.out);
 	free(cd.digest);
 	free(cd.type);

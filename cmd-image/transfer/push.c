@@ -31,7 +31,7 @@ struct out_opts {
 static const struct hoy_opt push_opts[] = {
 	COMMON_OPTS,
 	REG_CREDS_OPTS(O(dst), "", ""),
-	{ 0, "compression-format", HOY_OPT_STRING, O(copy.compression), "FORMAT", "gzip or zstd" },
+	{ 0, "compression-format", HOY_OPT_STRING, O(copy.compression), "FORMAT", "gzip, zstd or zstd:chunked" },
 	{ 0, "compression-level", HOY_OPT_INT, O(copy.level), "N", "level of zstd" },
 	{ 0, "force-compression", HOY_OPT_FLAG, O(force), NULL, NULL },
 	{ 'f', "format", HOY_OPT_STRING, O(copy.format), "FORMAT", "oci or v2s2" },
@@ -46,7 +46,7 @@ static const struct hoy_opt copy_opts[] = {
 	REG_LOGIN_OPTS(O(dst), "dest-", " of the destination"),
 	REG_PLACE_OPTS(O(dst), "dest-", " of the destination"),
 	{ 0, "dest-compress", HOY_OPT_FLAG, O(compress), NULL, "compress layers" },
-	{ 0, "dest-compress-format", HOY_OPT_STRING, O(comp_format), "FORMAT", "gzip or zstd" },
+	{ 0, "dest-compress-format", HOY_OPT_STRING, O(comp_format), "FORMAT", "gzip, zstd or zstd:chunked" },
 	{ 0, "dest-compress-level", HOY_OPT_INT, O(copy.level), "N", "level of the compression" },
 	{ 0, "dest-decompress", HOY_OPT_FLAG, O(decompress), NULL, "write layers as plain tars" },
 	{ 0, "dest-force-compress-format", HOY_OPT_FLAG, O(force), NULL, "have all layers in the format that --dest-compress-format names" },

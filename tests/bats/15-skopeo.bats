@@ -511,3 +511,58 @@ same_sync() {
 	same_failure sync --src docker --dest dir x
 	same_failure sync --src dir --dest docker --src-username x empty x
 }
+
+@test "copy: zstd:chunked has skopeo's table of files; podman pulls it plainly and in parts" {
+	registry_start r
+	src=oci:$(fixture busybox)/oci:latest
+	try ours copy -q --dest-compress-format zstd:chunked "$src" oci:h:1
+	assert_success
+	skopeo copy -q --dest-compress-format zstd:chunked "$src" oci:s:1
+	cat >table.py <<-'END'
+	import hashlib, json, struct, subprocess, sys
+	def blob(d, digest): return open(d + "/blobs/sha256/" + digest[7:], "rb").read()
+	def plain(b): return subprocess.run(["zstd", "-dc"], input=b, stdout=subprocess.PIPE, check=True).stdout
+	def digest(b): return "sha256:" + hashlib.sha256(b).hexdigest()
+	d = sys.argv[1]
+	layer, = json.loads(blob(d, json.load(open(d + "/index.json"))["manifests"][0]["digest"]))["layers"]
+	data, notes = blob(d, layer["digest"]), layer["annotations"]
+	n = struct.unpack("<7Q8s", data[-64:])
+	key = "io.github.containers.zstd-chunked."
+	table, split = data[n[0]:n[0] + n[1]], data[n[4]:n[4] + n[5]]
+	assert n[7] == b"GNUlInUx" and n[3] == 1
+	assert notes[key + "manifest-checksum"] == digest(table)
+	assert notes[key + "manifest-position"] == "%d:%d:%d:%d" % n[:4] and len(plain(table)) == n[2]
+	assert notes[key + "tarsplit-position"] == "%d:%d:%d" % n[4:7] and len(plain(split)) == n[6]
+	toc = json.loads(plain(table))
+	assert toc["version"] == 1 and toc["tarSplitDigest"] == digest(split)
+	for e in toc["entries"]:
+	    if e["type"] == "reg" and e.get("size"):
+	        assert digest(plain(data[e["offset"]:e["endOffset"]])) == e["digest"]
+	    for k in ("offset", "endOffset", "chunkSize", "chunkDigest"):
+	        e.pop(k, None)
+	print(json.dumps([e for e in toc["entries"] if e["type"] != "chunk"]), digest(plain(data)))
+	END
+	diff <(python3 table.py s) <(python3 table.py h)
+	try ours copy -q --dest-tls-verify=false --dest-compress-format zstd:chunked "$src" "docker://$REGISTRY/c:1"
+	assert_success
+	# what is so already goes on as it is
+	try ours copy -q --dest-compress-format zstd:chunked oci:h:1 oci:again:1
+	assert_success
+	diff -r h again
+	try oracle_podman pull -q --tls-verify=false "$REGISTRY/c:1"
+	assert_success
+	want=$output
+	try hoy pull -q --tls-verify=false "$REGISTRY/c:1"
+	assert_stdout "$want"
+	mkdir partial
+	printf '[storage]\ndriver = "overlay"\ngraphroot = "%s/partial/root"\nrunroot = "%s/partial/run"\n[storage.options]\npull_options = {enable_partial_images = "true", use_hard_links = "false"}\n[storage.options.overlay]\nskip_mount_home = "true"\n' \
+		"$T" "$T" >storage.conf
+	try oracle env CONTAINERS_STORAGE_CONF="$T/storage.conf" podman --tmpdir "$T/partial/tmp" --log-level debug pull -q --tls-verify=false "$REGISTRY/c:1"
+	assert_success
+	assert_stdout_has "$want"
+	assert_stderr_has 'Retrieved partial blob'
+	# names and sparse files that the table cannot say: plain zstd
+	try ours copy -q --dest-compress-format zstd:chunked "oci:$(fixture debian)/oci:latest" oci:d:1
+	assert_success
+	[[ $(skopeo inspect --raw oci:d:1 | jq -c '[.layers[] | has("annotations")]') == '[true,true,true,true,false]' ]]
+}
