@@ -300,6 +300,36 @@ name_in() {
 	same_failure inspect --tls-verify=false --authfile a.json "docker://$REGISTRY/c:1"
 }
 
+@test "login and logout: a credential helper keeps what the file gives it" {
+	registry_start r --htpasswd me:secret
+	mkdir bin
+	cat >bin/docker-credential-probe <<-'END'
+	#!/bin/sh
+	in=$(cat)
+	echo "$1" >>"$T/verbs"
+	case $1 in
+	store) echo "$in" >"$T/kept" ;;
+	get) [ -e "$T/kept" ] || { echo 'credentials not found'; exit 1; }; cat "$T/kept" ;;
+	erase) [ -e "$T/kept" ] || { echo 'nothing kept'; exit 1; }; rm "$T/kept" ;;
+	esac
+	END
+	chmod +x bin/docker-credential-probe
+	export PATH=$T/bin:$PATH
+	printf '{"credHelpers": {"%s": "probe"}}\n' "$REGISTRY" >a.json
+	cp a.json before.json
+	try ours login --tls-verify=false --authfile a.json -u me -p secret "$REGISTRY"
+	assert_success
+	cmp a.json before.json
+	[[ $(jq -c . kept) == "{\"ServerURL\":\"$REGISTRY\",\"Username\":\"me\",\"Secret\":\"secret\"}" ]]
+	try ours login --get-login --authfile a.json "$REGISTRY"
+	assert_stdout me
+	try ours logout --authfile a.json "$REGISTRY"
+	assert_success
+	[[ ! -e kept ]]
+	try ours logout --authfile a.json "$REGISTRY"
+	assert_error "the credential helper 'docker-credential-probe' fails: nothing kept" 1
+}
+
 @test "a Bearer token that is given is the one that is sent" {
 	cat >server.py <<-'END'
 	import http.server, sys
