@@ -25,7 +25,11 @@ static int hand_over(const struct hoy_verb *v, int argc, char **argv)
 }
 
 #define HEAVY(verb_name, text) \
-	&(const struct hoy_verb){ .name = verb_name, .summary = text, .synopsis = "[options] ...", .run = hand_over, .command = true }
+	&(const struct hoy_verb){ .name = verb_name, .summary = text, .synopsis = "[options] ...", .run = hand_over, .flags = HOY_VERB_COMMAND }
+/* The verbs of skopeo, with its options before them. */
+#define SKOPEO(verb_name, text) \
+	&(const struct hoy_verb){ .name = verb_name, .summary = text, .synopsis = "[options] ...", .run = hand_over, \
+				  .flags = HOY_VERB_COMMAND | HOY_VERB_COPIES }
 
 static const struct hoy_verb *const verbs[] = {
 	&verb_images, &verb_image_ls, &verb_image_list, &verb_inspect, &verb_image_inspect, &verb_tag, &verb_image_tag,
@@ -33,20 +37,22 @@ static const struct hoy_verb *const verbs[] = {
 	&verb_mount, &verb_unmount, &verb_umount, &verb_prune, &verb_system_check, &verb_image_tree, &verb_diff, &verb_image_diff, &verb_container_diff,
 	HEAVY("pull", "Pull an image from a registry"), HEAVY("image pull", NULL),
 	HEAVY("push", "Push an image to a registry"), HEAVY("image push", NULL),
-	HEAVY("copy", "Copy an image between registries, archives and the store"),
+	SKOPEO("copy", "Copy an image between registries, archives and the store"),
 	HEAVY("save", "Save images to an archive or directory"), HEAVY("image save", NULL),
 	HEAVY("load", "Load images from an archive or directory"), HEAVY("image load", NULL),
 	HEAVY("import", "Make an image from a tar archive of a root file system"), HEAVY("image import", NULL),
-	HEAVY("login", "Log in to a registry"), HEAVY("logout", "Log out of a registry"),
+	SKOPEO("login", "Log in to a registry"), SKOPEO("logout", "Log out of a registry"),
+	SKOPEO("delete", "Delete an image from a registry, a layout or a store"),
+	SKOPEO("sync", "Copy all images of a source to a registry or directory"),
 	HEAVY("search", "Search registries for an image"), HEAVY("image search", NULL),
-	HEAVY("list-tags", "List the tags of a repository"),
-	HEAVY("standalone-sign", "Sign a manifest in a file with a key of gpg"),
-	HEAVY("standalone-verify", "Verify a signature in a file"),
-	HEAVY("generate-sigstore-key", "Make a key pair for sigstore signatures"),
+	SKOPEO("list-tags", "List the tags of a repository"),
+	SKOPEO("standalone-sign", "Sign a manifest in a file with a key of gpg"),
+	SKOPEO("standalone-verify", "Verify a signature in a file"),
+	SKOPEO("generate-sigstore-key", "Make a key pair for sigstore signatures"),
 	HEAVY("image sign", "Sign images of a registry"),
 	HEAVY("image trust show", "Show which images may come in"),
 	HEAVY("image trust set", "Say which images of a registry may come in"),
-	HEAVY("manifest-digest", "Print the digest of a manifest file"),
+	SKOPEO("manifest-digest", "Print the digest of a manifest file"),
 	HEAVY("manifest create", "Make a list of images"), HEAVY("manifest add", "Add images to a list"),
 	HEAVY("manifest annotate", "Say more of an image in a list"), HEAVY("manifest remove", "Take an image out of a list"),
 	HEAVY("manifest rm", "Remove lists"), HEAVY("manifest exists", "Is there such a list? Exit status 0 or 1"),

@@ -18,13 +18,13 @@ static int hand_over(const struct hoy_verb *v, int argc, char **argv)
 	return 125;
 }
 static const struct hoy_verb verb_system_check = { .name = "system check", .summary = "Look for damage in the store, and mend it",
-						   .synopsis = "[options]", .run = hand_over, .command = true };
+						   .synopsis = "[options]", .run = hand_over, .flags = HOY_VERB_COMMAND };
 
-static const struct hoy_verb verb_container_diff = { .name = "container diff", .synopsis = "[options] ...", .run = hand_over, .command = true };
+static const struct hoy_verb verb_container_diff = { .name = "container diff", .synopsis = "[options] ...", .run = hand_over, .flags = HOY_VERB_COMMAND };
 
 /* "container X" is X. */
 #define ALSO(alias, of) \
-	&(const struct hoy_verb){ .name = alias, .synopsis = (of).synopsis, .opts = (of).opts, .run = (of).run, .command = (of).command }
+	&(const struct hoy_verb){ .name = alias, .synopsis = (of).synopsis, .opts = (of).opts, .run = (of).run, .flags = (of).flags }
 
 int main(int argc, char **argv)
 {

@@ -63,13 +63,27 @@ static int decode(struct creds *c, const char *b64)
 
 /* ---- helpers ---- */
 
-static int run_helper(const char *name, const char *server, char **ret)
+static int read_pipe(int fd, char **ret)
+{
+	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(FILE_MAX);
+	char part[4096];
+	ssize_t n;
+
+	while ((n = read(fd, part, sizeof(part))) > 0 || (n < 0 && errno == EINTR))
+		hoy_buf_add(&b, part, n > 0 ? n : 0);
+	if (n < 0)
+		return -errno;
+	*ret = hoy_buf_steal(&b);
+	return *ret ? 0 : -ENOMEM;
+}
+
+/* docker-credential-NAME VERB, with INPUT on its stdin; RET is what it prints. */
+static int run_helper(const char *name, const char *verb, const char *input, char **ret)
 {
 	cleanup_free char *prog = hoy_asprintf("docker-credential-%s", name);
-	char *argv[] = { prog, (char *)"get", NULL };
+	char *argv[] = { prog, (char *)verb, NULL };
 	posix_spawn_file_actions_t fa;
 	int in[2], out[2], status = 1, r;
-	size_t len;
 	pid_t pid;
 
 	if (!prog || strchr(name, '/') || pipe2(in, O_CLOEXEC) < 0)
@@ -87,10 +101,10 @@ static int run_helper(const char *name, const char *server, char **ret)
 	hoy_close(in[0]);
 	hoy_close(out[1]);
 	if (!r) {
-		hoy_write_full(in[1], server, strlen(server));
+		hoy_write_full(in[1], input, strlen(input));
 		hoy_close(in[1]);
 		in[1] = -1;
-		r = hoy_read_fd(out[0], prog, FILE_MAX, ret, &len, NULL);
+		r = read_pipe(out[0], ret);
 		waitpid(pid, &status, 0);
 	}
 	hoy_close(in[1]);
@@ -103,7 +117,7 @@ static int from_helper(struct creds *c, const char *name, const char *server)
 	cleanup_json struct hoy_json_doc doc = HOY_JSON_DOC_INIT;
 	cleanup_free char *out = NULL;
 	const char *user, *secret;
-	int r = run_helper(name, server, &out);
+	int r = run_helper(name, "get", server, &out);
 
 	if (!r)
 		r = hoy_json_parse(&doc, out, strlen(out), name, NULL);
@@ -120,6 +134,24 @@ static int from_helper(struct creds *c, const char *name, const char *server)
 		c->password = strdup(secret);
 	}
 	return 0;
+}
+
+/* Give helper NAME the credentials for SERVER, or (USER NULL) let it forget them. */
+static int to_helper(const char *name, const char *server, const char *user, const char *password, struct hoy_err *err)
+{
+	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(FILE_MAX);
+	cleanup_free char *out = NULL;
+	struct hoy_jw w = hoy_jw_on(&b, NULL);
+	int r;
+
+	hoy_jw_object(&w, NULL);
+	hoy_jw_string(&w, "ServerURL", server);
+	hoy_jw_string(&w, "Username", user);
+	hoy_jw_string(&w, "Secret", password);
+	hoy_jw_end_object(&w);
+	r = b.error ? -b.error : run_helper(name, user ? "store" : "erase", user ? b.data : server, &out);
+	return r < 0 ? hoy_fail(err, HOY_EREMOTE, "the credential helper 'docker-credential-%s' fails%s%.*s", name, out && *out ? ": " : "",
+				out ? (int)strcspn(out, "\n") : 0, out ? out : "") : 0;
 }
 
 /* ---- files ---- */
@@ -271,6 +303,7 @@ int auth_store(const char *authfile, const char *key, const char *user, const ch
 {
 	cleanup_json struct hoy_json_doc doc = HOY_JSON_DOC_INIT;
 	cleanup_free char *path = auth_file(authfile), *pair = NULL, *b64 = NULL;
+	const struct hoy_json *helper;
 	struct hoy_json *auths, *e;
 	int r = path ? load(&doc, path, err) : hoy_fail_oom(err);
 
@@ -281,6 +314,9 @@ int auth_store(const char *authfile, const char *key, const char *user, const ch
 	auths = doc.root ? hoy_json_need(&doc, doc.root, "auths", HOY_JSON_OBJECT) : NULL;
 	if (!auths)
 		return hoy_fail_oom(err);
+	helper = member(hoy_json_get(doc.root, "credHelpers"), key);
+	if (helper && hoy_json_text(helper))
+		return to_helper(helper->str, key, user, password, err);
 	if (!user) {
 		e = (struct hoy_json *)member(auths, key);
 		if (!e)

@@ -16,7 +16,7 @@ static inline void hoy_cleanup_creds_(struct creds *c) { creds_release(c); }
 int auth_find(struct creds *c, const char *repo, const char *authfile, struct hoy_err *err);
 /* Where login writes: --authfile, REGISTRY_AUTH_FILE, the runtime directory. In new memory. */
 char *auth_file(const char *authfile);
-/* Put USER:PASSWORD under KEY, or (USER NULL) take KEY out; 1 if it was not there. The file is replaced at once, 0600. */
+/* Put USER:PASSWORD under KEY (in the file, or where its credHelpers have KEY, with that helper), or (USER NULL) take KEY out; 1 if it was not there. The file is replaced at once, 0600. */
 int auth_store(const char *authfile, const char *key, const char *user, const char *password, struct hoy_err *err);
 /* Forget all. */
 int auth_clear(const char *authfile, struct hoy_err *err);

@@ -4,9 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cmd-image/transfer/chunked.h"
 #include "cmd-image/transfer/deflate.h"
+#include "cmd-image/transfer/files.h"
 #include "cmd-image/transfer/layer.h"
 #include "cmd-image/transfer/store_in.h"
+#include "common/base/fd.h"
 
 struct copy {
 	struct source *src;
@@ -17,6 +20,8 @@ struct copy {
 	enum man_kind kind;
 	enum layers_as as;
 	const char *pack; /* suffix for layers that are packed here */
+	bool chunked;	  /* and that with a table of their files */
+	struct hoy_json_doc *notes; /* of each layer that has one: its annotations */
 	struct desc *out;
 	struct sigs sigs; /* what the source has, which hold for this very manifest */
 	size_t next;
@@ -42,25 +47,28 @@ static int emit(void *arg, const void *data, size_t n, struct hoy_err *err)
 	return f->k->write(f->k, data, n, err);
 }
 
-/* Write all of IN, packed if PACK says so, and tell what came out. */
-static int flow(struct copy *c, struct stream *in, const char *pack, const char *digest, int64_t size, char ret[SHA_DIGEST_SIZE],
-		int64_t *ret_size, struct hoy_err *err)
+/* Write all of IN to K (whose end this is), packed if PACK says so (with NOTES: chunked), and tell what came out. */
+static int flow_to(struct copy *c, struct stream *in, struct sink *k, const char *pack, struct chunked_notes *notes,
+		   char ret[SHA_DIGEST_SIZE], int64_t *ret_size, struct hoy_err *err)
 {
-	struct outflow f = { 0 };
+	struct outflow f = { .k = k };
 	struct packer *p = NULL;
 	struct hoy_err why = HOY_ERR_INIT;
 	const unsigned char *d;
 	ssize_t n = 0;
-	int r = c->dst->ops->put(c->dst, digest, size, &f.k, err);
+	int r = 0;
 
-	if (r < 0)
-		return r;
 	if (sha_init(&f.sha) < 0)
 		r = hoy_fail_oom(err);
-	if (!r && pack)
+	if (!r && notes)
+		r = chunked_pack(in, c->o->level, emit, &f, notes, err);
+	else if (!r && pack)
 		r = packer_new(&p, pack, c->o->level, err);
-	while (!r && (n = stream_peek(in, &d, err)) > 0) {
-		r = p ? packer_add(p, d, n, false, emit, &f, err) : emit(&f, d, n, err);
+	while (!r && !notes && (n = stream_peek(in, &d, err)) > 0) {
+		if (transfer_cancelled)
+			r = hoy_fail(err, ECANCELED, "stopped");
+		else
+			r = p ? packer_add(p, d, n, false, emit, &f, err) : emit(&f, d, n, err);
 		stream_take(in, n);
 	}
 	if (!r && n < 0)
@@ -80,6 +88,52 @@ static int flow(struct copy *c, struct stream *in, const char *pack, const char 
 		f.k->abort(f.k);
 	return r;
 }
+
+/* The same to a new blob of the destination; SIZE -1 and DIGEST NULL if they are not known. */
+static int flow(struct copy *c, struct stream *in, const char *pack, struct chunked_notes *notes, const char *digest, int64_t size,
+		char ret[SHA_DIGEST_SIZE], int64_t *ret_size, struct hoy_err *err)
+{
+	struct sink *k;
+	int r = c->dst->ops->put(c->dst, digest, size, &k, err);
+
+	return r ? r : flow_to(c, in, k, pack, notes, ret, ret_size, err);
+}
+
+/* ---- packed before it is sent ---- */
+
+struct temp_sink {
+	struct sink k;
+	int fd;
+};
+
+static int ts_write(struct sink *k, const void *data, size_t n, struct hoy_err *err)
+{
+	int r = hoy_write_full(((struct temp_sink *)k)->fd, data, n);
+
+	return r < 0 ? hoy_fail_errno(err, -r, "cannot write a temporary file") : 0;
+}
+
+static int ts_end(struct sink *k, const char *digest, int64_t size, struct hoy_err *err) { return 0; }
+static void ts_abort(struct sink *k) { }
+
+/* A blob that the destination may have, once its digest is known. */
+static int pack_first(struct copy *c, struct stream *in, const char *pack, struct chunked_notes *notes, char ret[SHA_DIGEST_SIZE],
+		      int64_t *ret_size, struct hoy_err *err)
+{
+	cleanup_fd int fd = temp_file();
+	struct temp_sink t = { { ts_write, ts_end, ts_abort }, fd };
+	cleanup_stream struct stream *packed = NULL;
+	int r = fd < 0 ? hoy_fail_errno(err, -fd, "cannot make a temporary file") : flow_to(c, in, &t.k, pack, notes, ret, ret_size, err);
+
+	if (!r)
+		r = c->dst->ops->has(c->dst, &(struct desc){ ret, NULL, *ret_size, NULL }, NULL, err);
+	if (r)
+		return r < 0 ? r : 0;
+	packed = stream_fd(fd, false, 0, *ret_size, "temporary file");
+	return packed ? flow(c, packed, NULL, NULL, ret, *ret_size, ret, ret_size, err) : hoy_fail_oom(err);
+}
+
+/* ---- layers ---- */
 
 static int set(struct desc *d, const char *digest, const char *type, int64_t size, struct hoy_err *err)
 {
@@ -118,7 +172,7 @@ static int pass_layer(struct copy *c, size_t i, const char *suffix, struct hoy_e
 	if (!r)
 		r = checked_init(&ck, in, d->digest, d->size, err);
 	if (!r)
-		r = flow(c, &ck.s, NULL, d->digest, d->size, digest, &size, err);
+		r = flow(c, &ck.s, NULL, NULL, d->digest, d->size, digest, &size, err);
 	checked_release(&ck);
 	return r ? r : set(&c->out[i], d->digest, own_type(c, d, suffix), d->size, err);
 }
@@ -130,7 +184,7 @@ static int known_layer(struct copy *c, size_t i, struct hoy_err *err)
 	const char *suffix = NULL, *type;
 	int r = 0;
 
-	if (c->as != LAYERS_PACKED || !c->src->ops->packed || !c->src->ops->packed(c->src, i, &d, &suffix)) {
+	if (c->as != LAYERS_PACKED || c->chunked || !c->src->ops->packed || !c->src->ops->packed(c->src, i, &d, &suffix)) {
 		free(d.digest);
 		return 0;
 	}
@@ -143,10 +197,34 @@ static int known_layer(struct copy *c, size_t i, struct hoy_err *err)
 	return r;
 }
 
+/* What layer I's descriptor says beside its digest: where its table of files is. */
+static int annotate(struct copy *c, size_t i, const struct chunked_notes *n, struct hoy_err *err)
+{
+	struct hoy_json_doc *doc = &c->notes[i];
+	struct hoy_json *a;
+
+	doc->root = hoy_json_new(doc, HOY_JSON_OBJECT);
+	a = doc->root ? hoy_json_need(doc, doc->root, "annotations", HOY_JSON_OBJECT) : NULL;
+	if (!a || !hoy_json_set_string(doc, a, CHUNKED_CHECKSUM, n->checksum) || !hoy_json_set_string(doc, a, CHUNKED_POSITION, n->position) ||
+	    !hoy_json_set_string(doc, a, CHUNKED_TARSPLIT, n->tarsplit))
+		return hoy_fail_oom(err);
+	c->out[i].json = doc->root;
+	return 0;
+}
+
+/* Is layer I packed as it is to be? */
+static bool packed_so(const struct copy *c, size_t i, const char *suffix)
+{
+	if (!*suffix || (c->o->compression && strcmp(suffix, c->pack)))
+		return false;
+	return !c->chunked || hoy_json_str(hoy_json_get(c->m->v[i].json, "annotations"), CHUNKED_POSITION);
+}
+
 /* A plain tar, packed here if that is wanted. */
 static int plain_layer(struct copy *c, size_t i, struct hoy_err *err)
 {
 	const char *diff = c->config->diff_ids.v[i], *pack = c->as == LAYERS_PACKED ? c->pack : NULL;
+	struct chunked_notes notes = { .set = false }, *wanted = pack && c->chunked ? &notes : NULL;
 	cleanup_stream struct stream *in = NULL, *raw = NULL;
 	struct checked ck = { 0 };
 	char digest[SHA_DIGEST_SIZE];
@@ -166,7 +244,10 @@ static int plain_layer(struct copy *c, size_t i, struct hoy_err *err)
 	}
 	r = checked_init(&ck, in ? in : raw, diff, -1, err);
 	if (!r)
-		r = flow(c, &ck.s, pack, pack ? NULL : diff, -1, digest, &size, err);
+		r = pack && c->o->precompute ? pack_first(c, &ck.s, pack, wanted, digest, &size, err) :
+						   flow(c, &ck.s, pack, wanted, pack ? NULL : diff, -1, digest, &size, err);
+	if (!r && notes.set)
+		r = annotate(c, i, &notes, err);
 	checked_release(&ck);
 	return r ? r : set(&c->out[i], digest, layer_type(c->kind, pack ? pack : ""), size, err);
 }
@@ -184,7 +265,7 @@ static int one_layer(struct copy *c, size_t i, struct hoy_err *err)
 		/* An artifact's blob: ours is not to ask what it is. */
 		return c->kind == c->m->kind ? pass_layer(c, i, "", err) :
 		       hoy_fail(err, HOY_EUNSUPPORTED, "layers of the type '%.100s' cannot be converted", c->m->v[i].type);
-	if (c->as == LAYERS_KEEP || keeps(c) || (c->as == LAYERS_PLAIN ? !*suffix : *suffix && (!c->o->compression || !strcmp(suffix, c->pack))))
+	if (c->as == LAYERS_KEEP || keeps(c) || (c->as == LAYERS_PLAIN ? !*suffix : packed_so(c, i, suffix)))
 		return pass_layer(c, i, suffix, err);
 	return plain_layer(c, i, err);
 }
@@ -287,7 +368,7 @@ static int put_config(struct copy *c, struct desc *ret, struct hoy_err *err)
 	if (!r) {
 		progress(c->o->quiet, "Copying config %s", d->digest);
 		in = stream_mem(c->config->data, c->config->len);
-		r = in ? flow(c, in, NULL, d->digest, d->size, digest, &size, err) : hoy_fail_oom(err);
+		r = in ? flow(c, in, NULL, NULL, d->digest, d->size, digest, &size, err) : hoy_fail_oom(err);
 	}
 	return r < 0 ? r : set(ret, d->digest, c->kind == c->m->kind && d->type ? d->type : c->kind == MAN_V2S2 ? T_V2S2_CONFIG : T_OCI_CONFIG, d->size, err);
 }
@@ -302,15 +383,23 @@ static bool unchanged(const struct copy *c)
 	return true;
 }
 
-static int put_manifest(struct copy *c, const struct desc *config, bool top, char ret[SHA_DIGEST_SIZE], struct hoy_err *err)
+struct written {
+	char digest[SHA_DIGEST_SIZE];
+	size_t len;
+	enum man_kind kind;
+};
+
+static int put_manifest(struct copy *c, const struct desc *config, bool top, struct written *ret, struct hoy_err *err)
 {
 	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(MANIFEST_MAX);
 	cleanup_manifest struct manifest m = { 0 };
 	int r;
 
 	progress(c->o->quiet, "Writing manifest to image destination");
+	ret->kind = c->kind;
 	if (unchanged(c)) {
-		memcpy(ret, c->m->digest, SHA_DIGEST_SIZE);
+		memcpy(ret->digest, c->m->digest, SHA_DIGEST_SIZE);
+		ret->len = c->m->len;
 		r = c->dst->ops->manifest(c->dst, c->m, top, err);
 		return r ? r : put_signatures(c->o, c->dst, c->m, top, &c->sigs, err);
 	}
@@ -322,24 +411,49 @@ static int put_manifest(struct copy *c, const struct desc *config, bool top, cha
 	if (r < 0)
 		return hoy_fail_oom(err);
 	r = manifest_parse(&m, b.data, b.len, manifest_type(c->kind), err);
-	if (!r)
-		memcpy(ret, m.digest, SHA_DIGEST_SIZE);
-	if (!r)
+	if (!r) {
+		memcpy(ret->digest, m.digest, SHA_DIGEST_SIZE);
+		ret->len = m.len;
 		r = c->dst->ops->manifest(c->dst, &m, top, err);
+	}
 	return r ? r : put_signatures(c->o, c->dst, &m, top, &c->sigs, err);
+}
+
+int copy_format(const char *format, enum man_kind *kind, struct hoy_err *err)
+{
+	if (format && !strcmp(format, "oci"))
+		*kind = MAN_OCI;
+	else if (format && (!strcmp(format, "v2s2") || !strcmp(format, "docker")))
+		*kind = MAN_V2S2;
+	else if (format && !strcmp(format, "v2s1"))
+		return hoy_fail(err, HOY_EUNSUPPORTED, "manifests of docker's schema 1 (v2s1) are not written (oci, v2s2)");
+	else if (format)
+		return hoy_fail(err, EINVAL, "unknown format \"%s\". Choose one of the supported formats: 'oci', 'v2s2'", format);
+	return 0;
+}
+
+int copy_check(const struct copy_opts *o, struct hoy_err *err)
+{
+	const char *f = o->compression;
+	enum man_kind kind;
+	int most = f && !strncmp(f, "zstd", 4) ? 20 : 9;
+
+	if (f && strcmp(f, "none") && strcmp(f, "gzip") && strcmp(f, "zstd") && strcmp(f, "zstd:chunked"))
+		return hoy_fail(err, HOY_EUNSUPPORTED, "the compression '%s' is not supported (gzip, zstd, zstd:chunked)", f);
+	if (o->level < 0 || o->level > most)
+		return hoy_fail(err, EINVAL, "the compression %s has levels from 1 to %d, not %lld", f ? f : "gzip", most, (long long)o->level);
+	return copy_format(o->format, &kind, err);
 }
 
 static int choose_kind(struct copy *c, struct hoy_err *err)
 {
 	const char *f = c->o->format;
+	int r;
 
 	c->kind = c->dst->takes[c->m->kind] ? c->m->kind : c->m->kind == MAN_OCI ? MAN_V2S2 : MAN_OCI;
-	if (f && !strcmp(f, "oci"))
-		c->kind = MAN_OCI;
-	else if (f && (!strcmp(f, "v2s2") || !strcmp(f, "docker")))
-		c->kind = MAN_V2S2;
-	else if (f)
-		return hoy_fail(err, EINVAL, "the format '%s' is not known (oci, v2s2)", f);
+	r = copy_format(f, &c->kind, err);
+	if (r < 0)
+		return r;
 	if (!c->dst->takes[c->kind])
 		return hoy_fail(err, HOY_EUNSUPPORTED, "'%s' takes no manifests of the format '%s'", c->dst->name, f ? f : "");
 	f = c->o->compression;
@@ -347,10 +461,9 @@ static int choose_kind(struct copy *c, struct hoy_err *err)
 	c->pack = "+gzip";
 	if (f && !strcmp(f, "none"))
 		c->as = LAYERS_PLAIN;
-	else if (f && !strcmp(f, "zstd"))
+	else if (f && !strncmp(f, "zstd", 4))
 		c->pack = "+zstd";
-	else if (f && strcmp(f, "gzip"))
-		return hoy_fail(err, HOY_EUNSUPPORTED, "the compression '%s' is not supported (gzip, zstd, none)", f);
+	c->chunked = f && !strcmp(f, "zstd:chunked");
 	if (f && strcmp(f, "none") && c->as == LAYERS_KEEP)
 		c->as = LAYERS_PACKED;
 	if (!strcmp(c->pack, "+zstd") && c->kind == MAN_V2S2) {
@@ -362,7 +475,7 @@ static int choose_kind(struct copy *c, struct hoy_err *err)
 }
 
 static int copy_one(struct source *src, struct dest *dst, const struct copy_opts *o, const struct manifest *m, bool instance, bool top,
-		    char ret[SHA_DIGEST_SIZE], struct hoy_err *err)
+		    struct written *ret, struct hoy_err *err)
 {
 	cleanup_config struct config config = CONFIG_INIT;
 	struct copy c = { .src = src, .dst = dst, .o = o, .m = m, .config = &config, .mu = PTHREAD_MUTEX_INITIALIZER };
@@ -376,7 +489,8 @@ static int copy_one(struct source *src, struct dest *dst, const struct copy_opts
 	if (!r)
 		r = source_config(src, m, &config, err);
 	c.out = calloc(m->n + 1, sizeof(*c.out));
-	if (!r && !c.out)
+	c.notes = calloc(m->n + 1, sizeof(*c.notes));
+	if (!r && (!c.out || !c.notes))
 		r = hoy_fail_oom(err);
 	if (!r)
 		r = all_layers(&c, err);
@@ -388,6 +502,9 @@ static int copy_one(struct source *src, struct dest *dst, const struct copy_opts
 		free(c.out[i].digest);
 		free(c.out[i].type);
 	}
+	for (size_t i = 0; c.notes && i < m->n; i++)
+		hoy_json_release(&c.notes[i]);
+	free(c.notes);
 	free(c.out);
 	sigs_release(&c.sigs);
 	free(cd.digest);
@@ -395,49 +512,120 @@ static int copy_one(struct source *src, struct dest *dst, const struct copy_opts
 	return r;
 }
 
-/* A whole list: its manifests must arrive as they are, or the list would name others. */
+/* What a list becomes on the way to DST: its kind there. */
+static int choose_list_kind(struct dest *dst, const struct copy_opts *o, enum man_kind *kind, struct hoy_err *err)
+{
+	enum man_kind image = *kind == MAN_OCI_INDEX ? MAN_OCI : MAN_V2S2, wanted = image;
+	int r = copy_format(o->format, &wanted, err);
+
+	if (r < 0)
+		return r;
+	if (!o->format && !dst->takes[*kind])
+		wanted = image == MAN_OCI ? MAN_V2S2 : MAN_OCI;
+	*kind = wanted == MAN_OCI ? MAN_OCI_INDEX : MAN_V2S2_LIST;
+	if (!dst->takes[*kind])
+		return hoy_fail(err, HOY_EUNSUPPORTED, "'%s' takes no lists%s", dst->name, o->format ? " of this format" : "");
+	return 0;
+}
+
+/* Image number I of LIST; D is its new entry. */
+static int copy_member(struct source *src, struct dest *dst, const struct copy_opts *o, const struct manifest *list, size_t i, struct desc *d,
+		       struct hoy_err *err)
+{
+	cleanup_manifest struct manifest m = { 0 };
+	struct written w;
+	int r = source_manifest(src, list->v[i].digest, &m, err);
+
+	if (!r && manifest_is_list(&m))
+		r = hoy_fail(err, HOY_EUNSUPPORTED, "'%s' is a list of lists", src->name);
+	if (!r)
+		r = copy_one(src, dst, o, &m, true, false, &w, err);
+	d->json = list->v[i].json;
+	return r ? r : set(d, w.digest, manifest_type(w.kind), w.len, err);
+}
+
+static int put_list(struct dest *dst, const struct copy_opts *o, const struct manifest *list, enum man_kind kind, const struct desc *v,
+		    struct sigs *sigs, char ret[SHA_DIGEST_SIZE], struct hoy_err *err)
+{
+	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(MANIFEST_MAX);
+	cleanup_manifest struct manifest m = { 0 };
+	bool same = kind == list->kind;
+	int r;
+
+	for (size_t i = 0; same && i < list->n; i++)
+		same = !strcmp(v[i].digest, list->v[i].digest);
+	progress(o->quiet, "Writing manifest list to image destination");
+	if (same) {
+		memcpy(ret, list->digest, SHA_DIGEST_SIZE);
+		r = dst->ops->manifest(dst, list, true, err);
+		return r ? r : put_signatures(o, dst, list, true, sigs, err);
+	}
+	if (sigs->n)
+		return hoy_fail(err, HOY_EUNSUPPORTED, "the list would change on the way to '%s', and its signatures would no longer be valid (--remove-signatures leaves them behind)", dst->name);
+	if (o->preserve)
+		return hoy_fail(err, HOY_EUNSUPPORTED, "the list would change on the way to '%s', and --preserve-digests forbids it", dst->name);
+	if (manifest_write_list(&b, kind, v, list->n, hoy_json_get(list->doc.root, "annotations")) < 0)
+		return hoy_fail_oom(err);
+	r = manifest_parse(&m, b.data, b.len, manifest_type(kind), err);
+	if (!r) {
+		memcpy(ret, m.digest, SHA_DIGEST_SIZE);
+		r = dst->ops->manifest(dst, &m, true, err);
+	}
+	return r ? r : put_signatures(o, dst, &m, true, sigs, err);
+}
+
+/* A whole list. Where it keeps its kind, its images stay as they are too. */
 static int copy_list(struct source *src, struct dest *dst, const struct copy_opts *o, const struct manifest *list,
 		     char ret[SHA_DIGEST_SIZE], struct hoy_err *err)
 {
 	struct copy_opts each = *o;
 	cleanup_sigs struct sigs sigs = { 0 };
-	int res = o->trust ? image_allowed(src, list, false, o->trust, err) : 0;
+	enum man_kind kind = list->kind;
+	struct desc *v = calloc(list->n + 1, sizeof(*v));
+	int r = v ? 0 : hoy_fail_oom(err);
 
-	if (!res)
-		res = get_signatures(o, src, dst, list, false, &sigs, err);
-	if (res < 0)
-		return res;
-	each.preserve = true;
-	if (!dst->takes[list->kind])
-		return hoy_fail(err, HOY_EUNSUPPORTED, "'%s' takes no list of this format", dst->name);
-	for (size_t i = 0; i < list->n; i++) {
-		cleanup_manifest struct manifest m = { 0 };
-		int r = source_manifest(src, list->v[i].digest, &m, err);
-
-		if (!r && manifest_is_list(&m))
-			r = hoy_fail(err, HOY_EUNSUPPORTED, "'%s' is a list of lists", src->name);
-		if (!r)
-			r = copy_one(src, dst, &each, &m, true, false, ret, err);
-		if (r < 0)
-			return r;
+	if (!r && o->trust)
+		r = image_allowed(src, list, false, o->trust, err);
+	if (!r)
+		r = get_signatures(o, src, dst, list, false, &sigs, err);
+	if (!r)
+		r = choose_list_kind(dst, o, &kind, err);
+	if (sigs.n || (kind == list->kind && !o->format && !o->compression))
+		each.preserve = true;
+	if (kind != list->kind)
+		each.format = kind == MAN_OCI_INDEX ? "oci" : "v2s2";
+	for (size_t i = 0; !r && i < list->n; i++) {
+		if (!o->index_only)
+			r = copy_member(src, dst, &each, list, i, &v[i], err);
+		else
+			r = set(&v[i], list->v[i].digest, list->v[i].type ? list->v[i].type : "", list->v[i].size, err);
 	}
-	progress(o->quiet, "Writing manifest list to image destination");
-	memcpy(ret, list->digest, SHA_DIGEST_SIZE);
-	res = dst->ops->manifest(dst, list, true, err);
-	return res ? res : put_signatures(o, dst, list, true, &sigs, err);
+	if (!r && o->index_only && kind != list->kind)
+		r = hoy_fail(err, HOY_EUNSUPPORTED, "a list alone cannot be converted for '%s'", dst->name);
+	if (!r)
+		r = put_list(dst, o, list, kind, v, &sigs, ret, err);
+	for (size_t i = 0; v && i < list->n; i++) {
+		free(v[i].digest);
+		free(v[i].type);
+	}
+	free(v);
+	return r;
 }
 
 int copy_image(struct source *src, struct dest *dst, const struct copy_opts *o, char ret_digest[SHA_DIGEST_SIZE], struct hoy_err *err)
 {
 	cleanup_manifest struct manifest m = { 0 }, list = { 0 };
-	int r;
+	struct written w;
+	int r = o->all ? source_manifest(src, NULL, &m, err) : source_image(src, &o->platform, &m, &list, err);
 
-	if (o->all) {
-		r = source_manifest(src, NULL, &m, err);
-		if (r < 0 || manifest_is_list(&m))
-			return r < 0 ? r : copy_list(src, dst, o, &m, ret_digest, err);
-		return copy_one(src, dst, o, &m, false, true, ret_digest, err);
-	}
-	r = source_image(src, &o->platform, &m, &list, err);
-	return r < 0 ? r : copy_one(src, dst, o, &m, list.len, true, ret_digest, err);
+	if (r < 0)
+		return r;
+	if (manifest_is_list(&m))
+		return copy_list(src, dst, o, &m, ret_digest, err);
+	if (o->index_only)
+		return hoy_fail(err, EINVAL, "'%s' is no list, and --multi-arch index-only asks for the list alone", src->name);
+	r = copy_one(src, dst, o, &m, list.len, true, &w, err);
+	if (!r)
+		memcpy(ret_digest, w.digest, SHA_DIGEST_SIZE);
+	return r;
 }

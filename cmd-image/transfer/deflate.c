@@ -36,7 +36,8 @@ int packer_new(struct packer **ret, const char *suffix, int level, struct hoy_er
 		ZSTD_CCtx_setParameter(p->zc, ZSTD_c_compressionLevel, level ? level : 3);
 	} else {
 		isal_deflate_init(&p->gz);
-		p->gz.level = 3;
+		/* isa-l has three levels, the highest of which is the default. */
+		p->gz.level = !level || level > 6 ? 3 : level > 3 ? 2 : 1;
 		p->gz.level_buf = p->level;
 		p->gz.level_buf_size = sizeof(p->level);
 		p->gz.gzip_flag = IGZIP_GZIP;

@@ -5,19 +5,24 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "cmd-image/transfer/transport.h"
+#include "cmd-image/transfer/daemon.h"
+#include "cmd-image/transfer/files.h"
+#include "cmd-image/transfer/transfer.h"
 #include "common/base/fd.h"
 #include "common/data/digest.h"
 
 #define REF_NAME "org.opencontainers.image.ref.name"
 
 enum kind { OCI, OCI_ARCHIVE, DOCKER_ARCHIVE, DIRECTORY };
+
 struct file_dest {
 	struct dest d;
 	enum kind kind;
 	char *path, *tag, *work; /* work: a directory of our own, for archives */
 	struct hoy_strv tags;	 /* names of the image that comes next */
 	int dirfd;
+	int blobfd;		 /* oci: the directory that shares its blobs; else DIRFD, borrowed */
+	struct daemon *daemon;	 /* that takes the docker archive instead of a file; or NULL */
 	struct hoy_buf list;	 /* docker-archive: manifest.json */
 	struct hoy_strv members; /* docker-archive: "FILE NAME" in order */
 	bool committed;
@@ -33,7 +38,7 @@ struct file_sink {
 static void file_name(const struct file_dest *f, const char *digest, char ret[96])
 {
 	if (f->kind == OCI || f->kind == OCI_ARCHIVE)
-		blob_path(digest, ret);
+		snprintf(ret, 96, "%ssha256/%s", f->blobfd == f->dirfd ? "blobs/" : "", digest + 7);
 	else
 		snprintf(ret, 96, "%s", digest + 7);
 }
@@ -51,7 +56,7 @@ static void fk_abort(struct sink *k)
 	struct file_sink *f = (struct file_sink *)k;
 
 	hoy_close(f->fd);
-	unlinkat(f->d->dirfd, f->tmp, 0);
+	unlinkat(f->d->blobfd, f->tmp, 0);
 	free(f);
 }
 
@@ -61,7 +66,7 @@ static int fk_end(struct sink *k, const char *digest, int64_t size, struct hoy_e
 	char name[96];
 
 	file_name(f->d, digest, name);
-	if (renameat(f->d->dirfd, f->tmp, f->d->dirfd, name) < 0) {
+	if (renameat(f->d->blobfd, f->tmp, f->d->blobfd, name) < 0) {
 		int r = hoy_fail_errno(err, errno, "cannot write '%s' in '%s'", name, f->d->path);
 
 		fk_abort(k);
@@ -79,7 +84,7 @@ static int fd_has(struct dest *d, const struct desc *blob, const struct source *
 	char name[96];
 
 	file_name(f, blob->digest, name);
-	return !fstatat(f->dirfd, name, &st, AT_SYMLINK_NOFOLLOW) && S_ISREG(st.st_mode) && st.st_size == blob->size;
+	return !fstatat(f->blobfd, name, &st, AT_SYMLINK_NOFOLLOW) && S_ISREG(st.st_mode) && st.st_size == blob->size;
 }
 
 static int fd_put(struct dest *d, const char *digest, int64_t size, struct sink **ret, struct hoy_err *err)
@@ -93,7 +98,7 @@ static int fd_put(struct dest *d, const char *digest, int64_t size, struct sink 
 	k->k = (struct sink){ fk_write, fk_end, fk_abort };
 	k->d = f;
 	snprintf(k->tmp, sizeof(k->tmp), ".tmp-%d-%u", getpid(), count++);
-	k->fd = openat(f->dirfd, k->tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+	k->fd = openat(f->blobfd, k->tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
 	if (k->fd < 0) {
 		free(k);
 		return hoy_fail_errno(err, errno, "cannot write to '%s'", f->path);
@@ -102,7 +107,7 @@ static int fd_put(struct dest *d, const char *digest, int64_t size, struct sink 
 	return 0;
 }
 
-static int put_file(struct file_dest *f, const char *name, const void *data, size_t len, struct hoy_err *err)
+static int put_file(struct file_dest *f, int at, const char *name, const void *data, size_t len, struct hoy_err *err)
 {
 	cleanup_free char *dir = strdup(name);
 	cleanup_fd int fd = -1;
@@ -110,10 +115,10 @@ static int put_file(struct file_dest *f, const char *name, const void *data, siz
 	int r;
 
 	if (!slash)
-		r = hoy_replace_file(f->dirfd, name, data, len, 0644, false);
+		r = hoy_replace_file(at, name, data, len, 0644, false);
 	else {
 		*slash = '\0';
-		fd = openat(f->dirfd, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		fd = openat(at, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		r = fd < 0 ? -errno : hoy_replace_file(fd, slash + 1, data, len, 0644, false);
 	}
 	return r < 0 ? hoy_fail_errno(err, -r, "cannot write '%s' in '%s'", name, f->path) : 0;
@@ -151,7 +156,7 @@ static int add_index(struct file_dest *f, const struct manifest *m, const char *
 	hoy_jw_end_object(&w);
 	hoy_jw_end_array(&w);
 	hoy_jw_end_object(&w);
-	return b.error ? hoy_fail_oom(err) : put_file(f, "index.json", b.data, b.len, err);
+	return b.error ? hoy_fail_oom(err) : put_file(f, f->dirfd, "index.json", b.data, b.len, err);
 }
 
 static void add_member(struct file_dest *f, const char *hex, const char *ending)
@@ -201,10 +206,10 @@ static int fd_manifest(struct dest *d, const struct manifest *m, bool top, struc
 		return add_docker(f, m, err);
 	if (f->kind == DIRECTORY) {
 		snprintf(name, sizeof(name), "%s%smanifest.json", top ? "" : m->digest + 7, top ? "" : ".");
-		return put_file(f, name, m->data, m->len, err);
+		return put_file(f, f->dirfd, name, m->data, m->len, err);
 	}
-	blob_path(m->digest, name);
-	r = put_file(f, name, m->data, m->len, err);
+	file_name(f, m->digest, name);
+	r = put_file(f, f->blobfd, name, m->data, m->len, err);
 	if (r < 0 || !top)
 		return r;
 	if (f->tag || !f->tags.n)
@@ -331,10 +336,23 @@ static int write_archive(struct file_dest *f, struct hoy_err *err)
 	return r < 0 ? hoy_fail_errno(err, -r, "cannot write '%s'", f->path) : 0;
 }
 
+static int give_daemon(struct file_dest *f, struct hoy_err *err)
+{
+	static const char zero[1024];
+	cleanup_fd int fd = temp_file();
+	int r = fd < 0 ? fd : write_docker(f, fd);
+
+	if (!r)
+		r = hoy_write_full(fd, zero, sizeof(zero));
+	return r < 0 ? hoy_fail_errno(err, -r, "cannot write a temporary file") : daemon_load(f->daemon, fd, err);
+}
+
 static int fd_commit(struct dest *d, struct hoy_err *err)
 {
 	struct file_dest *f = (struct file_dest *)d;
 
+	if (f->daemon)
+		return give_daemon(f, err);
 	return f->kind == OCI_ARCHIVE || f->kind == DOCKER_ARCHIVE ? write_archive(f, err) : 0;
 }
 
@@ -342,7 +360,10 @@ static void fd_free(struct dest *d)
 {
 	struct file_dest *f = (struct file_dest *)d;
 
+	if (f->blobfd != f->dirfd)
+		hoy_close(f->blobfd);
 	hoy_close(f->dirfd);
+	daemon_free(f->daemon);
 	if (f->work)
 		hoy_remove_tree(AT_FDCWD, f->work);
 	free(f->work);
@@ -373,7 +394,7 @@ static int dir_signatures(struct dest *d, const struct manifest *m, bool top, co
 
 		sig_blob(&sigs->v[i], &b);
 		snprintf(name, sizeof(name), "%s%ssignature-%zu", top ? "" : m->digest + 7, top ? "" : ".", i + 1);
-		r = b.error ? hoy_fail_oom(err) : put_file(f, name, b.data, b.len, err);
+		r = b.error ? hoy_fail_oom(err) : put_file(f, f->dirfd, name, b.data, b.len, err);
 	}
 	return r;
 }
@@ -381,7 +402,19 @@ static int dir_signatures(struct dest *d, const struct manifest *m, bool top, co
 static const struct dest_ops ops = { fd_has, fd_put, fd_manifest, fd_commit, fd_free, fd_name, NULL };
 static const struct dest_ops dir_ops = { fd_has, fd_put, fd_manifest, fd_commit, fd_free, fd_name, dir_signatures };
 
-static int make_layout(struct file_dest *f, struct hoy_err *err)
+static int open_shared(struct file_dest *f, const char *dir, struct hoy_err *err)
+{
+	cleanup_fd int sub = -1;
+
+	f->blobfd = hoy_open_dir_p(AT_FDCWD, dir, 0755);
+	if (f->blobfd >= 0)
+		sub = hoy_open_dir_p(f->blobfd, "sha256", 0755);
+	if (f->blobfd >= 0 && sub >= 0)
+		return 0;
+	return hoy_fail_errno(err, f->blobfd < 0 ? -f->blobfd : -sub, "cannot make 'sha256' in '%s'", dir);
+}
+
+static int make_layout(struct file_dest *f, const char *shared, struct hoy_err *err)
 {
 	static const char layout[] = "{\"imageLayoutVersion\":\"1.0.0\"}", version[] = "Directory Transport Version: 1.1\n";
 	bool oci = f->kind == OCI || f->kind == OCI_ARCHIVE;
@@ -401,18 +434,51 @@ static int make_layout(struct file_dest *f, struct hoy_err *err)
 	f->dirfd = hoy_open_dir_p(AT_FDCWD, dir, 0755);
 	if (f->dirfd < 0)
 		return hoy_fail_errno(err, -f->dirfd, "cannot make '%s'", dir);
+	f->blobfd = f->dirfd;
+	if (f->kind == OCI && shared)
+		r = open_shared(f, shared, err);
+	if (r < 0)
+		return r;
 	if (oci) {
 		cleanup_fd int sub = hoy_open_dir_p(f->dirfd, "blobs/sha256", 0755);
 
 		r = sub < 0 ? hoy_fail_errno(err, -sub, "cannot make 'blobs/sha256' in '%s'", dir) :
-			      put_file(f, "oci-layout", layout, sizeof(layout) - 1, err);
+			      put_file(f, f->dirfd, "oci-layout", layout, sizeof(layout) - 1, err);
 	} else if (f->kind == DIRECTORY) {
-		r = put_file(f, "version", version, sizeof(version) - 1, err);
+		r = put_file(f, f->dirfd, "version", version, sizeof(version) - 1, err);
 	}
 	return r;
 }
 
-static int open_dest(struct dest **ret, enum kind kind, const char *rest, struct hoy_err *err)
+/* The names that the image in a docker archive has: the reference's and those given beside. */
+static int docker_names(struct file_dest *f, const struct hoy_strv *more, struct hoy_err *err)
+{
+	for (size_t i = 0; i < (f->tag ? 1 : 0) + (more ? more->n : 0); i++) {
+		const char *given = f->tag && !i ? f->tag : more->v[i - (f->tag ? 1 : 0)];
+		cleanup_free char *full = full_name(given);
+		const char *slash = strrchr(given, '/');
+
+		if (given != f->tag && !strchr(slash ? slash : given, ':'))
+			return hoy_fail(err, EINVAL, "additional-tag '%s' must be a tagged reference", given);
+		if (!full || strchr(full, '@'))
+			return hoy_fail(err, EINVAL, "'%s' is no name with a tag", given);
+		if (!hoy_strv_has(&f->tags, full))
+			hoy_strv_push(&f->tags, full);
+	}
+	return f->tags.error ? hoy_fail_oom(err) : 0;
+}
+
+/* Into an archive that exists nothing is added, and it is not written over. */
+static int check_absent(const char *path, struct hoy_err *err)
+{
+	struct stat st;
+
+	if (strcmp(path, "-") && !stat(path, &st) && S_ISREG(st.st_mode) && st.st_size)
+		return hoy_fail(err, EEXIST, "'%s' exists: docker-archive doesn't support modifying existing images", path);
+	return 0;
+}
+
+static int open_dest(struct dest **ret, enum kind kind, const char *rest, const struct reg_opts *o, struct hoy_err *err)
 {
 	struct file_dest *f = calloc(1, sizeof(*f));
 	const char *colon = kind == DIRECTORY ? NULL : strchr(rest, ':');
@@ -423,16 +489,20 @@ static int open_dest(struct dest **ret, enum kind kind, const char *rest, struct
 	f->d.ops = kind == DIRECTORY ? &dir_ops : &ops;
 	f->d.name = strdup(rest);
 	f->kind = kind;
-	f->dirfd = -1;
+	f->dirfd = f->blobfd = -1;
 	f->list.max = MANIFEST_MAX;
 	f->path = colon ? strndup(rest, colon - rest) : strdup(rest);
 	f->tag = colon && colon[1] ? strdup(colon + 1) : NULL;
-	f->d.layers = kind == DOCKER_ARCHIVE ? LAYERS_PLAIN : kind == DIRECTORY ? LAYERS_KEEP : LAYERS_PACKED;
+	f->d.layers = kind == DOCKER_ARCHIVE ? LAYERS_PLAIN : kind == DIRECTORY || (o && o->accept_plain && kind == OCI) ? LAYERS_KEEP : LAYERS_PACKED;
 	for (int i = 0; i < 4; i++)
 		f->d.takes[i] = kind == DIRECTORY || (kind == DOCKER_ARCHIVE ? i == MAN_V2S2 : i == MAN_OCI || i == MAN_OCI_INDEX);
-	if (kind == DOCKER_ARCHIVE && f->tag)
-		hoy_strv_push(&f->tags, f->tag);
-	r = make_layout(f, err);
+	r = kind == DOCKER_ARCHIVE ? docker_names(f, o->more_names, err) : 0;
+	if (!r && kind == OCI && f->tag && *f->tag == '@')
+		r = hoy_fail(err, EINVAL, "'%s': an index names an image that is there, not one to be written", rest);
+	if (!r && kind == DOCKER_ARCHIVE)
+		r = check_absent(f->path, err);
+	if (!r)
+		r = make_layout(f, o ? o->shared_blobs : NULL, err);
 	if (r < 0)
 		dest_free(&f->d);
 	else
@@ -440,9 +510,35 @@ static int open_dest(struct dest **ret, enum kind kind, const char *rest, struct
 	return r;
 }
 
-int dest_oci(struct dest **ret, const char *rest, bool archive, struct hoy_err *err)
+int dest_oci(struct dest **ret, const char *rest, bool archive, const struct reg_opts *o, struct hoy_err *err)
 {
-	return open_dest(ret, archive ? OCI_ARCHIVE : OCI, rest, err);
+	return open_dest(ret, archive ? OCI_ARCHIVE : OCI, rest, o, err);
 }
-int dest_docker_archive(struct dest **ret, const char *rest, struct hoy_err *err) { return open_dest(ret, DOCKER_ARCHIVE, rest, err); }
-int dest_dir(struct dest **ret, const char *rest, struct hoy_err *err) { return open_dest(ret, DIRECTORY, rest, err); }
+
+int dest_docker_archive(struct dest **ret, const char *rest, const struct reg_opts *o, struct hoy_err *err)
+{
+	return open_dest(ret, DOCKER_ARCHIVE, rest, o, err);
+}
+
+int dest_dir(struct dest **ret, const char *rest, struct hoy_err *err) { return open_dest(ret, DIRECTORY, rest, NULL, err); }
+
+/* A docker archive that is handed over when it is complete. */
+int dest_daemon(struct dest **ret, const char *rest, const struct reg_opts *o, struct hoy_err *err)
+{
+	cleanup_free char *name = NULL, *as_archive = NULL;
+	struct daemon *daemon = NULL;
+	int r = daemon_name(rest, true, &name, err);
+
+	if (!r)
+		r = daemon_new(&daemon, o, err);
+	as_archive = r ? NULL : hoy_asprintf("-:%s", name);
+	if (!r && !as_archive)
+		r = hoy_fail_oom(err);
+	if (!r)
+		r = dest_docker_archive(ret, as_archive, o, err);
+	if (r < 0)
+		daemon_free(daemon);
+	else
+		((struct file_dest *)*ret)->daemon = daemon;
+	return r;
+}

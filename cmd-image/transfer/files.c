@@ -43,31 +43,35 @@ int temp_file(void)
 	return fd < 0 ? -errno : fd;
 }
 
+int temp_copy(struct stream *in, int *ret_fd, struct hoy_err *err)
+{
+	cleanup_fd int to = temp_file();
+	const unsigned char *p;
+	ssize_t n;
+
+	if (to < 0)
+		return hoy_fail_errno(err, -to, "cannot make a temporary file");
+	while ((n = stream_peek(in, &p, err)) > 0) {
+		int r = hoy_write_full(to, p, n);
+
+		if (r < 0)
+			return hoy_fail_errno(err, -r, "cannot write a temporary file");
+		stream_take(in, n);
+	}
+	if (n < 0)
+		return n;
+	*ret_fd = steal_fd(&to);
+	return 0;
+}
+
 static int spool(int *fd, const char *path, bool packed, struct hoy_err *err)
 {
 	struct stream *in = stream_fd(*fd, false, packed ? 0 : -1, -1, path);
 	cleanup_stream struct stream *plain = in ? inflate_stream(in, NULL, err) : NULL;
-	int to = plain ? temp_file() : -1;
-	const unsigned char *p;
-	ssize_t n;
+	int to, r = plain ? temp_copy(plain, &to, err) : err->code ? -err->code : hoy_fail_oom(err);
 
-	if (!plain)
-		return err->code ? -err->code : hoy_fail_oom(err);
-	if (to < 0)
-		return hoy_fail_errno(err, -to, "cannot make a temporary file");
-	while ((n = stream_peek(plain, &p, err)) > 0) {
-		int r = hoy_write_full(to, p, n);
-
-		if (r < 0) {
-			hoy_close(to);
-			return hoy_fail_errno(err, -r, "cannot write a temporary file");
-		}
-		stream_take(plain, n);
-	}
-	if (n < 0) {
-		hoy_close(to);
-		return n;
-	}
+	if (r < 0)
+		return r;
 	hoy_close(*fd);
 	*fd = to;
 	return 0;

@@ -16,5 +16,7 @@ bool files_has(struct files *f, const char *name);
 const char *files_path(const struct files *f);
 /* PATH ("-": stdin), or if need be its inflated copy in a temporary file: a descriptor that can be read at any place. */
 int files_plain(const char *path, int *ret_fd, struct hoy_err *err);
+/* All of IN in a new temporary file, which stands at its end. */
+int temp_copy(struct stream *in, int *ret_fd, struct hoy_err *err);
 /* An unlinked temporary file in $TMPDIR or /var/tmp; fd or -errno. */
 int temp_file(void);

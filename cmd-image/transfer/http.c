@@ -5,6 +5,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "common/cli/opts.h"
+
 #define ERROR_BODY ((size_t)16 << 10)
 #define MAX_HEADERS 200
 
@@ -180,6 +182,15 @@ static struct curl_slist *header(struct curl_slist *l, const char *name, const c
 	return more ? more : l;
 }
 
+static const char *user_agent(void)
+{
+	static char text[300] = "hoy/" HOY_VERSION;
+
+	if (hoy_globals.user_agent && !strpbrk(hoy_globals.user_agent, "\r\n"))
+		snprintf(text, sizeof(text), "%s hoy/" HOY_VERSION, hoy_globals.user_agent);
+	return text;
+}
+
 static struct curl_slist *prepare(struct transfer *t)
 {
 	struct request *q = t->q;
@@ -189,7 +200,9 @@ static struct curl_slist *prepare(struct transfer *t)
 
 	curl_easy_reset(c);
 	curl_easy_setopt(c, CURLOPT_URL, q->url);
-	curl_easy_setopt(c, CURLOPT_USERAGENT, "hoy/" HOY_VERSION);
+	curl_easy_setopt(c, CURLOPT_USERAGENT, user_agent());
+	if (q->socket)
+		curl_easy_setopt(c, CURLOPT_UNIX_SOCKET_PATH, q->socket);
 	curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
 	curl_easy_setopt(c, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");

@@ -17,6 +17,7 @@ struct request {
 	struct part *part;   /* keeps what goes to RECEIVE; or NULL */
 	bool whole;	     /* the server is no good at ranges: ask for all and pass over what we have */
 	bool slow_end;	     /* the server may think long before it answers */
+	const char *socket;  /* of a server on this machine; or NULL */
 };
 struct tls {
 	bool verify;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cmd-image/transfer/skopeo.h"
 #include "cmd-image/transfer/transfer.h"
 #include "common/base/fd.h"
 #include "common/base/msg.h"
@@ -13,23 +14,17 @@
 struct inspect_opts {
 	struct reg_opts reg;
 	bool raw, config, no_tags;
-	const char *format, *arch, *os, *variant;
+	const char *format;
 };
 #define O(field) offsetof(struct inspect_opts, field)
 static const struct hoy_opt inspect_opts[] = {
-	{ 0, "authfile", HOY_OPT_STRING, O(reg.authfile), "FILE", "file with credentials" },
-	{ 0, "cert-dir", HOY_OPT_STRING, O(reg.cert_dir), "DIR", "directory of certificates" },
+	REG_LOGIN_OPTS(O(reg), "", ""),
+	REG_PLACE_OPTS(O(reg), "", ""),
+	REG_RETRY_OPTS(O(reg)),
 	{ 0, "config", HOY_OPT_FLAG, O(config), NULL, "print the image's config" },
-	{ 0, "creds", HOY_OPT_STRING, O(reg.creds), "USER:PASSWORD", "credentials for the registry" },
 	{ 'f', "format", HOY_OPT_STRING, O(format), "FORMAT", "json, or a Go template" },
-	{ 0, "no-creds", HOY_OPT_FLAG, O(reg.no_creds), NULL, "log in nowhere" },
 	{ 'n', "no-tags", HOY_OPT_FLAG, O(no_tags), NULL, "do not list the repository's tags" },
-	{ 0, "override-arch", HOY_OPT_STRING, O(arch), "ARCH", "architecture of the image" },
-	{ 0, "override-os", HOY_OPT_STRING, O(os), "OS", "operating system of the image" },
-	{ 0, "override-variant", HOY_OPT_STRING, O(variant), "VARIANT", "variant of the architecture" },
 	{ 0, "raw", HOY_OPT_FLAG, O(raw), NULL, "print the bytes as they are" },
-	{ 0, "retry-times", HOY_OPT_INT, O(reg.retry), "N", "attempts after a failed one (default 3)" },
-	{ 0, "tls-verify", HOY_OPT_TRI, O(reg.tls_verify), NULL, "require HTTPS and check certificates (default true)" },
 	HOY_OPTS_END,
 };
 
@@ -60,13 +55,14 @@ static void put_layers(struct hoy_jw *w, const struct manifest *m)
 }
 
 static void put_summary(struct hoy_jw *w, const struct source *src, const struct manifest *m, const char *digest,
-			const struct config *c, const struct hoy_strv *tags)
+			const struct config *c, const struct hoy_strv *tags, bool whole)
 {
 	const struct hoy_json *root = c->doc.root, *cc = hoy_json_get(root, "config");
 
 	hoy_jw_object(w, NULL);
-	if (src->repo_host)
-		hoy_jw_string(w, "Name", src->name);
+	/* WHOLE: for a template, which may ask for what JSON leaves out. */
+	if (src->repository || whole)
+		hoy_jw_string(w, "Name", src->repository);
 	hoy_jw_string(w, "Digest", digest);
 	hoy_jw_strings(w, "RepoTags", tags->v, tags->n);
 	put_or_null(w, "Created", hoy_json_get(root, "created"));
@@ -93,7 +89,7 @@ static int print_template(const char *format, const char *json, size_t len, stru
 
 static int summary(struct source *src, const char *name, const struct inspect_opts *o, struct hoy_err *err)
 {
-	struct platform p = { o->os, o->arch, o->variant };
+	struct platform p = skopeo_platform();
 	cleanup_manifest struct manifest m = { 0 }, list = { 0 };
 	cleanup_config struct config c = CONFIG_INIT;
 	cleanup_strv struct hoy_strv tags = HOY_STRV_INIT;
@@ -110,9 +106,9 @@ static int summary(struct source *src, const char *name, const struct inspect_op
 	if (r < 0)
 		return r;
 	if (o->config)
-		hoy_jw_value(&w, NULL, c.doc.root);
+		config_write(&w, c.doc.root);
 	else
-		put_summary(&w, src, &m, list.len ? list.digest : m.digest, &c, &tags);
+		put_summary(&w, src, &m, list.len ? list.digest : m.digest, &c, &tags, o->format && strcmp(o->format, "json"));
 	if (b.error)
 		return hoy_fail_oom(err);
 	if (o->format && strcmp(o->format, "json"))
@@ -128,7 +124,7 @@ static int run_inspect(const struct hoy_verb *v, int argc, char **argv)
 	cleanup_source struct source *src = NULL;
 	cleanup_free char *data = NULL, *type = NULL;
 	size_t len = 0;
-	int status, r, n = hoy_verb_args(v, argc, argv, &o, 1, 1, &status);
+	int status, r, n = skopeo_args(v, argc, argv, &o, 1, 1, &status);
 
 	if (n < 0)
 		return status;
@@ -140,11 +136,11 @@ static int run_inspect(const struct hoy_verb *v, int argc, char **argv)
 	} else if (!r) {
 		r = summary(src, argv[1], &o, &err);
 	}
-	return r < 0 ? hoy_report(&err, 125) : 0;
+	return r < 0 ? skopeo_failed(&err) : 0;
 }
 const struct hoy_verb verb_remote_inspect = { "inspect", "[options] TRANSPORT:IMAGE", "Print what is known of an image anywhere", inspect_opts,
-					      run_inspect, false };
-const struct hoy_verb verb_remote_image_inspect = { "image inspect", "[options] TRANSPORT:IMAGE", NULL, inspect_opts, run_inspect, false };
+					      run_inspect, HOY_VERB_COPIES };
+const struct hoy_verb verb_remote_image_inspect = { "image inspect", "[options] TRANSPORT:IMAGE", NULL, inspect_opts, run_inspect, HOY_VERB_COPIES };
 
 static const struct hoy_opt no_opts[] = { HOY_OPTS_END };
 
@@ -156,7 +152,7 @@ static int run_manifest_digest(const struct hoy_verb *v, int argc, char **argv)
 	cleanup_stream struct stream *in = NULL;
 	ssize_t got;
 	size_t len;
-	int status, r, n = hoy_verb_args(v, argc, argv, NULL, 1, 1, &status);
+	int status, r, n = skopeo_args(v, argc, argv, NULL, 1, 1, &status);
 
 	if (n < 0)
 		return status;
@@ -173,7 +169,7 @@ static int run_manifest_digest(const struct hoy_verb *v, int argc, char **argv)
 		r = manifest_parse(&m, data, len, NULL, &err);
 	if (!r)
 		puts(m.digest);
-	return r < 0 ? hoy_report(&err, 125) : 0;
+	return r < 0 ? skopeo_failed(&err) : 0;
 }
 const struct hoy_verb verb_manifest_digest = { "manifest-digest", "FILE|-", "Print the digest of a manifest file", no_opts, run_manifest_digest,
-					       false };
+					       HOY_VERB_COPIES };

@@ -282,6 +282,55 @@ void config_release(struct config *c)
 
 /* ---- writing ---- */
 
+/* "Omit empty": nothing of what Go calls so. */
+static bool is_empty(const struct hoy_json *v)
+{
+	return !v || v->type == HOY_JSON_NULL || (v->type == HOY_JSON_BOOL && !v->boolean) || (v->type == HOY_JSON_STRING && !v->len) ||
+	       ((v->type == HOY_JSON_ARRAY || v->type == HOY_JSON_OBJECT) && !v->count);
+}
+
+static void put_members(struct hoy_jw *w, const struct hoy_json *obj, const char *const *keys)
+{
+	for (; *keys; keys++)
+		if (!is_empty(hoy_json_get(obj, *keys)))
+			hoy_jw_value(w, *keys, hoy_json_get(obj, *keys));
+}
+
+void config_write(struct hoy_jw *w, const struct hoy_json *root)
+{
+	static const char *const head[] = { "created", "author", NULL }, *const place[] = { "os.version", "os.features", "variant", NULL };
+	static const char *const members[] = { "User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels", "StopSignal",
+					       "ArgsEscaped", NULL };
+	static const char *const step[] = { "created", "created_by", "author", "comment", "empty_layer", NULL };
+	const struct hoy_json *history = hoy_json_get(root, "history"), *ids = hoy_json_path(root, "rootfs", "diff_ids", NULL);
+
+	hoy_jw_object(w, NULL);
+	put_members(w, root, head);
+	hoy_jw_string(w, "architecture", hoy_json_str(root, "architecture"));
+	hoy_jw_string(w, "os", hoy_json_str(root, "os"));
+	put_members(w, root, place);
+	hoy_jw_object(w, "config");
+	put_members(w, hoy_json_get(root, "config"), members);
+	hoy_jw_end_object(w);
+	hoy_jw_object(w, "rootfs");
+	hoy_jw_string(w, "type", hoy_json_str(hoy_json_get(root, "rootfs"), "type"));
+	if (ids)
+		hoy_jw_value(w, "diff_ids", ids);
+	else
+		hoy_jw_null(w, "diff_ids");
+	hoy_jw_end_object(w);
+	if (!is_empty(history)) {
+		hoy_jw_array(w, "history");
+		HOY_JSON_EACH(h, history) {
+			hoy_jw_object(w, NULL);
+			put_members(w, h, step);
+			hoy_jw_end_object(w);
+		}
+		hoy_jw_end_array(w);
+	}
+	hoy_jw_end_object(w);
+}
+
 const char *layer_suffix(const char *type)
 {
 	static const char *const ends[] = { "+zstd", "+gzip", ".gzip", "" };
@@ -308,21 +357,22 @@ const char *layer_type(enum man_kind kind, const char *suffix)
 static void put_desc(struct hoy_jw *w, const char *key, enum man_kind kind, const struct desc *d)
 {
 	static const char *const done[] = { "mediaType", "size", "digest" };
+	bool docker = kind == MAN_V2S2 || kind == MAN_V2S2_LIST;
 
 	hoy_jw_object(w, key);
 	hoy_jw_string(w, "mediaType", d->type);
 	/* The order of the members in Go's structs differs between the two formats. */
-	if (kind == MAN_V2S2)
+	if (docker)
 		hoy_jw_int(w, "size", d->size);
 	hoy_jw_string(w, "digest", d->digest);
-	if (kind != MAN_V2S2)
+	if (!docker)
 		hoy_jw_int(w, "size", d->size);
 	HOY_JSON_EACH(it, d->json) {
 		bool known = false;
 
 		for (size_t i = 0; i < ARRAY_SIZE(done); i++)
 			known = known || !strcmp(it->key, done[i]);
-		if (!known && (kind != MAN_V2S2 || !strcmp(it->key, "urls")))
+		if (!known && (!docker || !strcmp(it->key, "urls") || !strcmp(it->key, "platform")))
 			hoy_jw_value(w, it->key, it);
 	}
 	hoy_jw_end_object(w);
@@ -345,4 +395,42 @@ int manifest_write(struct hoy_buf *b, enum man_kind kind, const struct desc *con
 		hoy_jw_value(&w, "annotations", annotations);
 	hoy_jw_end_object(&w);
 	return b->error ? -b->error : 0;
+}
+
+int manifest_write_list(struct hoy_buf *b, enum man_kind kind, const struct desc *v, size_t n, const struct hoy_json *annotations)
+{
+	struct hoy_jw w = hoy_jw_on(b, NULL);
+
+	hoy_jw_object(&w, NULL);
+	hoy_jw_int(&w, "schemaVersion", 2);
+	hoy_jw_string(&w, "mediaType", manifest_type(kind));
+	hoy_jw_array(&w, "manifests");
+	for (size_t i = 0; i < n; i++)
+		put_desc(&w, NULL, kind, &v[i]);
+	hoy_jw_end_array(&w);
+	if (kind == MAN_OCI_INDEX && annotations && annotations->count)
+		hoy_jw_value(&w, "annotations", annotations);
+	hoy_jw_end_object(&w);
+	return b->error ? -b->error : 0;
+}
+
+int manifest_convert(const struct manifest *m, enum man_kind kind, struct hoy_buf *ret, struct hoy_err *err)
+{
+	struct desc config = m->config, *layers = calloc(m->n + 1, sizeof(*layers));
+	int r = layers ? 0 : hoy_fail_oom(err);
+
+	config.type = (char *)(kind == MAN_V2S2 ? T_V2S2_CONFIG : T_OCI_CONFIG);
+	for (size_t i = 0; !r && i < m->n; i++) {
+		const char *suffix = layer_suffix(m->v[i].type);
+
+		layers[i] = m->v[i];
+		layers[i].type = (char *)(suffix ? layer_type(kind, suffix) : NULL);
+		if (!layers[i].type)
+			r = hoy_fail(err, HOY_EUNSUPPORTED, "layers of the type '%.100s' cannot be in a manifest of the type '%s'",
+				     m->v[i].type ? m->v[i].type : "", manifest_type(kind));
+	}
+	if (!r && manifest_write(ret, kind, &config, layers, m->n, hoy_json_get(m->doc.root, "annotations")) < 0)
+		r = hoy_fail_oom(err);
+	free(layers);
+	return r;
 }

@@ -71,9 +71,8 @@ struct pull_opts {
 static const struct hoy_opt pull_opts[] = {
 	{ 'a', "all-tags", HOY_OPT_FLAG, O(all), NULL, "all tags of the repository" },
 	{ 0, "arch", HOY_OPT_STRING, O(arch), "ARCH", "architecture of the image" },
-	{ 0, "authfile", HOY_OPT_STRING, O(reg.authfile), "FILE", "file with credentials" },
-	{ 0, "cert-dir", HOY_OPT_STRING, O(reg.cert_dir), "DIR", "directory of certificates" },
-	{ 0, "creds", HOY_OPT_STRING, O(reg.creds), "USER:PASSWORD", "credentials for the registry" },
+	REG_AUTHFILE_OPT(O(reg), "", ""),
+	REG_CREDS_OPTS(O(reg), "", ""),
 	{ 0, "image-parallel-copies", HOY_OPT_INT, O(parallel), "N", "layers at once (default 6)" },
 	MAX_LAYER_OPT(O(max_layer)),
 	{ 0, "os", HOY_OPT_STRING, O(os), "OS", "operating system of the image" },
@@ -83,7 +82,6 @@ static const struct hoy_opt pull_opts[] = {
 	{ 0, "retry", HOY_OPT_INT, O(reg.retry), "N", "attempts after a failed one (default 3)" },
 	{ 0, "retry-delay", HOY_OPT_STRING, O(reg.retry_delay), "DURATION", "time between attempts (default: growing)" },
 	{ 0, "signature-policy", HOY_OPT_STRING, O(trust.policy), "FILE", "the policy.json(5) that the image must please" },
-	{ 0, "tls-verify", HOY_OPT_TRI, O(reg.tls_verify), NULL, "require HTTPS and check certificates (default true)" },
 	{ 0, "variant", HOY_OPT_STRING, O(variant), "VARIANT", "variant of the architecture" },
 	HOY_OPTS_END,
 };

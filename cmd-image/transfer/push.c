@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "cmd-image/transfer/copy.h"
+#include "cmd-image/transfer/skopeo.h"
+#include "cmd-image/transfer/store_name.h"
 #include "cmd-image/transfer/transfer.h"
 #include "common/base/fd.h"
 #include "common/base/msg.h"
@@ -14,7 +16,8 @@
 struct out_opts {
 	struct copy_opts copy;
 	struct reg_opts src, dst, both;
-	const char *digestfile, *comp_format, *arch, *os, *variant, *multi_arch, *output, *format;
+	struct hoy_strv more_tags;
+	const char *digestfile, *comp_format, *multi_arch, *output, *format;
 	const char *registries_d;
 	struct trust trust;
 	bool compress, decompress, multi, save_compress, force;
@@ -30,75 +33,62 @@ struct out_opts {
 
 static const struct hoy_opt push_opts[] = {
 	COMMON_OPTS,
-	{ 0, "cert-dir", HOY_OPT_STRING, O(dst.cert_dir), "DIR", "directory of certificates" },
-	{ 0, "compression-format", HOY_OPT_STRING, O(copy.compression), "FORMAT", "gzip or zstd" },
+	REG_CREDS_OPTS(O(dst), "", ""),
+	{ 0, "compression-format", HOY_OPT_STRING, O(copy.compression), "FORMAT", "gzip, zstd or zstd:chunked" },
 	{ 0, "compression-level", HOY_OPT_INT, O(copy.level), "N", "level of zstd" },
-	{ 0, "creds", HOY_OPT_STRING, O(dst.creds), "USER:PASSWORD", "credentials for the registry" },
 	{ 0, "force-compression", HOY_OPT_FLAG, O(force), NULL, NULL },
 	{ 'f', "format", HOY_OPT_STRING, O(copy.format), "FORMAT", "oci or v2s2" },
 	{ 0, "retry", HOY_OPT_INT, O(dst.retry), "N", "attempts after a failed one (default 3)" },
 	{ 0, "retry-delay", HOY_OPT_STRING, O(dst.retry_delay), "DURATION", "time between attempts" },
-	{ 0, "tls-verify", HOY_OPT_TRI, O(dst.tls_verify), NULL, "require HTTPS and check certificates (default true)" },
 	HOY_OPTS_END,
 };
 static const struct hoy_opt copy_opts[] = {
 	COMMON_OPTS,
 	{ 'a', "all", HOY_OPT_FLAG, O(copy.all), NULL, "all images of a list" },
-	{ 0, "dest-authfile", HOY_OPT_STRING, O(dst.authfile), "FILE", "credentials for the destination" },
-	{ 0, "dest-cert-dir", HOY_OPT_STRING, O(dst.cert_dir), "DIR", "certificates for the destination" },
+	{ 0, "additional-tag", HOY_OPT_COMMAS, O(more_tags), "NAME", "one more name in a docker-archive" },
+	REG_LOGIN_OPTS(O(dst), "dest-", " of the destination"),
+	REG_PLACE_OPTS(O(dst), "dest-", " of the destination"),
 	{ 0, "dest-compress", HOY_OPT_FLAG, O(compress), NULL, "compress layers" },
-	{ 0, "dest-compress-format", HOY_OPT_STRING, O(comp_format), "FORMAT", "gzip or zstd" },
-	{ 0, "dest-compress-level", HOY_OPT_INT, O(copy.level), "N", "level of zstd" },
-	{ 0, "dest-creds", HOY_OPT_STRING, O(dst.creds), "USER:PASSWORD", "credentials for the destination" },
+	{ 0, "dest-compress-format", HOY_OPT_STRING, O(comp_format), "FORMAT", "gzip, zstd or zstd:chunked" },
+	{ 0, "dest-compress-level", HOY_OPT_INT, O(copy.level), "N", "level of the compression" },
 	{ 0, "dest-decompress", HOY_OPT_FLAG, O(decompress), NULL, "write layers as plain tars" },
-	{ 0, "dest-no-creds", HOY_OPT_FLAG, O(dst.no_creds), NULL, "log in nowhere" },
-	{ 0, "dest-tls-verify", HOY_OPT_TRI, O(dst.tls_verify), NULL, "check the destination's certificate" },
+	{ 0, "dest-force-compress-format", HOY_OPT_FLAG, O(force), NULL, "have all layers in the format that --dest-compress-format names" },
+	{ 0, "dest-oci-accept-uncompressed-layers", HOY_OPT_FLAG, O(dst.accept_plain), NULL, "oci: leave layers plain that come so" },
+	{ 0, "dest-precompute-digests", HOY_OPT_FLAG, O(copy.precompute), NULL, "compress a layer before it is sent, and send it only if the registry has it not" },
 	{ 'f', "format", HOY_OPT_STRING, O(copy.format), "FORMAT", "oci or v2s2" },
 	{ 0, "insecure-policy", HOY_OPT_FLAG, O(trust.insecure), NULL, "take any image, whatever policy.json says" },
 	{ 0, "multi-arch", HOY_OPT_STRING, O(multi_arch), "WHICH", "system, all or index-only" },
-	{ 0, "override-arch", HOY_OPT_STRING, O(arch), "ARCH", "architecture of the image" },
-	{ 0, "override-os", HOY_OPT_STRING, O(os), "OS", "operating system of the image" },
-	{ 0, "override-variant", HOY_OPT_STRING, O(variant), "VARIANT", "variant of the architecture" },
 	{ 0, "policy", HOY_OPT_STRING, O(trust.policy), "FILE", "the policy.json(5) that the image must please" },
-	{ 0, "preserve-digests", HOY_OPT_FLAG, O(copy.preserve), NULL, "fail if a digest would change" },
 	{ 0, "registries.d", HOY_OPT_STRING, O(registries_d), "DIR", "where registries.d(5) is" },
-	{ 0, "retry-times", HOY_OPT_INT, O(both.retry), "N", "attempts after a failed one (default 3)" },
-	{ 0, "retry-delay", HOY_OPT_STRING, O(both.retry_delay), "DURATION", "time between attempts" },
 	{ 0, "sign-identity", HOY_OPT_STRING, O(copy.sign.identity), "REFERENCE", "the name that the signature bears (default: the destination's)" },
-	{ 0, "src-authfile", HOY_OPT_STRING, O(src.authfile), "FILE", "credentials for the source" },
-	{ 0, "src-cert-dir", HOY_OPT_STRING, O(src.cert_dir), "DIR", "certificates for the source" },
-	{ 0, "src-creds", HOY_OPT_STRING, O(src.creds), "USER:PASSWORD", "credentials for the source" },
-	{ 0, "src-no-creds", HOY_OPT_FLAG, O(src.no_creds), NULL, "log in nowhere" },
-	{ 0, "src-tls-verify", HOY_OPT_TRI, O(src.tls_verify), NULL, "check the source's certificate" },
+	{ 0, "preserve-digests", HOY_OPT_FLAG, O(copy.preserve), NULL, "fail if a digest would change" },
+	REG_RETRY_OPTS(O(both)),
+	REG_LOGIN_OPTS(O(src), "src-", " of the source"),
+	REG_PLACE_OPTS(O(src), "src-", " of the source"),
 	HOY_OPTS_END,
 };
 #define OUT_INIT { .src = REG_OPTS_INIT, .dst = REG_OPTS_INIT, .both = REG_OPTS_INIT }
 
-static void share(struct reg_opts *to, const struct reg_opts *both)
-{
-	if (!to->authfile)
-		to->authfile = both->authfile;
-	if (both->retry != 3)
-		to->retry = both->retry;
-	if (both->retry_delay)
-		to->retry_delay = both->retry_delay;
-}
-
 static int prepare(struct out_opts *o, struct hoy_err *err)
 {
-	share(&o->src, &o->both);
-	share(&o->dst, &o->both);
+	reg_opts_share(&o->src, &o->both);
+	reg_opts_share(&o->dst, &o->both);
 	o->src.registries_d = o->dst.registries_d = o->registries_d;
-	o->copy.platform = (struct platform){ o->os, o->arch, o->variant };
+	o->copy.platform = skopeo_platform();
 	if (o->compress || o->comp_format)
 		o->copy.compression = o->comp_format ? o->comp_format : "gzip";
 	if (o->decompress)
 		o->copy.compression = "none";
+	if (o->multi_arch && o->copy.all)
+		return hoy_fail(err, EINVAL, "cannot use --all and --multi-arch flags together");
 	if (o->multi_arch && !strcmp(o->multi_arch, "all"))
 		o->copy.all = true;
+	else if (o->multi_arch && !strcmp(o->multi_arch, "index-only"))
+		o->copy.all = o->copy.index_only = true;
 	else if (o->multi_arch && strcmp(o->multi_arch, "system"))
-		return hoy_fail(err, HOY_EUNSUPPORTED, "--multi-arch '%s' is not supported (system, all)", o->multi_arch);
-	return 0;
+		return hoy_fail(err, EINVAL, "unknown multi-arch option \"%s\": choose one of the supported options: 'system', 'all', or 'index-only'",
+				o->multi_arch);
+	return copy_check(&o->copy, err);
 }
 
 static int write_digest(const struct out_opts *o, const char *digest, struct hoy_err *err)
@@ -108,23 +98,52 @@ static int write_digest(const struct out_opts *o, const char *digest, struct hoy
 	return r < 0 ? hoy_fail_errno(err, -r, "cannot write '%s'", o->digestfile) : 0;
 }
 
+/* M in the format that is asked for: other types, and the same blobs. */
+static int in_format(struct manifest *m, const struct copy_opts *o, struct hoy_err *err)
+{
+	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(MANIFEST_MAX);
+	struct manifest other;
+	enum man_kind kind = m->kind;
+	int r = copy_format(o->format, &kind, err);
+
+	if (r < 0 || kind == m->kind)
+		return r;
+	if (o->preserve)
+		return hoy_fail(err, HOY_EUNSUPPORTED, "--format would change the manifest, and --preserve-digests forbids it");
+	r = manifest_convert(m, kind, &b, err);
+	if (!r)
+		r = manifest_parse(&other, b.data, b.len, manifest_type(kind), err);
+	if (!r) {
+		manifest_release(m);
+		*m = other;
+	}
+	return r;
+}
+
 /* Into the store: an image is made of whatever SRC has. */
 static int into_store(struct source *src, const char *to, const struct out_opts *o, char digest[SHA_DIGEST_SIZE], struct hoy_err *err)
 {
 	cleanup_manifest struct manifest m = { 0 }, list = { 0 };
 	cleanup_store struct hoy_store *s = NULL;
-	const char *end = *to == '[' ? strchr(to, ']') : NULL;
+	cleanup_store_name struct store_name n = { 0 };
 	cleanup_free char *name = NULL;
 	const char *names[2] = { NULL, NULL };
 	struct store_in in = { .quiet = o->copy.quiet, .names = names, .parallel = o->copy.parallel, .trust = o->copy.trust,
 			       .no_signatures = o->copy.sign.remove };
 	char id[HOY_ID_SIZE];
-	int r = source_image(src, &o->copy.platform, &m, &list, err);
+	int r = store_name_parse(&n, to, err);
 
-	names[0] = name = full_name(end ? end + 1 : to);
-	if (!r && !name)
-		r = hoy_fail(err, EINVAL, "'%s' is no image name", to);
-	if (!r && !(s = open_store(err)))
+	if (!r && n.name && !(names[0] = name = full_name(n.name)))
+		r = hoy_fail(err, EINVAL, "'%s' is no image name", n.name);
+	if (!r)
+		r = source_image(src, &o->copy.platform, &m, &list, err);
+	if (!r && o->copy.all && list.len)
+		r = hoy_fail(err, HOY_EUNSUPPORTED, "a store has single images: '%s' is a list, and --all asks for all of it", src->name);
+	if (!r && n.id && strcmp(n.id, m.config.digest + 7))
+		r = hoy_fail(err, EINVAL, "the image would have the id %s, not %s", m.config.digest + 7, n.id);
+	if (!r)
+		r = in_format(&m, &o->copy, err);
+	if (!r && !(s = open_store_at(&n.at, err)))
 		r = -err->code;
 	if (!r)
 		r = store_in(s, src, &m, &list, &in, id, err);
@@ -139,6 +158,7 @@ static int run_out(const char *from, const char *to, struct out_opts *o, struct 
 	char digest[SHA_DIGEST_SIZE] = "";
 	int r = prepare(o, err);
 
+	o->dst.more_names = &o->more_tags;
 	if (!r)
 		r = source_open(&src, from, &o->src, err);
 	if (!r && !strncmp(to, "containers-storage:", 19)) {
@@ -185,15 +205,15 @@ static int run_copy(const struct hoy_verb *v, int argc, char **argv)
 {
 	struct out_opts o = OUT_INIT;
 	struct hoy_err err = HOY_ERR_INIT;
-	int status, n = hoy_verb_args(v, argc, argv, &o, 2, 2, &status);
+	int status, n = skopeo_args(v, argc, argv, &o, 2, 2, &status);
 
 	if (n < 0)
 		return status;
 	o.copy.trust = &o.trust;
-	return run_out(argv[1], argv[2], &o, &err) < 0 ? hoy_report(&err, 125) : 0;
+	return run_out(argv[1], argv[2], &o, &err) < 0 ? skopeo_failed(&err) : 0;
 }
 const struct hoy_verb verb_copy = { "copy", "[options] SOURCE DESTINATION", "Copy an image between registries, archives and the store", copy_opts,
-				    run_copy, false };
+				    run_copy, HOY_VERB_COPIES };
 
 /* ---- save ---- */
 

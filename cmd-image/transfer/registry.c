@@ -24,13 +24,15 @@ enum auth_kind { AUTH_NONE, AUTH_BASIC, AUTH_BEARER };
 
 struct registry {
 	char *host, *path, *name, *base; /* base: "https://host" */
-	bool insecure, https, push, catalog;
+	bool insecure, https, catalog;
+	const char *actions; /* on the repository, as a token's scope names them */
 	int64_t retry, retry_delay; /* ns; 0: growing */
 	struct tls tls;
 	struct creds creds;
 	enum auth_kind auth;
 	char *realm, *service;
 	char *also; /* another repository to pull from */
+	char *token; /* given by the user: none is asked for */
 	pthread_mutex_t mu; /* over what follows */
 	char *header;	    /* "Bearer ..." or "Basic ..." */
 	int64_t expires;
@@ -122,23 +124,61 @@ void registry_free(struct registry *r)
 	free(r->realm);
 	free(r->service);
 	free(r->also);
+	free(r->token);
 	free(r->header);
 	pthread_mutex_destroy(&r->mu);
 	free(r);
 }
 
+void reg_opts_share(struct reg_opts *to, const struct reg_opts *both)
+{
+	if (!to->authfile)
+		to->authfile = both->authfile;
+	if (both->retry != 3)
+		to->retry = both->retry;
+	if (both->retry_delay)
+		to->retry_delay = both->retry_delay;
+}
+
+int reg_opts_check(const struct reg_opts *o, struct hoy_err *err)
+{
+	bool user = o->user && *o->user, password = o->password && *o->password;
+	int64_t ns;
+
+	if (o->creds && o->no_creds)
+		return hoy_fail(err, EINVAL, "creds and no-creds cannot be specified at the same time");
+	if (o->creds && (!*o->creds || *o->creds == ':'))
+		return hoy_fail(err, EINVAL, "%s can't be empty", *o->creds ? "username" : "credentials");
+	if (o->creds && (user || password))
+		return hoy_fail(err, EINVAL, "creds and username/password cannot be specified at the same time");
+	if (o->no_creds && (user || password))
+		return hoy_fail(err, EINVAL, "no-creds and username/password cannot be specified at the same time");
+	if (user != password)
+		return hoy_fail(err, EINVAL, "%s must be specified together with %s", user ? "username" : "password", user ? "password" : "username");
+	if (o->retry_delay && !hoy_duration_parse(o->retry_delay, &ns))
+		return hoy_fail(err, EINVAL, "invalid argument \"%s\" for \"--retry-delay\" flag: no duration", o->retry_delay);
+	if (o->retry < 0)
+		return hoy_fail(err, EINVAL, "the number of attempts, %lld, is negative", (long long)o->retry);
+	return 0;
+}
+
 static int find_creds(struct registry *r, const struct reg_opts *o, struct hoy_err *err)
 {
-	const char *colon = o->creds ? strchr(o->creds, ':') : NULL;
+	const char *creds = o->creds, *colon = creds ? strchr(creds, ':') : NULL;
 
 	if (o->no_creds)
 		return 0;
-	if (!o->creds)
+	if (o->token && !(r->token = strdup(o->token)))
+		return hoy_fail_oom(err);
+	if (o->user && *o->user) {
+		r->creds.user = strdup(o->user);
+		r->creds.password = strdup(o->password);
+	} else if (creds) {
+		r->creds.user = strndup(creds, colon ? (size_t)(colon - creds) : strlen(creds));
+		r->creds.password = strdup(colon ? colon + 1 : "");
+	} else {
 		return auth_find(&r->creds, r->name, o->authfile, err);
-	if (!colon)
-		return hoy_fail(err, EINVAL, "credentials are USER:PASSWORD");
-	r->creds.user = strndup(o->creds, colon - o->creds);
-	r->creds.password = strdup(colon + 1);
+	}
 	return r->creds.user && r->creds.password ? 0 : hoy_fail_oom(err);
 }
 
@@ -158,11 +198,10 @@ int registry_new(struct registry **ret, const char *repo, const char *name, bool
 	r->insecure = o->tls_verify < 0 ? insecure : !o->tls_verify;
 	r->tls.verify = !r->insecure;
 	r->retry = o->retry;
-	if (o->retry_delay && !hoy_duration_parse(o->retry_delay, &r->retry_delay)) {
-		registry_free(r);
-		return hoy_fail(err, EINVAL, "'%s' is no duration", o->retry_delay);
-	}
-	res = !r->host || !r->path || !r->name ? hoy_fail_oom(err) : load_certs(r, o->cert_dir, err);
+	if (o->retry_delay)
+		hoy_duration_parse(o->retry_delay, &r->retry_delay);
+	res = reg_opts_check(o, err);
+	res = res < 0 ? res : !r->host || !r->path || !r->name ? hoy_fail_oom(err) : load_certs(r, o->cert_dir, err);
 	if (!res)
 		res = find_creds(r, o, err);
 	if (res < 0)
@@ -314,7 +353,7 @@ static int get_token(struct registry *r, CURL *c, struct hoy_err *err)
 	if (r->catalog)
 		scope = strdup("registry:catalog:*");
 	else if (*r->path)
-		scope = hoy_asprintf("repository:%s:pull%s", r->path, r->push ? ",push" : "");
+		scope = hoy_asprintf("repository:%s:%s", r->path, r->actions);
 	if (r->also)
 		also = hoy_asprintf("repository:%s:pull", r->also);
 	if (r->creds.token) {
@@ -345,7 +384,12 @@ static int authorize(struct registry *r, CURL *c, bool fresh, char **ret, struct
 	int res = 0;
 
 	pthread_mutex_lock(&r->mu);
-	if (r->auth == AUTH_BEARER && (!r->header || fresh || hoy_now() > r->expires))
+	if (r->auth == AUTH_BEARER && r->token) {
+		if (!r->header && strpbrk(r->token, "\r\n"))
+			res = hoy_fail(err, EINVAL, "the token has line ends in it");
+		else if (!r->header && !(r->header = hoy_asprintf("Bearer %s", r->token)))
+			res = hoy_fail_oom(err);
+	} else if (r->auth == AUTH_BEARER && (!r->header || fresh || hoy_now() > r->expires))
 		res = get_token(r, c, err);
 	else if (r->auth == AUTH_BASIC && !r->header && r->creds.user)
 		r->header = basic(&r->creds);
@@ -484,6 +528,8 @@ static int knock(struct registry *r, CURL *c, const char *scheme, int64_t retry,
 	}
 }
 
+void registry_ask_all(struct registry *r) { r->actions = "*"; }
+
 int registry_ping(struct registry *r, bool push, struct hoy_err *err)
 {
 	cleanup_answer struct answer a = { 0 };
@@ -492,7 +538,7 @@ int registry_ping(struct registry *r, bool push, struct hoy_err *err)
 
 	if (!c)
 		return hoy_fail_oom(err);
-	r->push = push;
+	r->actions = push ? "pull,push" : "pull";
 	res = knock(r, c, "https", r->insecure ? 0 : r->retry, &a, err);
 	if (res < 0 && r->insecure)
 		res = knock(r, c, "http", r->retry, &a, err);
@@ -506,6 +552,19 @@ int registry_ping(struct registry *r, bool push, struct hoy_err *err)
 	else if (a.status != 200 && a.status != 404)
 		return registry_refused(r, &a, "/v2/", err);
 	return 0;
+}
+
+bool registry_says(const struct answer *a, const char *code)
+{
+	cleanup_json struct hoy_json_doc doc = HOY_JSON_DOC_INIT;
+	const struct hoy_json *list;
+	const char *said;
+
+	if (!a->body.len || hoy_json_parse(&doc, a->body.data, a->body.len, "answer", NULL) < 0)
+		return false;
+	list = hoy_json_get(doc.root, "errors");
+	said = list ? hoy_json_str(list->child, "code") : NULL;
+	return said && !strcmp(said, code);
 }
 
 int registry_refused(struct registry *r, const struct answer *a, const char *what, struct hoy_err *err)

@@ -25,6 +25,8 @@ int registry_new(struct registry **ret, const char *repo, const char *name, bool
 void registry_free(struct registry *r);
 /* Is anybody there? Finds out the scheme and the way to log in. */
 int registry_ping(struct registry *r, bool push, struct hoy_err *err);
+/* Ask for the right to do anything with the repository, as removing needs it. */
+void registry_ask_all(struct registry *r);
 /* The server speaks SCHEME and is no registry (or known to be one): nothing is asked. */
 int registry_assume(struct registry *r, const char *scheme, struct hoy_err *err);
 /* The path of the repository: "library/debian". */
@@ -49,6 +51,8 @@ int registry_send(struct registry *r, const char *method, const char *path, stru
 		  struct hoy_err *err);
 /* A sentence for an answer that is an error; WHAT was asked for. */
 int registry_refused(struct registry *r, const struct answer *a, const char *what, struct hoy_err *err);
+/* Is CODE ("MANIFEST_UNKNOWN") the error in the answer? */
+bool registry_says(const struct answer *a, const char *code);
 /* Also ask for the right to pull from repository PATH (mounts). */
 void registry_also_pull(struct registry *r, const char *path);
 /* Ask for the right to list all repositories instead. */

@@ -15,6 +15,7 @@
 struct file_source {
 	struct source s;
 	struct files *f;
+	struct files *shared;  /* oci: where the blobs are instead; or NULL */
 	char *manifest, *type; /* what the reference means */
 	size_t len;
 	bool archive;
@@ -27,6 +28,7 @@ static void fs_free(struct source *s)
 	struct file_source *f = (struct file_source *)s;
 
 	files_free(f->f);
+	files_free(f->shared);
 	free(f->manifest);
 	free(f->type);
 	free(f->config_name);
@@ -59,31 +61,42 @@ static int copy_out(const char *data, size_t len, char **ret, size_t *ret_len, s
 
 /* ---- OCI layouts ---- */
 
+/* Where blob DIGEST is: a set of files, and its name there. */
+static struct files *place_of(const struct file_source *f, const char *digest, char name[96])
+{
+	blob_path(digest, name);
+	if (!f->shared)
+		return f->f;
+	memmove(name, name + 6, strlen(name + 6) + 1); /* "sha256/HEX" */
+	return f->shared;
+}
+
 static int oci_manifest(struct source *s, const char *digest, char **ret, size_t *ret_len, char **ret_type, struct hoy_err *err)
 {
 	struct file_source *f = (struct file_source *)s;
+	struct files *at;
 	char path[96];
 
 	*ret_type = !digest && f->type ? strdup(f->type) : NULL;
 	if (!digest)
 		return copy_out(f->manifest, f->len, ret, ret_len, err);
-	blob_path(digest, path);
-	return files_read(f->f, path, MANIFEST_MAX, ret, ret_len, err);
+	at = place_of(f, digest, path);
+	return files_read(at, path, MANIFEST_MAX, ret, ret_len, err);
 }
 
 static int oci_blob(struct source *s, const struct desc *d, int layer, struct stream **ret, struct hoy_err *err)
 {
+	struct files *at;
 	char path[96];
 
 	(void)layer;
-	blob_path(d->digest, path);
-	return files_stream(((struct file_source *)s)->f, path, ret, NULL, err);
+	at = place_of((struct file_source *)s, d->digest, path);
+	return files_stream(at, path, ret, NULL, err);
 }
 
 static const struct source_ops oci_ops = { oci_manifest, oci_blob, fs_free, NULL, NULL, NULL };
 
-/* "DIR" or "DIR:TAG", "DIR:@N"; a DIR that exists with the colon in its name is taken as it is. */
-static void split_rest(const char *rest, char **path, const char **tag)
+void layout_split(const char *rest, char **path, const char **tag)
 {
 	const char *colon = strchr(rest, ':');
 
@@ -102,7 +115,7 @@ static int read_json(struct files *f, const char *name, struct hoy_json_doc *doc
 	return r < 0 ? r : hoy_json_parse(doc, data, len, name, err);
 }
 
-static int pick_oci(const struct hoy_json *index, const char *path, const char *tag, const struct hoy_json **ret, struct hoy_err *err)
+int layout_pick(const struct hoy_json *index, const char *path, const char *tag, const struct hoy_json **ret, struct hoy_err *err)
 {
 	const struct hoy_json *all = hoy_json_get(index, "manifests");
 	long n = tag && *tag == '@' ? strtol(tag + 1, NULL, 10) : -1, i = 0;
@@ -118,7 +131,7 @@ static int pick_oci(const struct hoy_json *index, const char *path, const char *
 		if (!tag || i++ == n || (n < 0 && name && !strcmp(name, tag)))
 			*ret = it;
 	}
-	return *ret ? 0 : hoy_fail(err, ENOENT, "'%s' has no image '%s'", path, tag);
+	return *ret ? 0 : hoy_fail(err, HOY_ENOIMAGE, "'%s' has no image '%s'", path, tag);
 }
 
 static int open_oci(struct file_source *f, const char *path, const char *tag, struct hoy_err *err)
@@ -127,19 +140,20 @@ static int open_oci(struct file_source *f, const char *path, const char *tag, st
 	const struct hoy_json *d;
 	const char *digest, *type, *name;
 	char sum[SHA_DIGEST_SIZE], file[96];
+	struct files *at;
 	int64_t size;
 	int r = read_json(f->f, "index.json", &index, err);
 
 	if (!r)
-		r = pick_oci(index.root, path, tag, &d, err);
+		r = layout_pick(index.root, path, tag, &d, err);
 	if (r < 0)
 		return r;
 	digest = hoy_json_str(d, "digest");
 	type = hoy_json_str(d, "mediaType");
 	if (!digest || strncmp(digest, "sha256:", 7) || !hoy_is_digest(digest))
 		return hoy_fail(err, HOY_EFORMAT, "'%s' has an index.json with an invalid digest", path);
-	blob_path(digest, file);
-	r = files_read(f->f, file, MANIFEST_MAX, &f->manifest, &f->len, err);
+	at = place_of(f, digest, file);
+	r = files_read(at, file, MANIFEST_MAX, &f->manifest, &f->len, err);
 	if (r < 0)
 		return r;
 	sha_of(f->manifest, f->len, sum);
@@ -155,7 +169,7 @@ static int open_oci(struct file_source *f, const char *path, const char *tag, st
 	return 0;
 }
 
-int source_oci(struct source **ret, const char *rest, bool archive, struct hoy_err *err)
+int source_oci(struct source **ret, const char *rest, bool archive, const struct reg_opts *o, struct hoy_err *err)
 {
 	struct file_source *f = fs_new(&oci_ops, rest);
 	cleanup_free char *path = NULL;
@@ -164,9 +178,11 @@ int source_oci(struct source **ret, const char *rest, bool archive, struct hoy_e
 
 	if (!f)
 		return hoy_fail_oom(err);
-	split_rest(rest, &path, &tag);
+	layout_split(rest, &path, &tag);
 	f->archive = archive;
 	r = archive ? files_open_tar(&f->f, path, err) : files_open_dir(&f->f, path, err);
+	if (!r && !archive && o->shared_blobs)
+		r = files_open_dir(&f->shared, o->shared_blobs, err);
 	if (!r)
 		r = open_oci(f, path, tag, err);
 	if (r < 0)
@@ -326,7 +342,7 @@ int source_docker_archive(struct source **ret, const char *rest, struct hoy_err 
 	if (!f)
 		return hoy_fail_oom(err);
 	f->s.plain = true;
-	split_rest(rest, &path, &ref);
+	layout_split(rest, &path, &ref);
 	r = files_open_tar(&f->f, path, err);
 	if (!r)
 		r = open_da(f, path, ref, err);

@@ -32,8 +32,10 @@ static int get_manifest(struct reg_source *x, const char *ref, char **ret, size_
 
 	if (r < 0)
 		return r;
-	if (a.status != 200)
-		return registry_refused(x->r, &a, what, err);
+	if (a.status != 200) {
+		r = registry_refused(x->r, &a, what, err);
+		return registry_says(&a, "MANIFEST_UNKNOWN") ? -(err->code = HOY_ENOIMAGE) : r;
+	}
 	sha_of(hoy_buf_str(&a.body), a.body.len, sum);
 	if (a.digest && !strncmp(a.digest, "sha256:", 7) && strcmp(a.digest, sum))
 		return hoy_fail(err, HOY_EDIGEST, "the manifest %s of '%s' is not what its digest says: it has %s instead of %.80s", ref, x->s.name,
@@ -170,6 +172,7 @@ int source_registry(struct source **ret, const char *rest, const struct reg_opts
 	if (!r) {
 		x->s.repo_host = strdup(registry_host(x->r));
 		x->s.repo = strdup(registry_path(x->r));
+		x->s.repository = strdup(x->s.name);
 		*ret = &x->s;
 	} else if (x && x->s.ops) {
 		source_free(&x->s);

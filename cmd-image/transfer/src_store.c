@@ -8,8 +8,10 @@
 #include "cmd-image/transfer/layer_files.h"
 #include "cmd-image/transfer/split.h"
 #include "cmd-image/transfer/store_in.h"
+#include "cmd-image/transfer/store_name.h"
 #include "common/cli/opts.h"
 #include "common/conf/policy.h"
+#include "common/data/ref.h"
 #include "common/store/layers.h"
 
 struct store_source {
@@ -253,17 +255,22 @@ static int name_image(struct store_source *x, const char *name)
 }
 
 
-/* "[driver@root+run:opts]name": the options of other places are not ours to take up. */
-static const char *plain_name(const char *rest)
+/* The image that N means: by its id, which has the name if one is given too, or by its name. */
+static int find_image(struct store_source *x, const struct store_name *n, struct hoy_json **ret, struct hoy_err *err)
 {
-	const char *end = *rest == '[' ? strchr(rest, ']') : NULL;
+	struct hoy_json *named;
+	int r = hoy_image_find(x->st, n->id ? n->id : n->name, ret, NULL, err);
 
-	return end ? end + 1 : rest;
+	if (!r && n->id && n->name && (hoy_image_find(x->st, n->name, &named, NULL, NULL) < 0 || named != *ret))
+		r = hoy_fail(err, ENOENT, "image %.12s has not the name '%s'", n->id, n->name);
+	return r == -ENOENT ? -(err->code = HOY_ENOIMAGE) : r;
 }
 
 int source_store(struct source **ret, const char *rest, struct hoy_err *err)
 {
 	struct store_source *x = calloc(1, sizeof(*x));
+	cleanup_store_name struct store_name n = { 0 };
+	cleanup_ref struct hoy_ref ref = HOY_REF_INIT;
 	struct hoy_json *rec;
 	const char *id, *meta;
 	int r;
@@ -272,21 +279,26 @@ int source_store(struct source **ret, const char *rest, struct hoy_err *err)
 		return hoy_fail_oom(err);
 	x->s.ops = &ops;
 	x->s.plain = true;
-	x->s.name = strdup(plain_name(rest));
-	r = hoy_store_open(&x->st, &hoy_globals.storage, HOY_STORE_RDONLY, err);
+	r = store_name_parse(&n, rest, err);
+	if (!r && !(x->s.name = strdup(n.name ? n.name : n.id)))
+		r = hoy_fail_oom(err);
+	if (!r && n.name && !hoy_ref_parse(&ref, n.name, NULL) && !hoy_ref_normalize(&ref))
+		x->s.repository = hoy_ref_repo(&ref);
+	if (!r)
+		r = hoy_store_open(&x->st, &n.at, HOY_STORE_RDONLY, err);
 	if (!r)
 		r = hoy_store_peek(x->st, HOY_LAYERS | HOY_IMAGES, err);
 	if (!r)
-		r = hoy_image_find(x->st, plain_name(rest), &rec, NULL, err);
+		r = find_image(x, &n, &rec, err);
 	if (!r) {
 		x->id = strdup(hoy_json_str(rec, "id"));
 		meta = hoy_json_str(rec, "metadata");
 		x->metadata = strdup(meta && *meta ? meta : "{}");
-		HOY_JSON_EACH(n, hoy_json_get(rec, "names"))
-			hoy_strv_push(&x->s.names, hoy_json_text(n) ?: "");
+		HOY_JSON_EACH(it, hoy_json_get(rec, "names"))
+			hoy_strv_push(&x->s.names, hoy_json_text(it) ?: "");
 		for (id = hoy_json_str(rec, "layer"); id && x->layers.n < 1000; id = hoy_json_str(hoy_layer_get(x->st, id), "parent"))
 			hoy_strv_insert(&x->layers, 0, id);
-		if (!x->id || !x->metadata || x->layers.error || name_image(x, plain_name(rest)) < 0)
+		if (!x->id || !x->metadata || x->layers.error || name_image(x, n.name ? n.name : "") < 0)
 			r = hoy_fail_oom(err);
 	}
 	if (r < 0)

@@ -69,13 +69,15 @@ void progress(bool quiet, const char *fmt, ...)
 		return;
 }
 
-struct hoy_store *open_store(struct hoy_err *err)
+struct hoy_store *open_store_at(const struct hoy_storage_args *at, struct hoy_err *err)
 {
 	struct hoy_store *s = NULL;
 
-	hoy_store_open(&s, &hoy_globals.storage, 0, err);
+	hoy_store_open(&s, at, 0, err);
 	return s;
 }
+
+struct hoy_store *open_store(struct hoy_err *err) { return open_store_at(&hoy_globals.storage, err); }
 
 int store_in_limit(struct store_in *o, const char *size, struct hoy_err *err)
 {

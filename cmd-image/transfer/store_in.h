@@ -26,8 +26,9 @@ int store_in(struct hoy_store *s, struct source *src, const struct manifest *m, 
 void layer_chain(const char *parent, const char *diff_id, char ret[HOY_ID_SIZE]);
 /* Progress, unless QUIET: one line on stderr. */
 void progress(bool quiet, const char *fmt, ...) HOY_PRINTF(2, 3);
-/* Open the store for writing, its own temporary things of the past removed; complains. NULL on failure. */
+/* Open the store for writing, its own temporary things of the past removed; NULL on failure. The one of the command line: */
 struct hoy_store *open_store(struct hoy_err *err);
+struct hoy_store *open_store_at(const struct hoy_storage_args *at, struct hoy_err *err);
 /* How many jobs at once are good for N pieces of work. */
 int jobs_for(size_t n, int64_t wanted);
 

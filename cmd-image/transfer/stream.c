@@ -69,7 +69,9 @@ static ssize_t fd_peek(struct stream *s, const unsigned char **ret, struct hoy_e
 		return hoy_fail(err, ECANCELED, "stopped");
 	do
 		n = f->seek ? pread(f->fd, f->buf, want, f->at) : read(f->fd, f->buf, want);
-	while (n < 0 && errno == EINTR);
+	while (n < 0 && errno == EINTR && !transfer_cancelled);
+	if (n < 0 && transfer_cancelled)
+		return hoy_fail(err, ECANCELED, "stopped");
 	if (n < 0)
 		return hoy_fail_errno(err, errno, "cannot read '%s'", f->name);
 	if (!n && f->left > 0)

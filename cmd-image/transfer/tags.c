@@ -1,12 +1,11 @@
-/* cmd-image/transfer/tags.c: `list-tags`, `login`, `logout`: what needs a registry and no image. */
+/* cmd-image/transfer/tags.c: `list-tags`. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <termios.h>
 
-#include "cmd-image/transfer/auth.h"
 #include "cmd-image/transfer/registry.h"
+#include "cmd-image/transfer/skopeo.h"
 #include "cmd-image/transfer/transfer.h"
 #include "common/base/fd.h"
 #include "common/base/msg.h"
@@ -71,16 +70,44 @@ int list_tags(const char *name, const struct reg_opts *o, struct hoy_strv *ret, 
 	return res;
 }
 
-#define R(field) offsetof(struct reg_opts, field)
-static const struct hoy_opt tags_opts[] = {
-	{ 0, "authfile", HOY_OPT_STRING, R(authfile), "FILE", "file with credentials" },
-	{ 0, "cert-dir", HOY_OPT_STRING, R(cert_dir), "DIR", "directory of certificates" },
-	{ 0, "creds", HOY_OPT_STRING, R(creds), "USER:PASSWORD", "credentials for the registry" },
-	{ 0, "no-creds", HOY_OPT_FLAG, R(no_creds), NULL, "log in nowhere" },
-	{ 0, "retry-times", HOY_OPT_INT, R(retry), "N", "attempts after a failed one (default 3)" },
-	{ 0, "tls-verify", HOY_OPT_TRI, R(tls_verify), NULL, "require HTTPS and check certificates (default true)" },
-	HOY_OPTS_END,
-};
+static const struct hoy_opt tags_opts[] = { REG_LOGIN_OPTS(0, "", ""), REG_RETRY_OPTS(0), HOY_OPTS_END };
+
+/* The names of all images of a docker archive, as they stand in it. */
+static int archive_tags(const char *path, struct hoy_strv *ret, struct hoy_err *err)
+{
+	cleanup_strv struct hoy_strv images = HOY_STRV_INIT;
+	cleanup_free char *file = NULL;
+	const char *ref;
+	int r;
+
+	/* A reference behind the file says nothing here. */
+	layout_split(path, &file, &ref);
+	r = file ? archive_images(file, true, &images, err) : hoy_fail_oom(err);
+	for (size_t i = 0; !r && i < images.n; i++) {
+		cleanup_source struct source *src = NULL;
+
+		r = source_docker_archive(&src, images.v[i], err);
+		for (size_t k = 0; !r && k < src->names.n; k++)
+			hoy_strv_push(ret, src->names.v[k]);
+	}
+	return r ? r : ret->error ? hoy_fail_oom(err) : 0;
+}
+
+static int tags_of(const char *name, const struct reg_opts *o, char **ret_repo, struct hoy_strv *ret, struct hoy_err *err)
+{
+	struct registry *r = NULL;
+	int res;
+
+	if (!strncmp(name, "docker-archive:", 15))
+		return archive_tags(name + 15, ret, err);
+	if (hoy_names_transport(name) && strncmp(name, "docker://", 9))
+		return hoy_fail(err, HOY_EUNSUPPORTED, "'%s' cannot be listed (docker:// and docker-archive: can)", name);
+	res = open_repo(&r, name, o, ret_repo, err);
+	if (!res)
+		res = read_pages(r, ret, err);
+	registry_free(r);
+	return res;
+}
 
 static int run_list_tags(const struct hoy_verb *v, int argc, char **argv)
 {
@@ -90,200 +117,19 @@ static int run_list_tags(const struct hoy_verb *v, int argc, char **argv)
 	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(HOY_BUF_OURS);
 	cleanup_free char *repo = NULL;
 	struct hoy_jw w = hoy_jw_on(&b, "    ");
-	struct registry *r = NULL;
-	int status, res, n = hoy_verb_args(v, argc, argv, &o, 1, 1, &status);
+	int status, n = skopeo_args(v, argc, argv, &o, 1, 1, &status);
 
 	if (n < 0)
 		return status;
-	res = open_repo(&r, argv[1], &o, &repo, &err);
-	if (!res)
-		res = read_pages(r, &tags, &err);
-	registry_free(r);
-	if (res < 0)
-		return hoy_report(&err, 125);
+	if (tags_of(argv[1], &o, &repo, &tags, &err) < 0)
+		return skopeo_failed(&err);
 	hoy_jw_object(&w, NULL);
-	hoy_jw_string(&w, "Repository", repo);
+	if (repo)
+		hoy_jw_string(&w, "Repository", repo);
 	hoy_jw_strings(&w, "Tags", tags.v, tags.n);
 	hoy_jw_end_object(&w);
 	puts(hoy_buf_str(&b));
 	return 0;
 }
-const struct hoy_verb verb_list_tags = { "list-tags", "[options] [docker://]REPOSITORY", "List the tags of a repository", tags_opts,
-					 run_list_tags, false };
-
-/* ---- login ---- */
-
-struct login_opts {
-	struct reg_opts reg;
-	const char *user, *password;
-	bool from_stdin, get_login, all, verbose;
-};
-#define L(field) offsetof(struct login_opts, field)
-static const struct hoy_opt login_opts[] = {
-	{ 0, "authfile", HOY_OPT_STRING, L(reg.authfile), "FILE", "file with credentials" },
-	{ 0, "cert-dir", HOY_OPT_STRING, L(reg.cert_dir), "DIR", "directory of certificates" },
-	{ 0, "get-login", HOY_OPT_FLAG, L(get_login), NULL, "print who is logged in" },
-	{ 'p', "password", HOY_OPT_STRING, L(password), "PASSWORD", "password" },
-	{ 0, "password-stdin", HOY_OPT_FLAG, L(from_stdin), NULL, "read the password from stdin" },
-	{ 0, "tls-verify", HOY_OPT_TRI, L(reg.tls_verify), NULL, "require HTTPS and check certificates (default true)" },
-	{ 'u', "username", HOY_OPT_STRING, L(user), "USER", "user name" },
-	{ 'v', "verbose", HOY_OPT_FLAG, L(verbose), NULL, "say which file is written" },
-	HOY_OPTS_END,
-};
-static const struct hoy_opt logout_opts[] = {
-	{ 'a', "all", HOY_OPT_FLAG, L(all), NULL, "log out everywhere" },
-	{ 0, "authfile", HOY_OPT_STRING, L(reg.authfile), "FILE", "file with credentials" },
-	HOY_OPTS_END,
-};
-
-/* "https://host/" is taken for "host". */
-static char *registry_key(const char *arg)
-{
-	const char *at = !strncmp(arg, "https://", 8) ? arg + 8 : !strncmp(arg, "http://", 7) ? arg + 7 : arg;
-	size_t n = strlen(at);
-
-	while (n && at[n - 1] == '/')
-		n--;
-	if ((n == 15 && !strncmp(at, "index.docker.io", 15)) || (n == 18 && !strncmp(at, "index.docker.io/v1", 18)))
-		return strdup("docker.io");
-	return strndup(at, n);
-}
-
-static int read_line(const char *prompt, bool hide, char **ret, struct hoy_err *err)
-{
-	struct termios old, off;
-	char *line = NULL;
-	size_t cap = 0;
-	ssize_t n;
-
-	if (prompt && !isatty(0))
-		return hoy_fail(err, EINVAL, "cannot ask for credentials without a terminal (use --username and --password-stdin)");
-	if (prompt)
-		fprintf(stderr, "%s", prompt);
-	hide = hide && prompt && !tcgetattr(0, &old);
-	if (hide) {
-		off = old;
-		off.c_lflag &= ~ECHO;
-		tcsetattr(0, TCSAFLUSH, &off);
-	}
-	n = getline(&line, &cap, stdin);
-	if (hide) {
-		tcsetattr(0, TCSAFLUSH, &old);
-		fputc('\n', stderr);
-	}
-	if (n < 0) {
-		free(line);
-		return hoy_fail(err, EINVAL, "no password was given");
-	}
-	line[strcspn(line, "\r\n")] = '\0';
-	*ret = line;
-	return 0;
-}
-
-static int get_login(const char *key, const struct login_opts *o, struct hoy_err *err)
-{
-	cleanup_creds struct creds c = { NULL, NULL, NULL };
-	int r = auth_find(&c, key, o->reg.authfile, err);
-
-	if (!r && !c.user)
-		r = hoy_fail(err, ENOENT, "not logged into %s", key);
-	if (!r)
-		puts(c.user);
-	return r;
-}
-
-/* Ask /v2/ with them. */
-static int check_login(const char *key, struct login_opts *o, const char *user, const char *password, struct hoy_err *err)
-{
-	cleanup_free char *pair = hoy_asprintf("%s:%s", user, password), *text = hoy_asprintf("%s/x", key);
-	cleanup_ref struct hoy_ref ref = HOY_REF_INIT;
-	struct hoy_endpoints eps = { NULL, 0 };
-	cleanup_answer struct answer a = { 0 };
-	struct registry *r = NULL;
-	char *slash;
-	int res = pair && text ? hoy_ref_parse(&ref, text, err) : hoy_fail_oom(err);
-
-	if (!res)
-		res = hoy_registry_endpoints(&ref, true, &eps, err);
-	if (res < 0)
-		return res;
-	/* The registry as such: no repository, so no scope. */
-	slash = strchr(eps.v[0].repo, '/');
-	if (slash)
-		*slash = '\0';
-	o->reg.creds = pair;
-	res = registry_new(&r, eps.v[0].repo, key, eps.v[0].insecure, &o->reg, err);
-	hoy_endpoints_release(&eps);
-	if (!res)
-		res = registry_ping(r, false, err);
-	if (!res)
-		res = registry_do(r, "GET", "/v2/", NULL, NULL, NULL, 0, TAGS_MAX, &a, err);
-	if ((!res && (a.status == 401 || a.status == 403)) || res == -HOY_EAUTH)
-		res = hoy_fail(err, HOY_EAUTH, "logging into '%s': invalid username or password", key);
-	else if (!res && a.status != 200)
-		res = registry_refused(r, &a, "/v2/", err);
-	registry_free(r);
-	return res;
-}
-
-static int run_login(const struct hoy_verb *v, int argc, char **argv)
-{
-	struct login_opts o = { .reg = REG_OPTS_INIT };
-	struct hoy_err err = HOY_ERR_INIT;
-	cleanup_free char *key = NULL, *user = NULL, *password = NULL;
-	int status, r = 0, n = hoy_verb_args(v, argc, argv, &o, 1, 1, &status);
-
-	if (n < 0)
-		return status;
-	key = registry_key(argv[1]);
-	if (o.get_login)
-		return get_login(key, &o, &err) < 0 ? hoy_report(&err, 125) : 0;
-	if (o.from_stdin && (o.password || !o.user))
-		r = hoy_fail(&err, EINVAL, "--password-stdin needs --username and takes no --password");
-	if (!r)
-		r = o.user ? ((user = strdup(o.user)) ? 0 : -ENOMEM) : read_line("Username: ", false, &user, &err);
-	if (!r)
-		r = o.password ? ((password = strdup(o.password)) ? 0 : -ENOMEM) :
-		    read_line(o.from_stdin ? NULL : "Password: ", true, &password, &err);
-	if (!r)
-		r = check_login(key, &o, user, password, &err);
-	if (!r)
-		r = auth_store(o.reg.authfile, key, user, password, &err);
-	if (r < 0)
-		return hoy_report(&err, 125);
-	if (o.verbose) {
-		cleanup_free char *file = auth_file(o.reg.authfile);
-
-		printf("Used: %s\n", file);
-	}
-	puts("Login Succeeded!");
-	return 0;
-}
-const struct hoy_verb verb_login = { "login", "[options] REGISTRY", "Log in to a registry", login_opts, run_login, false };
-
-static int run_logout(const struct hoy_verb *v, int argc, char **argv)
-{
-	struct login_opts o = { .reg = REG_OPTS_INIT };
-	struct hoy_err err = HOY_ERR_INIT;
-	cleanup_free char *key = NULL;
-	int status, r, n = hoy_verb_args(v, argc, argv, &o, 0, 1, &status);
-
-	if (n < 0)
-		return status;
-	if (o.all == (n == 1)) {
-		hoy_error("logout takes a registry or --all");
-		return 125;
-	}
-	key = n ? registry_key(argv[1]) : NULL;
-	r = o.all ? auth_clear(o.reg.authfile, &err) : auth_store(o.reg.authfile, key, NULL, NULL, &err);
-	if (r == 1)
-		r = hoy_fail(&err, ENOENT, "not logged into %s", key);
-	if (r < 0)
-		return hoy_report(&err, 125);
-	if (o.all)
-		puts("Removed login credentials for all registries");
-	else
-		printf("Removed login credentials for %s\n", key);
-	return 0;
-}
-const struct hoy_verb verb_logout = { "logout", "[options] REGISTRY", "Log out of a registry", logout_opts, run_logout, false };
+const struct hoy_verb verb_list_tags = { "list-tags", "[options] [docker://]REPOSITORY|docker-archive:FILE", "List the tags of a repository",
+					 tags_opts, run_list_tags, HOY_VERB_COPIES };

@@ -7,7 +7,7 @@
 extern const struct hoy_verb verb_pull, verb_image_pull, verb_load, verb_image_load, verb_import, verb_image_import,
 	verb_list_tags, verb_login, verb_logout, verb_push, verb_image_push, verb_copy, verb_save, verb_image_save,
 	verb_remote_inspect, verb_remote_image_inspect, verb_manifest_digest, verb_check_layers, verb_mend,
-	verb_commit, verb_manifest_create, verb_manifest_add, verb_manifest_annotate, verb_manifest_remove, verb_manifest_rm,
+	verb_commit, verb_delete, verb_sync, verb_manifest_create, verb_manifest_add, verb_manifest_annotate, verb_manifest_remove, verb_manifest_rm,
 	verb_manifest_exists, verb_manifest_inspect, verb_manifest_push, verb_search, verb_image_search,
 	verb_standalone_sign, verb_standalone_verify, verb_generate_sigstore_key, verb_image_sign, verb_trust_show, verb_trust_set;
 

@@ -37,6 +37,7 @@ struct source {
 	struct hoy_ref ref;	/* complete; path NULL: this transport gives images no such names */
 	struct sigs sigs;	/* of the manifest SIGS_OF; see source_signatures() */
 	char sigs_of[SHA_DIGEST_SIZE];
+	char *repository;	/* "docker.io/library/debian", of a reference that says so; or NULL */
 };
 
 struct dest;
@@ -89,20 +90,53 @@ struct reg_opts {
 	const char *retry_delay;  /* NULL: exponential */
 	bool no_creds;
 	const char *registries_d; /* NULL: the user's or the system's */
+	const char *user, *password; /* instead of CREDS */
+	const char *token;	  /* the Bearer token itself */
+	const char *daemon_host;  /* docker-daemon: its socket */
+	const char *shared_blobs; /* oci: a directory of blobs that several layouts share */
+	bool accept_plain;	  /* oci: as a destination takes layers that are not compressed */
+	const struct hoy_strv *more_names; /* docker-archive: as a destination, beside the reference's; or NULL */
 };
 #define REG_OPTS_INIT { .tls_verify = -1, .retry = 3 }
+
+/* Options of struct reg_opts at AT (an offset), their names with P in front ("src-"), their texts with WHOSE behind. */
+#define REG_CREDS_OPTS(at, p, whose) \
+	{ 0, p "cert-dir", HOY_OPT_STRING, (at) + offsetof(struct reg_opts, cert_dir), "DIR", "directory of certificates" whose }, \
+	{ 0, p "creds", HOY_OPT_STRING, (at) + offsetof(struct reg_opts, creds), "USER[:PASSWORD]", "credentials" whose }, \
+	{ 0, p "tls-verify", HOY_OPT_TRI, (at) + offsetof(struct reg_opts, tls_verify), NULL, "require HTTPS and check certificates" whose " (default true)" }
+#define REG_AUTHFILE_OPT(at, p, whose) \
+	{ 0, p "authfile", HOY_OPT_STRING, (at) + offsetof(struct reg_opts, authfile), "FILE", "file with credentials" whose }
+#define REG_LOGIN_OPTS(at, p, whose) \
+	REG_AUTHFILE_OPT(at, p, whose), REG_CREDS_OPTS(at, p, whose), \
+	{ 0, p "no-creds", HOY_OPT_FLAG, (at) + offsetof(struct reg_opts, no_creds), NULL, "log in nowhere" whose }, \
+	{ 0, p "password", HOY_OPT_STRING, (at) + offsetof(struct reg_opts, password), "PASSWORD", "password" whose }, \
+	{ 0, p "registry-token", HOY_OPT_STRING, (at) + offsetof(struct reg_opts, token), "TOKEN", "Bearer token" whose }, \
+	{ 0, p "username", HOY_OPT_STRING, (at) + offsetof(struct reg_opts, user), "USER", "user name" whose }
+#define REG_PLACE_OPTS(at, p, whose) \
+	{ 0, p "daemon-host", HOY_OPT_STRING, (at) + offsetof(struct reg_opts, daemon_host), "HOST", "docker-daemon: where it listens" whose }, \
+	{ 0, p "shared-blob-dir", HOY_OPT_STRING, (at) + offsetof(struct reg_opts, shared_blobs), "DIR", "oci: directory of blobs that layouts share" whose }
+#define REG_RETRY_OPTS(at) \
+	{ 0, "retry-delay", HOY_OPT_STRING, (at) + offsetof(struct reg_opts, retry_delay), "DURATION", "time between attempts (default: growing)" }, \
+	{ 0, "retry-times", HOY_OPT_INT, (at) + offsetof(struct reg_opts, retry), "N", "attempts after a failed one (default 3)" }
+/* What is said for BOTH ends goes to one, TO. */
+void reg_opts_share(struct reg_opts *to, const struct reg_opts *both);
+/* Do they fit together? */
+int reg_opts_check(const struct reg_opts *o, struct hoy_err *err);
 
 /* NAME with its transport; STORE may be NULL and is opened when needed (then owned by the source or destination). */
 int source_open(struct source **ret, const char *name, const struct reg_opts *o, struct hoy_err *err);
 int dest_open(struct dest **ret, const char *name, const struct reg_opts *o, struct hoy_err *err);
 
-int source_oci(struct source **ret, const char *rest, bool archive, struct hoy_err *err);
+int source_oci(struct source **ret, const char *rest, bool archive, const struct reg_opts *o, struct hoy_err *err);
 int source_docker_archive(struct source **ret, const char *rest, struct hoy_err *err);
 int source_dir(struct source **ret, const char *rest, struct hoy_err *err);
 int source_registry(struct source **ret, const char *rest, const struct reg_opts *o, struct hoy_err *err);
 int source_store(struct source **ret, const char *rest, struct hoy_err *err);
-int dest_oci(struct dest **ret, const char *rest, bool archive, struct hoy_err *err);
-int dest_docker_archive(struct dest **ret, const char *rest, struct hoy_err *err);
+int source_daemon(struct source **ret, const char *rest, const struct reg_opts *o, struct hoy_err *err);
+int source_tarball(struct source **ret, const char *rest, struct hoy_err *err);
+int dest_oci(struct dest **ret, const char *rest, bool archive, const struct reg_opts *o, struct hoy_err *err);
+int dest_docker_archive(struct dest **ret, const char *rest, const struct reg_opts *o, struct hoy_err *err);
+int dest_daemon(struct dest **ret, const char *rest, const struct reg_opts *o, struct hoy_err *err);
 int dest_dir(struct dest **ret, const char *rest, struct hoy_err *err);
 int dest_registry(struct dest **ret, const char *rest, const struct reg_opts *o, struct hoy_err *err);
 
@@ -114,6 +148,12 @@ int source_signatures(struct source *src, const struct manifest *m, bool instanc
 /* The config of M, checked against its descriptor. */
 int source_config(struct source *src, const struct manifest *m, struct config *ret, struct hoy_err *err);
 
+/* "DIR" or "DIR:TAG", "DIR:@N"; a DIR that exists with the colon in its name is taken as it is. *RET_PATH is new memory. */
+void layout_split(const char *rest, char **ret_path, const char **ret_tag);
+/* The entry of the layout's INDEX that TAG means (NULL: the only one). */
+int layout_pick(const struct hoy_json *index, const char *path, const char *tag, const struct hoy_json **ret, struct hoy_err *err);
+/* Take an image out of the layout that REST ("DIR:TAG") names. */
+int layout_delete(const char *rest, const struct reg_opts *o, struct hoy_err *err);
 /* "blobs/sha256/HEX" of DIGEST (which is valid) into RET. */
 void blob_path(const char *digest, char ret[96]);
 /* The images in an archive: how to name each as a source (docker-archive: "PATH:@N"; oci: "PATH:TAG" or "PATH:@N"). */

@@ -10,6 +10,7 @@ static const char *const own_texts[] = {
 	[HOY_EUNSUPPORTED - HOY_EDIGEST] = "not supported",
 	[HOY_EREMOTE - HOY_EDIGEST] = "remote error",
 	[HOY_EBUSY - HOY_EDIGEST] = "in use",
+	[HOY_ENOIMAGE - HOY_EDIGEST] = "no such image",
 };
 
 const char *hoy_strerror(int code)

@@ -19,6 +19,7 @@ enum {
 	HOY_EUNSUPPORTED,   /* understood, but not available here */
 	HOY_EREMOTE,	    /* the other side answered with an error */
 	HOY_EBUSY,	    /* in use by something that must end first */
+	HOY_ENOIMAGE,	    /* the place is there, the image is not */
 	HOY_ECODE_END,
 };
 

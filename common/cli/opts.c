@@ -33,6 +33,16 @@ const struct hoy_opt hoy_global_opts[] = {
 	HOY_OPTS_END,
 };
 
+const struct hoy_opt hoy_copy_globals[] = {
+	{ 0, "command-timeout", HOY_OPT_STRING, G(command_timeout), "DURATION", "longest time that the command may take" },
+	{ 0, "debug", HOY_OPT_FLAG, G(debug), NULL, "the same as --log-level debug" },
+	{ 0, "override-arch", HOY_OPT_STRING, G(arch), "ARCH", "architecture of images to be chosen from a list" },
+	{ 0, "override-os", HOY_OPT_STRING, G(os), "OS", "operating system of images to be chosen from a list" },
+	{ 0, "override-variant", HOY_OPT_STRING, G(variant), "VARIANT", "variant of their architecture" },
+	{ 0, "user-agent-prefix", HOY_OPT_STRING, G(user_agent), "TEXT", "text in front of the user agent that registries see" },
+	HOY_OPTS_END,
+};
+
 static const struct hoy_opt *by_name(const struct hoy_opt *o, const char *name, size_t len)
 {
 	for (; o && o->name; o++)
@@ -112,11 +122,16 @@ static int store(const struct hoy_opt *o, void *opts, const char *value, struct 
 }
 
 /* --name, --name=value, --name value; *I moves on over a value. */
-static int long_option(const struct hoy_opt *table, int argc, char **argv, int *i, void *opts, struct hoy_err *err)
+static int long_option(const struct hoy_verb *v, int argc, char **argv, int *i, void *opts, struct hoy_err *err)
 {
 	const char *name = argv[*i] + 2, *eq = strchr(name, '=');
-	const struct hoy_opt *o = by_name(table, name, eq ? (size_t)(eq - name) : strlen(name));
+	size_t len = eq ? (size_t)(eq - name) : strlen(name);
+	const struct hoy_opt *o = by_name(v->opts, name, len);
 
+	if (!o && v->flags & HOY_VERB_COPIES && (o = by_name(hoy_copy_globals, name, len))) {
+		opts = &hoy_globals;
+		hoy_globals.own = o->name;
+	}
 	if (!o)
 		return hoy_fail(err, ENOENT, "unknown flag: --%.*s", eq ? (int)(eq - name) : (int)strlen(name), name);
 	if (eq)
@@ -165,7 +180,7 @@ int hoy_opts_parse(const struct hoy_verb *v, int argc, char **argv, void *opts, 
 	for (int i = 1; i < argc; i++) {
 		if (argv[i][0] != '-' || !argv[i][1]) {
 			argv[++n] = argv[i];
-			if (!v->command)
+			if (!(v->flags & HOY_VERB_COMMAND))
 				continue;
 			while (++i < argc)
 				argv[++n] = argv[i];
@@ -180,7 +195,7 @@ int hoy_opts_parse(const struct hoy_verb *v, int argc, char **argv, void *opts, 
 			hoy_verb_help(hoy_tool_name, v);
 			return -ECANCELED;
 		}
-		r = argv[i][1] == '-' ? long_option(v->opts, argc, argv, &i, opts, err) :
+		r = argv[i][1] == '-' ? long_option(v, argc, argv, &i, opts, err) :
 					short_options(v->opts, argc, argv, &i, opts, err);
 		if (r < 0)
 			return -EINVAL;

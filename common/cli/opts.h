@@ -33,13 +33,18 @@ struct hoy_opt {
 };
 #define HOY_OPTS_END { 0, NULL, 0, 0, NULL, NULL }
 
+enum hoy_verb_flags {
+	HOY_VERB_COMMAND = 1 << 0, /* options end at the first argument: what follows is somebody's command line */
+	HOY_VERB_COPIES = 1 << 1,  /* hoy_copy_globals[] may stand before it and behind it */
+};
+
 struct hoy_verb {
 	const char *name;     /* "run"; "image ls" for a verb of two words */
 	const char *synopsis; /* "[options] IMAGE [COMMAND [ARG...]]" */
 	const char *summary;
 	const struct hoy_opt *opts; /* ends with HOY_OPTS_END */
 	int (*run)(const struct hoy_verb *v, int argc, char **argv);
-	bool command; /* options end at the first argument: what follows is somebody's command line */
+	unsigned flags; /* enum hoy_verb_flags */
 };
 
 /* What every tool takes before its verb. */
@@ -49,9 +54,15 @@ struct hoy_globals {
 		*hooks_dir;
 	struct hoy_strv runtime_flags, modules;
 	bool version, help;
+	/* hoy_copy_globals[] */
+	const char *arch, *os, *variant, *command_timeout, *user_agent;
+	bool debug;
+	const char *own; /* the last option given that not every verb of the tool takes */
 };
 extern struct hoy_globals hoy_globals;
 extern const struct hoy_opt hoy_global_opts[];
+/* skopeo's, for the verbs of hoy-image that copy between transports (HOY_VERB_COPIES). */
+extern const struct hoy_opt hoy_copy_globals[];
 
 /*
  * Parse the options of V into OPTS. Returns the number of arguments, which are moved to argv[1]... in order, or

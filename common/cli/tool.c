@@ -9,6 +9,15 @@
 #include "common/cli/opts.h"
 #include "common/proc/userns.h"
 
+/* HOY_VERB_COPIES if there is such a verb. */
+static unsigned copies(const struct hoy_verb *const *verbs)
+{
+	for (; *verbs; verbs++)
+		if ((*verbs)->flags & HOY_VERB_COPIES)
+			return HOY_VERB_COPIES;
+	return 0;
+}
+
 static void tool_help(const char *tool, const char *summary, const struct hoy_verb *const *verbs)
 {
 	printf("%s\n\nUsage:\n  %s [options] COMMAND\n\nCommands:\n", summary, tool);
@@ -16,6 +25,8 @@ static void tool_help(const char *tool, const char *summary, const struct hoy_ve
 		if ((*verbs)->summary)
 			printf("  %-22s %s\n", (*verbs)->name, (*verbs)->summary);
 	hoy_options_help("Options", hoy_global_opts);
+	if (copies(verbs))
+		hoy_options_help("Options of commands that copy between transports", hoy_copy_globals);
 }
 
 /* How many words of ARGV are all of NAME; 0: they are another verb. */
@@ -76,7 +87,7 @@ static const char *summary_of(const struct hoy_verb *const *verbs, const struct 
 int hoy_tool_main(const char *tool, const char *summary, const struct hoy_verb *const *verbs, int argc, char **argv)
 {
 	const struct hoy_verb globals = { .name = "", .synopsis = "", .summary = summary, .opts = hoy_global_opts,
-					  .command = true };
+					  .flags = HOY_VERB_COMMAND | copies(verbs) };
 	struct hoy_err err = HOY_ERR_INIT;
 	const struct hoy_verb *v;
 	struct hoy_verb verb;
@@ -109,6 +120,12 @@ int hoy_tool_main(const char *tool, const char *summary, const struct hoy_verb *
 		hoy_error("unrecognized command '%s %s' (run: %s --help)", hoy_tool_name, argv[1], hoy_tool_name);
 		return 125;
 	}
+	if (hoy_globals.own && !(v->flags & HOY_VERB_COPIES)) {
+		hoy_error("%s has no option --%s", v->name, hoy_globals.own);
+		return 125;
+	}
+	if (hoy_globals.debug)
+		hoy_log_set("debug");
 	if (!wants_help(v, r - words, argv + words) && hoy_userns_enter(&err) < 0)
 		return hoy_report(&err, 125);
 	verb = *v;

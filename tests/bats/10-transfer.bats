@@ -202,7 +202,7 @@ clean_store() {
 	done
 	try hoy copy -q "oci:$f/oci:latest" docker-archive:h.tar:a/b:c
 	assert_success
-	[[ $(tar xOf h.tar manifest.json | jq -r '.[0].RepoTags[0]') == a/b:c ]]
+	[[ $(tar xOf h.tar manifest.json | jq -r '.[0].RepoTags[0]') == docker.io/a/b:c ]]
 	try hoy copy -q --preserve-digests "oci:$f/oci:latest" docker-archive:h2.tar
 	assert_error '--preserve-digests'
 	[[ ! -e h2.tar ]]

@@ -1,0 +1,130 @@
+/* cmd-image/transfer/delete.c: `delete TRANSPORT:IMAGE`: from a registry, an OCI layout, a store. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd-image/transfer/registry.h"
+#include "cmd-image/transfer/skopeo.h"
+#include "cmd-image/transfer/store_name.h"
+#include "cmd-image/transfer/transfer.h"
+#include "common/base/fd.h"
+#include "common/conf/registries.h"
+#include "common/data/digest.h"
+#include "common/data/ref.h"
+
+/* ---- registries ---- */
+
+/* The digest of what REF means there: registries remove manifests by it alone. */
+static int find_digest(struct registry *r, const char *ref, char ret[SHA_DIGEST_SIZE], struct hoy_err *err)
+{
+	static const char accept[] = T_OCI ", " T_V2S2 ", " T_OCI_INDEX ", " T_V2S2_LIST;
+	cleanup_free char *path = hoy_asprintf("/v2/%s/manifests/%s", registry_path(r), ref);
+	cleanup_answer struct answer a = { 0 };
+	int res = path ? registry_do(r, "GET", path, accept, NULL, NULL, 0, MANIFEST_MAX, &a, err) : hoy_fail_oom(err);
+
+	if (res < 0)
+		return res;
+	if (a.status == 404)
+		return hoy_fail(err, ENOENT, "unable to delete '%s' of '%s': the image may not exist there", ref, registry_path(r));
+	if (a.status != 200)
+		return registry_refused(r, &a, "the manifest", err);
+	sha_of(hoy_buf_str(&a.body), a.body.len, ret);
+	if (a.digest && !strncmp(a.digest, "sha256:", 7) && strcmp(a.digest, ret))
+		return hoy_fail(err, HOY_EDIGEST, "the manifest '%s' is not what its digest says: it has %s", ref, ret);
+	return 0;
+}
+
+static int delete_manifest(struct registry *r, const char *digest, struct hoy_err *err)
+{
+	cleanup_free char *path = hoy_asprintf("/v2/%s/manifests/%s", registry_path(r), digest);
+	cleanup_answer struct answer a = { 0 };
+	int res = path ? registry_do(r, "DELETE", path, NULL, NULL, NULL, 0, 64 << 10, &a, err) : hoy_fail_oom(err);
+
+	return res < 0 ? res : a.status == 202 || a.status == 200 || a.status == 204 ? 0 : registry_refused(r, &a, "the removal of the manifest", err);
+}
+
+static int delete_remote(const char *rest, const struct reg_opts *o, struct hoy_err *err)
+{
+	cleanup_ref struct hoy_ref ref = HOY_REF_INIT;
+	struct hoy_endpoints eps = { NULL, 0 };
+	cleanup_free char *name = NULL;
+	struct registry *r = NULL;
+	char digest[SHA_DIGEST_SIZE];
+	int res = hoy_ref_parse(&ref, rest, err);
+
+	if (!res && (hoy_ref_normalize(&ref) < 0 || !(name = hoy_ref_repo(&ref))))
+		res = hoy_fail_oom(err);
+	if (!res)
+		res = hoy_registry_endpoints(&ref, true, &eps, err);
+	if (!res)
+		res = registry_new(&r, eps.v[0].repo, name, eps.v[0].insecure, o, err);
+	hoy_endpoints_release(&eps);
+	if (!res)
+		res = registry_ping(r, false, err);
+	if (!res)
+		registry_ask_all(r);
+	if (!res)
+		res = find_digest(r, ref.digest ? ref.digest : ref.tag, digest, err);
+	if (!res)
+		res = delete_manifest(r, digest, err);
+	registry_free(r);
+	return res;
+}
+
+/* ---- stores ---- */
+
+/* The image goes with all its names, as long as no container uses it. */
+static int delete_stored(const char *rest, struct hoy_err *err)
+{
+	cleanup_store_name struct store_name n = { 0 };
+	cleanup_store struct hoy_store *s = NULL;
+	struct hoy_json *rec, *named;
+	int r = store_name_parse(&n, rest, err);
+
+	if (!r && !(s = open_store_at(&n.at, err)))
+		r = -err->code;
+	if (!r)
+		r = hoy_store_lock(s, 0, HOY_LAYERS | HOY_IMAGES | HOY_CONTAINERS, err);
+	if (r < 0)
+		return r;
+	r = hoy_image_find(s, n.id ? n.id : n.name, &rec, NULL, err);
+	if (!r && n.id && n.name && (hoy_image_find(s, n.name, &named, NULL, NULL) < 0 || named != rec))
+		r = hoy_fail(err, ENOENT, "image %.12s has not the name '%s'", n.id, n.name);
+	if (r == -ENOENT)
+		r = -(err->code = HOY_ENOIMAGE);
+	if (!r)
+		r = hoy_image_delete(s, hoy_json_str(rec, "id"), NULL, err);
+	hoy_store_unlock(s);
+	return r;
+}
+
+/* ---- the verb ---- */
+
+static const struct hoy_opt opts[] = { REG_LOGIN_OPTS(0, "", ""), REG_PLACE_OPTS(0, "", ""), REG_RETRY_OPTS(0), HOY_OPTS_END };
+
+static int delete_image(const char *name, const struct reg_opts *o, struct hoy_err *err)
+{
+	if (!strncmp(name, "docker://", 9))
+		return delete_remote(name + 9, o, err);
+	if (!strncmp(name, "oci:", 4))
+		return layout_delete(name + 4, o, err);
+	if (!strncmp(name, "containers-storage:", 19))
+		return delete_stored(name + 19, err);
+	if (!hoy_names_transport(name))
+		return hoy_fail(err, EINVAL, "'%s' names no transport (docker://, oci:, containers-storage:)", name);
+	return hoy_fail(err, HOY_EUNSUPPORTED, "Deleting images not implemented for %.*s: images", (int)strcspn(name, ":"), name);
+}
+
+static int run_delete(const struct hoy_verb *v, int argc, char **argv)
+{
+	struct reg_opts o = REG_OPTS_INIT;
+	struct hoy_err err = HOY_ERR_INIT;
+	int status, n = skopeo_args(v, argc, argv, &o, 1, 1, &status);
+
+	if (n < 0)
+		return status;
+	return delete_image(argv[1], &o, &err) < 0 ? skopeo_failed(&err) : 0;
+}
+const struct hoy_verb verb_delete = { "delete", "[options] TRANSPORT:IMAGE", "Delete an image from a registry, a layout or a store", opts, run_delete,
+				      HOY_VERB_COPIES };
