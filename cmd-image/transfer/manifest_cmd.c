@@ -390,6 +390,7 @@ static int run_rm(const struct hoy_verb *v, int argc, char **argv)
 	s = open_store(&err);
 	if (!s)
 		return hoy_report(&err, 125);
+	status = 0;
 	for (int i = 1; i <= n; i++) {
 		int r = index_delete(s, argv[i], &err);
 
