@@ -6,8 +6,13 @@ struct trust {
 	const char *policy; /* a file; NULL: the user's or the system's */
 	bool insecure;	    /* anything goes, whatever the policy says */
 };
+#define TRUST_OPTS(at) \
+	{ 0, "insecure-policy", HOY_OPT_FLAG, (at) + offsetof(struct trust, insecure), NULL, "take any image, whatever policy.json says" }, \
+	{ 0, "policy", HOY_OPT_STRING, (at) + offsetof(struct trust, policy), "FILE", "the policy.json(5) that the image must please" }
+
 /*
- * May M of SRC come in (an image, which INSTANCE says was chosen from a list, or a list as a whole)? T NULL: by the policy of user or system. Nothing of it but manifests has
- * been read until here. 0, or an error that begins with "Source image rejected: ", or that of the policy itself.
+ * May M of SRC come in (an image, which INSTANCE says was chosen from a list, or a list as a whole)? T NULL: by the policy of
+ * user or system. Nothing of it but manifests has been read until here. 0, or an error that begins with
+ * "Source image rejected: ", or that of the policy itself.
  */
 int image_allowed(struct source *src, const struct manifest *m, bool instance, const struct trust *t, struct hoy_err *err);

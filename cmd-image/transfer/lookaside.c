@@ -306,8 +306,10 @@ int lookaside_add(const struct hoy_ref *ref, const char *digest, const char *dir
 	int r = 0, n = 1;
 
 	if (dir) {
-		if (hoy_mkdir_p(dir, 0755) < 0 || !(real = realpath(dir, NULL)))
-			return hoy_fail_errno(err, errno, "cannot make '%s'", dir);
+		r = hoy_mkdir_p(dir, 0755);
+		real = r < 0 ? NULL : realpath(dir, NULL);
+		if (!real)
+			return hoy_fail_errno(err, r < 0 ? -r : errno, "cannot make '%s'", dir);
 		base = hoy_asprintf("file://%s", real);
 	} else {
 		r = load(&d, NULL, ref, &scopes, err);

@@ -32,7 +32,7 @@ static const struct hoy_opt opts[] = {
 	{ 0, "digestfile", HOY_OPT_STRING, O(digestfile), "FILE", "write the list's digest there" },
 	{ 'f', "format", HOY_OPT_STRING, O(copy.format), "FORMAT", "oci or v2s2" },
 	{ 'q', "quiet", HOY_OPT_FLAG, O(copy.quiet), NULL, "no progress" },
-	{ 0, "remove-signatures", HOY_OPT_FLAG, O(copy.sign.remove), NULL, "copy no signatures" },
+	SIGN_OPTS(O(copy.sign)),
 	{ 0, "rm", HOY_OPT_FLAG, O(rm), NULL, "remove the list when it has been pushed" },
 	{ 0, "tls-verify", HOY_OPT_TRI, O(reg.tls_verify), NULL, "require HTTPS and check certificates (default true)" },
 	HOY_OPTS_END,

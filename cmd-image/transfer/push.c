@@ -28,8 +28,7 @@ struct out_opts {
 	{ 0, "digestfile", HOY_OPT_STRING, O(digestfile), "FILE", "write the manifest's digest there" }, \
 	{ 0, "image-parallel-copies", HOY_OPT_INT, O(copy.parallel), "N", "layers at once (default 6)" }, \
 	{ 'q', "quiet", HOY_OPT_FLAG, O(copy.quiet), NULL, "no progress" }, \
-	{ 0, "remove-signatures", HOY_OPT_FLAG, O(copy.sign.remove), NULL, "copy no signatures" }, \
-	SIGN_BY_OPT(O(copy.sign.gpg_key)), SIGN_SIGSTORE_OPT(O(copy.sign.sigstore_key)), SIGN_PASSPHRASE_OPT(O(copy.sign.passphrase_file))
+	SIGN_OPTS(O(copy.sign))
 
 static const struct hoy_opt push_opts[] = {
 	COMMON_OPTS,
@@ -56,9 +55,8 @@ static const struct hoy_opt copy_opts[] = {
 	{ 0, "dest-oci-accept-uncompressed-layers", HOY_OPT_FLAG, O(dst.accept_plain), NULL, "oci: leave layers plain that come so" },
 	{ 0, "dest-precompute-digests", HOY_OPT_FLAG, O(copy.precompute), NULL, "compress a layer before it is sent, and send it only if the registry has it not" },
 	{ 'f', "format", HOY_OPT_STRING, O(copy.format), "FORMAT", "oci or v2s2" },
-	{ 0, "insecure-policy", HOY_OPT_FLAG, O(trust.insecure), NULL, "take any image, whatever policy.json says" },
+	TRUST_OPTS(O(trust)),
 	{ 0, "multi-arch", HOY_OPT_STRING, O(multi_arch), "WHICH", "system, all or index-only" },
-	{ 0, "policy", HOY_OPT_STRING, O(trust.policy), "FILE", "the policy.json(5) that the image must please" },
 	{ 0, "registries.d", HOY_OPT_STRING, O(registries_d), "DIR", "where registries.d(5) is" },
 	{ 0, "sign-identity", HOY_OPT_STRING, O(copy.sign.identity), "REFERENCE", "the name that the signature bears (default: the destination's)" },
 	{ 0, "preserve-digests", HOY_OPT_FLAG, O(copy.preserve), NULL, "fail if a digest would change" },

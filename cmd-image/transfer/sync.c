@@ -21,8 +21,9 @@
 struct sync_opts {
 	struct copy_opts copy;
 	struct reg_opts src, dst, both;
-	const char *from, *to, *digestfile, *suffix;
-	bool scoped, dry, keep_going, remove_sigs;
+	struct trust trust;
+	const char *from, *to, *digestfile, *suffix, *registries_d;
+	bool scoped, dry, keep_going;
 };
 #define O(field) offsetof(struct sync_opts, field)
 static const struct hoy_opt opts[] = {
@@ -36,11 +37,13 @@ static const struct hoy_opt opts[] = {
 	{ 'f', "format", HOY_OPT_STRING, O(copy.format), "FORMAT", "oci or v2s2" },
 	{ 0, "keep-going", HOY_OPT_FLAG, O(keep_going), NULL, "go on when an image cannot be copied" },
 	{ 0, "preserve-digests", HOY_OPT_FLAG, O(copy.preserve), NULL, "fail if a digest would change" },
-	{ 0, "remove-signatures", HOY_OPT_FLAG, O(remove_sigs), NULL, "copy no signatures (none are copied as yet)" },
+	{ 0, "registries.d", HOY_OPT_STRING, O(registries_d), "DIR", "where registries.d(5) is" },
 	REG_RETRY_OPTS(O(both)),
 	{ 0, "scoped", HOY_OPT_FLAG, O(scoped), NULL, "keep the whole name of the source behind the destination's" },
 	{ 's', "src", HOY_OPT_STRING, O(from), "TRANSPORT", "where from: docker, dir or yaml" },
+	SIGN_OPTS(O(copy.sign)),
 	REG_LOGIN_OPTS(O(src), "src-", " of the source"),
+	TRUST_OPTS(O(trust)),
 	HOY_OPTS_END,
 };
 
@@ -200,6 +203,7 @@ static char *target(const struct sync_run *run, const char *name)
 static int check_target(const char *to, bool dry, struct hoy_err *err)
 {
 	struct stat st;
+	int r;
 
 	if (strncmp(to, "dir:", 4))
 		return 0;
@@ -207,9 +211,8 @@ static int check_target(const char *to, bool dry, struct hoy_err *err)
 		return hoy_fail(err, EEXIST, "Refusing to overwrite destination directory \"%s\"", to + 4);
 	if (errno != ENOENT)
 		return hoy_fail_errno(err, errno, "cannot stat '%s'", to + 4);
-	if (!dry && hoy_mkdir_p(to + 4, 0755) < 0)
-		return hoy_fail(err, EIO, "cannot make the directory '%s'", to + 4);
-	return 0;
+	r = dry ? 0 : hoy_mkdir_p(to + 4, 0755);
+	return r < 0 ? hoy_fail_errno(err, -r, "cannot make the directory '%s'", to + 4) : 0;
 }
 
 static int copy_to(const struct sync_run *run, const struct reg_opts *reg, const char *from, const char *to, struct hoy_err *err)
@@ -288,6 +291,8 @@ static int check(struct sync_opts *o, struct hoy_err *err)
 		return hoy_fail(err, EINVAL, "sync from 'dir' to 'dir' not implemented, consider using rsync instead");
 	for (size_t i = 0; i < ARRAY_SIZE(ends); i++)
 		reg_opts_share(ends[i], &o->both);
+	o->src.registries_d = o->dst.registries_d = o->registries_d;
+	o->copy.trust = &o->trust;
 	o->copy.platform = skopeo_platform();
 	o->copy.quiet = false;
 	return reg_opts_check(&o->src, err) < 0 || reg_opts_check(&o->dst, err) < 0 ? -err->code : copy_check(&o->copy, err);

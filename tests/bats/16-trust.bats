@@ -274,6 +274,51 @@ local_copy() { hoy copy -q --insecure-policy "oci:img:latest" "dir:d" "$@"; }
 	accepted "docker://$REGISTRY/ns/p:1"
 }
 
+@test "sync: the policy, signatures that go along, stay behind and are added, as skopeo" {
+	registry_start r
+	key a@x.org
+	printf 'docker:\n  %s:\n    lookaside: file://%s/stage\n' "$REGISTRY" "$T" >rd/r.yaml
+	hoy copy -q --registries.d rd --insecure-policy --dest-tls-verify=false --sign-by "$KEY" oci:img:latest "docker://$REGISTRY/ns/h:1"
+	# both_sync OPTIONS SOURCE: skopeo's into s, hoy's into h
+	both_sync() {
+		rm -rf s h
+		try skopeo --policy p.json sync --src-tls-verify=false --src docker --dest dir "$@" s
+		theirs=$status
+		try hoy_image sync --registries.d rd --policy p.json --src-tls-verify=false --src docker --dest dir "$@" h
+		[[ $status == "$theirs" ]] || show "skopeo's status is $theirs"
+	}
+	policy "$(signed_by a@x.org)"
+	both_sync "$REGISTRY/ns/h:1"
+	assert_success
+	[[ -s h/h:1/signature-1 ]]
+	diff -r s h
+	both_sync --remove-signatures "$REGISTRY/ns/h:1"
+	assert_success
+	[[ -s h/h:1/manifest.json && ! -e h/h:1/signature-1 ]]
+	diff -r s h
+	policy '{"type": "reject"}'
+	both_sync "$REGISTRY/ns/h:1"
+	assert_status 1
+	assert_stderr_has 'Source image rejected'
+	[[ ! -e h/h:1/manifest.json ]]
+	try hoy_image sync --insecure-policy --registries.d rd --src-tls-verify=false --src docker --dest dir "$REGISTRY/ns/h:1" h2
+	assert_success
+	# into a registry, signed on the way
+	policy "$(signed_by a@x.org)"
+	try hoy_image sync --registries.d rd --policy p.json --dest-tls-verify=false --src-tls-verify=false --remove-signatures --sign-by "$KEY" \
+		--src docker --dest docker "$REGISTRY/ns/h:1" "$REGISTRY/m"
+	assert_success
+	accepted "docker://$REGISTRY/m/h:1"
+	# a list too
+	mkdir -p home/.config/containers
+	ln -s "$T/rd" home/.config/containers/registries.d
+	hoy manifest create l >/dev/null
+	hoy manifest add l oci:img:latest >/dev/null
+	try hoy manifest push -q --tls-verify=false --sign-by "$KEY" l "docker://$REGISTRY/ns/l:1"
+	assert_success
+	accepted "docker://$REGISTRY/ns/l:1"
+}
+
 @test "lookaside: of a mirror the mirror's signatures count, under the name that was asked for" {
 	registry_start r
 	key a@x.org
