@@ -157,17 +157,17 @@ busybox=localhost/busybox:latest
 	load $HOY_TESTS/lib/hoy
 	TEST "mount" { mkdir m; mount -t tmpfs tmpfs m; }
 	TEST "process" { sleep 1000 3>&- & echo \$! >"$T/pid"; }
-	TEST "netns" { ip netns add hoy-leak-$$; }
+	TEST "netns" { ip netns add hoy-leak; }
 	TEST "nothing" { sleep 1000 3>&- & pid_record \$!; }
 	END
 	try env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOY_TEST_AREA="$HOY_TEST_AREA" bats --formatter tap "$T/leak.bats"
 	assert_status 1
 	assert_stdout_like 'not ok 1 mount'.*'mount: .*/m'
 	assert_stdout_like 'not ok 2 process'.*'process: '.*'sleep 1000'
-	assert_stdout_like 'not ok 3 netns'.*'network namespace: hoy-leak-'
+	assert_stdout_like 'not ok 3 netns'.*'network namespace: hoy-leak'
 	assert_stdout_has 'ok 4 nothing'
 	run ! kill -0 "$(<"$T/pid")"
-	[[ ! -e /run/netns/hoy-leak-$$ ]]
+	[[ ! -e /run/netns/hoy-leak ]]
 }
 
 @test "the runner counts: ok, not ok, skip, a crash, a short plan, no plan, a time-out" {
