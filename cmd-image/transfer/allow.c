@@ -10,6 +10,7 @@
 #include "common/base/fd.h"
 #include "common/base/msg.h"
 #include "common/conf/policy.h"
+#include "common/data/base64.h"
 
 #define KEYS_MAX ((size_t)4 << 20)
 
@@ -38,7 +39,7 @@ static int add_data(struct hoy_buf *all, struct hoy_strv *keys, const char *text
 	cleanup_free char *data = NULL;
 	size_t len;
 
-	if (!text || base64_read(text, &data, &len) < 0)
+	if (!text || hoy_unbase64_new(text, &data, &len) < 0)
 		return hoy_fail(err, HOY_EFORMAT, "the policy has a key that is no base64");
 	if (all)
 		hoy_buf_add(all, data, len);

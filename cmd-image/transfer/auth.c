@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <openssl/evp.h>
 #include <spawn.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -13,6 +12,7 @@
 #include "common/base/fd.h"
 #include "common/base/strv.h"
 #include "common/conf/dirs.h"
+#include "common/data/base64.h"
 #include "common/data/json.h"
 
 #define FILE_MAX ((size_t)1 << 20)
@@ -27,36 +27,26 @@ void creds_release(struct creds *c)
 	*c = (struct creds){ NULL, NULL, NULL };
 }
 
-char *auth_encode(const char *text)
+char *auth_basic(const char *user, const char *password)
 {
-	size_t len = strlen(text);
-	char *out = malloc((len + 2) / 3 * 4 + 1);
+	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(FILE_MAX);
+	cleanup_free char *pair = hoy_asprintf("%s:%s", user ? user : "", password ? password : "");
 
-	if (out)
-		EVP_EncodeBlock((unsigned char *)out, (const unsigned char *)text, len);
-	return out;
+	if (pair)
+		hoy_base64(&b, pair, strlen(pair));
+	return pair ? hoy_buf_steal(&b) : NULL;
 }
 
 /* "USER:PASSWORD" in base64. */
 static int decode(struct creds *c, const char *b64)
 {
-	size_t len = strlen(b64);
-	cleanup_free char *out = malloc(len + 4);
-	char *colon;
-	int n = out && len % 4 == 0 ? EVP_DecodeBlock((unsigned char *)out, (const unsigned char *)b64, len) : -1;
+	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(FILE_MAX);
+	int r = hoy_unbase64(&b, b64, strlen(b64));
+	char *colon = r ? NULL : strchr(b.data, ':');
 
-	if (n < 0)
-		return -EINVAL;
-	while (len && b64[len - 1] == '=') {
-		len--;
-		n--;
-	}
-	out[n < 0 ? 0 : n] = '\0';
-	colon = strchr(out, ':');
 	if (!colon)
-		return -EINVAL;
-	*colon = '\0';
-	c->user = strdup(out);
+		return r ? r : -EINVAL;
+	c->user = strndup(b.data, colon - b.data);
 	c->password = strdup(colon + 1);
 	return c->user && c->password ? 0 : -ENOMEM;
 }
@@ -302,7 +292,7 @@ static int save(const char *path, const struct hoy_json_doc *doc, struct hoy_err
 int auth_store(const char *authfile, const char *key, const char *user, const char *password, struct hoy_err *err)
 {
 	cleanup_json struct hoy_json_doc doc = HOY_JSON_DOC_INIT;
-	cleanup_free char *path = auth_file(authfile), *pair = NULL, *b64 = NULL;
+	cleanup_free char *path = auth_file(authfile), *b64 = NULL;
 	const struct hoy_json *helper;
 	struct hoy_json *auths, *e;
 	int r = path ? load(&doc, path, err) : hoy_fail_oom(err);
@@ -324,8 +314,7 @@ int auth_store(const char *authfile, const char *key, const char *user, const ch
 		hoy_json_remove(auths, e);
 		return save(path, &doc, err);
 	}
-	pair = hoy_asprintf("%s:%s", user, password);
-	b64 = pair ? auth_encode(pair) : NULL;
+	b64 = auth_basic(user, password);
 	hoy_json_unset(auths, key);
 	e = b64 ? hoy_json_need(&doc, auths, key, HOY_JSON_OBJECT) : NULL;
 	if (!e || !hoy_json_set_string(&doc, e, "auth", b64))

@@ -20,5 +20,5 @@ char *auth_file(const char *authfile);
 int auth_store(const char *authfile, const char *key, const char *user, const char *password, struct hoy_err *err);
 /* Forget all. */
 int auth_clear(const char *authfile, struct hoy_err *err);
-/* base64 in new memory. */
-char *auth_encode(const char *text);
+/* "USER:PASSWORD" (either may be NULL) in base64, in new memory. */
+char *auth_basic(const char *user, const char *password);

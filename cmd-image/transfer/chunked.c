@@ -1,7 +1,6 @@
 #include "cmd-image/transfer/chunked.h"
 
 #include <errno.h>
-#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -13,6 +12,7 @@
 #include "cmd-image/transfer/split.h"
 #include "cmd-image/transfer/tar.h"
 #include "common/base/fd.h"
+#include "common/data/base64.h"
 #include "common/data/json.h"
 #include "common/data/time.h"
 
@@ -119,12 +119,12 @@ static int put_xattrs(struct chunked *c)
 		hoy_jw_object(&c->w, "xattrs");
 	for (size_t i = 0; i < e->n_xattrs; i++) {
 		const char *base = e->xattr_data.data;
-		cleanup_free char *text = malloc((e->xattrs[i].len + 2) / 3 * 4 + 1);
+		cleanup_buf struct hoy_buf text = HOY_BUF_INIT(HOY_BUF_OURS);
 
-		if (!text)
+		hoy_base64(&text, base + e->xattrs[i].value, e->xattrs[i].len);
+		if (text.error)
 			return hoy_fail_oom(c->err);
-		EVP_EncodeBlock((unsigned char *)text, (const unsigned char *)base + e->xattrs[i].value, e->xattrs[i].len);
-		hoy_jw_string(&c->w, base + e->xattrs[i].key, text);
+		hoy_jw_string(&c->w, base + e->xattrs[i].key, hoy_buf_str(&text));
 	}
 	if (e->n_xattrs)
 		hoy_jw_end_object(&c->w);

@@ -1,6 +1,7 @@
 #include "cmd-image/transfer/copy.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,7 +35,7 @@ struct copy {
 
 struct outflow {
 	struct sink *k;
-	struct sha sha;
+	struct sha sha; /* blank where the digest is known */
 	int64_t size;
 };
 
@@ -42,14 +43,18 @@ static int emit(void *arg, const void *data, size_t n, struct hoy_err *err)
 {
 	struct outflow *f = arg;
 
-	sha_add(&f->sha, data, n);
+	if (f->sha.ctx)
+		sha_add(&f->sha, data, n);
 	f->size += n;
 	return f->k->write(f->k, data, n, err);
 }
 
-/* Write all of IN to K (whose end this is), packed if PACK says so (with NOTES: chunked), and tell what came out. */
+/*
+ * Write all of IN to K (whose end this is), packed if PACK says so (with NOTES: chunked), and tell what came out: KNOWN, if it
+ * isn't NULL, which whoever made IN has seen to.
+ */
 static int flow_to(struct copy *c, struct stream *in, struct sink *k, const char *pack, struct chunked_notes *notes,
-		   char ret[SHA_DIGEST_SIZE], int64_t *ret_size, struct hoy_err *err)
+		   const char *known, char ret[SHA_DIGEST_SIZE], int64_t *ret_size, struct hoy_err *err)
 {
 	struct outflow f = { .k = k };
 	struct packer *p = NULL;
@@ -58,7 +63,7 @@ static int flow_to(struct copy *c, struct stream *in, struct sink *k, const char
 	ssize_t n = 0;
 	int r = 0;
 
-	if (sha_init(&f.sha) < 0)
+	if (!known && sha_init(&f.sha) < 0)
 		r = hoy_fail_oom(err);
 	if (!r && notes)
 		r = chunked_pack(in, c->o->level, emit, &f, notes, err);
@@ -78,6 +83,8 @@ static int flow_to(struct copy *c, struct stream *in, struct sink *k, const char
 	packer_free(p);
 	if (f.sha.ctx)
 		sha_end(&f.sha, ret);
+	else if (known && known != ret)
+		snprintf(ret, SHA_DIGEST_SIZE, "%s", known);
 	*ret_size = f.size;
 	if (!r)
 		return f.k->end(f.k, ret, f.size, err);
@@ -89,14 +96,14 @@ static int flow_to(struct copy *c, struct stream *in, struct sink *k, const char
 	return r;
 }
 
-/* The same to a new blob of the destination; SIZE -1 and DIGEST NULL if they are not known. */
+/* The same to a new blob of the destination; SIZE -1 and DIGEST NULL if they are not known. What isn't packed here has been checked. */
 static int flow(struct copy *c, struct stream *in, const char *pack, struct chunked_notes *notes, const char *digest, int64_t size,
 		char ret[SHA_DIGEST_SIZE], int64_t *ret_size, struct hoy_err *err)
 {
 	struct sink *k;
 	int r = c->dst->ops->put(c->dst, digest, size, &k, err);
 
-	return r ? r : flow_to(c, in, k, pack, notes, ret, ret_size, err);
+	return r ? r : flow_to(c, in, k, pack, notes, pack ? NULL : digest, ret, ret_size, err);
 }
 
 /* ---- packed before it is sent ---- */
@@ -123,7 +130,7 @@ static int pack_first(struct copy *c, struct stream *in, const char *pack, struc
 	cleanup_fd int fd = temp_file();
 	struct temp_sink t = { { ts_write, ts_end, ts_abort }, fd };
 	cleanup_stream struct stream *packed = NULL;
-	int r = fd < 0 ? hoy_fail_errno(err, -fd, "cannot make a temporary file") : flow_to(c, in, &t.k, pack, notes, ret, ret_size, err);
+	int r = fd < 0 ? hoy_fail_errno(err, -fd, "cannot make a temporary file") : flow_to(c, in, &t.k, pack, notes, NULL, ret, ret_size, err);
 
 	if (!r)
 		r = c->dst->ops->has(c->dst, &(struct desc){ ret, NULL, *ret_size, NULL }, NULL, err);

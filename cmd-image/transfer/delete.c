@@ -9,7 +9,6 @@
 #include "cmd-image/transfer/store_name.h"
 #include "cmd-image/transfer/transfer.h"
 #include "common/base/fd.h"
-#include "common/conf/registries.h"
 #include "common/data/digest.h"
 #include "common/data/ref.h"
 
@@ -47,19 +46,14 @@ static int delete_manifest(struct registry *r, const char *digest, struct hoy_er
 static int delete_remote(const char *rest, const struct reg_opts *o, struct hoy_err *err)
 {
 	cleanup_ref struct hoy_ref ref = HOY_REF_INIT;
-	struct hoy_endpoints eps = { NULL, 0 };
-	cleanup_free char *name = NULL;
 	struct registry *r = NULL;
 	char digest[SHA_DIGEST_SIZE];
 	int res = hoy_ref_parse(&ref, rest, err);
 
-	if (!res && (hoy_ref_normalize(&ref) < 0 || !(name = hoy_ref_repo(&ref))))
+	if (!res && hoy_ref_normalize(&ref) < 0)
 		res = hoy_fail_oom(err);
 	if (!res)
-		res = hoy_registry_endpoints(&ref, true, &eps, err);
-	if (!res)
-		res = registry_new(&r, eps.v[0].repo, name, eps.v[0].insecure, o, err);
-	hoy_endpoints_release(&eps);
+		res = registry_at(&r, &ref, o, err);
 	if (!res)
 		res = registry_ping(r, false, err);
 	if (!res)

@@ -6,7 +6,6 @@
 #include "cmd-image/transfer/http.h"
 #include "cmd-image/transfer/lookaside.h"
 #include "cmd-image/transfer/registry.h"
-#include "common/conf/registries.h"
 #include "common/data/ref.h"
 
 struct reg_dest {
@@ -207,7 +206,6 @@ int dest_registry(struct dest **ret, const char *rest, const struct reg_opts *o,
 {
 	cleanup_ref struct hoy_ref ref = HOY_REF_INIT;
 	struct reg_dest *d = calloc(1, sizeof(*d));
-	struct hoy_endpoints eps = { NULL, 0 };
 	int r;
 
 	if (!d)
@@ -220,11 +218,8 @@ int dest_registry(struct dest **ret, const char *rest, const struct reg_opts *o,
 		r = hoy_fail_oom(err);
 	if (!r) {
 		d->tag = strdup(ref.digest ? ref.digest : ref.tag);
-		r = hoy_registry_endpoints(&ref, true, &eps, err);
+		r = registry_at(&d->r, &ref, o, err);
 	}
-	if (!r)
-		r = registry_new(&d->r, eps.v[0].repo, d->d.name, eps.v[0].insecure, o, err);
-	hoy_endpoints_release(&eps);
 	if (!r)
 		r = registry_ping(d->r, true, err);
 	if (!r) {

@@ -1,6 +1,7 @@
 /* cmd-image/transfer/inspect.c: `inspect TRANSPORT:...` as skopeo prints it, and `manifest-digest`. No layer is fetched. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,34 +88,83 @@ static int print_template(const char *format, const char *json, size_t len, stru
 	return r ? r : hoy_format_rows(format, arr, NULL, true, err);
 }
 
-static int summary(struct source *src, const char *name, const struct inspect_opts *o, struct hoy_err *err)
+/* The tags of the repository, asked for while the config comes. */
+struct tags_job {
+	struct source *src;
+	struct hoy_strv tags;
+	struct hoy_err err;
+	int res;
+	bool started;
+	pthread_t t;
+};
+
+static void *ask_tags(void *arg)
 {
-	struct platform p = skopeo_platform();
-	cleanup_manifest struct manifest m = { 0 }, list = { 0 };
-	cleanup_config struct config c = CONFIG_INIT;
-	cleanup_strv struct hoy_strv tags = HOY_STRV_INIT;
+	struct tags_job *j = arg;
+
+	j->res = j->src->ops->tags(j->src, &j->tags, &j->err);
+	return NULL;
+}
+
+static void begin_tags(struct tags_job *j, struct source *src)
+{
+	j->src = src;
+	if (src->ops->tags)
+		j->started = !pthread_create(&j->t, NULL, ask_tags, j);
+}
+
+/* NAME is where to ask if the source cannot say. */
+static int end_tags(struct tags_job *j, const char *name, const struct reg_opts *o, struct hoy_err *err)
+{
+	if (j->started)
+		pthread_join(j->t, NULL);
+	else if (j->src && j->src->ops->tags)
+		ask_tags(j);
+	if (j->res < 0)
+		*err = j->err;
+	return j->res == 1 ? list_tags(name, o, &j->tags, err) : j->res;
+}
+
+static int print_summary(const struct source *src, const struct inspect_opts *o, const struct manifest *m, const char *digest,
+			 const struct config *c, const struct hoy_strv *tags, struct hoy_err *err)
+{
 	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(HOY_BUF_OURS);
 	struct hoy_jw w = hoy_jw_on(&b, "    ");
-	int r = source_image(src, &p, &m, &list, err);
 
-	if (!r)
-		r = source_config(src, &m, &c, err);
-	if (!r && o->config && o->raw)
-		return fwrite(c.data, 1, c.len, stdout) == c.len ? 0 : -EIO;
-	if (!r && src->repo_host && !o->no_tags && !o->config)
-		r = list_tags(src->name, &o->reg, &tags, err);
-	if (r < 0)
-		return r;
+	if (o->config && o->raw)
+		return fwrite(c->data, 1, c->len, stdout) == c->len ? 0 : -EIO;
 	if (o->config)
-		config_write(&w, c.doc.root);
+		config_write(&w, c->doc.root);
 	else
-		put_summary(&w, src, &m, list.len ? list.digest : m.digest, &c, &tags, o->format && strcmp(o->format, "json"));
+		put_summary(&w, src, m, digest, c, tags, o->format && strcmp(o->format, "json"));
 	if (b.error)
 		return hoy_fail_oom(err);
 	if (o->format && strcmp(o->format, "json"))
 		return print_template(o->format, b.data, b.len, err);
 	puts(b.data);
 	return 0;
+}
+
+static int summary(struct source *src, const char *name, const struct inspect_opts *o, struct hoy_err *err)
+{
+	struct platform p = skopeo_platform();
+	cleanup_manifest struct manifest m = { 0 }, list = { 0 };
+	cleanup_config struct config c = CONFIG_INIT;
+	struct tags_job tags = { .tags = HOY_STRV_INIT };
+	struct hoy_err none = HOY_ERR_INIT;
+	int r = source_image(src, &p, &m, &list, err), with_tags;
+
+	if (!r && !o->no_tags && !o->config)
+		begin_tags(&tags, src);
+	if (!r)
+		r = source_config(src, &m, &c, err);
+	with_tags = end_tags(&tags, name, &o->reg, r ? &none : err);
+	if (!r)
+		r = with_tags;
+	if (!r)
+		r = print_summary(src, o, &m, list.len ? list.digest : m.digest, &c, &tags.tags, err);
+	hoy_strv_release(&tags.tags);
+	return r;
 }
 
 static int run_inspect(const struct hoy_verb *v, int argc, char **argv)

@@ -11,8 +11,6 @@
 #include "cmd-image/transfer/transfer.h"
 #include "common/base/fd.h"
 #include "common/base/msg.h"
-#include "common/conf/registries.h"
-#include "common/data/ref.h"
 
 #define ANSWER_MAX ((size_t)1 << 20)
 
@@ -115,25 +113,13 @@ static int get_login(const char *key, const struct login_opts *o, struct hoy_err
 /* Ask /v2/ with them. */
 static int check_login(const char *key, struct login_opts *o, const char *user, const char *password, struct hoy_err *err)
 {
-	cleanup_free char *pair = hoy_asprintf("%s:%s", user, password), *text = hoy_asprintf("%s/x", key);
-	cleanup_ref struct hoy_ref ref = HOY_REF_INIT;
-	struct hoy_endpoints eps = { NULL, 0 };
+	cleanup_free char *pair = hoy_asprintf("%s:%s", user, password);
 	cleanup_answer struct answer a = { 0 };
 	struct registry *r = NULL;
-	char *slash;
-	int res = pair && text ? hoy_ref_parse(&ref, text, err) : hoy_fail_oom(err);
+	int res;
 
-	if (!res)
-		res = hoy_registry_endpoints(&ref, true, &eps, err);
-	if (res < 0)
-		return res;
-	/* The registry as such: no repository, so no scope. */
-	slash = strchr(eps.v[0].repo, '/');
-	if (slash)
-		*slash = '\0';
 	o->reg.creds = pair;
-	res = registry_new(&r, eps.v[0].repo, key, eps.v[0].insecure, &o->reg, err);
-	hoy_endpoints_release(&eps);
+	res = pair ? registry_as_such(&r, key, key, &o->reg, err) : hoy_fail_oom(err);
 	if (!res)
 		res = registry_ping(r, false, err);
 	if (!res)

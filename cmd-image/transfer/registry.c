@@ -302,8 +302,7 @@ static void learn(struct registry *r, const struct answer *a)
 
 static char *basic(const struct creds *c)
 {
-	cleanup_free char *pair = hoy_asprintf("%s:%s", c->user ? c->user : "", c->password ? c->password : "");
-	cleanup_free char *b64 = pair ? auth_encode(pair) : NULL;
+	cleanup_free char *b64 = auth_basic(c->user, c->password);
 
 	return b64 ? hoy_asprintf("Basic %s", b64) : NULL;
 }
@@ -508,18 +507,19 @@ int registry_assume(struct registry *r, const char *scheme, struct hoy_err *err)
 	return r->base ? 0 : hoy_fail_oom(err);
 }
 
-/* Ask for /v2/ by SCHEME. A 401 is what we came for: its challenge says how to log in. */
-static int knock(struct registry *r, CURL *c, const char *scheme, int64_t retry, struct answer *a, struct hoy_err *err)
+/* The first request: Q for PATH by SCHEME. A 401 is fine: its challenge says how to log in. */
+static int knock(struct registry *r, CURL *c, const char *scheme, const char *path, struct request *q, int64_t retry, struct answer *a,
+		 struct hoy_err *err)
 {
-	struct request q = { .method = "GET", .max = TOKEN_MAX, .expect = -1 };
 	cleanup_free char *url = NULL;
 	bool again = false;
 	int res;
 
-	if (registry_assume(r, scheme, err) < 0 || !(q.url = url = hoy_asprintf("%s/v2/", r->base)))
+	if (registry_assume(r, scheme, err) < 0 || !(url = hoy_asprintf("%s%s", r->base, path)))
 		return hoy_fail_oom(err);
+	q->url = url;
 	for (int tries = 0;;) {
-		res = http_do(c, &r->tls, &q, a, &again, err);
+		res = http_do(c, &r->tls, q, a, &again, err);
 		if (res < 0 ? !again || res == -EPROTO : !worth_again(a->status))
 			return res;
 		if (tries >= retry || transfer_cancelled)
@@ -530,28 +530,50 @@ static int knock(struct registry *r, CURL *c, const char *scheme, int64_t retry,
 
 void registry_ask_all(struct registry *r) { r->actions = "*"; }
 
-int registry_ping(struct registry *r, bool push, struct hoy_err *err)
+/* Q for PATH, to somebody of whom nothing is known yet: finds out the scheme and the way to log in. */
+static int approach(struct registry *r, const char *path, struct request *q, struct answer *a, struct hoy_err *err)
 {
-	cleanup_answer struct answer a = { 0 };
 	CURL *c = take_handle(r);
 	int res;
 
 	if (!c)
 		return hoy_fail_oom(err);
-	r->actions = push ? "pull,push" : "pull";
-	res = knock(r, c, "https", r->insecure ? 0 : r->retry, &a, err);
+	res = knock(r, c, "https", path, q, r->insecure ? 0 : r->retry, a, err);
 	if (res < 0 && r->insecure)
-		res = knock(r, c, "http", r->retry, &a, err);
+		res = knock(r, c, "http", path, q, r->retry, a, err);
 	give_handle(r, c);
 	if (res == -EPROTO && !r->insecure)
 		return hoy_fail(err, EPROTO, "'%s' does not speak TLS (--tls-verify=false allows plain HTTP)", r->host);
 	if (res < 0)
 		return res == -ECANCELED ? res : hoy_fail_prefix(err, "cannot reach the registry '%s'", r->host);
-	if (a.status == 401)
-		learn(r, &a);
-	else if (a.status != 200 && a.status != 404)
-		return registry_refused(r, &a, "/v2/", err);
+	if (a->status == 401)
+		learn(r, a);
 	return 0;
+}
+
+int registry_ping(struct registry *r, bool push, struct hoy_err *err)
+{
+	struct request q = { .method = "GET", .max = TOKEN_MAX, .expect = -1 };
+	cleanup_answer struct answer a = { 0 };
+	int res;
+
+	r->actions = push ? "pull,push" : "pull";
+	res = approach(r, "/v2/", &q, &a, err);
+	if (res < 0 || a.status == 200 || a.status == 401 || a.status == 404)
+		return res;
+	return registry_refused(r, &a, "/v2/", err);
+}
+
+int registry_get_first(struct registry *r, const char *path, const char *accept, size_t max, struct answer *ret, struct hoy_err *err)
+{
+	struct request q = { .method = "GET", .accept = accept, .max = max, .expect = -1 };
+	int res;
+
+	r->actions = "pull";
+	res = approach(r, path, &q, ret, err);
+	if (res < 0 || ret->status != 401)
+		return res;
+	return registry_do(r, "GET", path, accept, NULL, NULL, 0, max, ret, err);
 }
 
 bool registry_says(const struct answer *a, const char *code)

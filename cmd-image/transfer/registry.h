@@ -22,6 +22,10 @@ static inline void hoy_cleanup_answer_(struct answer *a) { answer_release(a); }
 /* REPO: "host[:port]/path" as it is to be reached; NAME is what the user calls it. */
 int registry_new(struct registry **ret, const char *repo, const char *name, bool insecure, const struct reg_opts *o,
 		 struct hoy_err *err);
+/* The one that REF (complete) leads to, for what no mirror is asked: writing, removing, listing. */
+int registry_at(struct registry **ret, const struct hoy_ref *ref, const struct reg_opts *o, struct hoy_err *err);
+/* The registry HOST itself, no repository of it: nothing that a scope would name. NAME is what the user calls it. */
+int registry_as_such(struct registry **ret, const char *host, const char *name, const struct reg_opts *o, struct hoy_err *err);
 void registry_free(struct registry *r);
 /* Is anybody there? Finds out the scheme and the way to log in. */
 int registry_ping(struct registry *r, bool push, struct hoy_err *err);
@@ -42,6 +46,10 @@ bool registry_https(const struct registry *r);
 int registry_do(struct registry *r, const char *method, const char *path, const char *accept, const char *type, const void *body,
 		size_t len, size_t max, struct answer *ret, struct hoy_err *err);
 /*
+ * GET PATH as the first request of all: does what registry_ping() does on the way, without a request of its own. For reading.
+ */
+int registry_get_first(struct registry *r, const char *path, const char *accept, size_t max, struct answer *ret, struct hoy_err *err);
+/*
  * A stream of what GET gives; goes on by itself where the connection is cut. SIZE -1: unknown. PART (may be NULL) gives what
  * it has already, and keeps what comes.
  */
@@ -57,5 +65,7 @@ bool registry_says(const struct answer *a, const char *code);
 void registry_also_pull(struct registry *r, const char *path);
 /* Ask for the right to list all repositories instead. */
 void registry_ask_catalog(struct registry *r);
+/* The tags of the repository, appended to RET. */
+int registry_tags(struct registry *r, struct hoy_strv *ret, struct hoy_err *err);
 /* Where the next page of a list is, that A was one of: '<PATH>; rel="next"'. In new memory; NULL: there is none. */
 char *registry_next_page(const struct answer *a);

@@ -11,7 +11,6 @@
 #include "common/cli/format.h"
 #include "common/cli/table.h"
 #include "common/conf/registries.h"
-#include "common/data/ref.h"
 
 #define ANSWER_MAX ((size_t)16 << 20)
 #define LIMIT 25
@@ -170,21 +169,9 @@ static int ask_catalog(struct registry *r, const char *host, const char *term, c
 
 static int ask(const char *host, const char *term, const struct search_opts *o, struct found *f, struct hoy_err *err)
 {
-	const char *server = !strcmp(host, "docker.io") ? "index.docker.io" : host;
-	cleanup_free char *text = hoy_asprintf("%s/x", server);
-	cleanup_ref struct hoy_ref ref = HOY_REF_INIT;
-	struct hoy_endpoints eps = { NULL, 0 };
 	struct registry *r = NULL;
-	int res = text ? hoy_ref_parse(&ref, text, err) : hoy_fail_oom(err);
+	int res = registry_as_such(&r, !strcmp(host, "docker.io") ? "index.docker.io" : host, host, &o->reg, err);
 
-	if (!res)
-		res = hoy_registry_endpoints(&ref, true, &eps, err);
-	if (res < 0)
-		return res;
-	/* The registry as such: no repository. */
-	eps.v[0].repo[strcspn(eps.v[0].repo, "/")] = '\0';
-	res = registry_new(&r, eps.v[0].repo, host, eps.v[0].insecure, &o->reg, err);
-	hoy_endpoints_release(&eps);
 	if (!res) {
 		registry_ask_catalog(r);
 		res = registry_ping(r, false, err);

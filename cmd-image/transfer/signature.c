@@ -1,10 +1,10 @@
 #include "cmd-image/transfer/signature.h"
 
-#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/err.h"
+#include "common/data/base64.h"
 #include "common/data/digest.h"
 #include "common/data/json.h"
 #include "common/data/time.h"
@@ -77,41 +77,6 @@ void sig_write_annotations(const struct sig *s, struct hoy_jw *w)
 	hoy_jw_end_object(w);
 }
 
-/* ---- base64 ---- */
-
-void base64_write(struct hoy_buf *b, const void *data, size_t len)
-{
-	char *at = hoy_buf_reserve(b, (len + 2) / 3 * 4 + 1);
-
-	if (at)
-		b->len += EVP_EncodeBlock((unsigned char *)at, data, len);
-}
-
-int base64_read(const char *text, char **ret, size_t *ret_len)
-{
-	size_t n = strlen(text);
-	char *out;
-	int got;
-
-	if (n % 4 || n > 2 * SIG_MAX || strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=") != n)
-		return -HOY_EFORMAT;
-	out = malloc(n / 4 * 3 + 1);
-	if (!out)
-		return -ENOMEM;
-	got = n ? EVP_DecodeBlock((unsigned char *)out, (const unsigned char *)text, n) : 0;
-	if (got < 0) {
-		free(out);
-		return -HOY_EFORMAT;
-	}
-	/* OpenSSL counts the padding as bytes. */
-	got -= n && text[n - 1] == '=';
-	got -= n && text[n - 2] == '=';
-	out[got] = '\0';
-	*ret = out;
-	*ret_len = got;
-	return 0;
-}
-
 /* ---- files ---- */
 
 /* How an OpenPGP message begins: compressed data, a one-pass signature, or a signature. */
@@ -131,7 +96,7 @@ static int add_sigstore(struct sigs *s, const char *data, size_t len, struct hoy
 
 	mime = hoy_json_str(doc.root, "mimeType");
 	text = hoy_json_str(doc.root, "payload");
-	if (!r && (!mime || !text || base64_read(text, &payload, &n) < 0))
+	if (!r && (!mime || !text || hoy_unbase64_new(text, &payload, &n) < 0))
 		r = hoy_fail(err, HOY_EFORMAT, "invalid sigstore signature");
 	if (r < 0 || !(sig = sigs_add(s, SIG_SIGSTORE, payload, n, err)))
 		return r < 0 ? r : -err->code;
@@ -191,7 +156,7 @@ void sig_blob(const struct sig *s, struct hoy_buf *b)
 	}
 	hoy_buf_putc(b, '\0');
 	hoy_buf_puts(b, SIGSTORE_NAME "\n");
-	base64_write(&payload, s->data, s->len);
+	hoy_base64(&payload, s->data, s->len);
 	hoy_jw_object(&w, NULL);
 	hoy_jw_string(&w, "mimeType", s->mime);
 	hoy_jw_string(&w, "payload", hoy_buf_str(&payload));

@@ -58,6 +58,3 @@ int claim_parse(struct claim *c, enum sig_kind kind, const char *data, size_t le
 /* Write one, of now. */
 void claim_write(struct hoy_buf *b, enum sig_kind kind, const char *name, const char *digest);
 
-/* base64 of LEN bytes appended to B; and back, into new memory. -HOY_EFORMAT without a sentence. */
-void base64_write(struct hoy_buf *b, const void *data, size_t len);
-int base64_read(const char *text, char **ret, size_t *ret_len);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/base/err.h"
+#include "common/data/base64.h"
 #include "common/data/json.h"
 
 /*
@@ -36,9 +37,9 @@ static void write_box(struct hoy_buf *json, const unsigned char *salt, size_t sa
 	cleanup_buf struct hoy_buf s = HOY_BUF_INIT(KEY_MAX), n = HOY_BUF_INIT(KEY_MAX), b = HOY_BUF_INIT(KEY_MAX);
 	struct hoy_jw w = hoy_jw_on(json, NULL);
 
-	base64_write(&s, salt, salt_len);
-	base64_write(&n, nonce, crypto_secretbox_NONCEBYTES);
-	base64_write(&b, box->data, box->len);
+	hoy_base64(&s, salt, salt_len);
+	hoy_base64(&n, nonce, crypto_secretbox_NONCEBYTES);
+	hoy_base64(&b, box->data, box->len);
 	hoy_jw_object(&w, NULL);
 	hoy_jw_object(&w, "kdf");
 	hoy_jw_string(&w, "name", "scrypt");
@@ -143,8 +144,8 @@ static bool box_parse(struct box *b, const struct hoy_json *root)
 	if (!name || strcmp(name, "scrypt") || !how || strcmp(how, "nacl/secretbox") || hoy_json_int(p, "r", 0) != 8 || hoy_json_int(p, "p", 0) != 1 ||
 	    (b->n != 32768 && b->n != 65536 && b->n != 131072))
 		return false;
-	return salt && nonce && text && !base64_read(salt, &b->salt, &b->salt_len) && !base64_read(nonce, &b->nonce, &b->nonce_len) &&
-	       !base64_read(text, &b->text, &b->text_len) && b->nonce_len == crypto_secretbox_NONCEBYTES &&
+	return salt && nonce && text && !hoy_unbase64_new(salt, &b->salt, &b->salt_len) && !hoy_unbase64_new(nonce, &b->nonce, &b->nonce_len) &&
+	       !hoy_unbase64_new(text, &b->text, &b->text_len) && b->nonce_len == crypto_secretbox_NONCEBYTES &&
 	       b->text_len > crypto_secretbox_MACBYTES;
 }
 
@@ -210,7 +211,7 @@ static int sign(EVP_PKEY *key, const struct hoy_buf *data, struct hoy_buf *ret)
 
 	EVP_MD_CTX_free(ctx);
 	if (ok)
-		base64_write(ret, sig, n);
+		hoy_base64(ret, sig, n);
 	return ok && !ret->error ? 0 : -ENOMEM;
 }
 
@@ -256,7 +257,7 @@ int sigstore_verify(const struct sig *s, char *const *keys, size_t n, struct hoy
 
 	if (!text)
 		return hoy_fail(err, HOY_EFORMAT, "missing %s annotation", SIG_ANNOTATION);
-	if (base64_read(text, &sig, &len) < 0)
+	if (hoy_unbase64_new(text, &sig, &len) < 0)
 		return hoy_fail(err, HOY_EFORMAT, "the signature is no base64");
 	for (size_t i = 0; i < n; i++)
 		if (verified_by(keys[i], s, sig, len))

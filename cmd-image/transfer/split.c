@@ -10,6 +10,7 @@
 
 #include "cmd-image/transfer/inflate.h"
 #include "common/base/fd.h"
+#include "common/data/base64.h"
 #include "common/data/json.h"
 
 #define SEGMENT ((size_t)512 << 10)
@@ -69,34 +70,6 @@ void split_release(struct split *s)
 	s->gz = NULL;
 }
 
-static void base64(struct hoy_buf *b, const unsigned char *s, size_t len)
-{
-	static const char d[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	char *to = hoy_buf_reserve(b, (len + 2) / 3 * 4);
-	char *start = to;
-
-	if (!to)
-		return;
-	for (; len >= 3; s += 3, len -= 3) {
-		unsigned v = s[0] << 16 | s[1] << 8 | s[2];
-
-		*to++ = d[v >> 18];
-		*to++ = d[v >> 12 & 63];
-		*to++ = d[v >> 6 & 63];
-		*to++ = d[v & 63];
-	}
-	if (len) {
-		unsigned v = s[0] << 16 | (len > 1 ? s[1] << 8 : 0);
-
-		*to++ = d[v >> 18];
-		*to++ = d[v >> 12 & 63];
-		*to++ = len > 1 ? d[v >> 6 & 63] : '=';
-		*to++ = '=';
-	}
-	b->len += to - start;
-	b->data[b->len] = '\0';
-}
-
 static void put_line(struct split *s)
 {
 	hoy_buf_putc(&s->line, '\n');
@@ -113,7 +86,7 @@ static void flush_segment(struct split *s)
 	if (!s->seg.len)
 		return;
 	hoy_buf_puts(&s->line, "{\"type\":2,\"payload\":\"");
-	base64(&s->line, (unsigned char *)s->seg.data, s->seg.len);
+	hoy_base64(&s->line, s->seg.data, s->seg.len);
 	hoy_buf_printf(&s->line, "\",\"position\":%llu}", (unsigned long long)s->pos);
 	put_line(s);
 	hoy_buf_reset(&s->seg);
@@ -165,7 +138,7 @@ uint64_t split_file(struct split *s, const char *name, size_t len, int64_t size,
 			hoy_jw_stringn(&w, "name", name, len);
 	} else {
 		hoy_buf_puts(&s->line, ",\"name_raw\":\"");
-		base64(&s->line, (const unsigned char *)name, len);
+		hoy_base64(&s->line, name, len);
 		hoy_buf_putc(&s->line, '"');
 	}
 	if (size) {
@@ -175,7 +148,7 @@ uint64_t split_file(struct split *s, const char *name, size_t len, int64_t size,
 			be[i] = crc >> (56 - 8 * i);
 		hoy_jw_int(&w, "size", size);
 		hoy_buf_puts(&s->line, ",\"payload\":\"");
-		base64(&s->line, be, 8);
+		hoy_base64(&s->line, be, 8);
 		hoy_buf_putc(&s->line, '"');
 	} else {
 		hoy_jw_null(&w, "payload");
@@ -256,43 +229,6 @@ static int read_line(struct unsplit *u, struct hoy_err *err)
 	}
 }
 
-static int unbase64(struct hoy_buf *b, const char *s, size_t len)
-{
-	static signed char rev[256];
-	static const char d[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	unsigned v = 0, bits = 0;
-	char *to;
-
-	if (!rev['B']) {
-		/* Two threads may do this at once: they write the same values, and 'B' last. */
-		for (int i = 0; i < 64; i++)
-			if (d[i] != 'B')
-				rev[(unsigned char)d[i]] = i;
-		__atomic_store_n(&rev['B'], 1, __ATOMIC_RELEASE);
-	}
-	hoy_buf_reset(b);
-	to = hoy_buf_reserve(b, len / 4 * 3 + 3);
-	if (!to)
-		return -ENOMEM;
-	while (len && s[len - 1] == '=')
-		len--;
-	for (size_t i = 0; i < len; i++) {
-		signed char c = rev[(unsigned char)s[i]];
-
-		if (!c && s[i] != 'A')
-			return -EINVAL;
-		v = v << 6 | c;
-		bits += 6;
-		if (bits >= 8) {
-			bits -= 8;
-			*to++ = v >> bits;
-		}
-	}
-	b->len = to - b->data;
-	*to = '\0';
-	return 0;
-}
-
 static int parse_line(struct unsplit *u, struct split_line *ret, struct hoy_err *err)
 {
 	cleanup_json struct hoy_json_doc doc = HOY_JSON_DOC_INIT;
@@ -305,7 +241,8 @@ static int parse_line(struct unsplit *u, struct split_line *ret, struct hoy_err 
 	*ret = (struct split_line){ 0 };
 	type = hoy_json_int(doc.root, "type", 0);
 	payload = hoy_json_get(doc.root, "payload");
-	if (payload && payload->type == HOY_JSON_STRING && unbase64(&u->data, payload->str, payload->len) < 0)
+	hoy_buf_reset(&u->data);
+	if (payload && payload->type == HOY_JSON_STRING && hoy_unbase64(&u->data, payload->str, payload->len) < 0)
 		return hoy_fail(err, HOY_EFORMAT, "the tar-split has a payload that is no base64");
 	if (type == 2) {
 		ret->data = u->data.data;
@@ -325,7 +262,8 @@ static int parse_line(struct unsplit *u, struct split_line *ret, struct hoy_err 
 	hoy_buf_reset(&u->name);
 	name = hoy_json_get(doc.root, "name_raw");
 	if (name && name->type == HOY_JSON_STRING) {
-		if (unbase64(&u->name, name->str, name->len) < 0)
+		hoy_buf_reset(&u->name);
+		if (hoy_unbase64(&u->name, name->str, name->len) < 0)
 			return hoy_fail(err, HOY_EFORMAT, "the tar-split has a name that is no base64");
 	} else if ((name = hoy_json_get(doc.root, "name")) && name->type == HOY_JSON_STRING) {
 		hoy_buf_add(&u->name, name->str, name->len);

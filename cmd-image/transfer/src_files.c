@@ -94,7 +94,7 @@ static int oci_blob(struct source *s, const struct desc *d, int layer, struct st
 	return files_stream(at, path, ret, NULL, err);
 }
 
-static const struct source_ops oci_ops = { oci_manifest, oci_blob, fs_free, NULL, NULL, NULL };
+static const struct source_ops oci_ops = { .manifest = oci_manifest, .blob = oci_blob, .free = fs_free };
 
 void layout_split(const char *rest, char **path, const char **tag)
 {
@@ -220,7 +220,7 @@ static int da_blob(struct source *s, const struct desc *d, int layer, struct str
 	return *ret ? 0 : -err->code;
 }
 
-static const struct source_ops da_ops = { da_manifest, da_blob, fs_free, NULL, NULL, NULL };
+static const struct source_ops da_ops = { .manifest = da_manifest, .blob = da_blob, .free = fs_free };
 
 /* REF is a stored name, its end behind a slash, or either without ":latest". */
 static bool names_it(const char *have, const char *ref)
@@ -392,7 +392,7 @@ static int dir_signatures(struct source *s, const struct manifest *m, bool insta
 	}
 }
 
-static const struct source_ops dir_ops = { dir_manifest, dir_blob, fs_free, NULL, NULL, dir_signatures };
+static const struct source_ops dir_ops = { .manifest = dir_manifest, .blob = dir_blob, .free = fs_free, .signatures = dir_signatures };
 
 int source_dir(struct source **ret, const char *rest, struct hoy_err *err)
 {

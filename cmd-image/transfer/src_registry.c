@@ -20,6 +20,7 @@ struct reg_source {
 	char *first_type;
 	struct hoy_ref at; /* what it is called where it was found: a mirror has signatures of its own */
 	const char *registries_d;
+	bool mirror;
 };
 
 static int get_manifest(struct reg_source *x, const char *ref, char **ret, size_t *ret_len, char **ret_type, struct hoy_err *err)
@@ -28,8 +29,12 @@ static int get_manifest(struct reg_source *x, const char *ref, char **ret, size_
 	cleanup_free char *what = hoy_asprintf("manifest %s", ref);
 	cleanup_answer struct answer a = { 0 };
 	char sum[SHA_DIGEST_SIZE];
-	int r = path && what ? registry_do(x->r, "GET", path, ACCEPT, NULL, NULL, 0, MANIFEST_MAX, &a, err) : hoy_fail_oom(err);
+	int r = path && what ? 0 : hoy_fail_oom(err);
 
+	if (!r && !registry_base(x->r))
+		r = registry_get_first(x->r, path, ACCEPT, MANIFEST_MAX, &a, err);
+	else if (!r)
+		r = registry_do(x->r, "GET", path, ACCEPT, NULL, NULL, 0, MANIFEST_MAX, &a, err);
 	if (r < 0)
 		return r;
 	if (a.status != 200) {
@@ -96,7 +101,14 @@ static int rs_signatures(struct source *s, const struct manifest *m, bool instan
 	return registry_signatures(x->r, &x->at, m->digest, x->registries_d, ret, err);
 }
 
-static const struct source_ops ops = { rs_manifest, rs_blob, rs_free, NULL, rs_resume, rs_signatures };
+static int rs_tags(struct source *s, struct hoy_strv *ret, struct hoy_err *err)
+{
+	struct reg_source *x = (struct reg_source *)s;
+
+	return x->mirror ? 1 : registry_tags(x->r, ret, err);
+}
+
+static const struct source_ops ops = { .manifest = rs_manifest, .blob = rs_blob, .free = rs_free, .resume = rs_resume, .signatures = rs_signatures, .tags = rs_tags };
 
 static int try_endpoint(struct reg_source *x, const struct hoy_endpoint *e, const char *name, const struct reg_opts *o, struct hoy_err *err)
 {
@@ -112,8 +124,6 @@ static int try_endpoint(struct reg_source *x, const struct hoy_endpoint *e, cons
 		if (hoy_ref_normalize(&x->at) < 0)
 			r = hoy_fail_oom(err);
 	}
-	if (!r)
-		r = registry_ping(x->r, false, err);
 	if (!r)
 		r = get_manifest(x, x->digest ? x->digest : x->tag, &x->first, &x->first_len, &x->first_type, err);
 	if (r < 0) {
@@ -159,6 +169,7 @@ int source_registry(struct source **ret, const char *rest, const struct reg_opts
 		r = hoy_registry_endpoints(&ref, false, &eps, err);
 	}
 	for (size_t i = 0; !r && i < eps.n; i++) {
+		x->mirror = i + 1 < eps.n;
 		r = try_endpoint(x, &eps.v[i], x->s.name, o, err);
 		/* A mirror that fails is passed over. */
 		if (r < 0 && i + 1 < eps.n && !transfer_cancelled)

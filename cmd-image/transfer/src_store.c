@@ -232,7 +232,7 @@ static int ss_signatures(struct source *s, const struct manifest *m, bool instan
 	return r < 0 ? r : split_signatures(data, len, sizes, ret, err);
 }
 
-static const struct source_ops ops = { ss_manifest, ss_blob, ss_free, ss_packed, NULL, ss_signatures };
+static const struct source_ops ops = { .manifest = ss_manifest, .blob = ss_blob, .free = ss_free, .packed = ss_packed, .signatures = ss_signatures };
 
 /* What policy.json knows the image by: the store, and in it the name. */
 static int name_image(struct store_source *x, const char *name)

@@ -58,7 +58,7 @@ static int tb_blob(struct source *s, const struct desc *d, int layer, struct str
 	return *ret ? 0 : hoy_fail_oom(err);
 }
 
-static const struct source_ops ops = { tb_manifest, tb_blob, tb_free, NULL, NULL, NULL };
+static const struct source_ops ops = { .manifest = tb_manifest, .blob = tb_blob, .free = tb_free };
 
 /* Stdin is kept in a temporary file: it is read more than once. */
 static int open_file(const char *path, int *ret, struct hoy_err *err)

@@ -9,13 +9,12 @@
 #include "cmd-image/transfer/transfer.h"
 #include "common/base/fd.h"
 #include "common/base/msg.h"
-#include "common/conf/registries.h"
 #include "common/data/ref.h"
 
 #define TAGS_MAX ((size_t)16 << 20)
 #define PAGES_MAX 1000
 
-static int read_pages(struct registry *r, struct hoy_strv *ret, struct hoy_err *err)
+int registry_tags(struct registry *r, struct hoy_strv *ret, struct hoy_err *err)
 {
 	cleanup_free char *path = hoy_asprintf("/v2/%s/tags/list", registry_path(r));
 	int res = path ? 0 : hoy_fail_oom(err);
@@ -43,7 +42,6 @@ static int read_pages(struct registry *r, struct hoy_strv *ret, struct hoy_err *
 static int open_repo(struct registry **ret, const char *name, const struct reg_opts *o, char **ret_repo, struct hoy_err *err)
 {
 	cleanup_ref struct hoy_ref ref = HOY_REF_INIT;
-	struct hoy_endpoints eps = { NULL, 0 };
 	int r = hoy_ref_parse(&ref, strncmp(name, "docker://", 9) ? name : name + 9, err);
 
 	if (!r && (ref.tag || ref.digest))
@@ -51,10 +49,7 @@ static int open_repo(struct registry **ret, const char *name, const struct reg_o
 	if (!r && (hoy_ref_normalize(&ref) < 0 || !(*ret_repo = hoy_ref_repo(&ref))))
 		r = hoy_fail_oom(err);
 	if (!r)
-		r = hoy_registry_endpoints(&ref, true, &eps, err);
-	if (!r)
-		r = registry_new(ret, eps.v[0].repo, *ret_repo, eps.v[0].insecure, o, err);
-	hoy_endpoints_release(&eps);
+		r = registry_at(ret, &ref, o, err);
 	return r ? r : registry_ping(*ret, false, err);
 }
 
@@ -65,7 +60,7 @@ int list_tags(const char *name, const struct reg_opts *o, struct hoy_strv *ret, 
 	int res = open_repo(&r, name, o, &repo, err);
 
 	if (!res)
-		res = read_pages(r, ret, err);
+		res = registry_tags(r, ret, err);
 	registry_free(r);
 	return res;
 }
@@ -104,7 +99,7 @@ static int tags_of(const char *name, const struct reg_opts *o, char **ret_repo, 
 		return hoy_fail(err, HOY_EUNSUPPORTED, "'%s' cannot be listed (docker:// and docker-archive: can)", name);
 	res = open_repo(&r, name, o, ret_repo, err);
 	if (!res)
-		res = read_pages(r, ret, err);
+		res = registry_tags(r, ret, err);
 	registry_free(r);
 	return res;
 }

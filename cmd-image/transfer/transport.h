@@ -23,6 +23,8 @@ struct source_ops {
 	int (*resume)(struct source *s, const struct desc *d, struct part *part, struct stream **ret, struct hoy_err *err);
 	/* The signatures of manifest M, which (INSTANCE) was chosen from a list, appended to RET. NULL: there never are any. */
 	int (*signatures)(struct source *s, const struct manifest *m, bool instance, struct sigs *ret, struct hoy_err *err);
+	/* The tags beside the image; in a thread of its own. 1: it cannot say, being a mirror. NULL: there are none. */
+	int (*tags)(struct source *s, struct hoy_strv *ret, struct hoy_err *err);
 };
 struct source {
 	const struct source_ops *ops;

@@ -12,6 +12,7 @@
 #include "common/base/msg.h"
 #include "common/cli/table.h"
 #include "common/conf/policy.h"
+#include "common/data/base64.h"
 
 #define FILE_MAX ((size_t)4 << 20)
 
@@ -84,7 +85,8 @@ static void add_ids(struct hoy_strv *ids, const char *path, const char *data)
 	cleanup_free char *text = NULL;
 	struct hoy_err err = HOY_ERR_INIT;
 	size_t len;
-	int r = path ? hoy_read_file(AT_FDCWD, path, FILE_MAX, &text, &len, &err) : base64_read(data, &text, &len);
+	int r = path ? hoy_read_file(AT_FDCWD, path, FILE_MAX, &text, &len, &err) :
+		hoy_unbase64_new(data, &text, &len) < 0 ? hoy_fail(&err, HOY_EFORMAT, "it is no base64") : 0;
 
 	if (!r)
 		r = gpg_open(&g, true, &err);

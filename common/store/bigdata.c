@@ -8,23 +8,10 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/fd.h"
+#include "common/data/base64.h"
 #include "common/data/digest.h"
 
 #define ITEM_MAX ((size_t)64 << 20)
-
-static void base64(struct hoy_buf *b, const unsigned char *s, size_t len)
-{
-	static const char d[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-	for (; len; s += 3, len -= len < 3 ? len : 3) {
-		unsigned v = (unsigned)s[0] << 16 | (len > 1 ? (unsigned)s[1] << 8 : 0) | (len > 2 ? s[2] : 0);
-
-		hoy_buf_putc(b, d[v >> 18]);
-		hoy_buf_putc(b, d[v >> 12 & 63]);
-		hoy_buf_putc(b, len > 1 ? d[v >> 6 & 63] : '=');
-		hoy_buf_putc(b, len > 2 ? d[v & 63] : '=');
-	}
-}
 
 char *hoy_item_file(const char *key)
 {
@@ -34,7 +21,7 @@ char *hoy_item_file(const char *key)
 		hoy_buf_puts(&b, key);
 	} else {
 		hoy_buf_putc(&b, '=');
-		base64(&b, (const unsigned char *)key, strlen(key));
+		hoy_base64(&b, key, strlen(key));
 	}
 	return hoy_buf_steal(&b);
 }

@@ -3,6 +3,7 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/strv.h"
+#include "common/data/base64.h"
 #include "common/data/digest.h"
 #include "common/data/ref.h"
 #include "common/data/time.h"
@@ -36,6 +37,32 @@ static void test_refs(void)
 
 		ok(refs[i].full ? full && !strcmp(full, refs[i].full) : e == -HOY_EFORMAT && err.msg[0], "reference '%s' is %s", refs[i].in,
 		   full ? full : "refused");
+	}
+}
+
+static const struct { const char *in, *out; } encoded[] = { /* RFC 4648, section 10, and bytes beyond ASCII */
+	{ "", "" }, { "f", "Zg==" }, { "fo", "Zm8=" }, { "foo", "Zm9v" }, { "foob", "Zm9vYg==" }, { "fooba", "Zm9vYmE=" }, { "foobar", "Zm9vYmFy" },
+	{ "\xfb\xff\xfe", "+//+" },
+};
+static const char *const no_base64[] = { "Zg", "Zg=", "Z===", "====", "Zm9v\n", "Zm-_", "Zg==Zg==", "Z m9", "Zm9\xff" };
+
+static void test_base64(void)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(encoded); i++) {
+		cleanup_buf struct hoy_buf b = HOY_BUF_INIT(100);
+		cleanup_free char *back = NULL;
+		size_t len = 99;
+
+		hoy_base64(&b, encoded[i].in, strlen(encoded[i].in));
+		ok(!strcmp(hoy_buf_str(&b), encoded[i].out), "base64 of %zu bytes is '%s'", strlen(encoded[i].in), encoded[i].out);
+		ok(!hoy_unbase64_new(encoded[i].out, &back, &len) && len == strlen(encoded[i].in) && !strcmp(back, encoded[i].in), "'%s' and back",
+		   encoded[i].out);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(no_base64); i++) {
+		cleanup_buf struct hoy_buf b = HOY_BUF_INIT(100);
+
+		hoy_buf_puts(&b, "x");
+		ok(hoy_unbase64(&b, no_base64[i], strlen(no_base64[i])) == -EINVAL && !strcmp(b.data, "x"), "no base64: number %zu", i);
 	}
 }
 
@@ -148,6 +175,7 @@ static void test_vectors(void)
 int main(void)
 {
 	test_refs();
+	test_base64();
 	test_times();
 	test_moments();
 	test_units();
