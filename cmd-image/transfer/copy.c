@@ -1,14 +1,11 @@
 #include "cmd-image/transfer/copy.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cmd-image/transfer/chunked.h"
-#include "cmd-image/transfer/deflate.h"
-#include "cmd-image/transfer/files.h"
-#include "cmd-image/transfer/layer.h"
+#include "cmd-image/transfer/flow.h"
 #include "cmd-image/transfer/store_in.h"
 #include "common/base/fd.h"
 
@@ -30,115 +27,6 @@ struct copy {
 	pthread_mutex_t mu;
 	struct hoy_err err;
 };
-
-/* ---- one blob ---- */
-
-struct outflow {
-	struct sink *k;
-	struct sha sha; /* blank where the digest is known */
-	int64_t size;
-};
-
-static int emit(void *arg, const void *data, size_t n, struct hoy_err *err)
-{
-	struct outflow *f = arg;
-
-	if (f->sha.ctx)
-		sha_add(&f->sha, data, n);
-	f->size += n;
-	return f->k->write(f->k, data, n, err);
-}
-
-/*
- * Write all of IN to K (whose end this is), packed if PACK says so (with NOTES: chunked), and tell what came out: KNOWN, if it
- * isn't NULL, which whoever made IN has seen to.
- */
-static int flow_to(struct copy *c, struct stream *in, struct sink *k, const char *pack, struct chunked_notes *notes,
-		   const char *known, char ret[SHA_DIGEST_SIZE], int64_t *ret_size, struct hoy_err *err)
-{
-	struct outflow f = { .k = k };
-	struct packer *p = NULL;
-	struct hoy_err why = HOY_ERR_INIT;
-	const unsigned char *d;
-	ssize_t n = 0;
-	int r = 0;
-
-	if (!known && sha_init(&f.sha) < 0)
-		r = hoy_fail_oom(err);
-	if (!r && notes)
-		r = chunked_pack(in, c->o->level, emit, &f, notes, err);
-	else if (!r && pack)
-		r = packer_new(&p, pack, c->o->level, err);
-	while (!r && !notes && (n = stream_peek(in, &d, err)) > 0) {
-		if (transfer_cancelled)
-			r = hoy_fail(err, ECANCELED, "stopped");
-		else
-			r = p ? packer_add(p, d, n, false, emit, &f, err) : emit(&f, d, n, err);
-		stream_take(in, n);
-	}
-	if (!r && n < 0)
-		r = n;
-	if (!r && p)
-		r = packer_add(p, "", 0, true, emit, &f, err);
-	packer_free(p);
-	if (f.sha.ctx)
-		sha_end(&f.sha, ret);
-	else if (known && known != ret)
-		snprintf(ret, SHA_DIGEST_SIZE, "%s", known);
-	*ret_size = f.size;
-	if (!r)
-		return f.k->end(f.k, ret, f.size, err);
-	/* A sink that broke off knows better why: ask it. */
-	if (r == -EPIPE && f.k->end(f.k, ret, f.size, &why) < 0)
-		*err = why;
-	else if (r != -EPIPE)
-		f.k->abort(f.k);
-	return r;
-}
-
-/* The same to a new blob of the destination; SIZE -1 and DIGEST NULL if they are not known. What isn't packed here has been checked. */
-static int flow(struct copy *c, struct stream *in, const char *pack, struct chunked_notes *notes, const char *digest, int64_t size,
-		char ret[SHA_DIGEST_SIZE], int64_t *ret_size, struct hoy_err *err)
-{
-	struct sink *k;
-	int r = c->dst->ops->put(c->dst, digest, size, &k, err);
-
-	return r ? r : flow_to(c, in, k, pack, notes, pack ? NULL : digest, ret, ret_size, err);
-}
-
-/* ---- packed before it is sent ---- */
-
-struct temp_sink {
-	struct sink k;
-	int fd;
-};
-
-static int ts_write(struct sink *k, const void *data, size_t n, struct hoy_err *err)
-{
-	int r = hoy_write_full(((struct temp_sink *)k)->fd, data, n);
-
-	return r < 0 ? hoy_fail_errno(err, -r, "cannot write a temporary file") : 0;
-}
-
-static int ts_end(struct sink *k, const char *digest, int64_t size, struct hoy_err *err) { return 0; }
-static void ts_abort(struct sink *k) { }
-
-/* A blob that the destination may have, once its digest is known. */
-static int pack_first(struct copy *c, struct stream *in, const char *pack, struct chunked_notes *notes, char ret[SHA_DIGEST_SIZE],
-		      int64_t *ret_size, struct hoy_err *err)
-{
-	cleanup_fd int fd = temp_file();
-	struct temp_sink t = { { ts_write, ts_end, ts_abort }, fd };
-	cleanup_stream struct stream *packed = NULL;
-	int r = fd < 0 ? hoy_fail_errno(err, -fd, "cannot make a temporary file") : flow_to(c, in, &t.k, pack, notes, NULL, ret, ret_size, err);
-
-	if (!r)
-		r = c->dst->ops->has(c->dst, &(struct desc){ ret, NULL, *ret_size, NULL }, NULL, err);
-	if (r)
-		return r < 0 ? r : 0;
-	packed = stream_fd(fd, false, 0, *ret_size, "temporary file");
-	return packed ? flow(c, packed, NULL, NULL, ret, *ret_size, ret, ret_size, err) : hoy_fail_oom(err);
-}
 
 /* ---- layers ---- */
 
@@ -163,10 +51,8 @@ static const char *own_type(const struct copy *c, const struct desc *d, const ch
 static int pass_layer(struct copy *c, size_t i, const char *suffix, struct hoy_err *err)
 {
 	const struct desc *d = &c->m->v[i];
-	cleanup_stream struct stream *in = NULL;
-	struct checked ck = { 0 };
-	char digest[SHA_DIGEST_SIZE];
-	int64_t size;
+	struct origin from = { .src = c->src, .d = d, .layer = i, .want = d->digest, .want_size = d->size };
+	struct flowed out;
 	int r = c->dst->ops->has(c->dst, d, c->src, err);
 
 	c->out[i].json = d->json;
@@ -175,12 +61,7 @@ static int pass_layer(struct copy *c, size_t i, const char *suffix, struct hoy_e
 	if (r)
 		return set(&c->out[i], d->digest, own_type(c, d, suffix), d->size, err);
 	progress(c->o->quiet, "Copying blob %s", d->digest);
-	r = c->src->ops->blob(c->src, d, i, &in, err);
-	if (!r)
-		r = checked_init(&ck, in, d->digest, d->size, err);
-	if (!r)
-		r = flow(c, &ck.s, NULL, NULL, d->digest, d->size, digest, &size, err);
-	checked_release(&ck);
+	r = flow(c->dst, &from, &(struct packing){ NULL }, &out, err);
 	return r ? r : set(&c->out[i], d->digest, own_type(c, d, suffix), d->size, err);
 }
 
@@ -231,32 +112,19 @@ static bool packed_so(const struct copy *c, size_t i, const char *suffix)
 static int plain_layer(struct copy *c, size_t i, struct hoy_err *err)
 {
 	const char *diff = c->config->diff_ids.v[i], *pack = c->as == LAYERS_PACKED ? c->pack : NULL;
-	struct chunked_notes notes = { .set = false }, *wanted = pack && c->chunked ? &notes : NULL;
-	cleanup_stream struct stream *in = NULL, *raw = NULL;
-	struct checked ck = { 0 };
-	char digest[SHA_DIGEST_SIZE];
-	int64_t size;
+	struct chunked_notes notes = { .set = false };
+	struct packing p = { pack, c->o->level, c->o->precompute, pack && c->chunked ? &notes : NULL };
+	struct origin from = { .src = c->src, .d = &c->m->v[i], .layer = i, .inflate = !c->src->plain, .want = diff, .want_size = -1 };
+	struct flowed out;
 	int r = c->src->plain ? known_layer(c, i, err) : 0;
 
 	if (r)
 		return r < 0 ? r : 0;
 	progress(c->o->quiet, "Copying blob %s", diff);
-	r = c->src->ops->blob(c->src, &c->m->v[i], i, &raw, err);
-	if (r < 0)
-		return r;
-	if (!c->src->plain) {
-		in = inflate_stream(steal_ptr(&raw), NULL, err);
-		if (!in)
-			return -err->code;
-	}
-	r = checked_init(&ck, in ? in : raw, diff, -1, err);
-	if (!r)
-		r = pack && c->o->precompute ? pack_first(c, &ck.s, pack, wanted, digest, &size, err) :
-						   flow(c, &ck.s, pack, wanted, pack ? NULL : diff, -1, digest, &size, err);
+	r = flow(c->dst, &from, &p, &out, err);
 	if (!r && notes.set)
 		r = annotate(c, i, &notes, err);
-	checked_release(&ck);
-	return r ? r : set(&c->out[i], digest, layer_type(c->kind, pack ? pack : ""), size, err);
+	return r ? r : set(&c->out[i], out.digest, layer_type(c->kind, pack ? pack : ""), out.size, err);
 }
 
 /* Nothing of the manifest may change. */
@@ -366,16 +234,14 @@ static int put_signatures(const struct copy_opts *o, struct dest *dst, const str
 static int put_config(struct copy *c, struct desc *ret, struct hoy_err *err)
 {
 	const struct desc *d = &c->m->config;
-	cleanup_stream struct stream *in = NULL;
-	char digest[SHA_DIGEST_SIZE];
-	int64_t size;
+	struct origin from = { .data = c->config->data, .len = c->config->len, .want = d->digest, .want_size = d->size };
+	struct flowed out;
 	int r = c->dst->ops->has(c->dst, d, c->src, err);
 
 	ret->json = d->json;
 	if (!r) {
 		progress(c->o->quiet, "Copying config %s", d->digest);
-		in = stream_mem(c->config->data, c->config->len);
-		r = in ? flow(c, in, NULL, NULL, d->digest, d->size, digest, &size, err) : hoy_fail_oom(err);
+		r = flow(c->dst, &from, &(struct packing){ NULL }, &out, err);
 	}
 	return r < 0 ? r : set(ret, d->digest, c->kind == c->m->kind && d->type ? d->type : c->kind == MAN_V2S2 ? T_V2S2_CONFIG : T_OCI_CONFIG, d->size, err);
 }

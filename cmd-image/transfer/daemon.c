@@ -124,9 +124,8 @@ struct exchange {
 static void *exchange(void *arg)
 {
 	struct exchange *x = arg;
-	bool again;
 
-	http_do(x->d->c, &x->d->tls, &x->q, &x->a, &again, &x->err);
+	http_do(x->d->c, &x->d->tls, &x->q, &x->a, &x->err);
 	if (x->q.receive)
 		ring_end(x->ring, &x->err);
 	else

@@ -32,7 +32,7 @@ struct file_sink {
 	struct sink k;
 	struct file_dest *d;
 	int fd;
-	char tmp[64];
+	char tmp[64]; /* "": it has its name */
 };
 
 static void file_name(const struct file_dest *f, const char *digest, char ret[96])
@@ -51,12 +51,13 @@ static int fk_write(struct sink *k, const void *data, size_t n, struct hoy_err *
 	return r < 0 ? hoy_fail_errno(err, -r, "cannot write to '%s'", f->d->path) : 0;
 }
 
-static void fk_abort(struct sink *k)
+static void fk_free(struct sink *k)
 {
 	struct file_sink *f = (struct file_sink *)k;
 
 	hoy_close(f->fd);
-	unlinkat(f->d->blobfd, f->tmp, 0);
+	if (*f->tmp)
+		unlinkat(f->d->blobfd, f->tmp, 0);
 	free(f);
 }
 
@@ -66,14 +67,9 @@ static int fk_end(struct sink *k, const char *digest, int64_t size, struct hoy_e
 	char name[96];
 
 	file_name(f->d, digest, name);
-	if (renameat(f->d->blobfd, f->tmp, f->d->blobfd, name) < 0) {
-		int r = hoy_fail_errno(err, errno, "cannot write '%s' in '%s'", name, f->d->path);
-
-		fk_abort(k);
-		return r;
-	}
-	hoy_close(f->fd);
-	free(f);
+	if (renameat(f->d->blobfd, f->tmp, f->d->blobfd, name) < 0)
+		return hoy_fail_errno(err, errno, "cannot write '%s' in '%s'", name, f->d->path);
+	*f->tmp = '\0';
 	return 0;
 }
 
@@ -95,7 +91,7 @@ static int fd_put(struct dest *d, const char *digest, int64_t size, struct sink 
 
 	if (!k)
 		return hoy_fail_oom(err);
-	k->k = (struct sink){ fk_write, fk_end, fk_abort };
+	k->k = (struct sink){ .write = fk_write, .end = fk_end, .free = fk_free };
 	k->d = f;
 	snprintf(k->tmp, sizeof(k->tmp), ".tmp-%d-%u", getpid(), count++);
 	k->fd = openat(f->blobfd, k->tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);

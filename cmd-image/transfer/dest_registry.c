@@ -20,14 +20,19 @@ struct reg_sink {
 	struct reg_dest *d;
 	struct ring *ring;
 	char *url;
-	int64_t size;
-	struct answer a;
+	int64_t size;	 /* of the blob; -1: unknown */
+	int64_t from;	 /* where this attempt began */
+	int64_t given;	 /* bytes of it so far */
+	int64_t gained;	 /* what the attempt before it has left there */
+	int tries;
+	struct answer a; /* to the attempt, once the thread has ended */
 	struct hoy_err err;
+	bool sending;
 	pthread_t t;
 };
 
 /* LOCATION as the server gave it, against where we asked. */
-static char *resolve(struct reg_dest *d, const char *asked, const char *location)
+static char *resolve(const char *asked, const char *location)
 {
 	CURLU *u = curl_url();
 	char *url = NULL, *ret;
@@ -52,7 +57,7 @@ static int start_upload(struct reg_dest *d, const char *query, struct answer *a,
 		return 0;
 	if (a->status != 202)
 		return registry_refused(d->r, a, "an upload", err);
-	*ret_url = a->location ? resolve(d, asked, a->location) : NULL;
+	*ret_url = a->location ? resolve(asked, a->location) : NULL;
 	return *ret_url ? 0 : hoy_fail(err, HOY_EREMOTE, "'%s' names no place for an upload", d->d.name);
 }
 
@@ -85,43 +90,41 @@ static void *send_thread(void *arg)
 {
 	struct reg_sink *k = arg;
 
-	if (registry_send(k->d->r, "PATCH", k->url, k->ring, k->size, &k->a, &k->err) < 0 || k->a.status / 100 != 2)
+	if (registry_send(k->d->r, k->url, k->ring, k->from, k->size, &k->a, &k->err) < 0 || k->a.status / 100 != 2)
 		ring_stop(k->ring);
 	return NULL;
 }
 
-static void rk_release(struct reg_sink *k)
+/* Send from K's place FROM on. */
+static int rk_start(struct reg_sink *k, struct hoy_err *err)
 {
-	stream_free(&k->ring->stream);
+	stream_free(k->ring ? &k->ring->stream : NULL);
 	answer_release(&k->a);
-	free(k->url);
-	free(k);
+	k->err = (struct hoy_err)HOY_ERR_INIT;
+	k->ring = ring_new(1 << 20);
+	if (!k->ring || pthread_create(&k->t, NULL, send_thread, k))
+		return hoy_fail_oom(err);
+	k->sending = true;
+	return 0;
 }
 
-static int why(struct reg_sink *k, struct hoy_err *err)
+/* No more is sent; WHY: because it failed (NULL: because that was all). */
+static void rk_stop(struct reg_sink *k, const struct hoy_err *why)
 {
-	if (!k->err.code)
-		return registry_refused(k->d->r, &k->a, "an upload", err);
-	*err = k->err;
-	return -err->code;
+	if (!k->sending)
+		return;
+	ring_end(k->ring, why);
+	pthread_join(k->t, NULL);
+	k->sending = false;
 }
 
 static int rk_write(struct sink *s, const void *data, size_t n, struct hoy_err *err)
 {
 	struct reg_sink *k = (struct reg_sink *)s;
 
-	/* The thread that broke off says why in end(). */
+	k->given += n;
+	/* The thread that broke off says why in again(). */
 	return ring_write(k->ring, data, n) < 0 ? hoy_fail(err, EPIPE, "the upload was broken off") : 0;
-}
-
-static void rk_abort(struct sink *s)
-{
-	struct reg_sink *k = (struct reg_sink *)s;
-	struct hoy_err stop = { ECANCELED, "stopped" };
-
-	ring_end(k->ring, &stop);
-	pthread_join(k->t, NULL);
-	rk_release(k);
 }
 
 static int rk_end(struct sink *s, const char *digest, int64_t size, struct hoy_err *err)
@@ -131,18 +134,81 @@ static int rk_end(struct sink *s, const char *digest, int64_t size, struct hoy_e
 	cleanup_free char *next = NULL, *url = NULL;
 	int r;
 
-	ring_end(k->ring, NULL);
-	pthread_join(k->t, NULL);
-	r = k->err.code || k->a.status / 100 != 2 ? why(k, err) : 0;
-	if (!r) {
-		next = resolve(k->d, k->url, k->a.location ? k->a.location : k->url);
-		url = next ? hoy_asprintf("%s%cdigest=%s", next, strchr(next, '?') ? '&' : '?', digest) : NULL;
-		r = url ? registry_do(k->d->r, "PUT", url, NULL, NULL, NULL, 0, 64 << 10, &a, err) : hoy_fail_oom(err);
-	}
+	rk_stop(k, NULL);
+	if (k->err.code || k->a.status / 100 != 2)
+		return hoy_fail(err, EPIPE, "the upload was broken off");
+	next = resolve(k->url, k->a.location ? k->a.location : k->url);
+	url = next ? hoy_asprintf("%s%cdigest=%s", next, strchr(next, '?') ? '&' : '?', digest) : NULL;
+	r = url ? registry_do(k->d->r, "PUT", url, NULL, NULL, NULL, 0, 64 << 10, &a, err) : hoy_fail_oom(err);
 	if (!r && a.status != 201 && a.status != 204)
 		r = registry_refused(k->d->r, &a, "an upload", err);
-	rk_release(k);
 	return r;
+}
+
+/*
+ * How much of the upload has arrived, of those registries that keep what came before the link was cut. 0: begin anew, also if
+ * the size isn't known: then no Content-Range tells the registry where we go on, and more may be on its way to it still.
+ */
+static int64_t arrived(struct reg_sink *k)
+{
+	cleanup_answer struct answer a = { 0 };
+	char *next;
+
+	if (k->size < 0)
+		return 0;
+	if (registry_do(k->d->r, "GET", k->url, NULL, NULL, NULL, 0, 64 << 10, &a, NULL) < 0 || a.status != 204 || a.kept <= 0 ||
+	    a.kept > k->from + k->given)
+		return 0;
+	next = a.location ? resolve(k->url, a.location) : NULL;
+	if (next) {
+		free(k->url);
+		k->url = next;
+	}
+	return a.kept;
+}
+
+static int rk_again(struct sink *s, int64_t *ret_from, struct hoy_err *err)
+{
+	struct reg_sink *k = (struct reg_sink *)s;
+	struct hoy_err stop = { ECANCELED, "stopped" };
+	cleanup_answer struct answer a = { 0 };
+	int64_t from;
+	int r = 0;
+
+	rk_stop(k, &stop);
+	if (!k->err.code && k->a.status / 100 == 2)
+		return -err->code; /* It was the end that failed. */
+	k->a.again |= k->a.status == 416; /* More has arrived since we asked. */
+	if (!registry_try_again(k->d->r, &k->tries, k->gained, &k->a, &k->err)) {
+		if (!k->err.code)
+			return registry_refused(k->d->r, &k->a, "an upload", err);
+		*err = k->err;
+		return hoy_fail_prefix(err, "'%s'", k->d->d.name);
+	}
+	from = arrived(k);
+	if (!from) {
+		free(k->url);
+		k->url = NULL;
+		r = start_upload(k->d, "", &a, &k->url, err);
+		if (!r && !k->url)
+			r = hoy_fail(err, HOY_EREMOTE, "'%s' names no place for an upload", k->d->d.name);
+	}
+	k->gained = from - k->from;
+	k->from = *ret_from = from;
+	k->given = 0;
+	return r ? r : rk_start(k, err);
+}
+
+static void rk_free(struct sink *s)
+{
+	struct reg_sink *k = (struct reg_sink *)s;
+	struct hoy_err stop = { ECANCELED, "stopped" };
+
+	rk_stop(k, &stop);
+	stream_free(k->ring ? &k->ring->stream : NULL);
+	answer_release(&k->a);
+	free(k->url);
+	free(k);
 }
 
 static int rd_put(struct dest *dest, const char *digest, int64_t size, struct sink **ret, struct hoy_err *err)
@@ -152,20 +218,18 @@ static int rd_put(struct dest *dest, const char *digest, int64_t size, struct si
 	cleanup_answer struct answer a = { 0 };
 	int r;
 
-	if (!k || !(k->ring = ring_new(1 << 20))) {
-		free(k);
+	if (!k)
 		return hoy_fail_oom(err);
-	}
-	k->k = (struct sink){ rk_write, rk_end, rk_abort };
+	k->k = (struct sink){ rk_write, rk_end, rk_again, rk_free };
 	k->d = d;
 	k->size = size;
 	r = start_upload(d, "", &a, &k->url, err);
 	if (!r && !k->url)
 		r = hoy_fail(err, HOY_EREMOTE, "'%s' names no place for an upload", dest->name);
-	if (!r && pthread_create(&k->t, NULL, send_thread, k))
-		r = hoy_fail_oom(err);
+	if (!r)
+		r = rk_start(k, err);
 	if (r < 0)
-		rk_release(k);
+		rk_free(&k->k);
 	else
 		*ret = &k->k;
 	return r;

@@ -36,7 +36,7 @@ void answer_release(struct answer *a)
 static void answer_reset(struct answer *a, size_t max)
 {
 	answer_release(a);
-	a->length = a->range_start = -1;
+	a->length = a->range_start = a->kept = -1;
 	a->body.max = max + 1;
 }
 
@@ -83,6 +83,8 @@ static size_t on_header(char *line, size_t one, size_t n, void *arg)
 		t->a->auth[t->a->n_auth++] = strndup(v, len);
 	else if (IS("content-length"))
 		t->a->length = strtoll(v, NULL, 10);
+	else if (IS("range") && memchr(v, '-', len))
+		t->a->kept = strtoll((char *)memchr(v, '-', len) + 1, NULL, 10) + 1;
 	else if (IS("content-range") && len > 6 && !strncasecmp(v, "bytes ", 6))
 		t->a->range_start = strtoll(v + 6, NULL, 10);
 #undef IS
@@ -195,7 +197,7 @@ static struct curl_slist *prepare(struct transfer *t)
 {
 	struct request *q = t->q;
 	struct curl_slist *h = curl_slist_append(NULL, "Expect:");
-	char range[40];
+	char range[60];
 	CURL *c = t->c;
 
 	curl_easy_reset(c);
@@ -234,6 +236,10 @@ static struct curl_slist *prepare(struct transfer *t)
 	}
 	if (q->send)
 		h = header(h, "Content-Type", "application/octet-stream");
+	if (q->send && q->send_from && q->send_size >= 0) {
+		snprintf(range, sizeof(range), "%lld-%lld", (long long)q->send_from, (long long)(q->send_from + q->send_size - 1));
+		h = header(h, "Content-Range", range);
+	}
 	curl_easy_setopt(c, CURLOPT_CUSTOMREQUEST, q->method);
 	if (!strcmp(q->method, "HEAD") || !strcmp(q->method, "GET"))
 		curl_easy_setopt(c, CURLOPT_CUSTOMREQUEST, NULL);
@@ -250,7 +256,8 @@ static struct curl_slist *prepare(struct transfer *t)
 static bool may_work_again(CURLcode e)
 {
 	static const CURLcode codes[] = { CURLE_RECV_ERROR, CURLE_SEND_ERROR, CURLE_PARTIAL_FILE, CURLE_GOT_NOTHING,
-					  CURLE_OPERATION_TIMEDOUT, CURLE_HTTP2, CURLE_HTTP2_STREAM, CURLE_SSL_CONNECT_ERROR };
+					  CURLE_OPERATION_TIMEDOUT, CURLE_HTTP2, CURLE_HTTP2_STREAM, CURLE_SSL_CONNECT_ERROR,
+					  CURLE_SEND_FAIL_REWIND };
 
 	for (size_t i = 0; i < ARRAY_SIZE(codes); i++)
 		if (e == codes[i])
@@ -258,7 +265,9 @@ static bool may_work_again(CURLcode e)
 	return false;
 }
 
-int http_do(CURL *c, const struct tls *tls, struct request *q, struct answer *a, bool *ret_again, struct hoy_err *err)
+static bool worth_again(long status) { return status == 429 || (status >= 500 && status != 501 && status != 505); }
+
+int http_do(CURL *c, const struct tls *tls, struct request *q, struct answer *a, struct hoy_err *err)
 {
 	struct transfer t = { .c = c, .q = q, .a = a };
 	char text[CURL_ERROR_SIZE] = "";
@@ -266,7 +275,6 @@ int http_do(CURL *c, const struct tls *tls, struct request *q, struct answer *a,
 	curl_off_t wait = 0;
 	CURLcode e;
 
-	*ret_again = false;
 	answer_reset(a, q->receive ? ERROR_BODY : q->max);
 	h = prepare(&t);
 	set_tls(c, tls);
@@ -281,10 +289,11 @@ int http_do(CURL *c, const struct tls *tls, struct request *q, struct answer *a,
 	if (e == CURLE_OK) {
 		/* A body without a length that ends early looks like a whole one. */
 		if (q->receive && a->status / 100 == 2 && q->expect >= 0 && q->got < q->expect) {
-			*ret_again = true;
+			a->again = true;
 			return hoy_fail(err, HOY_EREMOTE, "the connection ended after %lld of %lld bytes", (long long)q->got,
 					(long long)q->expect);
 		}
+		a->again = worth_again(a->status);
 		return 0;
 	}
 	if (t.stopped || transfer_cancelled)
@@ -292,13 +301,15 @@ int http_do(CURL *c, const struct tls *tls, struct request *q, struct answer *a,
 	if (t.too_large)
 		return hoy_fail(err, EFBIG, "the answer has more than %zu bytes", q->receive ? ERROR_BODY : q->max);
 	if (t.wrong_range) {
-		*ret_again = q->whole = true;
+		a->again = q->whole = true;
 		return hoy_fail(err, HOY_EREMOTE, "it sent another part of the blob than it was asked for");
 	}
 	/* An upload's early refusal is worth more than the broken pipe behind it. */
-	if (q->send && a->status >= 400)
+	if (q->send && a->status >= 400) {
+		a->again = worth_again(a->status);
 		return 0;
-	*ret_again = may_work_again(e);
+	}
+	a->again = may_work_again(e);
 	return hoy_fail(err, e == CURLE_COULDNT_CONNECT ? ECONNREFUSED : e == CURLE_SSL_CONNECT_ERROR ? EPROTO : HOY_EREMOTE, "%s",
 			*text ? text : curl_easy_strerror(e));
 }

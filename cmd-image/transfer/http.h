@@ -11,6 +11,7 @@ struct request {
 	size_t body_len;
 	struct ring *send; /* instead of BODY */
 	int64_t send_size; /* -1: unknown */
+	int64_t send_from; /* of a blob, whose beginning is there */
 	size_t max;	   /* of the answer's body, kept in the answer */
 	struct ring *receive; /* 2xx bodies go there instead */
 	int64_t got, expect; /* bytes of RECEIVE so far, and in all (-1: unknown) */
@@ -25,5 +26,5 @@ struct tls {
 	char *cert, *key;
 };
 void http_init(void);
-/* 0, or -errno of a connection that failed with the sentence; *RET_AGAIN: it may work the next time. */
-int http_do(CURL *c, const struct tls *tls, struct request *q, struct answer *a, bool *ret_again, struct hoy_err *err);
+/* 0, or -errno of a connection that failed with the sentence; a->again: it may work the next time. */
+int http_do(CURL *c, const struct tls *tls, struct request *q, struct answer *a, struct hoy_err *err);

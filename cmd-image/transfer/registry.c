@@ -344,7 +344,6 @@ static int get_token(struct registry *r, CURL *c, struct hoy_err *err)
 	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(64 << 10);
 	cleanup_free char *auth = NULL, *scope = NULL, *also = NULL;
 	struct request q = { .method = "GET", .max = TOKEN_MAX };
-	bool again;
 	int res;
 
 	if (strncmp(r->realm, "https://", 8) && strncmp(r->realm, "http://", 7))
@@ -371,7 +370,7 @@ static int get_token(struct registry *r, CURL *c, struct hoy_err *err)
 		q.url = hoy_buf_str(&b);
 		q.authorization = auth = r->creds.user ? basic(&r->creds) : NULL;
 	}
-	res = http_do(c, &r->tls, &q, &a, &again, err);
+	res = http_do(c, &r->tls, &q, &a, err);
 	if (res < 0)
 		return hoy_fail_prefix(err, "cannot ask the token server of '%s'", r->host);
 	return take_token(r, &a, err);
@@ -399,7 +398,7 @@ static int authorize(struct registry *r, CURL *c, bool fresh, char **ret, struct
 
 /* ---- requests ---- */
 
-static int wait_before(struct registry *r, int try, const struct answer *a, const char *why)
+static void wait_before(struct registry *r, int try, const struct answer *a, const char *why)
 {
 	int64_t ns = r->retry_delay ? r->retry_delay : HOY_NS / 2 << (try < 5 ? try : 5);
 	struct timespec ts;
@@ -411,28 +410,42 @@ static int wait_before(struct registry *r, int try, const struct answer *a, cons
 		ts = (struct timespec){ 0, ns < HOY_NS / 10 ? ns : HOY_NS / 10 };
 		nanosleep(&ts, NULL);
 	}
-	return 0;
 }
 
-static bool worth_again(long status)
+bool registry_try_again(struct registry *r, int *tries, int64_t got, const struct answer *a, const struct hoy_err *err)
 {
-	return status == 429 || (status >= 500 && status != 501 && status != 505);
+	char why[200];
+
+	/* What gets on well has all its attempts again; a trickle has not. */
+	if (got >= MUCH)
+		*tries = 0;
+	if (!a->again || *tries >= r->retry || transfer_cancelled)
+		return false;
+	if (err->code)
+		snprintf(why, sizeof(why), "%.150s", err->msg);
+	else
+		snprintf(why, sizeof(why), "status %ld", a->status);
+	wait_before(r, (*tries)++, a, why);
+	return !transfer_cancelled;
 }
 
 /* The whole dance for one request: log in, try again. */
 static int perform(struct registry *r, struct request *q, struct answer *a, struct hoy_err *err)
 {
+	struct hoy_err none = HOY_ERR_INIT;
 	CURL *c = take_handle(r);
-	bool fresh = false, again = false;
+	bool fresh = false;
 	int res, tries = 0, logins = 0;
-	char why[200];
 
+	if (!err)
+		err = &none;
 	if (!c)
 		return hoy_fail_oom(err);
 	for (;;) {
 		cleanup_free char *header = NULL;
 		int64_t before = q->got;
 
+		*err = (struct hoy_err)HOY_ERR_INIT;
 		/* Where a registry sends us elsewhere for an upload, it has put what is needed into the address. */
 		if (!strncmp(q->url, r->base, strlen(r->base)) && q->url[strlen(r->base)] == '/')
 			res = authorize(r, c, fresh, &header, err);
@@ -441,11 +454,8 @@ static int perform(struct registry *r, struct request *q, struct answer *a, stru
 		if (res < 0)
 			break;
 		q->authorization = header;
-		res = http_do(c, &r->tls, q, a, &again, err);
+		res = http_do(c, &r->tls, q, a, err);
 		q->authorization = NULL;
-		/* What gets on well has all its attempts again; a trickle has not. */
-		if (q->got - before >= MUCH)
-			tries = 0;
 		if (!res && a->status == 401 && a->n_auth && !logins++ && !q->send) {
 			pthread_mutex_lock(&r->mu);
 			learn(r, a);
@@ -458,18 +468,16 @@ static int perform(struct registry *r, struct request *q, struct answer *a, stru
 			q->whole = true;
 			continue;
 		}
-		if ((!res && !worth_again(a->status)) || (res < 0 && !again) || q->send || tries >= r->retry || transfer_cancelled)
+		if (q->send || !registry_try_again(r, &tries, q->got - before, a, err))
 			break;
-		if (res < 0)
-			snprintf(why, sizeof(why), "%.150s", err->msg);
-		else
-			snprintf(why, sizeof(why), "status %ld", a->status);
-		wait_before(r, tries++, a, why);
 	}
 	give_handle(r, c);
-	/* Of an attempt that failed before another one succeeded, nothing is left to tell. */
-	if (!res && err)
-		*err = (struct hoy_err)HOY_ERR_INIT;
+	return res;
+}
+
+/* What failed says of which repository it was. */
+static int tell(struct registry *r, int res, struct hoy_err *err)
+{
 	return res < 0 && res != -HOY_EAUTH && res != -ECANCELED ? hoy_fail_prefix(err, "'%s'", r->name) : res;
 }
 
@@ -487,14 +495,15 @@ int registry_do(struct registry *r, const char *method, const char *path, const 
 	struct request q = { .method = method, .url = url, .accept = accept, .type = type, .body = body, .body_len = len, .max = max,
 			     .slow_end = !strcmp(method, "PUT"), .expect = -1 };
 
-	return url ? perform(r, &q, ret, err) : hoy_fail_oom(err);
+	return url ? tell(r, perform(r, &q, ret, err), err) : hoy_fail_oom(err);
 }
 
-int registry_send(struct registry *r, const char *method, const char *path, struct ring *ring, int64_t size, struct answer *ret,
+int registry_send(struct registry *r, const char *path, struct ring *ring, int64_t from, int64_t size, struct answer *ret,
 		  struct hoy_err *err)
 {
 	cleanup_free char *url = make_url(r, path);
-	struct request q = { .method = method, .url = url, .send = ring, .send_size = size, .max = 64 << 10, .slow_end = true, .expect = -1 };
+	struct request q = { .method = "PATCH", .url = url, .send = ring, .send_from = from, .send_size = size < 0 ? -1 : size - from,
+			     .max = 64 << 10, .slow_end = true, .expect = -1 };
 
 	return url ? perform(r, &q, ret, err) : hoy_fail_oom(err);
 }
@@ -512,17 +521,14 @@ static int knock(struct registry *r, CURL *c, const char *scheme, const char *pa
 		 struct hoy_err *err)
 {
 	cleanup_free char *url = NULL;
-	bool again = false;
 	int res;
 
 	if (registry_assume(r, scheme, err) < 0 || !(url = hoy_asprintf("%s%s", r->base, path)))
 		return hoy_fail_oom(err);
 	q->url = url;
 	for (int tries = 0;;) {
-		res = http_do(c, &r->tls, q, a, &again, err);
-		if (res < 0 ? !again || res == -EPROTO : !worth_again(a->status))
-			return res;
-		if (tries >= retry || transfer_cancelled)
+		res = http_do(c, &r->tls, q, a, err);
+		if (!a->again || res == -EPROTO || tries >= retry || transfer_cancelled)
 			return res;
 		wait_before(r, tries++, a, res < 0 ? err->msg : "not available");
 	}
@@ -652,7 +658,7 @@ static void *fetch(void *arg)
 	int r = have ? replay(x, &err) : 0;
 
 	if (!r && (!have || have != x->size)) {
-		r = perform(x->r, &q, &a, &err);
+		r = tell(x->r, perform(x->r, &q, &a, &err), &err);
 		if (!r && a.status / 100 != 2)
 			registry_refused(x->r, &a, x->what, &err);
 	}

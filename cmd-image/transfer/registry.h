@@ -12,7 +12,9 @@ struct answer {
 	char *type, *digest, *location, *link, *auth[4]; /* auth: WWW-Authenticate lines */
 	int n_auth;
 	int64_t length, range_start; /* -1: not said */
+	int64_t kept;		     /* bytes of an upload that have arrived; -1: not said */
 	int64_t retry_after;	     /* seconds; 0: not said */
+	bool again;		     /* it may be another answer the next time */
 	struct hoy_buf body;
 };
 void answer_release(struct answer *a);
@@ -54,9 +56,14 @@ int registry_get_first(struct registry *r, const char *path, const char *accept,
  * it has already, and keeps what comes.
  */
 int registry_stream(struct registry *r, const char *path, int64_t size, struct part *part, struct stream **ret, struct hoy_err *err);
-/* Send what comes out of RING to PATH; SIZE -1: unknown. */
-int registry_send(struct registry *r, const char *method, const char *path, struct ring *ring, int64_t size, struct answer *ret,
+/* PATCH the upload PATH, which has FROM of SIZE (-1: unknown) bytes, with what comes out of RING. One attempt. */
+int registry_send(struct registry *r, const char *path, struct ring *ring, int64_t from, int64_t size, struct answer *ret,
 		  struct hoy_err *err);
+/*
+ * An attempt that got on for GOT bytes ended with A or ERR: is it worth another one, and is one left of those that the user
+ * allows? Waits before it says so. *TRIES counts them.
+ */
+bool registry_try_again(struct registry *r, int *tries, int64_t got, const struct answer *a, const struct hoy_err *err);
 /* A sentence for an answer that is an error; WHAT was asked for. */
 int registry_refused(struct registry *r, const struct answer *a, const char *what, struct hoy_err *err);
 /* Is CODE ("MANIFEST_UNKNOWN") the error in the answer? */

@@ -46,9 +46,15 @@ struct dest;
 /* One blob on its way out. */
 struct sink {
 	int (*write)(struct sink *k, const void *data, size_t n, struct hoy_err *err);
-	/* All of it was written. Frees. */
+	/* All of it was written. */
 	int (*end)(struct sink *k, const char *digest, int64_t size, struct hoy_err *err);
-	void (*abort)(struct sink *k);
+	/*
+	 * write() or end() failed: may the rest be written again? 0, and *RET_FROM bytes of it are there; or the error that it
+	 * was. NULL: never, and what write() and end() said is the error.
+	 */
+	int (*again)(struct sink *k, int64_t *ret_from, struct hoy_err *err);
+	/* What has not come to its end is dropped. */
+	void (*free)(struct sink *k);
 };
 struct dest_ops {
 	/* Is blob D there (or could be mounted from SRC's repository)? 1, 0 or an error. */

@@ -200,3 +200,55 @@ interrupted() {
 	assert_stderr_has 'status 429, trying again in 1.0 s'
 	((SECONDS >= 3)) || show "it came back after $SECONDS s"
 }
+
+# copied LINK: the stack image through LINK to the registry behind it, as it is, in spite of everything
+copied() {
+	try "$HOY_BIN/hoy-image" copy --dest-tls-verify=false --retry-times 9 --retry-delay 10ms "oci:$(fixture stack)/oci" "docker://$1/stack:latest"
+	assert_success
+	[[ $stderr == *'trying again'* ]] || show 'the link was not cut'
+}
+sizes() { jq '[.layers[].size] | add' <<<"$manifest"; }
+
+@test "an upload that is cut goes on where the registry has it" {
+	keeper_start k
+	proxy_start k "$KEEPER" up:2000000:6
+	copied "$PROXY"
+	[[ $(sha256sum <"$KEEPER_DIR/manifests/latest") == "$(jq -r '.manifests[0].digest[7:]' "$(fixture stack)/oci/index.json")  -" ]]
+	# Five layers and a config were begun once each.
+	[[ $(grep -c ^POST "$KEEPER_DIR/log") == 6 ]] || { cat "$KEEPER_DIR/log"; show 'an upload was begun anew'; }
+	read -r up _ <"$PROXY_DIR/bytes"
+	# What was on its way when the link was cut is sent twice.
+	((up < $(sizes) + 6 * 2000000 / 2)) || show "$up bytes for $(sizes)"
+
+	# Packed here, so that nobody knows the size beforehand: that is begun anew.
+	oracle_podman load -q -i "$(fixture stack)/docker.tar"
+	proxy_start p "$KEEPER" up:2000000:3
+	try hoy push -q --tls-verify=false --retry 9 --retry-delay 10ms localhost/stack "docker://$PROXY/packed:1"
+	assert_success
+	[[ $stderr == *'trying again'* ]] || show 'the link was not cut'
+	try hoy pull -q --tls-verify=false "$KEEPER/packed:1"
+	assert_success
+}
+
+@test "an upload that is cut and forgotten is sent again; one whose link never gets better is an error" {
+	registry_start r
+	proxy_start r "$REGISTRY" up:2000000:3
+	copied "$PROXY"
+	try oracle_podman pull -q --tls-verify=false "$REGISTRY/stack:latest"
+	assert_success
+	proxy_start b "$REGISTRY" up:2000000:1000
+	try "$HOY_BIN/hoy-image" copy --dest-tls-verify=false --retry-times 2 --retry-delay 10ms "oci:$(fixture stack)/oci" "docker://$PROXY/other:latest"
+	[[ $status == 1 && $(grep -vc 'Warning\|Copying\|Getting' <<<"$stderr") == 1 ]] || show 'not one line'
+	assert_stderr_has "Error: '$PROXY/other'"
+}
+
+@test "a link that is cut ten times carries each byte once" {
+	registry_start r
+	oracle skopeo copy -q --dest-tls-verify=false "oci:$(fixture stack)/oci" "docker://$REGISTRY/stack:latest"
+	proxy_start r "$REGISTRY" down:1300000:10
+	try "$HOY_BIN/hoy-image" copy --src-tls-verify=false --retry-times 9 --retry-delay 10ms "docker://$PROXY/stack:latest" "dir:$T/d"
+	assert_success
+	[[ $(grep -c 'trying again' <<<"$stderr") == 10 ]] || show 'the link was not cut ten times'
+	read -r _ down <"$PROXY_DIR/bytes"
+	((down < $(sizes) * 102 / 100 + 20000)) || show "$down bytes for $(sizes)"
+}

@@ -144,6 +144,22 @@ hostile_start() {
 	return 1
 }
 
+# proxy_start NAME TARGET [DIRECTION:BYTES:TIMES...]: a bad link to TARGET; sets PROXY (host:port) and PROXY_DIR.
+proxy_start() {
+	PROXY_DIR=$T/proxy-$1
+	background "$HOY_TESTS/fixtures/proxy" "$PROXY_DIR" "${@:2}"
+	until_true 10 test -e "$PROXY_DIR/host"
+	read -r PROXY <"$PROXY_DIR/host"
+}
+
+# keeper_start NAME: a registry that keeps parts of uploads; sets KEEPER (host:port) and KEEPER_DIR.
+keeper_start() {
+	KEEPER_DIR=$T/keeper-$1
+	background "$HOY_TESTS/fixtures/keeper" "$KEEPER_DIR"
+	until_true 10 test -e "$KEEPER_DIR/host"
+	read -r KEEPER <"$KEEPER_DIR/host"
+}
+
 # A process that the test started and that is to be ended after it.
 pid_record() { printf '%s %s\n' "$1" "$(start_time "$1")" >>"$T/.hoy/pids"; }
 
