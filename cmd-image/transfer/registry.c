@@ -1,26 +1,20 @@
 #include "cmd-image/transfer/registry.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #include "cmd-image/transfer/auth.h"
-#include "cmd-image/transfer/http.h"
+#include "cmd-image/transfer/certs.h"
+#include "cmd-image/transfer/challenge.h"
 #include "common/base/fd.h"
 #include "common/base/msg.h"
-#include "common/conf/dirs.h"
 #include "common/data/time.h"
 
 #define TOKEN_MAX ((size_t)256 << 10)
 #define RING ((size_t)1 << 20)
 #define MUCH ((int64_t)4 << 20)
-
-enum auth_kind { AUTH_NONE, AUTH_BASIC, AUTH_BEARER };
 
 struct registry {
 	char *host, *path, *name, *base; /* base: "https://host" */
@@ -29,8 +23,7 @@ struct registry {
 	int64_t retry, retry_delay; /* ns; 0: growing */
 	struct tls tls;
 	struct creds creds;
-	enum auth_kind auth;
-	char *realm, *service;
+	struct challenge wants;
 	char *also; /* another repository to pull from */
 	char *token; /* given by the user: none is asked for */
 	pthread_mutex_t mu; /* over what follows */
@@ -39,71 +32,6 @@ struct registry {
 	CURL *idle[16];
 	int n_idle;
 };
-
-/* ---- certificates ---- */
-
-static void add_file(struct hoy_buf *b, const char *path)
-{
-	cleanup_free char *data = NULL;
-	size_t len;
-
-	if (!hoy_read_file(AT_FDCWD, path, 8 << 20, &data, &len, NULL)) {
-		hoy_buf_add(b, data, len);
-		hoy_buf_putc(b, '\n');
-	}
-}
-
-static int scan_certs(struct registry *r, const char *dir, struct hoy_buf *ca, struct hoy_err *err)
-{
-	cleanup_dir DIR *d = opendir(dir);
-	struct dirent *e;
-
-	while (d && (e = readdir(d))) {
-		size_t n = strlen(e->d_name);
-		cleanup_free char *path = hoy_path_join(dir, e->d_name);
-
-		if (!path)
-			return hoy_fail_oom(err);
-		if (n > 4 && !strcmp(e->d_name + n - 4, ".crt")) {
-			add_file(ca, path);
-		} else if (n > 5 && !strcmp(e->d_name + n - 5, ".cert") && !r->tls.cert) {
-			r->tls.key = hoy_asprintf("%.*s.key", (int)strlen(path) - 5, path);
-			r->tls.cert = steal_ptr(&path);
-			if (!hoy_exists(AT_FDCWD, r->tls.key))
-				return hoy_fail(err, ENOENT, "the client certificate '%s' has no key '%s'", r->tls.cert, r->tls.key);
-		}
-	}
-	return 0;
-}
-
-static int load_certs(struct registry *r, const char *cert_dir, struct hoy_err *err)
-{
-	static const char *const bundles[] = { "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem" };
-	cleanup_buf struct hoy_buf ca = HOY_BUF_INIT((size_t)64 << 20);
-	cleanup_free char *home = hoy_config_home();
-	const char *const roots[] = { home, "/etc/containers", "/etc/docker" };
-	const char *env = getenv("SSL_CERT_FILE");
-	int res = 0;
-
-	if (cert_dir)
-		res = scan_certs(r, cert_dir, &ca, err);
-	for (size_t i = 0; !cert_dir && !res && i < ARRAY_SIZE(roots); i++) {
-		cleanup_free char *dir = hoy_asprintf(i ? "%s/certs.d/%s" : "%s/containers/certs.d/%s", roots[i] ? roots[i] : "", r->host);
-
-		res = dir ? scan_certs(r, dir, &ca, err) : hoy_fail_oom(err);
-	}
-	if (res < 0 || (!ca.len && !(env && *env)))
-		return res;
-	if (env && *env)
-		add_file(&ca, env);
-	for (size_t i = 0; !(env && *env) && i < ARRAY_SIZE(bundles); i++)
-		if (hoy_exists(AT_FDCWD, bundles[i])) {
-			add_file(&ca, bundles[i]);
-			break;
-		}
-	r->tls.ca = hoy_buf_steal(&ca);
-	return r->tls.ca ? 0 : hoy_fail_oom(err);
-}
 
 /* ---- making one ---- */
 
@@ -114,15 +42,12 @@ void registry_free(struct registry *r)
 	while (r->n_idle)
 		curl_easy_cleanup(r->idle[--r->n_idle]);
 	creds_release(&r->creds);
-	free(r->tls.ca);
-	free(r->tls.cert);
-	free(r->tls.key);
+	tls_release(&r->tls);
 	free(r->host);
 	free(r->path);
 	free(r->name);
 	free(r->base);
-	free(r->realm);
-	free(r->service);
+	challenge_release(&r->wants);
 	free(r->also);
 	free(r->token);
 	free(r->header);
@@ -201,7 +126,7 @@ int registry_new(struct registry **ret, const char *repo, const char *name, bool
 	if (o->retry_delay)
 		hoy_duration_parse(o->retry_delay, &r->retry_delay);
 	res = reg_opts_check(o, err);
-	res = res < 0 ? res : !r->host || !r->path || !r->name ? hoy_fail_oom(err) : load_certs(r, o->cert_dir, err);
+	res = res < 0 ? res : !r->host || !r->path || !r->name ? hoy_fail_oom(err) : tls_load(&r->tls, r->host, o->cert_dir, err);
 	if (!res)
 		res = find_creds(r, o, err);
 	if (res < 0)
@@ -231,7 +156,7 @@ void registry_also_pull(struct registry *r, const char *path)
 	if (!r->also || strcmp(r->also, path)) {
 		free(r->also);
 		r->also = strdup(path);
-		if (r->auth == AUTH_BEARER) {
+		if (r->wants.kind == AUTH_BEARER) {
 			free(r->header);
 			r->header = NULL;
 		}
@@ -266,38 +191,12 @@ static void give_handle(struct registry *r, CURL *c)
 
 /* ---- logging in ---- */
 
-/* KEY="value" of a challenge, in new memory. */
-static char *param(const char *challenge, const char *key)
-{
-	size_t n = strlen(key);
-
-	for (const char *p = challenge; (p = strcasestr(p, key)); p += n) {
-		if (p != challenge && p[-1] != ' ' && p[-1] != ',')
-			continue;
-		if (p[n] != '=')
-			continue;
-		p += n + 1;
-		return *p == '"' ? strndup(p + 1, strcspn(p + 1, "\"")) : strndup(p, strcspn(p, ", "));
-	}
-	return NULL;
-}
-
 static void learn(struct registry *r, const struct answer *a)
 {
-	r->auth = AUTH_NONE;
-	for (int i = 0; i < a->n_auth; i++) {
-		if (!strncasecmp(a->auth[i], "bearer ", 7)) {
-			free(r->realm);
-			free(r->service);
-			r->realm = param(a->auth[i] + 7, "realm");
-			r->service = param(a->auth[i] + 7, "service");
-			if (r->realm)
-				r->auth = AUTH_BEARER;
-			return;
-		}
-		if (!strncasecmp(a->auth[i], "basic", 5))
-			r->auth = AUTH_BASIC;
-	}
+	challenge_release(&r->wants);
+	for (int i = 0; i < a->n_auth; i++)
+		if (a->auth[i])
+			challenge_add(&r->wants, a->auth[i]);
 }
 
 static char *basic(const struct creds *c)
@@ -346,8 +245,8 @@ static int get_token(struct registry *r, CURL *c, struct hoy_err *err)
 	struct request q = { .method = "GET", .max = TOKEN_MAX };
 	int res;
 
-	if (strncmp(r->realm, "https://", 8) && strncmp(r->realm, "http://", 7))
-		return hoy_fail(err, HOY_EREMOTE, "the token server '%s' of '%s' is no web address", r->realm, r->host);
+	if (strncmp(r->wants.realm, "https://", 8) && strncmp(r->wants.realm, "http://", 7))
+		return hoy_fail(err, HOY_EREMOTE, "the token server '%s' of '%s' is no web address", r->wants.realm, r->host);
 	if (r->catalog)
 		scope = strdup("registry:catalog:*");
 	else if (*r->path)
@@ -356,14 +255,14 @@ static int get_token(struct registry *r, CURL *c, struct hoy_err *err)
 		also = hoy_asprintf("repository:%s:pull", r->also);
 	if (r->creds.token) {
 		hoy_buf_puts(&b, "grant_type=refresh_token&client_id=hoy");
-		add_param(c, &b, '&', "service", r->service);
+		add_param(c, &b, '&', "service", r->wants.service);
 		add_param(c, &b, '&', "scope", scope);
 		add_param(c, &b, '&', "refresh_token", r->creds.token);
-		q = (struct request){ .method = "POST", .url = r->realm, .body = hoy_buf_str(&b), .body_len = b.len,
+		q = (struct request){ .method = "POST", .url = r->wants.realm, .body = hoy_buf_str(&b), .body_len = b.len,
 				      .type = "application/x-www-form-urlencoded", .max = TOKEN_MAX };
 	} else {
-		hoy_buf_puts(&b, r->realm);
-		add_param(c, &b, strchr(r->realm, '?') ? '&' : '?', "service", r->service);
+		hoy_buf_puts(&b, r->wants.realm);
+		add_param(c, &b, strchr(r->wants.realm, '?') ? '&' : '?', "service", r->wants.service);
 		add_param(c, &b, '&', "scope", scope);
 		add_param(c, &b, '&', "scope", also);
 		add_param(c, &b, '&', "account", r->creds.user);
@@ -382,16 +281,16 @@ static int authorize(struct registry *r, CURL *c, bool fresh, char **ret, struct
 	int res = 0;
 
 	pthread_mutex_lock(&r->mu);
-	if (r->auth == AUTH_BEARER && r->token) {
+	if (r->wants.kind == AUTH_BEARER && r->token) {
 		if (!r->header && strpbrk(r->token, "\r\n"))
 			res = hoy_fail(err, EINVAL, "the token has line ends in it");
 		else if (!r->header && !(r->header = hoy_asprintf("Bearer %s", r->token)))
 			res = hoy_fail_oom(err);
-	} else if (r->auth == AUTH_BEARER && (!r->header || fresh || hoy_now() > r->expires))
+	} else if (r->wants.kind == AUTH_BEARER && (!r->header || fresh || hoy_now() > r->expires))
 		res = get_token(r, c, err);
-	else if (r->auth == AUTH_BASIC && !r->header && r->creds.user)
+	else if (r->wants.kind == AUTH_BASIC && !r->header && r->creds.user)
 		r->header = basic(&r->creds);
-	*ret = !res && r->header && r->auth != AUTH_NONE ? strdup(r->header) : NULL;
+	*ret = !res && r->header && r->wants.kind != AUTH_NONE ? strdup(r->header) : NULL;
 	pthread_mutex_unlock(&r->mu);
 	return res;
 }

@@ -563,3 +563,33 @@ int tar_next(struct tar *t, struct hoy_err *err)
 	hoy_buf_release(&pax.gnu.pairs);
 	return r;
 }
+
+int tar_clean(const char *name, size_t len, char *ret, size_t size)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < len;) {
+		size_t k = i;
+
+		while (k < len && name[k] != '/')
+			k++;
+		if (k - i == 2 && !memcmp(name + i, "..", 2)) {
+			if (!n)
+				return -EXDEV;
+			while (n && ret[n - 1] != '/')
+				n--;
+			if (n)
+				n--;
+		} else if (k > i && !(k - i == 1 && name[i] == '.')) {
+			if (n + 1 + (k - i) >= size)
+				return -ENAMETOOLONG;
+			if (n)
+				ret[n++] = '/';
+			memcpy(ret + n, name + i, k - i);
+			n += k - i;
+		}
+		i = k + 1;
+	}
+	ret[n] = '\0';
+	return n;
+}

@@ -51,3 +51,9 @@ int tar_next(struct tar *t, struct hoy_err *err);
 static inline int64_t tar_file_size(const struct tar_entry *e) { return e->sparse ? e->map.size : e->size; }
 /* The entry's data, piece by piece and in place; valid until the next call. 0 at its end. tar_next() skips what is left. */
 ssize_t tar_data(struct tar *t, const unsigned char **ret, struct hoy_err *err);
+
+/*
+ * NAME of a tar as a clean path into RET: no "//", "." or "..", no slash at either end; "" is the root.
+ * Returns its length, or -EXDEV if it leads above the root.
+ */
+int tar_clean(const char *name, size_t len, char *ret, size_t size);

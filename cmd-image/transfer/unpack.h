@@ -29,8 +29,3 @@ struct unpack_result {
 int unpack_tar(struct stream *tar, int difffd, int splitfd, const struct unpack_opts *o, struct unpack_result *ret,
 	       struct hoy_err *err);
 void unpack_result_release(struct unpack_result *r);
-/*
- * NAME of a tar as a clean path into RET: no "//", "." or "..", no slash at either end; "" is the root.
- * Returns its length, or -EXDEV if it leads above the root.
- */
-int tar_clean(const char *name, size_t len, char *ret, size_t size);

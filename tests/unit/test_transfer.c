@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "cmd-image/transfer/challenge.h"
 #include "cmd-image/transfer/split.h"
 #include "cmd-image/transfer/tar.h"
 #include "cmd-image/transfer/unpack.h"
@@ -205,8 +206,37 @@ static void test_round_trips(void)
 	round_trip("nothing at all", &b);
 }
 
+static const struct { const char *line; enum auth_kind kind; const char *realm, *service; } challenges[] = {
+	{ "Bearer realm=\"https://a/token\",service=\"a\",scope=\"repository:x:pull\"", AUTH_BEARER, "https://a/token", "a" },
+	{ "bearer  Realm = https://a/token , SERVICE=b", AUTH_BEARER, "https://a/token", "b" },
+	{ "Bearer error=\"no realm=z, here\", realm=\"a\\\"b\"", AUTH_BEARER, "a\"b", NULL },
+	{ "Basic realm=\"x\"", AUTH_BASIC, "x", NULL },
+	{ "Basic realm=\"x, Bearer realm=y\"", AUTH_BASIC, "x, Bearer realm=y", NULL },
+	{ "Basic realm=\"x\", Bearer realm=\"y\",service=\"s\"", AUTH_BEARER, "y", "s" },
+	{ "Bearer realm=\"y\", Basic realm=\"x\"", AUTH_BEARER, "y", NULL },
+	{ "Bearer service=\"no realm\"", AUTH_NONE, NULL, NULL },
+	{ "Negotiate abc==, Basic", AUTH_BASIC, NULL, NULL },
+	{ "Bearer realm=\"never ends", AUTH_BEARER, "never ends", NULL },
+	{ "", AUTH_NONE, NULL, NULL }, { "=\"\",,, =", AUTH_NONE, NULL, NULL },
+};
+
+static bool same(const char *a, const char *b) { return a == b || (a && b && !strcmp(a, b)); }
+
+static void test_challenges(void)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(challenges); i++) {
+		struct challenge c = { AUTH_NONE, NULL, NULL };
+
+		challenge_add(&c, challenges[i].line);
+		ok(c.kind == challenges[i].kind && same(c.realm, challenges[i].realm) && same(c.service, challenges[i].service), "challenge: %s",
+		   challenges[i].line);
+		challenge_release(&c);
+	}
+}
+
 int main(void)
 {
+	test_challenges();
 	ok(crc64(0, "123456789", 9) == 0xb90956c775a41001, "CRC-64/ISO's check value");
 	ok(crc64(crc64(0, "ne", 2), "w\n", 2) == 0x615ab2ddb0000000, "CRC-64 in parts");
 	test_names();
