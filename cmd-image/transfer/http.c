@@ -310,6 +310,6 @@ int http_do(CURL *c, const struct tls *tls, struct request *q, struct answer *a,
 		return 0;
 	}
 	a->again = may_work_again(e);
-	return hoy_fail(err, e == CURLE_COULDNT_CONNECT ? ECONNREFUSED : e == CURLE_SSL_CONNECT_ERROR ? EPROTO : HOY_EREMOTE, "%s",
+	return hoy_fail(err, e == CURLE_COULDNT_CONNECT ? ECONNREFUSED : e == CURLE_SSL_CONNECT_ERROR ? EPROTO : e == CURLE_PEER_FAILED_VERIFICATION ? EKEYREJECTED : HOY_EREMOTE, "%s",
 			*text ? text : curl_easy_strerror(e));
 }

@@ -435,6 +435,22 @@ static int knock(struct registry *r, CURL *c, const char *scheme, const char *pa
 
 void registry_ask_all(struct registry *r) { r->actions = "*"; }
 
+/* Why nobody answers, and what can be done about it. */
+static int unreachable(const struct registry *r, int res, struct hoy_err *err)
+{
+	struct hoy_err why = err ? *err : (struct hoy_err)HOY_ERR_INIT;
+
+	if (res == -ECANCELED)
+		return res;
+	if (res == -EPROTO && !r->insecure)
+		return hoy_fail(err, EPROTO, "'%s' does not speak TLS (--tls-verify=false allows plain HTTP, as insecure = true does for this location in registries.conf)",
+				r->host);
+	if (res == -EKEYREJECTED)
+		return hoy_fail(err, EKEYREJECTED, "the certificate of '%s' is not trusted: %s (a CA of its own belongs into /etc/containers/certs.d/%s/ca.crt)",
+				r->host, why.msg, r->host);
+	return hoy_fail_prefix(err, "cannot reach the registry '%s'", r->host);
+}
+
 /* Q for PATH, to somebody of whom nothing is known yet: finds out the scheme and the way to log in. */
 static int approach(struct registry *r, const char *path, struct request *q, struct answer *a, struct hoy_err *err)
 {
@@ -447,10 +463,8 @@ static int approach(struct registry *r, const char *path, struct request *q, str
 	if (res < 0 && r->insecure)
 		res = knock(r, c, "http", path, q, r->retry, a, err);
 	give_handle(r, c);
-	if (res == -EPROTO && !r->insecure)
-		return hoy_fail(err, EPROTO, "'%s' does not speak TLS (--tls-verify=false allows plain HTTP)", r->host);
 	if (res < 0)
-		return res == -ECANCELED ? res : hoy_fail_prefix(err, "cannot reach the registry '%s'", r->host);
+		return unreachable(r, res, err);
 	if (a->status == 401)
 		learn(r, a);
 	return 0;

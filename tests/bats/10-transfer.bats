@@ -235,7 +235,8 @@ clean_store() {
 	try hoy pull -q --cert-dir "$certs" "$REGISTRY/b"
 	assert_success
 	try hoy pull -q "$REGISTRY/b"
-	assert_error 'certificate'
+	assert_error "the certificate of '$REGISTRY' is not trusted"
+	assert_stderr_has "/etc/containers/certs.d/$REGISTRY/ca.crt"
 	try hoy logout "$REGISTRY"
 	assert_success
 	try hoy login --get-login "$REGISTRY"

@@ -154,3 +154,21 @@ judge() {
 	try u system check
 	assert_success
 }
+
+@test "credentials go to the registry that they are for, and to no host that it names" {
+	hostile_start other "{\"layout\":\"$(fixture busybox)/oci\"}"
+	other=$HOSTILE log=$HOSTILE_DIR/log.jsonl
+	hostile_start first "{\"layout\":\"$(fixture busybox)/oci\",\"rules\":[
+		{\"match\":\"manifest\",\"lie\":\"status\",\"code\":401,\"headers\":{\"WWW-Authenticate\":\"Basic realm=\\\"x\\\"\"},\"times\":1},
+		{\"match\":\"(.*)/blobs/\",\"lie\":\"redirect\",\"location\":\"http://$other/v2/any/blobs/$(jq -r .config.digest "$(fixture busybox)/oci/blobs/sha256/$(jq -r '.manifests[0].digest[7:]' "$(fixture busybox)/oci/index.json")")\"}]}"
+	try "$HOY_BIN/hoy-image" inspect --config --creds joe:secret-word --tls-verify=false "docker://$HOSTILE/any:latest"
+	assert_success
+	[[ $stdout$stderr != *secret-word* ]] || show 'the password was told'
+	[[ $(jq -c 'select(.path | contains("/blobs/")) | .authorization' "$HOSTILE_DIR/log.jsonl") == true ]] || show 'the registry got no credentials'
+	[[ $(jq -c 'select(.path | contains("/blobs/")) | .authorization' "$log") == false ]] || show 'another host got credentials'
+	# Wrong ones are refused without a word of them, and command lines in /proc do not have what a file or stdin gave.
+	hostile_start deaf "{\"layout\":\"$(fixture busybox)/oci\",\"rules\":[{\"match\":\".\",\"lie\":\"status\",\"code\":401,\"headers\":{\"WWW-Authenticate\":\"Basic realm=\\\"x\\\"\"}}]}"
+	try hoy pull -q --creds joe:secret-word --tls-verify=false "$HOSTILE/any:latest"
+	assert_error "(run: hoy login $HOSTILE)"
+	[[ $stderr != *secret-word* ]] || show 'the password was told'
+}
