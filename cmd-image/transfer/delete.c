@@ -73,7 +73,7 @@ static int delete_stored(const char *rest, struct hoy_err *err)
 {
 	cleanup_store_name struct store_name n = { 0 };
 	cleanup_store struct hoy_store *s = NULL;
-	struct hoy_json *rec, *named;
+	struct hoy_json *rec;
 	int r = store_name_parse(&n, rest, err);
 
 	if (!r && !(s = open_store_at(&n.at, err)))
@@ -82,11 +82,7 @@ static int delete_stored(const char *rest, struct hoy_err *err)
 		r = hoy_store_lock(s, 0, HOY_LAYERS | HOY_IMAGES | HOY_CONTAINERS, err);
 	if (r < 0)
 		return r;
-	r = hoy_image_find(s, n.id ? n.id : n.name, &rec, NULL, err);
-	if (!r && n.id && n.name && (hoy_image_find(s, n.name, &named, NULL, NULL) < 0 || named != rec))
-		r = hoy_fail(err, ENOENT, "image %.12s has not the name '%s'", n.id, n.name);
-	if (r == -ENOENT)
-		r = -(err->code = HOY_ENOIMAGE);
+	r = store_name_find(&n, s, &rec, err);
 	if (!r)
 		r = hoy_image_delete(s, hoy_json_str(rec, "id"), NULL, err);
 	hoy_store_unlock(s);

@@ -254,18 +254,6 @@ static int name_image(struct store_source *x, const char *name)
 	return x->s.scopes.error ? -ENOMEM : 0;
 }
 
-
-/* The image that N means: by its id, which has the name if one is given too, or by its name. */
-static int find_image(struct store_source *x, const struct store_name *n, struct hoy_json **ret, struct hoy_err *err)
-{
-	struct hoy_json *named;
-	int r = hoy_image_find(x->st, n->id ? n->id : n->name, ret, NULL, err);
-
-	if (!r && n->id && n->name && (hoy_image_find(x->st, n->name, &named, NULL, NULL) < 0 || named != *ret))
-		r = hoy_fail(err, ENOENT, "image %.12s has not the name '%s'", n->id, n->name);
-	return r == -ENOENT ? -(err->code = HOY_ENOIMAGE) : r;
-}
-
 int source_store(struct source **ret, const char *rest, struct hoy_err *err)
 {
 	struct store_source *x = calloc(1, sizeof(*x));
@@ -289,7 +277,7 @@ int source_store(struct source **ret, const char *rest, struct hoy_err *err)
 	if (!r)
 		r = hoy_store_peek(x->st, HOY_LAYERS | HOY_IMAGES, err);
 	if (!r)
-		r = find_image(x, &n, &rec, err);
+		r = store_name_find(&n, x->st, &rec, err);
 	if (!r) {
 		x->id = strdup(hoy_json_str(rec, "id"));
 		meta = hoy_json_str(rec, "metadata");

@@ -7,6 +7,7 @@
 #include "common/base/err.h"
 #include "common/cli/opts.h"
 #include "common/data/digest.h"
+#include "common/store/images.h"
 
 /* SPEC is "[driver@]root[+run][:options]" and is cut up. */
 static int parse_place(struct store_name *n, char *spec, struct hoy_err *err)
@@ -58,6 +59,16 @@ int store_name_parse(struct store_name *n, const char *text, struct hoy_err *err
 		return hoy_fail(err, EINVAL, "'containers-storage:%s' names no image", text);
 	n->name = strdup(name);
 	return n->name ? 0 : hoy_fail_oom(err);
+}
+
+int store_name_find(const struct store_name *n, struct hoy_store *s, struct hoy_json **ret, struct hoy_err *err)
+{
+	struct hoy_json *named;
+	int r = hoy_image_find(s, n->id ? n->id : n->name, ret, NULL, err);
+
+	if (!r && n->id && n->name && (hoy_image_find(s, n->name, &named, NULL, NULL) < 0 || named != *ret))
+		r = hoy_fail(err, ENOENT, "image %.12s has not the name '%s'", n->id, n->name);
+	return r == -ENOENT ? -(err->code = HOY_ENOIMAGE) : r;
 }
 
 void store_name_release(struct store_name *n)
