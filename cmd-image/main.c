@@ -46,6 +46,7 @@ static const struct hoy_verb *const verbs[] = {
 	SKOPEO("sync", "Copy all images of a source to a registry or directory"),
 	HEAVY("search", "Search registries for an image"), HEAVY("image search", NULL),
 	SKOPEO("list-tags", "List the tags of a repository"),
+	SKOPEO("experimental-image-proxy", "Serve images to a program over a socket"),
 	SKOPEO("standalone-sign", "Sign a manifest in a file with a key of gpg"),
 	SKOPEO("standalone-verify", "Verify a signature in a file"),
 	SKOPEO("generate-sigstore-key", "Make a key pair for sigstore signatures"),

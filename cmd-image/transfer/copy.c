@@ -231,19 +231,41 @@ static int put_signatures(const struct copy_opts *o, struct dest *dst, const str
 
 /* ---- config and manifest ---- */
 
+/* The config as it is, or as OCI has it where docker's becomes an OCI image: what docker says beyond that is left out, as skopeo does. */
+static int prepare_config(struct copy *c, struct hoy_buf *ret, struct desc *d, char digest[SHA_DIGEST_SIZE], struct hoy_err *err)
+{
+	struct hoy_jw w = hoy_jw_on(ret, NULL);
+
+	*d = c->m->config;
+	if (c->kind != MAN_OCI || c->m->kind != MAN_V2S2) {
+		hoy_buf_add(ret, c->config->data, c->config->len);
+	} else {
+		config_write(&w, c->config->doc.root);
+		sha_of(hoy_buf_str(ret), ret->len, digest);
+		d->digest = digest;
+		d->size = ret->len;
+	}
+	return ret->error ? hoy_fail_oom(err) : 0;
+}
+
 static int put_config(struct copy *c, struct desc *ret, struct hoy_err *err)
 {
-	const struct desc *d = &c->m->config;
-	struct origin from = { .data = c->config->data, .len = c->config->len, .want = d->digest, .want_size = d->size };
+	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(HOY_BUF_OURS);
+	char digest[SHA_DIGEST_SIZE];
 	struct flowed out;
-	int r = c->dst->ops->has(c->dst, d, c->src, err);
+	struct desc d;
+	int r = prepare_config(c, &b, &d, digest, err);
 
-	ret->json = d->json;
+	ret->json = d.json;
+	if (!r)
+		r = c->dst->ops->has(c->dst, &d, c->src, err);
 	if (!r) {
-		progress(c->o->quiet, "Copying config %s", d->digest);
+		struct origin from = { .data = hoy_buf_str(&b), .len = b.len, .want = d.digest, .want_size = d.size };
+
+		progress(c->o->quiet, "Copying config %s", d.digest);
 		r = flow(c->dst, &from, &(struct packing){ NULL }, &out, err);
 	}
-	return r < 0 ? r : set(ret, d->digest, c->kind == c->m->kind && d->type ? d->type : c->kind == MAN_V2S2 ? T_V2S2_CONFIG : T_OCI_CONFIG, d->size, err);
+	return r < 0 ? r : set(ret, d.digest, c->kind == c->m->kind && d.type ? d.type : c->kind == MAN_V2S2 ? T_V2S2_CONFIG : T_OCI_CONFIG, d.size, err);
 }
 
 static bool unchanged(const struct copy *c)

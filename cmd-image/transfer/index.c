@@ -156,21 +156,6 @@ int index_annotate(struct index *x, struct hoy_json *entry, const struct index_f
 
 /* ---- as text ---- */
 
-/* Go writes maps in the order of their keys. */
-static int put_sorted(struct hoy_jw *w, const char *key, const struct hoy_json *map)
-{
-	cleanup_strv struct hoy_strv keys = HOY_STRV_INIT;
-
-	HOY_JSON_EACH(it, map)
-		hoy_strv_push(&keys, it->key);
-	hoy_strv_sort(&keys);
-	hoy_jw_object(w, key);
-	for (size_t i = 0; i < keys.n; i++)
-		hoy_jw_value(w, keys.v[i], hoy_json_get(map, keys.v[i]));
-	hoy_jw_end_object(w);
-	return keys.error ? -ENOMEM : 0;
-}
-
 static void put(struct hoy_jw *w, const struct hoy_json *obj, const char *key)
 {
 	const struct hoy_json *v = hoy_json_get(obj, key);
@@ -179,7 +164,7 @@ static void put(struct hoy_jw *w, const struct hoy_json *obj, const char *key)
 	    (v->type == HOY_JSON_STRING && !v->len))
 		return;
 	if (v->type == HOY_JSON_OBJECT && !strcmp(key, "annotations"))
-		(void)put_sorted(w, key, v);
+		hoy_jw_sorted(w, key, v);
 	else
 		hoy_jw_value(w, key, v);
 }
@@ -291,7 +276,7 @@ int index_save(struct index *x, struct hoy_store *s, const char *name, struct ho
 	else if (!r)
 		r = index_write(&list, x, MAN_OCI_INDEX);
 	if (!r)
-		r = put_sorted(&w, NULL, x->from.root);
+		hoy_jw_sorted(&w, NULL, x->from.root);
 	if (r < 0 || list.error || from.error)
 		return hoy_fail_oom(err);
 	items[0] = (struct hoy_item){ "manifest", list.data, list.len, digests[0] };

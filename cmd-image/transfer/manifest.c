@@ -289,11 +289,30 @@ static bool is_empty(const struct hoy_json *v)
 	       ((v->type == HOY_JSON_ARRAY || v->type == HOY_JSON_OBJECT) && !v->count);
 }
 
+/* Go's time.Time spells a time its own way; what names another zone keeps it. */
+static bool put_time(struct hoy_jw *w, const char *key, const struct hoy_json *v)
+{
+	char text[HOY_TIME_SIZE];
+	int64_t t;
+
+	if (strcmp(key, "created") || v->type != HOY_JSON_STRING || !v->len || v->str[v->len - 1] != 'Z' || !hoy_time_parse(v->str, &t))
+		return false;
+	hoy_jw_string(w, key, hoy_time_format(t, text));
+	return true;
+}
+
 static void put_members(struct hoy_jw *w, const struct hoy_json *obj, const char *const *keys)
 {
-	for (; *keys; keys++)
-		if (!is_empty(hoy_json_get(obj, *keys)))
-			hoy_jw_value(w, *keys, hoy_json_get(obj, *keys));
+	for (; *keys; keys++) {
+		const struct hoy_json *v = hoy_json_get(obj, *keys);
+
+		if (is_empty(v) || put_time(w, *keys, v))
+			continue;
+		if (v->type == HOY_JSON_OBJECT)
+			hoy_jw_sorted(w, *keys, v);
+		else
+			hoy_jw_value(w, *keys, v);
+	}
 }
 
 void config_write(struct hoy_jw *w, const struct hoy_json *root)
@@ -414,9 +433,9 @@ int manifest_write_list(struct hoy_buf *b, enum man_kind kind, const struct desc
 	return b->error ? -b->error : 0;
 }
 
-int manifest_convert(const struct manifest *m, enum man_kind kind, struct hoy_buf *ret, struct hoy_err *err)
+int manifest_convert(const struct manifest *m, enum man_kind kind, const struct desc *config_or, struct hoy_buf *ret, struct hoy_err *err)
 {
-	struct desc config = m->config, *layers = calloc(m->n + 1, sizeof(*layers));
+	struct desc config = config_or ? *config_or : m->config, *layers = calloc(m->n + 1, sizeof(*layers));
 	int r = layers ? 0 : hoy_fail_oom(err);
 
 	config.type = (char *)(kind == MAN_V2S2 ? T_V2S2_CONFIG : T_OCI_CONFIG);

@@ -73,8 +73,8 @@ void config_write(struct hoy_jw *w, const struct hoy_json *root);
 /* A manifest of KIND anew. LAYERS with json set keep what else it says; ANNOTATIONS may be NULL. */
 int manifest_write(struct hoy_buf *b, enum man_kind kind, const struct desc *config, const struct desc *layers, size_t n,
 		   const struct hoy_json *annotations);
-/* M as KIND, with the same blobs. */
-int manifest_convert(const struct manifest *m, enum man_kind kind, struct hoy_buf *ret, struct hoy_err *err);
+/* M as KIND, with the same blobs; with CONFIG instead of its own, if it isn't NULL. */
+int manifest_convert(const struct manifest *m, enum man_kind kind, const struct desc *config, struct hoy_buf *ret, struct hoy_err *err);
 /* A list of KIND anew, of N manifests; what the entries' json says beside keeps standing. */
 int manifest_write_list(struct hoy_buf *b, enum man_kind kind, const struct desc *v, size_t n, const struct hoy_json *annotations);
 /* How a layer's media type ends: "", "+gzip" or "+zstd"; NULL if it is no layer type of ours. */

@@ -108,7 +108,7 @@ static int in_format(struct manifest *m, const struct copy_opts *o, struct hoy_e
 		return r;
 	if (o->preserve)
 		return hoy_fail(err, HOY_EUNSUPPORTED, "--format would change the manifest, and --preserve-digests forbids it");
-	r = manifest_convert(m, kind, &b, err);
+	r = manifest_convert(m, kind, NULL, &b, err);
 	if (!r)
 		r = manifest_parse(&other, b.data, b.len, manifest_type(kind), err);
 	if (!r) {

@@ -232,7 +232,15 @@ static int ss_signatures(struct source *s, const struct manifest *m, bool instan
 	return r < 0 ? r : split_signatures(data, len, sizes, ret, err);
 }
 
-static const struct source_ops ops = { .manifest = ss_manifest, .blob = ss_blob, .free = ss_free, .packed = ss_packed, .signatures = ss_signatures };
+static int64_t ss_plain_size(struct source *s, int layer)
+{
+	struct store_source *x = (struct store_source *)s;
+
+	return (size_t)layer < x->layers.n ? hoy_json_int(hoy_layer_get(x->st, x->layers.v[layer]), "diff-size", -1) : -1;
+}
+
+static const struct source_ops ops = { .manifest = ss_manifest, .blob = ss_blob, .free = ss_free, .packed = ss_packed, .signatures = ss_signatures,
+				     .plain_size = ss_plain_size };
 
 /* What policy.json knows the image by: the store, and in it the name. */
 static int name_image(struct store_source *x, const char *name)

@@ -25,6 +25,8 @@ struct source_ops {
 	int (*signatures)(struct source *s, const struct manifest *m, bool instance, struct sigs *ret, struct hoy_err *err);
 	/* The tags beside the image; in a thread of its own. 1: it cannot say, being a mirror. NULL: there are none. */
 	int (*tags)(struct source *s, struct hoy_strv *ret, struct hoy_err *err);
+	/* The size of layer LAYER's tar, -1: unknown. NULL: what blob() gives is what the manifest's descriptors say. */
+	int64_t (*plain_size)(struct source *s, int layer);
 };
 struct source {
 	const struct source_ops *ops;

@@ -20,10 +20,15 @@ static unsigned copies(const struct hoy_verb *const *verbs)
 
 static void tool_help(const char *tool, const char *summary, const struct hoy_verb *const *verbs)
 {
+	int width = 0;
+
+	for (size_t i = 0; verbs[i]; i++)
+		if (verbs[i]->summary && (int)strlen(verbs[i]->name) > width)
+			width = (int)strlen(verbs[i]->name);
 	printf("%s\n\nUsage:\n  %s [options] COMMAND\n\nCommands:\n", summary, tool);
-	for (; *verbs; verbs++)
-		if ((*verbs)->summary)
-			printf("  %-22s %s\n", (*verbs)->name, (*verbs)->summary);
+	for (size_t i = 0; verbs[i]; i++)
+		if (verbs[i]->summary)
+			printf("  %-*s  %s\n", width, verbs[i]->name, verbs[i]->summary);
 	hoy_options_help("Options", hoy_global_opts);
 	if (copies(verbs))
 		hoy_options_help("Options of commands that copy between transports", hoy_copy_globals);

@@ -111,6 +111,8 @@ void hoy_jw_bool(struct hoy_jw *w, const char *key, bool value);
 void hoy_jw_null(struct hoy_jw *w, const char *key);
 void hoy_jw_raw(struct hoy_jw *w, const char *key, const char *json);	       /* VALUE is JSON already */
 void hoy_jw_value(struct hoy_jw *w, const char *key, const struct hoy_json *v); /* a parsed value again */
+/* The members of OBJ in the order of their keys, as Go writes its maps. */
+void hoy_jw_sorted(struct hoy_jw *w, const char *key, const struct hoy_json *obj);
 /* "omit empty": nothing is written for NULL or "". */
 void hoy_jw_string_opt(struct hoy_jw *w, const char *key, const char *value);
 /* An array of strings; NULL v with n 0 gives []. */

@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "common/base/strv.h"
 #include "common/data/json.h"
 
 static void newline(struct hoy_jw *w)
@@ -181,4 +182,19 @@ void hoy_jw_value(struct hoy_jw *w, const char *key, const struct hoy_json *v)
 		hoy_jw_end_object(w);
 		break;
 	}
+}
+
+void hoy_jw_sorted(struct hoy_jw *w, const char *key, const struct hoy_json *obj)
+{
+	cleanup_strv struct hoy_strv keys = HOY_STRV_INIT;
+
+	HOY_JSON_EACH(it, obj)
+		hoy_strv_push(&keys, it->key);
+	hoy_strv_sort(&keys);
+	if (keys.error)
+		w->out->error = keys.error;
+	hoy_jw_object(w, key);
+	for (size_t i = 0; i < keys.n; i++)
+		hoy_jw_value(w, keys.v[i], hoy_json_get(obj, keys.v[i]));
+	hoy_jw_end_object(w);
 }

@@ -52,8 +52,7 @@ name_in() {
 			assert_success
 			look=()
 			[[ $to != docker-daemon ]] || look=(--daemon-host "unix://$T/docker.sock")
-			[[ $(config_of "$mine" "${look[@]}") == "$(config_of "$theirs" "${look[@]}")" ]] ||
-				{ [[ $from == docker-* && $to != docker-* ]]; } || show "another config: $from to $to"
+			[[ $(config_of "$mine" "${look[@]}") == "$(config_of "$theirs" "${look[@]}")" ]] || show "another config: $from to $to"
 			# where layers go on as they are, the manifest is the same too (skopeo calls the plain layers of an archive gzip in dir:)
 			case $from/$to in
 			docker-*/dir | docker-*/containers-storage) ;;
@@ -599,4 +598,49 @@ same_sync() {
 	try ours copy -q --dest-compress-format zstd:chunked "oci:$(fixture debian)/oci:latest" oci:d:1
 	assert_success
 	[[ $(skopeo inspect --raw oci:d:1 | jq -c '[.layers[] | has("annotations")]') == '[true,true,true,true,false]' ]]
+}
+
+@test "copy: what docker says of an image becomes what OCI knows" {
+	mkdir a
+	tar -xf "$(fixture busybox)/docker.tar" -C a
+	config=$(jq -r '.[0].Config' a/manifest.json)
+	jq -c '. + {docker_version: "1", container: "x", container_config: {Cmd: ["y"]}, author: "<me> & \u00fc", variant: "", created: "2024-01-01T00:00:00.100Z"}
+		| .config += {Labels: {b: "2", a: "1", c: ""}, Volumes: {"/z": {}, "/y": {}}, Healthcheck: {Test: ["NONE"]}, Env: [], OnBuild: null, StopSignal: "9"}
+		| .history += [{created: "2024-01-01T01:00:00+01:00", created_by: "z", empty_layer: true, comment: ""}]' "a/$config" >a/other.json
+	jq -c '.[0].Config = "other.json"' a/manifest.json >a/m
+	mv a/m a/manifest.json
+	tar -cf a.tar -C a .
+	for to in oci dir; do
+		skopeo copy -q -f oci docker-archive:a.tar "$to:$T/theirs-$to"
+		try ours copy -q -f oci docker-archive:a.tar "$to:$T/mine-$to"
+		assert_success
+		[[ $(config_of "$to:$T/mine-$to") == "$(config_of "$to:$T/theirs-$to")" ]] || show "another config in $to:"
+		diff <(skopeo inspect --config --raw "$to:$T/mine-$to") <(skopeo inspect --config --raw "$to:$T/theirs-$to")
+	done
+	# and back: only the types are others
+	skopeo copy -q -f v2s2 "oci:$T/mine-oci" "dir:$T/theirs-back"
+	try ours copy -q -f v2s2 "oci:$T/mine-oci" "dir:$T/mine-back"
+	assert_success
+	[[ $(digest_of "dir:$T/mine-back") == "$(digest_of "dir:$T/theirs-back")" ]]
+}
+
+# asked TRANSCRIPT TOOL... : what the proxy says of the image $image
+asked() { SHOW_ERRORS=1 "$HOY_TESTS/fixtures/proxy_client" "$image" "${@:2}" "${flags[@]}" 2>"$1.err" >"$1"; }
+
+@test "experimental-image-proxy: manifests, configs and blobs for other programs, as skopeo serves them" {
+	registry_start r
+	skopeo copy -q --dest-tls-verify=false "oci:$(fixture stack)/oci:latest" "docker://$REGISTRY/stack:1"
+	have_image busybox
+	for image in "docker://$REGISTRY/stack:1" "oci:$(fixture stack)/oci:latest" "docker-archive:$(fixture busybox)/docker.tar" \
+		"containers-storage:[overlay@$ROOT+$RUNROOT]localhost/busybox:latest"; do
+		flags=()
+		[[ $image != docker:* ]] || flags=(--tls-verify=false)
+		asked theirs "$HOY_TESTS/oracle" run -- skopeo experimental-image-proxy
+		asked mine "$HOY_BIN/hoy-image" experimental-image-proxy
+		# A blob that isn't there is nothing to try again, whatever skopeo says.
+		diff <(sed '/^no blob/s/retryable/other/' theirs) mine || show "$image"
+		[[ $(wc -l <mine.err) == "$(wc -l <theirs.err)" ]] || { cat mine.err; show "other errors: $image"; }
+	done
+	try "$HOY_BIN/hoy-image" experimental-image-proxy
+	assert_error 'no socket of the type SOCK_SEQPACKET' 1
 }
