@@ -1,5 +1,5 @@
 /*
- * cmd-image/transfer/proxy.c: `experimental-image-proxy`: images for programs that unpack them their own way, as skopeo serves
+ * cmd-image/transfer/image_proxy.c: `experimental-image-proxy`: images for programs that unpack them their own way, as skopeo serves
  * them: a JSON message a packet, and bytes through pipes whose reading ends are passed along.
  */
 #include <errno.h>
