@@ -95,6 +95,9 @@ struct reg_opts {
 	const char *daemon_host;  /* docker-daemon: its socket */
 	const char *shared_blobs; /* oci: a directory of blobs that several layouts share */
 	bool accept_plain;	  /* oci: as a destination takes layers that are not compressed */
+	/* As a source, of a registry or layout: what is wanted there instead of the image that the reference means; digests or NULL. */
+	const char *blob, *manifest;
+	bool no_mirrors;
 	const struct hoy_strv *more_names; /* docker-archive: as a destination, beside the reference's; or NULL */
 };
 #define REG_OPTS_INIT { .tls_verify = -1, .retry = 3 }

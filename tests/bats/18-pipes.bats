@@ -1,0 +1,227 @@
+#!/usr/bin/env bats
+# Images through pipes: their pieces on stdin and stdout; where a name leads; progress; images to other users and machines.
+load ../lib/hoy
+
+image() { tool hoy-image "$@"; }
+# The script NAME of hoy-image-pipes(7), as it stands there.
+script() {
+	sed -n "/^\\.\\\\\" script: $1\$/,/^\\.Ed/p" "$HOY_TOP/man/hoy-image-pipes.7" | sed -e '1,2d' -e '$d' -e 's/\\e/\\/g' >"$1"
+	[[ $(head -1 "$1") == '#!/bin/sh' ]]
+	chmod +x "$1"
+	PATH=$HOY_BIN:$PATH
+}
+tag_of() { oracle skopeo inspect --tls-verify=false --format '{{.Digest}}' "docker://$1"; }
+sum() { sha256sum | sed 's/^\([0-9a-f]*\).*/sha256:\1/'; }
+
+@test "the manual's copy is copy: one image, a list, from and to registries, layouts and directories" {
+	script copy
+	registry_start a
+	from=$REGISTRY
+	registry_start b
+	to=$REGISTRY
+	image copy -q "oci:$(fixture stack)/oci:latest" "docker://$from/stack:1" --dest-tls-verify=false
+	try ./copy "docker://$from/stack:1" "docker://$to/piped:1" --tls-verify=false
+	assert_success
+	image copy -q --src-tls-verify=false --dest-tls-verify=false "docker://$from/stack:1" "docker://$to/copied:1"
+	assert_stdout "$(tag_of "$to/copied:1")"
+	[[ $(tag_of "$to/piped:1") == "$output" ]]
+	have_image stack
+	# All its blobs are there: it can be pulled.
+	try hoy pull -q --tls-verify=false "$to/piped:1"
+	assert_stdout "$(oracle_podman image inspect --format '{{.Id}}' stack)"
+	# Once more, to a layout, and from there to a directory.
+	./copy "docker://$from/stack:1" "oci:$T/lay:x" --tls-verify=false
+	./copy "oci:$T/lay:x" "dir:$T/dir"
+	cmp "$T/dir/manifest.json" <(image manifest get --tls-verify=false "docker://$from/stack:1")
+	[[ $(oracle skopeo inspect --format '{{.Digest}}' "oci:$T/lay:x") == "$(tag_of "$from/stack:1")" ]]
+	# A list with its images.
+	hoy manifest create l stack
+	hoy manifest add --arch arm64 l "oci:$(fixture busybox)/oci:latest"
+	hoy manifest push -q --all --tls-verify=false l "docker://$from/list:1"
+	try ./copy "docker://$from/list:1" "docker://$to/list:1" --tls-verify=false
+	assert_success
+	assert_stdout "$(image manifest get --tls-verify=false "docker://$from/list:1" | sum)"
+	[[ $(oracle skopeo inspect --raw --tls-verify=false "docker://$to/list:1" | jq '.manifests | length') == 2 ]]
+}
+
+@test "blobs: got from everywhere, put with and without a digest; those that are wrong are cut" {
+	oci=$(fixture stack)/oci
+	registry_start r
+	ref=docker://$REGISTRY/x:1
+	image copy -q "oci:$oci:latest" "$ref" --dest-tls-verify=false
+	image copy -q "oci:$oci:latest" "dir:$T/d"
+	layer=$(jq -r '.layers[0].digest' d/manifest.json) config=$(jq -r .config.digest d/manifest.json)
+	for r in "$ref" "oci:$oci:latest" "dir:$T/d"; do
+		[[ $(image blob get --tls-verify=false "$r" "$layer" | sum) == "$layer" ]]
+		image blob exists --tls-verify=false "$r" "$config"
+		try image blob exists --tls-verify=false "$r" "sha256:$(printf '0%.0s' {1..64})"
+		assert_status 1
+		[[ $output$stderr == '' ]]
+		try image blob get --tls-verify=false "$r" "sha256:$(printf '0%.0s' {1..64})"
+		assert_error '' 2
+	done
+	# A repository needs no tag for that.
+	[[ $(image blob get --tls-verify=false "docker://$REGISTRY/x" "$config" | sum) == "$config" ]]
+	# Layers of the store are plain; they are called by their diffIDs.
+	have_image stack
+	diff=$(oracle_podman image inspect stack --format '{{index .RootFS.Layers 0}}')
+	[[ $(image --root "$ROOT" --runroot "$RUNROOT" blob get containers-storage:localhost/stack "$diff" | sum) == "$diff" ]]
+	[[ $(image blob get "docker-archive:$(fixture stack)/docker.tar" "$diff" | sum) == "$diff" ]]
+
+	try image blob put --tls-verify=false "$ref" <<<hello
+	assert_stdout "$(sum <<<hello) 6"
+	[[ $(image blob get --tls-verify=false "$ref" "$(sum <<<hello)") == hello ]]
+	try image blob put --tls-verify=false "$ref" "$(sum <<<hello)" <<<hello
+	assert_stdout "$(sum <<<hello) 6"
+	try image blob put --tls-verify=false "$ref" "$(sum <<<hello)" <<<HELLO
+	assert_error 'is not what its digest says' 1
+	try image blob put --tls-verify=false "$ref" "$(sum <<<other)" <<<hello
+	assert_error 'is not what its digest says' 1
+	try image blob exists --tls-verify=false "$ref" "$(sum <<<other)"
+	assert_status 1
+	try image blob put "oci:$T/new" "$(sum <<<other)" <<<hello
+	assert_error 'is not what its digest says' 1
+	[[ -z $(find new/blobs -type f) ]]
+	try image blob put "oci-archive:$T/a.tar" <<<hello
+	assert_error 'takes no pieces' 1
+	try image blob get "$ref" sha256:12
+	assert_error 'is no digest' 1
+
+	hostile_start h "{\"layout\":\"$oci\",\"rules\":[{\"match\":\"layer:0\",\"method\":\"GET\",\"lie\":\"corrupt\",\"at\":700},{\"match\":\"config\",\"method\":\"GET\",\"lie\":\"corrupt\"}]}"
+	try image blob get --tls-verify=false --retry-times 0 "docker://$HOSTILE/x:latest" "$config"
+	assert_error 'is not what its digest says' 1
+	image blob get --tls-verify=false --retry-times 0 "docker://$HOSTILE/x:latest" "$layer" >cut || status=$?
+	[[ $status == 1 && $(stat -c %s cut) -lt $(jq '.layers[0].size' d/manifest.json) ]]
+}
+
+@test "manifests: the bytes as they are, by reference and digest; a type that doesn't fit" {
+	registry_start r
+	ref=docker://$REGISTRY/x:1
+	image copy -q "oci:$(fixture busybox)/oci:latest" "$ref" --dest-tls-verify=false
+	try image manifest get --tls-verify=false "$ref"
+	digest=$(printf %s "$output" | sum)
+	[[ $(tag_of "$REGISTRY/x:1") == "$digest" ]]
+	printf %s "$output" >m
+	try image manifest get --tls-verify=false "docker://$REGISTRY/x:none" "$digest"
+	assert_stdout "$(<m)"
+	try image manifest get --tls-verify=false "docker://$REGISTRY/x:none"
+	assert_status 2
+	# Other bytes of the same meaning are another manifest.
+	jq . m >spaced
+	try image manifest put --tls-verify=false "docker://$REGISTRY/x:spaced" <spaced
+	assert_stdout "$(sum <spaced)"
+	[[ $(oracle skopeo inspect --raw --tls-verify=false "docker://$REGISTRY/x:spaced" | sum) == "$output" ]]
+	try image manifest put --tls-verify=false --type application/vnd.docker.distribution.manifest.v2+json "docker://$REGISTRY/x:2" <m
+	assert_error 'not '\''application/vnd.docker' 1
+	try image manifest put --tls-verify=false "docker://$REGISTRY/x:2" "$digest" <spaced
+	assert_error 'is not what its digest' 1
+	try image manifest put --tls-verify=false "docker://$REGISTRY/x:2" <<<'{"schemaVersion":2}'
+	assert_error 'no image manifest' 1
+	# Without a type of its own the option's counts.
+	jq -c 'del(.mediaType)' m >bare
+	image manifest put --type application/vnd.oci.image.manifest.v1+json --tls-verify=false "docker://$REGISTRY/x:bare" <bare >/dev/null
+	[[ $(curl -sI -H 'Accept: application/vnd.oci.image.manifest.v1+json' "http://$REGISTRY/v2/x/manifests/bare" | tr -d '\r' | sed -n 's/^Content-Type: //ip') == application/vnd.oci.image.manifest.v1+json ]]
+}
+
+@test "layers: the manual's rootfs is what podman mounts; diff and unpack are each other's reverse; digest" {
+	script rootfs
+	image copy -q "oci:$(fixture stack)/oci:latest" "dir:$T/d"
+	./rootfs "dir:$T/d" root
+	have_image stack
+	mnt=$(oracle_podman image mount stack)
+	diff -r -x fifo --no-dereference root "$mnt"
+	tree() { (cd "$1" && find . -mindepth 1 -printf '%p %M %U %G %l\n' | sort); }
+	diff <(tree root) <(tree "$mnt")
+	oracle_podman image unmount stack >/dev/null
+
+	read -r digest size diff < <(image layer digest <"$(fixture stack)/oci/blobs/sha256/$(jq -r '.layers[0].digest' d/manifest.json | cut -d: -f2)")
+	[[ $digest == "$(jq -r '.layers[0].digest' d/manifest.json)" && $size == "$(jq -r '.layers[0].size' d/manifest.json)" ]]
+	[[ $diff == "$(oracle_podman image inspect stack --format '{{index .RootFS.Layers 0}}')" ]]
+
+	image layer diff root >all.tar
+	zstd -q all.tar
+	try image layer unpack copy <all.tar.zst
+	assert_stdout "$(sum <all.tar)"
+	cmp <(image layer diff copy) all.tar
+	# Changes, with something that is gone.
+	mkdir -p a/sub a/full b/full
+	echo 1 >a/sub/gone; echo 2 >a/old; echo 3 >a/full/x; touch -d @1 a/old b
+	cp -a a/old b/old; echo 4 >b/full/y
+	image layer diff b a >changes.tar
+	[[ $(tar tf changes.tar | sort | tr '\n' ' ') == '.wh.sub full/ full/.wh.x full/y ' ]] || { tar tf changes.tar; false; }
+	cp -a a c
+	image layer unpack c <changes.tar
+	diff -r c b
+	# The same as overlayfs has it.
+	image layer unpack --overlay upper <changes.tar
+	[[ $(stat -c '%F %t %T' upper/.wh.sub upper/sub 2>/dev/null) == 'character special file 0 0' ]]
+	cmp <(image layer diff --overlay upper a | tar tf - | sort) <(tar tf changes.tar | sort)
+	image layer unpack --keep-whiteouts kept <changes.tar
+	[[ -f kept/.wh.sub && -f kept/full/.wh.x ]]
+}
+
+@test "layers: opaque whiteouts, owners, nothing outside of the directory" {
+	mkdir -p layer/d/new base/d/old base/d/new
+	echo o >base/d/old/f; echo o >base/d/new/below; echo o >base/d/g
+	touch layer/d/new/mine layer/d/.wh..wh..opq
+	# The mark stands behind what the layer itself brings.
+	tar cf opaque.tar -C layer d/new/mine d/.wh..wh..opq
+	image layer unpack base <opaque.tar
+	[[ $(cd base && find . | sort | tr '\n' ' ') == '. ./d ./d/new ./d/new/mine ' ]]
+	image layer unpack --overlay up <opaque.tar
+	[[ $(getfattr --only-values -n trusted.overlay.opaque up/d) == y ]]
+
+	echo x >f
+	chown 1234:5678 f
+	tar cf own.tar f
+	image layer unpack o1 <own.tar
+	[[ $(stat -c %u:%g o1/f) == 1234:5678 ]]
+	image layer unpack --no-same-owner o2 <own.tar
+	[[ $(stat -c %u:%g o2/f) == 0:0 ]]
+	as_user mkdir bin
+	install -m 755 "$HOY_BIN"/hoy-image "$HOY_BIN/hoy-transfer" "$HOY_TEST_AREA/home-hoytest/bin"
+	as_user bin/hoy-image layer unpack --no-same-owner u <own.tar
+	[[ $(as_user stat -c %U u/f) == hoytest ]]
+	as_user bin/hoy-image layer unpack v <own.tar
+	[[ $(as_user stat -c %u v/f) -gt 100000 ]]
+	as_user podman unshare rm -r v
+
+	mkdir canary
+	"$HOY_TESTS/fixtures/hostile" tars tars --canary "$T/canary"
+	for t in tars/*.tar; do
+		run image layer unpack --max-layer-size 100m "out-${t##*/}" <"$t"
+		[[ $status == 0 || $status == 1 ]] || { echo "$t: $status $output"; false; }
+		run image layer unpack --max-layer-size 100m --overlay "ov-${t##*/}" <"$t"
+		[[ $status == 0 || $status == 1 ]] || { echo "$t: $status $output"; false; }
+	done
+	[[ -z $(ls -A canary) ]]
+	try image layer unpack x --overlay --keep-whiteouts <own.tar
+	assert_error 'exclude each other' 1
+	try image layer unpack x <f
+	assert_error '' 1
+}
+
+@test "the manual's new layer: podman runs the image" {
+	script add
+	registry_start r
+	image copy -q "oci:$(fixture busybox)/oci:latest" "docker://$REGISTRY/bb:1" --dest-tls-verify=false
+	mkdir new
+	echo 'from the pipe' >new/hello
+	try ./add "docker://$REGISTRY/bb:1" new "docker://$REGISTRY/bb:2" --tls-verify=false
+	assert_success
+	assert_stdout "$(tag_of "$REGISTRY/bb:2")"
+	oracle_podman pull -q --tls-verify=false "$REGISTRY/bb:2"
+	try oracle_podman run --rm --network none "$REGISTRY/bb:2" cat /hello
+	assert_stdout 'from the pipe'
+}
+
+@test "1 GB through a pipe: memory stays flat" {
+	truncate -s 1G big
+	tar cf - big | gzip -1 >big.tgz
+	read -r digest size < <(image blob put "oci:$T/lay" <big.tgz)
+	peak() { command time -f %M -o mem "$HOY_BIN/hoy-image" "$@"; [[ $(tail -1 mem) -lt 32768 ]] || { cat mem; false; }; }
+	peak layer digest <big.tgz >/dev/null
+	peak blob get "oci:$T/lay" "$digest" >/dev/null
+	peak layer unpack out <big.tgz
+	peak layer diff out >/dev/null
+}
