@@ -247,6 +247,7 @@ clean_store() {
 @test "registries.conf: mirrors, rewriting, insecure, blocked, short names" {
 	registry_start r
 	fill busybox
+	fill stack
 	export CONTAINERS_REGISTRIES_CONF=$T/registries.conf
 	cat >registries.conf <<-END
 	unqualified-search-registries = ["$REGISTRY"]
@@ -258,7 +259,7 @@ clean_store() {
 	location = "$REGISTRY"
 	insecure = true
 	[[registry]]
-	prefix = "blocked.invalid"
+	location = "blocked.invalid"
 	blocked = true
 	[[registry]]
 	location = "mirrored.invalid"
@@ -269,7 +270,7 @@ clean_store() {
 	location = "$REGISTRY"
 	insecure = true
 	END
-	try hoy pull -q busybox
+	try hoy pull -q stack
 	assert_success
 	try hoy pull -q example.invalid/deep/busybox
 	assert_success

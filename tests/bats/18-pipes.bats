@@ -225,3 +225,262 @@ sum() { sha256sum | sed 's/^\([0-9a-f]*\).*/sha256:\1/'; }
 	peak layer unpack out <big.tgz
 	peak layer diff out >/dev/null
 }
+
+# ---- registries.conf
+
+# The names that a command of podman or hoy tries for an image, and where it says that it has them from.
+tried() { "$@" 2>&1 >/dev/null | sed -nE '/^(Resolv|Trying to pull)/p' | sed "s,$T/,,g"; }
+same_tries() {
+	local ours theirs
+	ours=$(tried hoy pull --retry 0 "$1")
+	theirs=$(tried oracle_podman pull --retry 0 "$1")
+	[[ -n $ours && $ours == "$theirs" ]] || { printf 'hoy:\n%s\npodman:\n%s\n' "$ours" "$theirs"; false; }
+}
+# same_error NAME: both refuse the configuration, for the same reason.
+same_error() {
+	local theirs
+	theirs=$(oracle_podman pull --retry 0 "${1:-x}" 2>&1) && { echo 'podman takes it'; false; }
+	try hoy pull --retry 0 "${1:-x}"
+	assert_status 125
+	[[ ${stderr##*Error: } == "${theirs##*Error: }" ]] || { printf '%s\n%s\n' "$stderr" "$theirs"; false; }
+}
+
+@test "registries.conf: its places, drop-ins, aliases, search registries: podman tries the same names" {
+	conf=home/.config/containers
+	mkdir -p $conf/registries.conf.d
+	printf 'unqualified-search-registries = ["127.0.0.1:1", "127.0.0.1:2/"]\n[aliases]\n"one" = "127.0.0.1:3/a/one"\n"a/two"="docker.io/two"\n' >main.conf
+	export CONTAINERS_REGISTRIES_CONF=$T/main.conf
+	same_tries nosuch
+	same_tries nosuch:7
+	same_tries nosuch@sha256:"$(printf '0%.0s' {1..64})"
+	same_tries one
+	same_tries one:3
+	same_tries b/one
+	# Drop-ins are read behind that file; an alias is taken back.
+	printf '[aliases]\none = ""\nthree = "127.0.0.1:4/three"\n' >$conf/registries.conf.d/a.conf
+	same_tries one
+	same_tries three
+	printf 'unqualified-search-registries = ["127.0.0.1:5"]\n' >$conf/registries.conf.d/b.conf
+	same_tries one
+	# The last empty list leaves none.
+	printf 'unqualified-search-registries = []\n' >$conf/registries.conf.d/c.conf
+	same_error nosuch
+	rm $conf/registries.conf.d/c.conf
+	unset CONTAINERS_REGISTRIES_CONF
+	# The user's own file, of root's too.
+	printf 'unqualified-search-registries = ["127.0.0.1:6"]\n' >$conf/registries.conf
+	same_tries nosuch
+	rm $conf/registries.conf.d/b.conf
+	same_tries nosuch
+	# Who has a file of his own has no system's aliases: this one is in Debian's shortnames.conf.
+	same_tries alpine
+	# Version 1.
+	printf '[registries.search]\nregistries = ["127.0.0.1:7"]\n[registries.insecure]\nregistries = ["127.0.0.1:7"]\n[registries.block]\nregistries = ["127.0.0.1:8"]\n' >$conf/registries.conf
+	same_tries nosuch
+	try hoy pull 127.0.0.1:8/x
+	assert_status 125
+	assert_stderr_has 'blocked by registries.conf'
+	CONTAINERS_REGISTRIES_CONF=$T/none.conf
+	export CONTAINERS_REGISTRIES_CONF
+	try hoy pull x
+	assert_error 'loading registries configuration'
+}
+
+@test "registries.conf: what is wrong in it is said as podman says it" {
+	export CONTAINERS_REGISTRIES_CONF=$T/c.conf
+	while IFS= read -r line; do
+		printf '%b' "$line" >c.conf
+		same_error 127.0.0.1:1/x || { echo "configuration: $line"; false; }
+	done <<-'END'
+	[[registry]]\nlocation = "https://x.example"\n
+	[[registry]]\nprefix = "x.example"\n
+	[[registry]]\ninsecure = true\n
+	[[registry]]\nprefix = "*.x.example/a"\nlocation = "y.example"\n
+	[[registry]]\nlocation = "x.example"\npull-from-mirror = "all"\n
+	[[registry]]\nlocation = "x.example"\n[[registry.mirror]]\ninsecure = true\n
+	[[registry]]\nlocation = "x.example"\n[[registry.mirror]]\nlocation = "m.example"\npull-from-mirror = "never"\n
+	[[registry]]\nlocation = "x.example"\nmirror-by-digest-only = true\n[[registry.mirror]]\nlocation = "m.example"\npull-from-mirror = "all"\n
+	[[registry]]\nlocation = "x.example"\n[[registry]]\nprefix = "y.example"\nlocation = "x.example"\nblocked = true\n
+	unqualified-search-registries = ["x.example/a"]\n
+	unqualified-search-registries = [""]\n
+	short-name-mode = "maybe"\n
+	END
+	# On the machine's own files podman's error is the same, with another place for the cause.
+	printf '[aliases]\n"x.example/a" = "y.example/b"\n' >c.conf
+	try hoy pull -q 127.0.0.1:1/x
+	assert_error 'invalid short name "x.example/a": must not contain registry'
+	printf '[aliases]\na = "b"\n' >c.conf
+	try hoy pull -q 127.0.0.1:1/x
+	assert_error 'invalid alias "b": must contain registry and repository'
+}
+
+@test "registries.conf: prefixes, wildcards, mirrors: each finds what podman finds; pushes go where the name says" {
+	registry_start r
+	for n in y/img w/img m/img; do
+		image copy -q --dest-tls-verify=false "oci:$(fixture busybox)/oci:latest" "docker://$REGISTRY/$n:1"
+	done
+	digest=$(tag_of "$REGISTRY/y/img:1")
+	export CONTAINERS_REGISTRIES_CONF=$T/c.conf
+	cat >c.conf <<-END
+	[[registry]]
+	prefix = "one.example/x"
+	location = "$REGISTRY/y"
+	insecure = true
+	[[registry]]
+	prefix = "one.example/x"
+	location = "127.0.0.1:1"
+	[[registry]]
+	prefix = "*.wild.example"
+	location = "$REGISTRY/w"
+	insecure = true
+	[[registry]]
+	prefix = "*.same.example"
+	insecure = true
+	[[registry.mirror]]
+	location = "$REGISTRY/m"
+	insecure = true
+	[[registry]]
+	location = "two.example"
+	[[registry.mirror]]
+	location = "127.0.0.1:1"
+	pull-from-mirror = "digest-only"
+	[[registry.mirror]]
+	location = "$REGISTRY/m"
+	insecure = true
+	pull-from-mirror = "tag-only"
+	END
+	for name in one.example/x/img:1 a.wild.example/img:1 a.b.wild.example/img:1 a.same.example/img:1 two.example/img:1; do
+		try hoy pull -q --retry 0 "$name"
+		assert_success
+		assert_stdout "$(oracle_podman pull -q --retry 0 "$name")"
+	done
+	for name in wild.example/img:1 one.example/xy/img:1 "two.example/img@$digest"; do
+		try hoy pull -q --retry 0 "$name"
+		assert_status 125
+		! oracle_podman pull -q --retry 0 "$name"
+	done
+	for cmd in "image copy -q oci:$(fixture busybox)/oci:latest docker://one.example/x/new:1" "image list-tags docker://one.example/x/img"; do
+		try $cmd --retry-times 0
+		assert_error 'one.example' 1
+	done
+}
+
+# on_terminal KEYS COMMAND...: runs it on a terminal, and presses the keys once a question stands there.
+on_terminal() {
+	python3 - "$@" <<-'END'
+	import os, pty, sys, time, select
+	keys, argv = sys.argv[1].encode().decode("unicode_escape").encode(), sys.argv[2:]
+	pid, fd = pty.fork()
+	if not pid:
+	    os.execvp(argv[0], argv)
+	seen, asked = b"", False
+	while True:
+	    try:
+	        data = os.read(fd, 4096)
+	    except OSError:
+	        break
+	    if not data:
+	        break
+	    seen += data
+	    if b"select an image" in seen and seen.count(b"\n") > 2 and not asked:
+	        asked = True
+	        time.sleep(0.5)
+	        for i in range(0, len(keys)):
+	            os.write(fd, keys[i:i+1])
+	            time.sleep(0.1)
+	sys.stdout.buffer.write(seen)
+	sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) & 255)
+	END
+}
+
+@test "short names: on a terminal the user is asked, and the answer is kept where podman keeps it" {
+	registry_start r
+	image copy -q --dest-tls-verify=false "oci:$(fixture busybox)/oci:latest" "docker://$REGISTRY/nosuch/img:latest"
+	as_user mkdir -p .config/containers bin
+	home=$HOY_TEST_AREA/home-hoytest
+	cp "$HOY_BIN"/hoy* "$home/bin/"
+	printf 'unqualified-search-registries = ["127.0.0.1:1", "%s"]\n[[registry]]\nlocation="%s"\ninsecure=true\n' "$REGISTRY" "$REGISTRY" >"$home/.config/containers/registries.conf"
+	chmod 644 "$home/.config/containers/registries.conf"
+	answers=$home/.cache/containers/short-name-aliases.conf
+	for who in podman bin/hoy; do
+		rm -rf "$home/.cache"
+		try on_terminal 'j\r' "$HOY_TESTS/oracle" run --user hoytest -C "$home" -- env -u TMPDIR $who pull nosuch/img
+		assert_success
+		assert_stdout_has "$REGISTRY/nosuch/img:latest"
+		cp "$answers" "answers-${who##*/}"
+		[[ $(stat -c %a:%U "$answers") == 600:hoytest ]]
+		# Now it is an alias.
+		as_user $who rmi -a >/dev/null
+		as_user $who pull nosuch/img 2>err
+		grep -qF "Resolved \"nosuch/img\" as an alias ($answers)" err
+		as_user podman rmi -a >/dev/null
+	done
+	cmp answers-podman answers-hoy
+	# An answer beside others.
+	printf '[aliases]\n  zz = "x.example/zz"\n  "a/b" = "x.example/b"\n' >"$answers"
+	chown hoytest "$answers"
+	try on_terminal '\x1b[B\r' "$HOY_TESTS/oracle" run --user hoytest -C "$home" -- env -u TMPDIR bin/hoy pull nosuch/img
+	assert_success
+	[[ $(<"$answers") == $'[aliases]\n  "a/b" = "x.example/b"\n  "nosuch/img" = "'"$REGISTRY"$'/nosuch/img"\n  zz = "x.example/zz"' ]]
+	# What is in the store keeps its meaning: nobody is asked.
+	rm "$answers"
+	for who in podman bin/hoy; do
+		as_user $who pull nosuch/img 2>err
+		[[ $(head -1 err) == "Trying to pull $REGISTRY/nosuch/img:latest..." ]]
+	done
+	as_user podman rmi -a >/dev/null
+	# Ctrl-C, and no terminal where there must be one.
+	try on_terminal '\x03' "$HOY_TESTS/oracle" run --user hoytest -C "$home" -- env -u TMPDIR bin/hoy pull nosuch/img
+	assert_status 125
+	assert_stdout_has 'no image was selected'
+	[[ ! -e $answers ]]
+	sed -i '1i short-name-mode = "enforcing"' "$home/.config/containers/registries.conf"
+	for who in podman bin/hoy; do
+		run as_user $who pull nosuch/img
+		assert_status 125
+		assert_stdout_has 'short-name resolution enforced but cannot prompt without a TTY'
+	done
+	sed -i '1s/enforcing/disabled/' "$home/.config/containers/registries.conf"
+	try on_terminal '' "$HOY_TESTS/oracle" run --user hoytest -C "$home" -- env -u TMPDIR bin/hoy pull --retry 0 nosuch/img
+	assert_success
+	[[ ! -e $answers ]]
+}
+
+@test "credential-helpers of registries.conf: in their order, beside the files; login and logout too" {
+	registry_start r --htpasswd ann:secret
+	export CONTAINERS_REGISTRIES_CONF=$T/c.conf REGISTRY_AUTH_FILE=$T/auth.json
+	mkdir bin
+	cat >bin/docker-credential-mine <<-'END'
+	#!/bin/sh
+	T=@T@
+	read -r in
+	echo "$1 $in" >>"$T/asked"
+	case $1 in
+	get) [ -e "$T/kept" ] && printf '{"ServerURL":"%s","Username":"ann","Secret":"secret"}\n' "$in" || { echo 'credentials not found in native keychain'; exit 1; };;
+	store) touch "$T/kept";;
+	erase) rm -f "$T/kept";;
+	esac
+	END
+	sed -i "s,@T@,$T," bin/docker-credential-mine
+	chmod +x bin/docker-credential-mine
+	PATH=$T/bin:$PATH
+	printf 'credential-helpers = ["containers-auth.json", "mine"]\n' >c.conf
+	touch kept
+	image copy -q --dest-tls-verify=false "oci:$(fixture busybox)/oci:latest" "docker://$REGISTRY/x:1"
+	[[ $(<asked) == "get $REGISTRY" ]]
+	oracle env PATH="$T/bin:/usr/sbin:/usr/bin:/sbin:/bin" podman "${PODMAN_OPTS[@]}" pull -q --tls-verify=false "$REGISTRY/x:1"
+	# The first one that takes them keeps them.
+	rm kept
+	image login --tls-verify=false -u ann -p secret "$REGISTRY"
+	[[ -e auth.json && ! -e kept ]]
+	image logout "$REGISTRY"
+	printf 'credential-helpers = ["mine"]\n' >c.conf
+	rm auth.json
+	image login --tls-verify=false -u ann -p secret "$REGISTRY"
+	[[ -e kept && ! -e auth.json ]]
+	[[ $(image login --get-login "$REGISTRY") == ann ]]
+	image logout "$REGISTRY"
+	[[ ! -e kept ]]
+	try image list-tags --tls-verify=false "docker://$REGISTRY/x"
+	assert_status 1
+}
