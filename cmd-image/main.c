@@ -63,6 +63,7 @@ static const struct hoy_verb *const verbs[] = {
 	SKOPEO("layer unpack", "Unpack a layer from stdin and print its diffID"),
 	SKOPEO("layer diff", "Print the tar of what DIR has and BASE has not"),
 	SKOPEO("layer digest", "Print digest, size and diffID of a layer from stdin"),
+	SKOPEO("explain", "Show the route that the name of an image takes"),
 	NULL,
 };
 

@@ -484,3 +484,85 @@ on_terminal() {
 	try image list-tags --tls-verify=false "docker://$REGISTRY/x"
 	assert_status 1
 }
+
+@test "explain: the route of a name, each step with its file; secrets stay where they are" {
+	conf=home/.config/containers
+	mkdir -p $conf/registries.conf.d $conf/registries.d $conf/certs.d/m.example
+	cat >$conf/registries.conf <<-'END'
+	unqualified-search-registries = ["one.example", "two.example:5000"]
+	short-name-mode = "enforcing"
+	END
+	cat >$conf/registries.conf.d/r.conf <<-'END'
+	[[registry]]
+	prefix = "one.example/team"
+	location = "real.example/x"
+	insecure = true
+	[[registry.mirror]]
+	location = "m.example/team"
+	[[registry.mirror]]
+	location = "d.example"
+	pull-from-mirror = "digest-only"
+	[[registry]]
+	location = "bad.example"
+	blocked = true
+	[aliases]
+	"short" = "one.example/team/short"
+	END
+	touch $conf/certs.d/m.example/{ca.crt,me.cert,me.key,README}
+	printf 'docker:\n  one.example/team:\n    lookaside: https://sigs.example/a\n  two.example:5000:\n    use-sigstore-attachments: true\n' >$conf/registries.d/x.yaml
+	printf '{"default":[{"type":"reject"}],"transports":{"docker":{"one.example":[{"type":"signedBy","keyType":"GPGKeys","keyPath":"/k.gpg"}],"":[{"type":"insecureAcceptAnything"}]}}}' >$conf/policy.json
+	export REGISTRY_AUTH_FILE=$T/auth.json
+	printf '{"auths":{"m.example/team":{"auth":"%s"}},"credHelpers":{"two.example:5000":"mine"}}' "$(printf 'ann:topsecret' | base64)" >auth.json
+	export https_proxy=http://ann:topsecret@proxy.example:3128 no_proxy=.example:1,two.example,10.0.0.0/8
+	C=$T/$conf
+
+	try image explain short
+	assert_success
+	assert_stdout "short
+  short name   alias ($C/registries.conf.d/r.conf)
+  mode         enforcing ($C/registries.conf)
+one.example/team/short:latest
+  registry     prefix one.example/team, location real.example/x ($C/registries.conf.d/r.conf)
+  pull 1       m.example/team/short:latest, mirror
+    certs      $C/certs.d/m.example:
+                 ca.crt
+                 me.cert
+                 me.key
+    login      key m.example/team ($T/auth.json)
+    proxy      http://proxy.example:3128 (https_proxy)
+  pull never   d.example/short:latest, mirror, digest-only
+  pull 2       real.example/x/short:latest, registry, insecure
+    login      none
+    proxy      http://proxy.example:3128 (https_proxy)
+  push         one.example/team/short:latest
+  policy       signedBy, one.example ($C/policy.json)
+    key        /k.gpg
+  signatures   https://sigs.example/a, one.example/team ($C/registries.d/x.yaml)
+    written    https://sigs.example/a, one.example/team ($C/registries.d/x.yaml)"
+	# By digest the other mirror is asked too.
+	try image explain "short@sha256:$(printf '0%.0s' {1..64})"
+	assert_stdout_has 'pull 2       d.example/short@sha256:0'
+	# Several candidates: here a terminal would be needed to choose.
+	try image explain --format json x:1
+	assert_success
+	[[ $(jq -r '.shortName | .mode, .resolvedBy, .prompt' <<<"$output" | tr '\n' ' ') == 'enforcing unqualified-search-registries true ' ]]
+	[[ $(jq -r '.candidates[].name' <<<"$output") == $'one.example/x:1\ntwo.example:5000/x:1' ]]
+	[[ $(jq -r '.candidates[1].pull[0].credentials | .helper, .key' <<<"$output") == $'mine\ntwo.example:5000' ]]
+	[[ $(jq -r '.candidates[1].pull[0].proxy | .address, .variable' <<<"$output") == $'null\nno_proxy' ]]
+	[[ $(jq -r '.candidates[1] | .policy.requirements[0].type, .policy.scope, .sigstoreAttachments.value' <<<"$output") == $'insecureAcceptAnything\n\ntrue' ]]
+	# docker:// makes docker.io of a short name.
+	try image explain docker://x
+	assert_stdout_has 'docker.io/library/x:latest'
+	try image explain bad.example/x
+	assert_stdout_has 'BLOCKED'
+	for f in '' '--format json'; do
+		[[ $(image explain $f short x:1 2>&1; image explain $f short) != *topsecret* ]]
+	done
+	try image explain oci:dir
+	assert_error "doesn't lead to a registry" 1
+	try image explain --format yaml x
+	assert_error 'no format of explain' 1
+	# What it says is what pull does.
+	ours=$(tried hoy pull --retry 0 short)
+	[[ $ours == *'Trying to pull one.example/team/short:latest...' ]]
+}
