@@ -159,21 +159,26 @@ static int pass_layer(struct copy *c, size_t i, const char *suffix, struct hoy_e
 	cleanup_stream struct stream *in = NULL;
 	struct checked ck = { 0 };
 	char digest[SHA_DIGEST_SIZE];
+	struct meter *m;
 	int64_t size;
 	int r = c->dst->ops->has(c->dst, d, c->src, err);
 
 	c->out[i].json = d->json;
 	if (r < 0)
 		return r;
-	if (r)
+	if (r) {
+		meter_skip(c->o->quiet, "blob", d->digest, d->size);
 		return set(&c->out[i], d->digest, own_type(c, d, suffix), d->size, err);
-	progress(c->o->quiet, "Copying blob %s", d->digest);
+	}
+	m = meter_begin(c->o->quiet, "blob", d->digest, d->size);
 	r = c->src->ops->blob(c->src, d, i, &in, err);
 	if (!r)
-		r = checked_init(&ck, in, d->digest, d->size, err);
+		r = checked_init(&ck, in = meter_stream(m, in), d->digest, d->size, err);
 	if (!r)
 		r = flow(c, &ck.s, NULL, NULL, d->digest, d->size, digest, &size, err);
 	checked_release(&ck);
+	stream_free(steal_ptr(&in));
+	meter_end(m, !r);
 	return r ? r : set(&c->out[i], d->digest, own_type(c, d, suffix), d->size, err);
 }
 
@@ -225,30 +230,33 @@ static int plain_layer(struct copy *c, size_t i, struct hoy_err *err)
 {
 	const char *diff = c->config->diff_ids.v[i], *pack = c->as == LAYERS_PACKED ? c->pack : NULL;
 	struct chunked_notes notes = { .set = false }, *wanted = pack && c->chunked ? &notes : NULL;
-	cleanup_stream struct stream *in = NULL, *raw = NULL;
+	cleanup_stream struct stream *in = NULL;
+	struct meter *m;
 	struct checked ck = { 0 };
 	char digest[SHA_DIGEST_SIZE];
 	int64_t size;
 	int r = c->src->plain ? known_layer(c, i, err) : 0;
 
+	if (r > 0)
+		meter_skip(c->o->quiet, "blob", c->out[i].digest, c->out[i].size);
 	if (r)
 		return r < 0 ? r : 0;
-	progress(c->o->quiet, "Copying blob %s", diff);
-	r = c->src->ops->blob(c->src, &c->m->v[i], i, &raw, err);
-	if (r < 0)
-		return r;
-	if (!c->src->plain) {
-		in = inflate_stream(steal_ptr(&raw), NULL, err);
-		if (!in)
-			return -err->code;
-	}
-	r = checked_init(&ck, in ? in : raw, diff, -1, err);
+	m = meter_begin(c->o->quiet, "blob", diff, c->src->plain ? -1 : c->m->v[i].size);
+	r = c->src->ops->blob(c->src, &c->m->v[i], i, &in, err);
+	if (!r)
+		in = meter_stream(m, in);
+	if (!r && !c->src->plain && !(in = inflate_stream(in, NULL, err)))
+		r = -err->code;
+	if (!r)
+		r = checked_init(&ck, in, diff, -1, err);
 	if (!r)
 		r = pack && c->o->precompute ? pack_first(c, &ck.s, pack, wanted, digest, &size, err) :
 						   flow(c, &ck.s, pack, wanted, pack ? NULL : diff, -1, digest, &size, err);
 	if (!r && notes.set)
 		r = annotate(c, i, &notes, err);
 	checked_release(&ck);
+	stream_free(steal_ptr(&in));
+	meter_end(m, !r);
 	return r ? r : set(&c->out[i], digest, layer_type(c->kind, pack ? pack : ""), size, err);
 }
 
@@ -361,14 +369,19 @@ static int put_config(struct copy *c, struct desc *ret, struct hoy_err *err)
 	const struct desc *d = &c->m->config;
 	cleanup_stream struct stream *in = NULL;
 	char digest[SHA_DIGEST_SIZE];
+	struct meter *m;
 	int64_t size;
 	int r = c->dst->ops->has(c->dst, d, c->src, err);
 
 	ret->json = d->json;
+	if (r > 0)
+		meter_skip(c->o->quiet, "config", d->digest, d->size);
 	if (!r) {
-		progress(c->o->quiet, "Copying config %s", d->digest);
-		in = stream_mem(c->config->data, c->config->len);
+		m = meter_begin(c->o->quiet, "config", d->digest, d->size);
+		in = meter_stream(m, stream_mem(c->config->data, c->config->len));
 		r = in ? flow(c, in, NULL, NULL, d->digest, d->size, digest, &size, err) : hoy_fail_oom(err);
+		stream_free(steal_ptr(&in));
+		meter_end(m, !r);
 	}
 	return r < 0 ? r : set(ret, d->digest, c->kind == c->m->kind && d->type ? d->type : c->kind == MAN_V2S2 ? T_V2S2_CONFIG : T_OCI_CONFIG, d->size, err);
 }

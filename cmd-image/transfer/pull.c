@@ -65,7 +65,7 @@ int pull_files(struct hoy_store *s, const char *from, const struct platform *p, 
 
 struct pull_opts {
 	bool quiet, all;
-	const char *platform, *arch, *os, *variant, *policy, *max_layer;
+	const char *platform, *arch, *os, *variant, *policy, *max_layer, *progress;
 	struct trust trust;
 	int64_t parallel;
 	struct reg_opts reg;
@@ -81,6 +81,7 @@ static const struct hoy_opt pull_opts[] = {
 	{ 0, "os", HOY_OPT_STRING, O(os), "OS", "operating system of the image" },
 	{ 0, "platform", HOY_OPT_STRING, O(platform), "OS/ARCH[/VARIANT]", "platform of the image" },
 	{ 0, "policy", HOY_OPT_STRING, O(policy), "POLICY", "always, missing, never or newer (default always)" },
+	PROGRESS_OPT(O(progress)),
 	{ 'q', "quiet", HOY_OPT_FLAG, O(quiet), NULL, "print the id only" },
 	{ 0, "retry", HOY_OPT_INT, O(reg.retry), "N", "attempts after a failed one (default 3)" },
 	{ 0, "retry-delay", HOY_OPT_STRING, O(reg.retry_delay), "DURATION", "time between attempts (default: growing)" },
@@ -296,7 +297,8 @@ static int run_pull(const struct hoy_verb *v, int argc, char **argv)
 
 	if (n < 0)
 		return status;
-	if (o.platform)
+	r = progress_choose(o.progress, &o.quiet, &err);
+	if (!r && o.platform)
 		r = (text = strdup(o.platform)) ? platform_parse(&p.p, text, &err) : hoy_fail_oom(&err);
 	p.in = (struct store_in){ .quiet = o.quiet, .parallel = o.parallel, .trust = &o.trust };
 	if (!r)

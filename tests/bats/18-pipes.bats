@@ -566,3 +566,173 @@ one.example/team/short:latest
 	ours=$(tried hoy pull --retry 0 short)
 	[[ $ours == *'Trying to pull one.example/team/short:latest...' ]]
 }
+
+# ---- progress
+
+# terminal COLSxROWS SCRIPT COMMAND...: runs it on a terminal that knows what bars need. SCRIPT: "SECONDS:resize COLSxROWS",
+# "SECONDS:key TEXT", separated by ";". Prints what stands on the screen at the end; the file "seen" has all screens that were
+# drawn, and "status" the exit status.
+terminal() {
+	python3 - "$@" <<-'END'
+	import fcntl, os, pty, re, select, signal, struct, sys, termios, time
+	cols, rows = map(int, sys.argv[1].split("x"))
+	script = [s.split(":", 1) for s in sys.argv[2].split(";") if s]
+	pid, fd = pty.fork()
+	if not pid:
+	    time.sleep(0.2)
+	    os.environ["TERM"] = "xterm"
+	    os.execvp(sys.argv[3], sys.argv[3:])
+	def resize(c, r):
+	    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", r, c, 0, 0))
+	resize(cols, rows)
+	# A screen of endless height whose lines are broken at COLS.
+	lines, y, x = [""], 0, 0
+	def put(text):
+	    global y, x
+	    for part in re.findall(r"\x1b\[\d*[A-Z]|\r|\n|[^\x1b\r\n]+", text):
+	        if part == "\n":
+	            y += 1
+	        elif part == "\r":
+	            x = 0
+	        elif part.startswith("\x1b"):
+	            n = int(part[2:-1] or 1)
+	            if part.endswith("A"):
+	                y = max(0, y - n)
+	            elif part.endswith("J"):
+	                del lines[y + 1:]
+	                lines[y] = lines[y][:x]
+	            elif part.endswith("K"):
+	                lines[y] = lines[y][:x]
+	            else:
+	                raise SystemExit("unknown sequence " + repr(part))
+	        else:
+	            for c in part:
+	                if x == cols:
+	                    y, x = y + 1, 0
+	                while len(lines) <= y:
+	                    lines.append("")
+	                lines[y] = lines[y][:x].ljust(x) + c + lines[y][x + 1:]
+	                x += 1
+	        while len(lines) <= y:
+	            lines.append("")
+	begun, seen = time.time(), open("seen", "w")
+	while True:
+	    ready, _, _ = select.select([fd], [], [], 0.05)
+	    if script and time.time() - begun > float(script[0][0]):
+	        what, _, arg = script.pop(0)[1].partition(" ")
+	        if what == "resize":
+	            # What was written for the old width comes first.
+	            while select.select([fd], [], [], 0.02)[0]:
+	                put(os.read(fd, 65536).decode(errors="replace"))
+	            cols, r = map(int, arg.split("x"))
+	            # As terminals do: longer lines are broken anew.
+	            broken = []
+	            for l in lines:
+	                broken += [l[i:i + cols] for i in range(0, max(1, len(l)), cols)]
+	            y += len(broken) - len(lines)
+	            lines[:] = broken
+	            resize(cols, r)
+	        else:
+	            os.write(fd, arg.encode().decode("unicode_escape").encode())
+	    if not ready:
+	        continue
+	    try:
+	        data = os.read(fd, 65536).decode(errors="replace")
+	    except OSError:
+	        break
+	    if not data:
+	        break
+	    put(data)
+	    seen.write("\n".join(lines) + "\n--\n")
+	st = os.waitpid(pid, 0)[1]
+	open("status", "w").write(str(os.waitstatus_to_exitcode(st)))
+	print("\n".join(lines).rstrip())
+	END
+}
+
+@test "progress: bars on a terminal, which go away; narrow, resized, too many for it" {
+	hostile_start h "{\"layout\":\"$(fixture stack)/oci\",\"rules\":[{\"match\":\"layer:3\",\"method\":\"GET\",\"lie\":\"slow\",\"rate\":4000000}]}"
+	short() { sed -E 's/[0-9a-f]{12}( |$)/ID\1/'; }
+	try terminal 80x24 '' "$HOY_BIN/hoy-image" copy --retry-times 0 --src-tls-verify=false "docker://$HOSTILE/x:latest" "dir:$T/a"
+	[[ $(<status) == 0 ]]
+	n=$(jq '.layers | length' a/manifest.json)
+	[[ $(grep -c '^Copying blob [0-9a-f]* done' <<<"$output") == "$n" ]]
+	[[ $(grep -v '^Copying blob' <<<"$output" | short) == $'Copying config ID done\nWriting manifest to image destination' ]]
+	grep -qE '^Copying blob [0-9a-f]{12} \[=+>-*\] [0-9.]+[KM]iB / [0-9.]+MiB \| [0-9.]+[KM]iB/s$' seen
+	[[ $(awk '{ print length }' seen | sort -n | tail -1) -lt 80 ]]
+	# What is there is skipped.
+	try terminal 80x24 '' "$HOY_BIN/hoy-image" copy --src-tls-verify=false "docker://$HOSTILE/x:latest" "dir:$T/a"
+	[[ $(grep -c '^Copying blob [0-9a-f]* skipped: already exists' <<<"$output") == "$n" ]]
+	# Narrow: no bar fits, nothing is broken over two rows. Fewer rows than layers.
+	hostile_start i "$(cat "$HOSTILE_DIR/config.json")"
+	try terminal 30x5 '' "$HOY_BIN/hoy-image" copy --src-tls-verify=false "docker://$HOSTILE/x:latest" "dir:$T/b"
+	[[ $(grep -c '^Copying blob [0-9a-f]* done' <<<"$output") == "$n" && $output != */s* ]] || { echo "$output"; false; }
+	grep -qE '^\+[0-9]+$' seen
+	# Resized on the way.
+	hostile_start j "$(cat "$HOSTILE_DIR/config.json")"
+	try terminal 100x24 '1:resize 45x24;2:resize 120x30' "$HOY_BIN/hoy-image" copy --src-tls-verify=false "docker://$HOSTILE/x:latest" "dir:$T/c"
+	[[ $(grep -c 'Copying blob [0-9a-f]* done' <<<"$output") == "$n" && $output != *'['* ]] || { echo "$output"; false; }
+}
+
+@test "progress: nothing is left over after an error or Ctrl-C; warnings make room for themselves" {
+	slow='{"match":"layer:3","method":"GET","lie":"slow","rate":1000000}'
+	hostile_start h "{\"layout\":\"$(fixture stack)/oci\",\"rules\":[$slow]}"
+	try terminal 80x24 '1.5:key \x03' "$HOY_BIN/hoy-image" copy --src-tls-verify=false "docker://$HOSTILE/x:latest" "dir:$T/a"
+	[[ $(<status) == -2 ]] || { cat status; echo "$output"; false; }
+	grep -q '\[=*>-' seen
+	[[ $output != *'['* && $output != *'/s'* ]] || { echo "$output"; false; }
+	# One layer is wrong, while others are on their way.
+	hostile_start i "{\"layout\":\"$(fixture stack)/oci\",\"rules\":[{\"match\":\"layer:2\",\"method\":\"GET\",\"lie\":\"corrupt\",\"at\":9},$slow]}"
+	try terminal 80x24 '' "$HOY_BIN/hoy-image" copy --retry-times 0 --src-tls-verify=false "docker://$HOSTILE/x:latest" "dir:$T/b"
+	[[ $(<status) == 1 && $output != *'['* && $(tail -3 <<<"$output") == *'Error: '* ]] || { echo "$output"; false; }
+	hostile_start j "{\"layout\":\"$(fixture stack)/oci\",\"rules\":[{\"match\":\"layer:2\",\"method\":\"GET\",\"lie\":\"status\",\"code\":500,\"times\":1},{\"match\":\"layer:3\",\"method\":\"GET\",\"lie\":\"slow\",\"rate\":4000000}]}"
+	try terminal 80x24 '' "$HOY_BIN/hoy-image" copy --src-tls-verify=false "docker://$HOSTILE/x:latest" "dir:$T/c"
+	[[ $(<status) == 0 && $output == *'Warning: '* && $output != *'['* ]] || { echo "$output"; false; }
+}
+
+@test "progress: plain, json, none; -q; on all commands that move layers" {
+	registry_start r
+	lines() { grep -c . <<<"$stderr" || true; }
+	try image copy --dest-tls-verify=false "oci:$(fixture stack)/oci:latest" "docker://$REGISTRY/s:1"
+	plain=$(sort <<<"$stderr")
+	try image copy --progress=plain --dest-tls-verify=false "oci:$(fixture stack)/oci:latest" "docker://$REGISTRY/t/s:1"
+	[[ $(sort <<<"$stderr") == "$plain" ]]
+	# On a terminal too.
+	try terminal 200x24 '' "$HOY_BIN/hoy-image" copy --progress plain --dest-tls-verify=false "oci:$(fixture stack)/oci:latest" "docker://$REGISTRY/t/u:1"
+	[[ $(sort <<<"$output") == "$plain" ]]
+	try image copy --progress=none --dest-tls-verify=false "oci:$(fixture stack)/oci:latest" "docker://$REGISTRY/t/v:1"
+	[[ $status == 0 && $stderr == '' ]]
+	try image copy --progress=loud "oci:$(fixture stack)/oci:latest" "dir:$T/x"
+	assert_error "'loud' is no kind of progress" 1
+
+	try hoy pull --progress=json --tls-verify=false "$REGISTRY/s:1"
+	assert_success
+	[[ $output =~ ^[0-9a-f]{64}$ ]]
+	jq -es . <<<"$stderr" >/dev/null
+	n=$(image manifest get --tls-verify=false "docker://$REGISTRY/s:1" | jq '.layers | length')
+	[[ $(jq -r 'select(.event == "begin" and .kind == "blob") | .digest' <<<"$stderr" | sort -u | wc -l) == "$n" ]]
+	[[ $(jq -r 'select(.event == "end" and .kind == "blob" and .status == "done" and .current == .size) | .digest' <<<"$stderr" | sort -u | wc -l) == "$n" ]]
+	[[ $(jq -r 'select(.event == "message") | .text' <<<"$stderr") == *'Writing manifest to image destination' ]]
+	try hoy pull --progress=json --tls-verify=false "$REGISTRY/s:1"
+	[[ $(jq -r 'select(.event == "end" and .status == "exists") | .digest' <<<"$stderr" | wc -l) == "$n" ]]
+	try hoy push --progress=json --tls-verify=false "$REGISTRY/s:1" "$REGISTRY/pushed:1"
+	[[ $(jq -r 'select(.event == "end") | .status' <<<"$stderr" | sort -u) =~ ^(done|exists) ]]
+	try hoy save --progress=json -o s.tar "$REGISTRY/s:1"
+	[[ $(jq -r 'select(.event == "end" and .kind == "blob") | .status' <<<"$stderr" | grep -c done) == "$n" ]]
+	hoy rmi -a >/dev/null
+	try hoy load --progress json -i s.tar
+	assert_stdout_has 'Loaded image: '
+	[[ $(jq -r 'select(.event == "end" and .kind == "blob") | .status' <<<"$stderr" | grep -c done) == "$n" ]]
+	# Errors and warnings are objects as well.
+	try hoy pull --progress=json --retry 0 --tls-verify=false "$REGISTRY/none:1"
+	assert_status 125
+	[[ $(jq -r 'select(.event == "error") | .text' <<<"$stderr") == *none* ]]
+	# Throttled: a slow layer is told of a few times a second.
+	hostile_start h "{\"layout\":\"$(fixture busybox)/oci\",\"rules\":[{\"match\":\"layer:0\",\"method\":\"GET\",\"lie\":\"slow\",\"rate\":300000}]}"
+	try image copy --progress=json --src-tls-verify=false "docker://$HOSTILE/x:latest" "dir:$T/slow"
+	[[ $(jq -r 'select(.event == "progress") | .current' <<<"$stderr" | wc -l) -lt 40 && $(jq -r 'select(.event == "progress") | .current' <<<"$stderr" | wc -l) -ge 3 ]]
+	for v in pull load; do
+		try hoy $v -q $([[ $v == load ]] && echo -i s.tar || echo --tls-verify=false "$REGISTRY/s:1")
+		[[ $status == 0 && $stderr == '' ]]
+	done
+}
