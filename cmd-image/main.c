@@ -58,6 +58,13 @@ static const struct hoy_verb *const verbs[] = {
 	HEAVY("manifest annotate", "Say more of an image in a list"), HEAVY("manifest remove", "Take an image out of a list"),
 	HEAVY("manifest rm", "Remove lists"), HEAVY("manifest exists", "Is there such a list? Exit status 0 or 1"),
 	HEAVY("manifest inspect", "Print a list"), HEAVY("manifest push", "Push a list and its images"),
+	SKOPEO("manifest get", "Print a manifest or list as it is"), SKOPEO("manifest put", "Store a manifest or list from stdin"),
+	SKOPEO("blob get", "Print a blob"), SKOPEO("blob exists", "Is there such a blob? Exit status 0 or 1"),
+	SKOPEO("blob put", "Store a blob from stdin"),
+	SKOPEO("layer unpack", "Unpack a layer from stdin and print its diffID"),
+	SKOPEO("layer diff", "Print the tar of what DIR has and BASE has not"),
+	SKOPEO("layer digest", "Print digest, size and diffID of a layer from stdin"),
+	SKOPEO("explain", "Show the route that the name of an image takes"),
 	NULL,
 };
 

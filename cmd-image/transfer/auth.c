@@ -13,6 +13,7 @@
 #include "common/base/strv.h"
 #include "common/conf/dirs.h"
 #include "common/data/base64.h"
+#include "common/conf/regconf.h"
 #include "common/data/json.h"
 
 #define FILE_MAX ((size_t)1 << 20)
@@ -186,8 +187,35 @@ static int from_entry(struct creds *c, const struct hoy_json *e, const char *fil
 	return 1;
 }
 
+/* What is looked for: credentials, or (C NULL) only where they are. */
+struct look {
+	struct creds *c;
+	struct auth_place *p;
+};
+
+void auth_place_release(struct auth_place *p)
+{
+	free(p->file);
+	free(p->key);
+	free(p->helper);
+	*p = (struct auth_place){ NULL, NULL, NULL };
+}
+
+static bool found_at(struct look *l, const char *file, const char *key, const char *helper)
+{
+	if (l->p)
+		*l->p = (struct auth_place){ file ? strdup(file) : NULL, strdup(key), helper ? strdup(helper) : NULL };
+	return true;
+}
+
+/* Has helper NAME something for SERVER? */
+static bool ask_helper(struct look *l, const char *file, const char *name, const char *server)
+{
+	return l->c && from_helper(l->c, name, server) < 0 ? false : found_at(l, file, server, name);
+}
+
 /* 1: found. */
-static int from_doc(struct creds *c, const struct hoy_json *root, const char *repo, const char *file, struct hoy_err *err)
+static int from_doc(struct look *l, const struct hoy_json *root, const char *repo, const char *file, struct hoy_err *err)
 {
 	cleanup_free char *key = strdup(repo);
 	const struct hoy_json *e;
@@ -197,14 +225,16 @@ static int from_doc(struct creds *c, const struct hoy_json *root, const char *re
 		return hoy_fail_oom(err);
 	for (;;) {
 		e = member(hoy_json_get(root, "credHelpers"), key);
-		if (e && hoy_json_text(e) && !from_helper(c, e->str, key))
+		if (e && hoy_json_text(e) && ask_helper(l, file, e->str, key))
 			return 1;
 		e = member(hoy_json_get(root, "auths"), key);
 		if (e) {
-			int r = from_entry(c, e, file, err);
+			struct creds own = { NULL, NULL, NULL };
+			int r = from_entry(l->c ? l->c : &own, e, file, err);
 
+			creds_release(&own);
 			if (r)
-				return r;
+				return r < 0 ? r : found_at(l, file, e->key, NULL);
 		}
 		slash = strrchr(key, '/');
 		if (!slash)
@@ -212,10 +242,8 @@ static int from_doc(struct creds *c, const struct hoy_json *root, const char *re
 		*slash = '\0';
 	}
 	host = key;
-	if (hoy_json_str(root, "credsStore") && *hoy_json_str(root, "credsStore") &&
-	    !from_helper(c, hoy_json_str(root, "credsStore"), strcmp(host, "docker.io") ? host : "https://index.docker.io/v1/"))
-		return 1;
-	return 0;
+	return hoy_json_str(root, "credsStore") && *hoy_json_str(root, "credsStore") &&
+	       ask_helper(l, file, hoy_json_str(root, "credsStore"), strcmp(host, "docker.io") ? host : "https://index.docker.io/v1/");
 }
 
 char *auth_file(const char *authfile)
@@ -242,7 +270,8 @@ static int load(struct hoy_json_doc *doc, const char *path, struct hoy_err *err)
 	       hoy_fail(err, HOY_EFORMAT, "'%s' is no JSON object", path);
 }
 
-int auth_find(struct creds *c, const char *repo, const char *authfile, struct hoy_err *err)
+/* In auth.json and its like. 1: found. */
+static int look_in_files(struct look *l, const char *repo, const char *authfile, struct hoy_err *err)
 {
 	cleanup_strv struct hoy_strv files = HOY_STRV_INIT;
 	cleanup_free char *config = hoy_config_home(), *home = hoy_home();
@@ -265,9 +294,45 @@ int auth_find(struct creds *c, const char *repo, const char *authfile, struct ho
 
 		r = load(&doc, files.v[i], err);
 		if (r > 0)
-			r = from_doc(c, doc.root, repo, files.v[i], err);
+			r = from_doc(l, doc.root, repo, files.v[i], err);
 	}
+	return r;
+}
+
+/* The helpers of registries.conf; this name among them stands for the files. */
+#define FILES "containers-auth.json"
+
+static int load_helpers(struct hoy_strv *ret, struct hoy_err *err)
+{
+	cleanup_regconf struct hoy_regconf c = HOY_REGCONF_INIT;
+	int r = hoy_regconf_load(&c, err);
+
+	HOY_JSON_EACH(it, r ? NULL : hoy_regconf_list(&c, "credential-helpers", NULL))
+		hoy_strv_push(ret, it->str);
+	if (!r && !ret->n)
+		hoy_strv_push(ret, FILES);
+	return r ? r : ret->error ? hoy_fail_oom(err) : 0;
+}
+
+static int look(struct look *l, const char *repo, const char *authfile, struct hoy_err *err)
+{
+	cleanup_strv struct hoy_strv helpers = HOY_STRV_INIT;
+	cleanup_free char *host = strndup(repo, strcspn(repo, "/"));
+	int r = host ? load_helpers(&helpers, err) : hoy_fail_oom(err);
+
+	for (size_t i = 0; !r && i < helpers.n; i++)
+		r = !strcmp(helpers.v[i], FILES) ? look_in_files(l, repo, authfile, err) : ask_helper(l, NULL, helpers.v[i], host);
 	return r < 0 ? r : 0;
+}
+
+int auth_find(struct creds *c, const char *repo, const char *authfile, struct hoy_err *err)
+{
+	return look(&(struct look){ c, NULL }, repo, authfile, err);
+}
+
+int auth_locate(struct auth_place *p, const char *repo, const char *authfile, struct hoy_err *err)
+{
+	return look(&(struct look){ NULL, p }, repo, authfile, err);
 }
 
 static int save(const char *path, const struct hoy_json_doc *doc, struct hoy_err *err)
@@ -289,7 +354,7 @@ static int save(const char *path, const struct hoy_json_doc *doc, struct hoy_err
 	return r < 0 ? hoy_fail_errno(err, -r, "cannot write '%s'", path) : 0;
 }
 
-int auth_store(const char *authfile, const char *key, const char *user, const char *password, struct hoy_err *err)
+static int store_in_file(const char *authfile, const char *key, const char *user, const char *password, struct hoy_err *err)
 {
 	cleanup_json struct hoy_json_doc doc = HOY_JSON_DOC_INIT;
 	cleanup_free char *path = auth_file(authfile), *b64 = NULL;
@@ -320,6 +385,26 @@ int auth_store(const char *authfile, const char *key, const char *user, const ch
 	if (!e || !hoy_json_set_string(&doc, e, "auth", b64))
 		return hoy_fail_oom(err);
 	return save(path, &doc, err);
+}
+
+/* The first place that takes them gets them; they are taken out of all. */
+int auth_store(const char *authfile, const char *key, const char *user, const char *password, struct hoy_err *err)
+{
+	cleanup_strv struct hoy_strv helpers = HOY_STRV_INIT;
+	int r = load_helpers(&helpers, err), failed = 0;
+	bool removed = false;
+
+	for (size_t i = 0; !r && i < helpers.n; i++) {
+		int one = !strcmp(helpers.v[i], FILES) ? store_in_file(authfile, key, user, password, err) :
+			  strchr(key, '/')		       ? hoy_fail(err, EINVAL, "the credential helper '%s' has credentials for registries only, not for '%s'", helpers.v[i], key) :
+								 to_helper(helpers.v[i], key, user, password, err);
+
+		if (user && !one)
+			return 0;
+		removed = removed || !one;
+		failed = one < 0 ? one : failed;
+	}
+	return r ? r : removed ? 0 : failed ? failed : 1;
 }
 
 int auth_clear(const char *authfile, struct hoy_err *err)

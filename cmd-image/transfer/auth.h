@@ -12,7 +12,18 @@ void creds_release(struct creds *c);
 static inline void hoy_cleanup_creds_(struct creds *c) { creds_release(c); }
 #define cleanup_creds __attribute__((cleanup(hoy_cleanup_creds_)))
 
-/* For REPO ("host[:port]/path", the longest key that covers it counts); C stays blank if there are none. */
+/* Where credentials are: a file and the key in it, a helper that has them under that key, or both. */
+struct auth_place {
+	char *file, *key, *helper;
+};
+void auth_place_release(struct auth_place *p);
+/* Find that place for REPO without asking any helper; *P stays blank if there is none. */
+int auth_locate(struct auth_place *p, const char *repo, const char *authfile, struct hoy_err *err);
+
+/*
+ * For REPO ("host[:port]/path", the longest key that covers it counts); C stays blank if there are none. Files and helpers are
+ * asked in the order that registries.conf's credential-helpers say.
+ */
 int auth_find(struct creds *c, const char *repo, const char *authfile, struct hoy_err *err);
 /* Where login writes: --authfile, REGISTRY_AUTH_FILE, the runtime directory. In new memory. */
 char *auth_file(const char *authfile);

@@ -58,10 +58,13 @@ static int pass_layer(struct copy *c, size_t i, const char *suffix, struct hoy_e
 	c->out[i].json = d->json;
 	if (r < 0)
 		return r;
-	if (r)
+	if (r) {
+		meter_skip(c->o->quiet, "blob", d->digest, d->size);
 		return set(&c->out[i], d->digest, own_type(c, d, suffix), d->size, err);
-	progress(c->o->quiet, "Copying blob %s", d->digest);
+	}
+	from.meter = meter_begin(c->o->quiet, "blob", d->digest, d->size);
 	r = flow(c->dst, &from, &(struct packing){ NULL }, &out, err);
+	meter_end(from.meter, !r);
 	return r ? r : set(&c->out[i], d->digest, own_type(c, d, suffix), d->size, err);
 }
 
@@ -118,12 +121,15 @@ static int plain_layer(struct copy *c, size_t i, struct hoy_err *err)
 	struct flowed out;
 	int r = c->src->plain ? known_layer(c, i, err) : 0;
 
+	if (r > 0)
+		meter_skip(c->o->quiet, "blob", c->out[i].digest, c->out[i].size);
 	if (r)
 		return r < 0 ? r : 0;
-	progress(c->o->quiet, "Copying blob %s", diff);
+	from.meter = meter_begin(c->o->quiet, "blob", diff, c->src->plain ? -1 : c->m->v[i].size);
 	r = flow(c->dst, &from, &p, &out, err);
 	if (!r && notes.set)
 		r = annotate(c, i, &notes, err);
+	meter_end(from.meter, !r);
 	return r ? r : set(&c->out[i], out.digest, layer_type(c->kind, pack ? pack : ""), out.size, err);
 }
 
@@ -259,11 +265,14 @@ static int put_config(struct copy *c, struct desc *ret, struct hoy_err *err)
 	ret->json = d.json;
 	if (!r)
 		r = c->dst->ops->has(c->dst, &d, c->src, err);
+	if (r > 0)
+		meter_skip(c->o->quiet, "config", d.digest, d.size);
 	if (!r) {
 		struct origin from = { .data = hoy_buf_str(&b), .len = b.len, .want = d.digest, .want_size = d.size };
 
-		progress(c->o->quiet, "Copying config %s", d.digest);
+		from.meter = meter_begin(c->o->quiet, "config", d.digest, d.size);
 		r = flow(c->dst, &from, &(struct packing){ NULL }, &out, err);
+		meter_end(from.meter, !r);
 	}
 	return r < 0 ? r : set(ret, d.digest, c->kind == c->m->kind && d.type ? d.type : c->kind == MAN_V2S2 ? T_V2S2_CONFIG : T_OCI_CONFIG, d.size, err);
 }

@@ -179,7 +179,7 @@ static int rk_again(struct sink *s, int64_t *ret_from, struct hoy_err *err)
 	if (!k->err.code && k->a.status / 100 == 2)
 		return -err->code; /* It was the end that failed. */
 	k->a.again |= k->a.status == 416; /* More has arrived since we asked. */
-	if (!registry_try_again(k->d->r, &k->tries, k->gained, &k->a, &k->err)) {
+	if (!ret_from || !registry_try_again(k->d->r, &k->tries, k->gained, &k->a, &k->err)) {
 		if (!k->err.code)
 			return registry_refused(k->d->r, &k->a, "an upload", err);
 		*err = k->err;

@@ -6,6 +6,7 @@
 
 #include "cmd-image/transfer/deflate.h"
 #include "cmd-image/transfer/files.h"
+#include "cmd-image/transfer/progress.h"
 #include "common/base/fd.h"
 
 /* ---- what is read ---- */
@@ -29,10 +30,12 @@ static int open_origin(struct opened *x, const struct origin *o, struct hoy_err 
 	int r;
 
 	if (!o->src) {
-		x->in = x->raw = o->data ? stream_mem(o->data, o->len) : stream_fd(o->fd, false, 0, o->len, "temporary file");
+		x->in = x->raw = meter_stream(o->meter, o->data ? stream_mem(o->data, o->len) : stream_fd(o->fd, false, 0, o->len, "temporary file"));
 		return x->in ? 0 : hoy_fail_oom(err);
 	}
 	r = o->src->ops->blob(o->src, o->d, o->layer, &x->raw, err);
+	if (!r)
+		x->raw = meter_stream(o->meter, x->raw);
 	if (!r && o->inflate) {
 		struct stream *below = x->raw;
 

@@ -15,6 +15,7 @@ struct origin {
 	const void *data;
 	int fd;
 	int64_t len;
+	struct meter *meter; /* that shows how much has been read; or NULL */
 };
 struct packing {
 	const char *suffix; /* "+gzip", "+zstd"; NULL: as it is */

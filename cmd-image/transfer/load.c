@@ -14,13 +14,14 @@
 #include "common/data/time.h"
 
 struct load_opts {
-	const char *input, *max_layer;
+	const char *input, *max_layer, *progress;
 	struct trust trust;
 	bool quiet;
 };
 static const struct hoy_opt load_opts[] = {
 	{ 'i', "input", HOY_OPT_STRING, offsetof(struct load_opts, input), "FILE", "archive or directory (default: stdin)" },
 	MAX_LAYER_OPT(offsetof(struct load_opts, max_layer)),
+	PROGRESS_OPT(offsetof(struct load_opts, progress)),
 	{ 'q', "quiet", HOY_OPT_FLAG, offsetof(struct load_opts, quiet), NULL, "print the names only" },
 	{ 0, "signature-policy", HOY_OPT_STRING, offsetof(struct load_opts, trust.policy), "FILE", "the policy.json(5) that the image must please" },
 	HOY_OPTS_END,
@@ -97,7 +98,9 @@ static int run_load(const struct hoy_verb *v, int argc, char **argv)
 		hoy_error("cannot read from terminal, use command-line redirection or the --input flag");
 		return 125;
 	}
-	r = find_images(o.input ? o.input : "-", &fd, &from, &err);
+	r = progress_choose(o.progress, &o.quiet, &err);
+	if (!r)
+		r = find_images(o.input ? o.input : "-", &fd, &from, &err);
 	if (!r && !from.n)
 		r = hoy_fail(&err, HOY_EFORMAT, "'%s' has no images", o.input ? o.input : "-");
 	if (!r && !(s = open_store(&err)))

@@ -25,9 +25,10 @@ static const char *const attach_keys[] = { "use-sigstore-attachments", NULL };
 static int merge(struct hoy_json_doc *all, const struct hoy_json *file, const char *path, struct hoy_err *err)
 {
 	struct hoy_json *docker = hoy_json_need(all, all->root, "docker", HOY_JSON_OBJECT);
+	struct hoy_json *files = hoy_json_need(all, all->root, "files", HOY_JSON_OBJECT);
 	const struct hoy_json *def = hoy_json_get(file, "default-docker"), *theirs = hoy_json_get(file, "docker");
 
-	if (!docker)
+	if (!docker || !files)
 		return hoy_fail_oom(err);
 	if ((def && !hoy_json_is(def, HOY_JSON_OBJECT) && def->type != HOY_JSON_NULL) ||
 	    (theirs && !hoy_json_is(theirs, HOY_JSON_OBJECT) && theirs->type != HOY_JSON_NULL))
@@ -35,13 +36,13 @@ static int merge(struct hoy_json_doc *all, const struct hoy_json *file, const ch
 	if (hoy_json_is(def, HOY_JSON_OBJECT)) {
 		if (hoy_json_get(all->root, "default-docker"))
 			return hoy_fail(err, HOY_EFORMAT, "Error parsing signature storage configuration: \"default-docker\" defined twice, the second time in \"%s\"", path);
-		if (!hoy_json_put(all, all->root, "default-docker", hoy_json_copy(all, def)))
+		if (!hoy_json_put(all, all->root, "default-docker", hoy_json_copy(all, def)) || !hoy_json_set_string(all, files, "default-docker", path))
 			return hoy_fail_oom(err);
 	}
 	HOY_JSON_EACH(ns, hoy_json_is(theirs, HOY_JSON_OBJECT) ? theirs : NULL) {
 		if (hoy_json_get(docker, ns->key))
 			return hoy_fail(err, HOY_EFORMAT, "Error parsing signature storage configuration: \"docker\" namespace \"%s\" defined twice, the second time in \"%s\"", ns->key, path);
-		if (!hoy_json_put(all, docker, ns->key, hoy_json_copy(all, ns)))
+		if (!hoy_json_put(all, docker, ns->key, hoy_json_copy(all, ns)) || !hoy_json_set_string(all, files, ns->key, path))
 			return hoy_fail_oom(err);
 	}
 	return 0;

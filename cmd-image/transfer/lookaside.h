@@ -7,7 +7,7 @@
 #include "cmd-image/transfer/signature.h"
 #include "common/data/ref.h"
 
-/* All files of registries.d in one. */
+/* All files of registries.d in one; "files" says which file each namespace and "default-docker" is in. */
 struct regsd {
 	struct hoy_json_doc doc;
 };

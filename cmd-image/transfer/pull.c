@@ -3,9 +3,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cmd-image/transfer/transfer.h"
 #include "common/base/msg.h"
+#include "common/cli/prompt.h"
+#include "common/conf/regconf.h"
 #include "common/conf/registries.h"
 #include "common/data/ref.h"
 
@@ -62,7 +65,7 @@ int pull_files(struct hoy_store *s, const char *from, const struct platform *p, 
 
 struct pull_opts {
 	bool quiet, all;
-	const char *platform, *arch, *os, *variant, *policy, *max_layer;
+	const char *platform, *arch, *os, *variant, *policy, *max_layer, *progress;
 	struct trust trust;
 	int64_t parallel;
 	struct reg_opts reg;
@@ -78,6 +81,7 @@ static const struct hoy_opt pull_opts[] = {
 	{ 0, "os", HOY_OPT_STRING, O(os), "OS", "operating system of the image" },
 	{ 0, "platform", HOY_OPT_STRING, O(platform), "OS/ARCH[/VARIANT]", "platform of the image" },
 	{ 0, "policy", HOY_OPT_STRING, O(policy), "POLICY", "always, missing, never or newer (default always)" },
+	PROGRESS_OPT(O(progress)),
 	{ 'q', "quiet", HOY_OPT_FLAG, O(quiet), NULL, "print the id only" },
 	{ 0, "retry", HOY_OPT_INT, O(reg.retry), "N", "attempts after a failed one (default 3)" },
 	{ 0, "retry-delay", HOY_OPT_STRING, O(reg.retry_delay), "DURATION", "time between attempts (default: growing)" },
@@ -135,21 +139,86 @@ static int pull_full(struct pull *p, const char *full, char id[HOY_ID_SIZE], con
 	return r < 0 ? r : store_in(p->s, src, &m, &list, &in, id, err);
 }
 
-static int candidates(const char *name, struct hoy_strv *ret, struct hoy_err *err)
+/* Which of several the user means, where there is somebody to ask; *RET_ASKED: then the answer is to be kept. */
+static int choose(struct hoy_short *s, bool *ret_asked, struct hoy_err *err)
+{
+	int i;
+
+	if (!isatty(0) || !isatty(1))
+		return s->enforcing ? hoy_fail(err, ENOTTY, "short-name resolution enforced but cannot prompt without a TTY") : 0;
+	i = hoy_select("Please select an image", s->names.v, s->names.n);
+	if (i < 0)
+		return hoy_fail(err, ECANCELED, "no image was selected");
+	while (s->names.n > (size_t)i + 1)
+		hoy_strv_remove(&s->names, i + 1);
+	while (i--)
+		hoy_strv_remove(&s->names, 0);
+	*ret_asked = true;
+	return 0;
+}
+
+/* The short name NAME means what it means in the store already, unless another platform's image is wanted. */
+static int local_meaning(struct pull *p, const char *name, struct hoy_strv *ret, struct hoy_err *err)
+{
+	const char *matched = NULL;
+	struct hoy_json *rec;
+	int r = p->p.os || p->p.arch || p->p.variant ? 0 : hoy_store_peek(p->s, HOY_IMAGES | HOY_LAYERS, err);
+
+	if (r < 0 || p->p.os || p->p.arch || p->p.variant)
+		return r;
+	if (!hoy_image_find(p->s, name, &rec, &matched, NULL) && matched)
+		hoy_strv_push(ret, matched);
+	return ret->error ? hoy_fail_oom(err) : 0;
+}
+
+/* What NAME may be pulled from. *RET_SHORT: it is a short name whose meaning was asked for; in new memory. */
+static int candidates(struct pull *p, const char *name, struct hoy_strv *ret, char **ret_short, struct hoy_err *err)
 {
 	cleanup_ref struct hoy_ref ref = HOY_REF_INIT;
+	cleanup_regconf struct hoy_regconf c = HOY_REGCONF_INIT;
+	cleanup_short struct hoy_short s = HOY_SHORT_INIT;
 	cleanup_free char *full = NULL;
+	bool asked = false, quiet = p->o->quiet;
 	int r = hoy_ref_parse(&ref, name, err);
 
 	if (r < 0)
 		return r;
-	if (!ref.domain)
-		return hoy_short_name_remote(&ref, ret, err);
-	full = hoy_ref_normalize(&ref) < 0 ? NULL : hoy_ref_string(&ref);
-	if (!full)
-		return hoy_fail_oom(err);
-	hoy_strv_push(ret, full);
-	return ret->error ? hoy_fail_oom(err) : 0;
+	if (ref.domain) {
+		full = hoy_ref_normalize(&ref) < 0 ? NULL : hoy_ref_string(&ref);
+		hoy_strv_take(ret, steal_ptr(&full));
+		return ret->error ? hoy_fail_oom(err) : 0;
+	}
+	r = local_meaning(p, name, ret, err);
+	if (r < 0 || ret->n)
+		return r;
+	r = hoy_regconf_load(&c, err);
+	if (!r)
+		r = hoy_short_name_remote(&c, &ref, &s, err);
+	if (!r && s.ask)
+		r = choose(&s, &asked, err);
+	if (r < 0)
+		return r;
+	if (s.alias)
+		progress(quiet, "Resolved \"%s\" as an alias (%s)", ref.path, s.file);
+	else if (!asked)
+		progress(quiet, "Resolving \"%s\" using unqualified-search registries (%s)", ref.path, s.file);
+	*ret = s.names;
+	s.names = (struct hoy_strv)HOY_STRV_INIT;
+	*ret_short = asked ? steal_ptr(&ref.path) : NULL;
+	return 0;
+}
+
+/* From now on the short name NAME means the repository of FULL. */
+static int keep_answer(const char *name, const char *full, struct hoy_err *err)
+{
+	cleanup_ref struct hoy_ref ref = HOY_REF_INIT;
+	cleanup_free char *repo = NULL;
+	int r = hoy_ref_parse(&ref, full, err);
+
+	repo = r ? NULL : hoy_ref_repo(&ref);
+	if (!r)
+		r = repo ? hoy_regconf_answer(name, repo, err) : hoy_fail_oom(err);
+	return r ? hoy_fail_prefix(err, "recording short-name alias (\"%s\"=\"%s\")", name, full) : 0;
 }
 
 static int pull_remote(struct pull *p, const char *name, char id[HOY_ID_SIZE], struct hoy_err *err)
@@ -158,6 +227,7 @@ static int pull_remote(struct pull *p, const char *name, char id[HOY_ID_SIZE], s
 	const char *policy = p->o->policy ? p->o->policy : "always";
 	char digest[SHA_DIGEST_SIZE] = "";
 	bool docker = !strncmp(name, "docker://", 9);
+	cleanup_free char *asked = NULL;
 	int r, there;
 
 	name += docker ? 9 : 0;
@@ -171,7 +241,8 @@ static int pull_remote(struct pull *p, const char *name, char id[HOY_ID_SIZE], s
 	if (strcmp(policy, "always") && strcmp(policy, "missing") && strcmp(policy, "newer") && strcmp(policy, "ifnewer") &&
 	    strcmp(policy, "ifnotpresent"))
 		return hoy_fail(err, EINVAL, "unsupported pull policy '%s' (always, missing, never, newer)", policy);
-	r = docker ? (hoy_strv_push(&names, name), names.error ? hoy_fail_oom(err) : 0) : candidates(name, &names, err);
+	r = docker ? (hoy_strv_push(&names, name), names.error ? hoy_fail_oom(err) : 0)  :
+		     candidates(p, name, &names, &asked, err);
 	for (size_t i = 0; !r && i < names.n; i++) {
 		r = pull_full(p, names.v[i], id, there ? digest : NULL, err);
 		if (r < 0 && i + 1 < names.n && !transfer_cancelled) {
@@ -181,6 +252,8 @@ static int pull_remote(struct pull *p, const char *name, char id[HOY_ID_SIZE], s
 		}
 		break;
 	}
+	if (!r && asked)
+		r = keep_answer(asked, names.v[0], err);
 	/* "newer" is content with what there is. */
 	return r < 0 && there && !transfer_cancelled ? 0 : r;
 }
@@ -224,7 +297,8 @@ static int run_pull(const struct hoy_verb *v, int argc, char **argv)
 
 	if (n < 0)
 		return status;
-	if (o.platform)
+	r = progress_choose(o.progress, &o.quiet, &err);
+	if (!r && o.platform)
 		r = (text = strdup(o.platform)) ? platform_parse(&p.p, text, &err) : hoy_fail_oom(&err);
 	p.in = (struct store_in){ .quiet = o.quiet, .parallel = o.parallel, .trust = &o.trust };
 	if (!r)

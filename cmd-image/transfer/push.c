@@ -17,7 +17,7 @@ struct out_opts {
 	struct copy_opts copy;
 	struct reg_opts src, dst, both;
 	struct hoy_strv more_tags;
-	const char *digestfile, *comp_format, *multi_arch, *output, *format;
+	const char *digestfile, *comp_format, *multi_arch, *output, *format, *progress;
 	const char *registries_d;
 	struct trust trust;
 	bool compress, decompress, multi, save_compress, force;
@@ -27,6 +27,7 @@ struct out_opts {
 	{ 0, "authfile", HOY_OPT_STRING, O(both.authfile), "FILE", "file with credentials" }, \
 	{ 0, "digestfile", HOY_OPT_STRING, O(digestfile), "FILE", "write the manifest's digest there" }, \
 	{ 0, "image-parallel-copies", HOY_OPT_INT, O(copy.parallel), "N", "layers at once (default 6)" }, \
+	PROGRESS_OPT(O(progress)), \
 	{ 'q', "quiet", HOY_OPT_FLAG, O(copy.quiet), NULL, "no progress" }, \
 	SIGN_OPTS(O(copy.sign))
 
@@ -69,6 +70,8 @@ static const struct hoy_opt copy_opts[] = {
 
 static int prepare(struct out_opts *o, struct hoy_err *err)
 {
+	if (progress_choose(o->progress, &o->copy.quiet, err) < 0)
+		return -err->code;
 	reg_opts_share(&o->src, &o->both);
 	reg_opts_share(&o->dst, &o->both);
 	o->src.registries_d = o->dst.registries_d = o->registries_d;
@@ -220,6 +223,7 @@ static const struct hoy_opt save_opts[] = {
 	{ 0, "format", HOY_OPT_STRING, O(format), "FORMAT", "docker-archive, oci-archive, oci-dir or docker-dir" },
 	{ 'm', "multi-image-archive", HOY_OPT_FLAG, O(multi), NULL, "all arguments are images" },
 	{ 'o', "output", HOY_OPT_STRING, O(output), "FILE", "where to (default: stdout)" },
+	PROGRESS_OPT(O(progress)),
 	{ 'q', "quiet", HOY_OPT_FLAG, O(copy.quiet), NULL, "no progress" },
 	HOY_OPTS_END,
 };
@@ -280,6 +284,8 @@ static int run_save(const struct hoy_verb *v, int argc, char **argv)
 	o.copy.format = prefix && !strcmp(prefix, "dir:") ? "v2s2" : NULL;
 	if (!o.output)
 		o.copy.quiet = true;
+	if (!r)
+		r = progress_choose(o.progress, &o.copy.quiet, &err);
 	for (int i = 2; !r && !o.multi && i <= n; i++)
 		hoy_strv_take(&more, full_name(argv[i]));
 	if (!r)

@@ -183,7 +183,8 @@ int source_oci(struct source **ret, const char *rest, bool archive, const struct
 	r = archive ? files_open_tar(&f->f, path, err) : files_open_dir(&f->f, path, err);
 	if (!r && !archive && o->shared_blobs)
 		r = files_open_dir(&f->shared, o->shared_blobs, err);
-	if (!r)
+	/* Pieces by their digests are found without the index. */
+	if (!r && !o->blob && !o->manifest)
 		r = open_oci(f, path, tag, err);
 	if (r < 0)
 		source_free(&f->s);

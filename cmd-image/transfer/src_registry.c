@@ -110,6 +110,21 @@ static int rs_tags(struct source *s, struct hoy_strv *ret, struct hoy_err *err)
 
 static const struct source_ops ops = { .manifest = rs_manifest, .blob = rs_blob, .free = rs_free, .resume = rs_resume, .signatures = rs_signatures, .tags = rs_tags };
 
+/* Does the repository have the blob DIGEST? */
+static int see_blob(struct reg_source *x, const char *digest, struct hoy_err *err)
+{
+	cleanup_free char *path = hoy_asprintf("/v2/%s/blobs/%s", registry_path(x->r), digest);
+	cleanup_free char *what = hoy_asprintf("blob %s", digest);
+	cleanup_answer struct answer a = { 0 };
+	int r = path && what ? registry_do(x->r, "HEAD", path, NULL, NULL, NULL, 0, 64 << 10, &a, err) : hoy_fail_oom(err);
+
+	/* Some registries don't answer HEAD: GET will tell. */
+	if (r < 0 || a.status == 200 || a.status == 405)
+		return r;
+	r = registry_refused(x->r, &a, what, err);
+	return a.status == 404 ? -(err->code = HOY_ENOIMAGE) : r;
+}
+
 static int try_endpoint(struct reg_source *x, const struct hoy_endpoint *e, const char *name, const struct reg_opts *o, struct hoy_err *err)
 {
 	int r = registry_new(&x->r, e->repo, name, e->insecure, o, err);
@@ -124,8 +139,13 @@ static int try_endpoint(struct reg_source *x, const struct hoy_endpoint *e, cons
 		if (hoy_ref_normalize(&x->at) < 0)
 			r = hoy_fail_oom(err);
 	}
-	if (!r)
+	if (!r && o->blob) {
+		r = registry_ping(x->r, false, err);
+		if (!r)
+			r = see_blob(x, o->blob, err);
+	} else if (!r) {
 		r = get_manifest(x, x->digest ? x->digest : x->tag, &x->first, &x->first_len, &x->first_type, err);
+	}
 	if (r < 0) {
 		registry_free(x->r);
 		x->r = NULL;
@@ -160,13 +180,17 @@ int source_registry(struct source **ret, const char *rest, const struct reg_opts
 
 	if (!r && hoy_ref_normalize(&ref) < 0)
 		r = hoy_fail_oom(err);
+	if (!r && o->manifest) {
+		free(ref.digest);
+		ref.digest = strdup(o->manifest);
+	}
 	if (!r) {
 		x->s.ops = &ops;
 		x->registries_d = o->registries_d;
 		x->s.name = hoy_ref_repo(&ref);
 		x->tag = ref.tag ? strdup(ref.tag) : NULL;
 		x->digest = ref.digest ? strdup(ref.digest) : NULL;
-		r = hoy_registry_endpoints(&ref, false, &eps, err);
+		r = hoy_registry_endpoints(&ref, o->no_mirrors, &eps, err);
 	}
 	for (size_t i = 0; !r && i < eps.n; i++) {
 		x->mirror = i + 1 < eps.n;

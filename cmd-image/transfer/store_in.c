@@ -28,6 +28,7 @@ struct job {
 	struct part part;  /* of FIRST; blank in the others */
 	struct hoy_stage stage;
 	bool staged;
+	struct meter *meter; /* while it is fetched */
 	struct layer_got got;
 };
 
@@ -50,24 +51,6 @@ struct work {
 	pthread_t threads[64];
 	int n_threads;
 };
-
-void progress(bool quiet, const char *fmt, ...)
-{
-	char line[1024];
-	va_list ap;
-	int n;
-
-	if (quiet)
-		return;
-	va_start(ap, fmt);
-	n = vsnprintf(line, sizeof(line) - 1, fmt, ap);
-	va_end(ap);
-	if (n > (int)sizeof(line) - 2)
-		n = sizeof(line) - 2;
-	line[n++] = '\n';
-	if (write(2, line, n) < 0)
-		return;
-}
 
 struct hoy_store *open_store_at(const struct hoy_storage_args *at, struct hoy_err *err)
 {
@@ -117,8 +100,12 @@ static int open_blob(struct work *w, struct job *j, struct stream **ret, struct 
 {
 	const struct source_ops *ops = w->src->ops;
 
-	return ops->resume ? ops->resume(w->src, desc_of(w, j), &j->first->part, ret, err) :
-			     ops->blob(w->src, desc_of(w, j), j - w->jobs, ret, err);
+	int r = ops->resume ? ops->resume(w->src, desc_of(w, j), &j->first->part, ret, err) :
+			      ops->blob(w->src, desc_of(w, j), j - w->jobs, ret, err);
+
+	if (!r)
+		*ret = meter_stream(j->meter, *ret);
+	return r;
 }
 
 static int unpack_layer(struct work *w, struct job *j, struct hoy_err *err)
@@ -221,8 +208,9 @@ static void *worker(void *arg)
 		struct hoy_err err = HOY_ERR_INIT;
 		int r;
 
-		progress(w->o->quiet, "Copying blob %s", desc_of(w, j)->digest);
+		j->meter = meter_begin(w->o->quiet, "blob", desc_of(w, j)->digest, w->src->plain ? -1 : desc_of(w, j)->size);
 		r = one_layer(w, j, &err);
+		meter_end(steal_ptr(&j->meter), !r);
 		for (size_t i = 0; !r && i < w->n_order; i++)
 			if (w->order[i] != j && w->order[i]->first == j)
 				r = one_layer(w, w->order[i], &err);
@@ -374,6 +362,8 @@ static int plan(struct work *w, struct hoy_err *err)
 		layer_chain(i ? w->jobs[i - 1].id : NULL, w->config->diff_ids.v[i], w->jobs[i].id);
 		w->jobs[i].present = there(w, w->jobs[i].id);
 		w->jobs[i].part = (struct part)PART_INIT;
+		if (w->jobs[i].present)
+			meter_skip(w->o->quiet, "blob", w->m->v[i].digest, w->m->v[i].size);
 	}
 	return 0;
 }
@@ -534,7 +524,7 @@ static int try_store_in(struct hoy_store *s, struct source *src, const struct ma
 	if (!r)
 		r = fetch(&w, err);
 	if (!r) {
-		progress(o->quiet, "Copying config %s", m->config.digest);
+		meter_end(meter_begin(o->quiet, "config", m->config.digest, m->config.size), true);
 		progress(o->quiet, "Writing manifest to image destination");
 		r = commit(&w, list, ret_id, err);
 	}

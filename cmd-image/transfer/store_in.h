@@ -1,6 +1,7 @@
 /* cmd-image/transfer/store_in.h: an image from anywhere becomes an image of the store. */
 #pragma once
 #include "cmd-image/transfer/allow.h"
+#include "cmd-image/transfer/progress.h"
 #include "common/data/digest.h"
 #include "common/store/store.h"
 
@@ -24,8 +25,6 @@ int store_in(struct hoy_store *s, struct source *src, const struct manifest *m, 
 	     const struct store_in *o, char ret_id[HOY_ID_SIZE], struct hoy_err *err);
 /* The id of layer DIFF_ID on PARENT (NULL: the first). */
 void layer_chain(const char *parent, const char *diff_id, char ret[HOY_ID_SIZE]);
-/* Progress, unless QUIET: one line on stderr. */
-void progress(bool quiet, const char *fmt, ...) HOY_PRINTF(2, 3);
 /* Open the store for writing, its own temporary things of the past removed; NULL on failure. The one of the command line: */
 struct hoy_store *open_store(struct hoy_err *err);
 struct hoy_store *open_store_at(const struct hoy_storage_args *at, struct hoy_err *err);

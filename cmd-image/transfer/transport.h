@@ -52,7 +52,7 @@ struct sink {
 	int (*end)(struct sink *k, const char *digest, int64_t size, struct hoy_err *err);
 	/*
 	 * write() or end() failed: may the rest be written again? 0, and *RET_FROM bytes of it are there; or the error that it
-	 * was. NULL: never, and what write() and end() said is the error.
+	 * was. RET_FROM NULL: no, it is only to tell the error. NULL: never, and what write() and end() said is the error.
 	 */
 	int (*again)(struct sink *k, int64_t *ret_from, struct hoy_err *err);
 	/* What has not come to its end is dropped. */
@@ -105,6 +105,9 @@ struct reg_opts {
 	const char *daemon_host;  /* docker-daemon: its socket */
 	const char *shared_blobs; /* oci: a directory of blobs that several layouts share */
 	bool accept_plain;	  /* oci: as a destination takes layers that are not compressed */
+	/* As a source, of a registry or layout: what is wanted there instead of the image that the reference means; digests or NULL. */
+	const char *blob, *manifest;
+	bool no_mirrors;
 	const struct hoy_strv *more_names; /* docker-archive: as a destination, beside the reference's; or NULL */
 };
 #define REG_OPTS_INIT { .tls_verify = -1, .retry = 3 }

@@ -61,7 +61,7 @@ static int place(struct unpack *u, struct hoy_err *err)
 	if (e->uid < 0 || e->gid < 0 || e->uid >= UINT32_MAX || e->gid >= UINT32_MAX)
 		return hoy_fail(err, ERANGE, "'%s' in the tar has an owner that is out of range", u->path);
 	r = enter(u, err);
-	whiteout = u->base && !strncmp(u->base, ".wh.", 4);
+	whiteout = u->base && !strncmp(u->base, ".wh.", 4) && u->o->whiteouts != WHITEOUTS_KEEP;
 	if (r == -ENOTDIR && whiteout)
 		return 0; /* its parent is whited out itself */
 	if (r == -ENOTDIR)
@@ -77,7 +77,7 @@ static int place(struct unpack *u, struct hoy_err *err)
 	return r;
 }
 
-static uint64_t hash(const char *s)
+uint64_t name_hash(const char *s)
 {
 	uint64_t h = 0xcbf29ce484222325;
 
@@ -106,7 +106,7 @@ static int record(struct unpack *u, const char *clean, struct hoy_err *err)
 	uint64_t h, pos;
 	int r = 0;
 
-	h = hash(clean);
+	h = name_hash(clean);
 	if (posmap_get(&u->names, h, &pos)) {
 		if (!size)
 			return 0;
@@ -139,6 +139,8 @@ static int entry(struct unpack *u, struct hoy_err *err)
 	u->on_disk = false;
 	u->base = NULL;
 	strcpy(clean, u->path);
+	if (u->o->whiteouts == WHITEOUTS_APPLY && n && (r = remember_names(u)) < 0)
+		return hoy_fail_oom(err);
 	/* The root's own attributes are the parent layer's. */
 	if (e->type != 'g' && n)
 		r = place(u, err);

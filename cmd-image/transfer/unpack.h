@@ -11,9 +11,14 @@ struct id_set {
 	size_t n, cap;
 };
 
+/* What ".wh.NAME" becomes: overlayfs's whiteout, the removal of NAME, or a file called so. */
+enum whiteouts { WHITEOUTS_OVERLAY, WHITEOUTS_APPLY, WHITEOUTS_KEEP };
+
 struct unpack_opts {
 	bool userns;		  /* no device nodes; user.overlay.* */
 	bool ignore_chown_errors;
+	bool own;		  /* all belongs to who unpacks it */
+	enum whiteouts whiteouts;
 	bool share;		  /* list the files that could be shared */
 	int64_t max_sparse;	  /* the size that a file with holes may have; 0: any */
 };

@@ -51,6 +51,16 @@ struct unpack {
 	bool on_disk; /* its data is in a file of its name */
 };
 
+/* ---- unpack.c ---- */
+/* What stands for a clean name in u->names. */
+uint64_t name_hash(const char *clean);
+
+/* ---- unpack_apply.c: whiteouts that take away what is there (WHITEOUTS_APPLY) ---- */
+/* u->path and the directories that it is in are this layer's own. */
+int remember_names(struct unpack *u);
+/* The entry at hand is a whiteout: what it names goes, if the layers below brought it. */
+int apply_whiteout(struct unpack *u, struct hoy_err *err);
+
 /* ---- unpack_dirs.c ---- */
 /* Close the directories that are kept open: what their names lead to may have changed. */
 void forget_dirs(struct unpack *u);

@@ -48,7 +48,7 @@ static int owner_error(struct unpack *u, int r)
 
 static bool must_chown(const struct unpack *u)
 {
-	return u->tar.e.uid || u->tar.e.gid || u->parent_setgid || u->o->userns;
+	return !u->o->own && (u->tar.e.uid || u->tar.e.gid || u->parent_setgid || u->o->userns);
 }
 
 static struct timespec mtime_of(const struct tar_entry *e)
@@ -215,7 +215,7 @@ static int put_dir(struct unpack *u, struct hoy_err *err)
 		fd = openat(u->parent, u->base, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		if (fd < 0)
 			return -errno;
-		if ((there || must_chown(u)) && fchown(fd, e->uid, e->gid) < 0 && (r = owner_error(u, -errno)) < 0)
+		if (((there && !u->o->own) || must_chown(u)) && fchown(fd, e->uid, e->gid) < 0 && (r = owner_error(u, -errno)) < 0)
 			return r;
 		r = set_xattrs(u, fd, NULL);
 		if (!r && fchmod(fd, e->mode) < 0)
@@ -237,7 +237,7 @@ static int finish_link(struct unpack *u)
 
 	if (fstatat(u->parent, u->base, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
-	if (fchownat(u->parent, u->base, e->uid, e->gid, AT_SYMLINK_NOFOLLOW) < 0)
+	if (!u->o->own && fchownat(u->parent, u->base, e->uid, e->gid, AT_SYMLINK_NOFOLLOW) < 0)
 		r = owner_error(u, -errno);
 	if (!r && e->n_xattrs) {
 		snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", u->parent, u->base);
@@ -342,6 +342,8 @@ int put_whiteout(struct unpack *u, struct hoy_err *err)
 	const char *name = u->base + 4;
 	int r;
 
+	if (u->o->whiteouts == WHITEOUTS_APPLY)
+		return apply_whiteout(u, err);
 	if (!strcmp(name, ".wh..opq"))
 		return put_opaque(u);
 	if (!*name || !strcmp(name, ".") || !strcmp(name, ".."))

@@ -7,6 +7,9 @@
 #include "common/base/fd.h"
 
 static enum hoy_level level = HOY_LOG_WARN;
+static void (*writer)(const char *line, size_t n);
+
+void hoy_msg_writer(void (*write)(const char *line, size_t n)) { writer = write; }
 
 int hoy_log_set(const char *name)
 {
@@ -42,7 +45,10 @@ static void say(const char *prefix, const char *fmt, va_list ap)
 		if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
 			line[i] = '?';
 	line[n++] = '\n';
-	(void)hoy_write_full(STDERR_FILENO, line, n);
+	if (writer)
+		writer(line, n);
+	else
+		(void)hoy_write_full(STDERR_FILENO, line, n);
 }
 
 #define SAY(prefix, least)                  \

@@ -3,6 +3,8 @@
  * the command functions call these. Each message is one line and one write(2).
  */
 #pragma once
+#include <stddef.h>
+
 #include "common/base/cleanup.h"
 
 struct hoy_err;
@@ -23,3 +25,8 @@ void hoy_debug(const char *fmt, ...) HOY_PRINTF(1, 2);
 int hoy_report(const struct hoy_err *err, int status);
 /* Flush stdout; returns STATUS, or 125 with a message if what was printed did not arrive. */
 int hoy_finish_stdout(int status);
+/*
+ * From now on messages are given to WRITE, with their newline, instead of to stderr: whoever draws there has to make room for
+ * them. NULL: no more.
+ */
+void hoy_msg_writer(void (*write)(const char *line, size_t n));

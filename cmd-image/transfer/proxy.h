@@ -1,0 +1,9 @@
+/* cmd-image/transfer/proxy.h: which proxy libcurl takes for a host, by the environment. */
+#pragma once
+#include <stdbool.h>
+
+/*
+ * The proxy for HOST ("name[:port]"), with https or without; NULL: none. *RET_VAR is the variable that says so, or that
+ * (*_proxy being set) excepts HOST, or NULL.
+ */
+const char *proxy_for(const char *host, bool https, const char **ret_var);
