@@ -736,3 +736,134 @@ terminal() {
 		[[ $status == 0 && $stderr == '' ]]
 	done
 }
+
+# ---- image scp
+
+# A machine "far" that ssh reaches: podman with a store of its own. What ssh was called with is in the file "ssh-words".
+far_machine() {
+	mkdir -p far bin
+	cat >bin/ssh <<-END
+	#!/bin/bash
+	printf '%s\n' "\$*" >>"$T/ssh-words"
+	while [[ \$1 != -- ]]; do shift; done
+	host=\$2 cmd=\$3
+	[[ \$host != unreachable ]] || { echo 'ssh: connect to host unreachable port 22: No route to host' >&2; exit 255; }
+	PATH=$T/far:\$PATH exec sh -c "\$cmd"
+	END
+	cat >far/podman <<-END
+	#!/bin/sh
+	exec "$HOY_TESTS/oracle" run -- podman --root "$T/farstore/root" --runroot "$T/farstore/run" --storage-driver overlay --storage-opt overlay.skip_mount_home=true "\$@"
+	END
+	chmod +x bin/ssh far/podman
+	PATH=$T/bin:$PATH
+}
+far() { "$T/far/podman" "$@"; }
+
+@test "image scp: over ssh, both ways, with a new name, between two others; connections" {
+	far_machine
+	have_image busybox
+	id=$(oracle_podman image inspect --format '{{.Id}}' busybox)
+	# podman's oci-archive has another config: the layers tell that it is the same image.
+	layers=$(oracle_podman image inspect --format '{{.RootFS.Layers}}' busybox)
+	try hoy image scp busybox ann@far.example::
+	assert_success
+	assert_stdout 'Loaded image: localhost/busybox:latest'
+	assert_stderr_has 'Warning: Unknown connection name given.'
+	[[ $(far image inspect --format '{{.Id}}' localhost/busybox) == "$id" ]]
+	[[ $(<ssh-words) == "-- ann@far.example podman 'image' 'load'" ]]
+	try hoy image scp -q busybox far.example::new/name:2
+	assert_success
+	[[ $(far image inspect --format '{{.Id}}' localhost/new/name:2) == "$id" ]]
+	hoy rmi -f busybox
+	# Connections, of podman's file and of containers.conf: address, port, key.
+	printf '{"Connection":{"Default":"f","Connections":{"f":{"URI":"ssh://bob@far.example:2222/run/podman.sock","Identity":"/k"}}}}' >conn.json
+	printf '[engine.service_destinations.g]\nuri = "ssh://far.example:23/x"\nidentity = "/other"\n[engine.service_destinations.f]\nuri = "ssh://not.this"\n[engine.service_destinations.u]\nuri = "unix:///run/x"\n' >c.conf
+	export PODMAN_CONNECTIONS_CONF=$T/conn.json CONTAINERS_CONF=$T/c.conf
+	rm ssh-words
+	try hoy image scp -q f::localhost/busybox
+	assert_success
+	assert_stdout 'Loaded image: localhost/busybox:latest'
+	assert_stderr ''
+	[[ $(hoy image inspect --format '{{.RootFS.Layers}}' busybox) == "$layers" ]]
+	[[ $(<ssh-words) == "-i /k -p 2222 -- bob@far.example podman 'image' 'save' '--format' 'oci-archive' 'localhost/busybox'" ]]
+	try hoy image scp -q g::localhost/busybox renamed:3
+	assert_success
+	[[ $(hoy image inspect --format '{{.RootFS.Layers}}' localhost/renamed:3) == "$layers" ]]
+	[[ $(tail -1 ssh-words) == "-i /other -p 23 -- far.example podman"* ]]
+	try hoy image scp g::localhost/busybox f::again
+	assert_success
+	[[ $(far image inspect --format '{{.RootFS.Layers}}' localhost/again:latest) == "$layers" ]]
+	# What the far shell gets is quoted.
+	try hoy image scp "g::x;touch $T/owned"
+	assert_status 125
+	[[ ! -e owned ]]
+}
+
+@test "image scp: what is wrong" {
+	far_machine
+	try hoy image scp busybox
+	assert_error 'must specify a destination: invalid argument'
+	try hoy image scp far::
+	assert_error 'no source image specified: invalid argument'
+	try hoy image scp far:: other::
+	assert_error 'a source image must be specified: invalid argument'
+	try hoy image scp nosuchimage far::
+	assert_status 125
+	assert_stderr_has 'nosuchimage'
+	try hoy image scp far::nosuchimage
+	assert_status 125
+	assert_stderr_has 'saving the image failed: exit status 125'
+	try hoy image scp unreachable::busybox
+	assert_status 125
+	assert_stderr_has 'No route to host'
+	try hoy image scp busybox -oProxyCommand=x::
+	assert_status 125
+	try hoy image scp -- busybox -oProxyCommand=x::
+	assert_status 125
+	assert_stderr_has 'names no host'
+	[[ ! -e ssh-words || $(<ssh-words) != *Proxy* ]]
+	try hoy image scp busybox ann:pw@far::
+	assert_status 125
+	assert_stderr_has 'password'
+	try hoy image scp busybox nosuchuser@localhost::
+	assert_error "no user 'nosuchuser'"
+	unset SUDO_USER
+	try hoy image scp root@localhost::busybox
+	assert_error '$SUDO_USER must be defined to find the default rootless user'
+}
+
+@test "image scp: between users of this machine" {
+	as_user true
+	home=$HOY_TEST_AREA/home-hoytest
+	[[ $(getent passwd hoytest | cut -d: -f6) == "$home" ]]
+	have_image busybox
+	id=$(oracle_podman image inspect --format '{{.Id}}' busybox)
+	try hoy image scp -q root@localhost::busybox hoytest@localhost::
+	assert_success
+	assert_stdout 'Loaded image: localhost/busybox:latest'
+	[[ $(as_user podman image inspect --format '{{.Id}}' localhost/busybox) == "$id" ]]
+	try hoy image scp -q busybox hoytest@localhost::his:1
+	assert_success
+	[[ $(as_user podman image inspect --format '{{.Id}}' localhost/his:1) == "$id" ]]
+	SUDO_USER=hoytest
+	export SUDO_USER
+	as_user podman rmi -a -f >/dev/null
+	try hoy image scp -q root@localhost::busybox
+	assert_success
+	[[ $(as_user podman image inspect --format '{{.Id}}' localhost/busybox) == "$id" ]]
+	# And back; without a destination it is root's.
+	hoy rmi -f busybox
+	try hoy image scp -q hoytest@localhost::localhost/busybox root@localhost::
+	assert_success
+	[[ $(hoy image inspect --format '{{.Id}}' busybox) == "$id" ]]
+	# An ordinary user can do that with sudo alone.
+	mkdir -p "$home/bin"
+	cp "$HOY_BIN"/hoy* "$home/bin/"
+	chown -R hoytest "$home/bin"
+	try as_user bin/hoy image scp busybox daemon@localhost::
+	assert_status 125
+	assert_stderr_has 'only root may give images'
+	try as_user bin/hoy image scp daemon@localhost::busybox
+	assert_status 125
+	assert_stderr_has 'only root may read'
+}
