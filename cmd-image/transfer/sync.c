@@ -22,7 +22,7 @@ struct sync_opts {
 	struct copy_opts copy;
 	struct reg_opts src, dst, both;
 	struct trust trust;
-	const char *from, *to, *digestfile, *suffix, *registries_d;
+	const char *from, *to, *digestfile, *suffix;
 	bool scoped, dry, keep_going;
 };
 #define O(field) offsetof(struct sync_opts, field)
@@ -37,13 +37,11 @@ static const struct hoy_opt opts[] = {
 	{ 'f', "format", HOY_OPT_STRING, O(copy.format), "FORMAT", "oci or v2s2" },
 	{ 0, "keep-going", HOY_OPT_FLAG, O(keep_going), NULL, "go on when an image cannot be copied" },
 	{ 0, "preserve-digests", HOY_OPT_FLAG, O(copy.preserve), NULL, "fail if a digest would change" },
-	{ 0, "registries.d", HOY_OPT_STRING, O(registries_d), "DIR", "where registries.d(5) is" },
 	REG_RETRY_OPTS(O(both)),
 	{ 0, "scoped", HOY_OPT_FLAG, O(scoped), NULL, "keep the whole name of the source behind the destination's" },
 	{ 's', "src", HOY_OPT_STRING, O(from), "TRANSPORT", "where from: docker, dir or yaml" },
 	SIGN_OPTS(O(copy.sign)),
 	REG_LOGIN_OPTS(O(src), "src-", " of the source"),
-	TRUST_OPTS(O(trust)),
 	HOY_OPTS_END,
 };
 
@@ -291,7 +289,8 @@ static int check(struct sync_opts *o, struct hoy_err *err)
 		return hoy_fail(err, EINVAL, "sync from 'dir' to 'dir' not implemented, consider using rsync instead");
 	for (size_t i = 0; i < ARRAY_SIZE(ends); i++)
 		reg_opts_share(ends[i], &o->both);
-	o->src.registries_d = o->dst.registries_d = o->registries_d;
+	o->src.registries_d = o->dst.registries_d = hoy_globals.registries_d;
+	o->trust = skopeo_trust();
 	o->copy.trust = &o->trust;
 	o->copy.platform = skopeo_platform();
 	o->copy.quiet = false;

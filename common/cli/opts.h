@@ -56,8 +56,8 @@ struct hoy_globals {
 	struct hoy_strv runtime_flags, modules;
 	bool version, help;
 	/* hoy_copy_globals[] */
-	const char *arch, *os, *variant, *command_timeout, *user_agent;
-	bool debug;
+	const char *arch, *os, *variant, *command_timeout, *user_agent, *policy, *registries_d;
+	bool debug, insecure_policy;
 	const char *own; /* the last option given that not every verb of the tool takes */
 };
 extern struct hoy_globals hoy_globals;
