@@ -867,3 +867,84 @@ far() { "$T/far/podman" "$@"; }
 	assert_status 125
 	assert_stderr_has 'only root may read'
 }
+
+# ---- login, logout, sync
+
+@test "login: with a secret, again with what is known, without naming the registry; logout" {
+	registry_start r --htpasswd ann:secret
+	export REGISTRY_AUTH_FILE=$T/auth.json CONTAINERS_REGISTRIES_CONF=$T/c.conf
+	printf 'unqualified-search-registries = ["%s"]\n[[registry]]\nlocation = "%s"\ninsecure = true\n' "$REGISTRY" "$REGISTRY" >c.conf
+	printf secret | oracle_podman secret create ann - >/dev/null
+	printf wrong | oracle_podman secret create other - >/dev/null
+	# The user is called as the secret, unless it is said.
+	try hoy login --secret ann "$REGISTRY"
+	assert_success
+	assert_stdout 'Login Succeeded!'
+	rm auth.json
+	id=$(oracle_podman secret inspect --format '{{.ID}}' ann)
+	try hoy login --secret "${id:0:10}" -u ann
+	assert_success
+	for args in '--secret other -u ann' '--secret none' '--secret ann -p x'; do
+		try hoy login $args "$REGISTRY"
+		assert_status 125
+		ours=${stderr#Error: }
+		theirs=$(oracle_podman login $args "$REGISTRY" 2>&1) && false
+		[[ $args == *other* || ${ours##*: } == "${theirs##*: }" || $theirs == *'no such secret'* && $ours == *'no such secret'* ]] || { echo "$ours / $theirs"; false; }
+		[[ $stderr != *wrong* && $stderr != *'"secret"'* ]]
+	done
+	# What is known is tried first, and told as podman tells it.
+	try hoy login "$REGISTRY"
+	assert_success
+	ours=$output
+	assert_stdout "$(oracle_podman login "$REGISTRY")"
+	[[ $ours == *'Already logged in to'* ]]
+	# The first of the search registries.
+	try hoy login
+	assert_stdout "$ours"
+	try hoy logout
+	assert_stdout "Removed login credentials for $REGISTRY"
+	try hoy logout "$REGISTRY"
+	assert_status 125
+	: >c.conf
+	for c in login logout; do
+		try hoy $c
+		assert_error 'no registries found in registries.conf, a registry must be provided'
+	done
+	# What is known and no longer right is asked for anew.
+	printf '{"auths":{"%s":{"auth":"%s"}}}' "$REGISTRY" "$(printf ann:old | base64)" >auth.json
+	try hoy login --tls-verify=false "$REGISTRY"
+	assert_status 125
+	assert_stdout_has 'Existing credentials are invalid'
+}
+
+@test "sync: from and to layouts" {
+	registry_start a
+	from=$REGISTRY
+	registry_start b
+	for t in busybox:1 busybox:2 deep/stack:7; do
+		image copy -q --dest-tls-verify=false "oci:$(fixture "$(basename "${t%:*}")")/oci:latest" "docker://$from/$t"
+	done
+	image sync --src-tls-verify=false --src docker --dest oci --scoped "$from/busybox" lay
+	image sync --src-tls-verify=false --src docker --dest oci --scoped --append-suffix -x "$from/deep/stack" lay
+	image sync --src-tls-verify=false --src docker --dest oci "$from/deep/stack" lay
+	[[ $(jq -r '.manifests[].annotations["org.opencontainers.image.ref.name"]' lay/index.json | sort) == "$(printf '%s\n' "$from/busybox:1" "$from/busybox:2" "$from/deep/stack:7-x" stack:7 | sort)" ]]
+	[[ $(oracle skopeo inspect --format '{{.Digest}}' "oci:lay:stack:7") == "$(tag_of "$from/deep/stack:7")" ]]
+	try image sync --dest-tls-verify=false --src oci --dest docker --digestfile d lay "$REGISTRY/m"
+	assert_success
+	[[ $(tag_of "$REGISTRY/m/stack:7") == "$(tag_of "$from/deep/stack:7")" && $(wc -l <d) == 4 ]]
+	try image sync --src oci --dest dir --scoped lay out
+	assert_success
+	cmp "out/$from/busybox:2/manifest.json" <(image manifest get --tls-verify=false "docker://$from/busybox:2")
+	# Names that lead elsewhere are none.
+	jq '.manifests[0].annotations["org.opencontainers.image.ref.name"] = "../../escaped"' lay/index.json >i && mv i lay/index.json
+	try image sync --src oci --dest dir lay out2
+	assert_success
+	assert_stderr_has 'skipping it'
+	[[ ! -e escaped && ! -e ../escaped && $(find out2 -name manifest.json | wc -l) == 3 ]]
+	try image sync --src oci --dest oci lay lay2
+	assert_error "sync from 'oci' to 'oci' not implemented" 1
+	try image sync --src oci --dest docker nothere "$REGISTRY/m"
+	assert_error 'nothere' 1
+	try image sync --src oci --dest dir out out3
+	assert_error 'is no OCI layout' 1
+}
