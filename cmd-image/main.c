@@ -34,7 +34,7 @@ static int hand_over(const struct hoy_verb *v, int argc, char **argv)
 static const struct hoy_verb *const verbs[] = {
 	&verb_images, &verb_image_ls, &verb_image_list, &verb_inspect, &verb_image_inspect, &verb_tag, &verb_image_tag,
 	&verb_untag, &verb_image_untag, &verb_rmi, &verb_image_rm, &verb_exists, &verb_history, &verb_image_history,
-	&verb_mount, &verb_unmount, &verb_umount, &verb_prune, &verb_system_check, &verb_image_tree, &verb_diff, &verb_image_diff, &verb_container_diff,
+	&verb_mount, &verb_unmount, &verb_umount, &verb_prune, &verb_system_check, &verb_image_tree, &verb_image_scp, &verb_diff, &verb_image_diff, &verb_container_diff,
 	HEAVY("pull", "Pull an image from a registry"), HEAVY("image pull", NULL),
 	HEAVY("push", "Push an image to a registry"), HEAVY("image push", NULL),
 	SKOPEO("copy", "Copy an image between registries, archives and the store"),

@@ -17,15 +17,13 @@
 #include "common/conf/registries.h"
 
 struct explain_opts {
-	const char *authfile, *cert_dir, *policy, *registries_d, *format;
+	const char *authfile, *cert_dir, *format;
 };
 #define O(field) offsetof(struct explain_opts, field)
 static const struct hoy_opt opts[] = {
 	{ 0, "authfile", HOY_OPT_STRING, O(authfile), "FILE", "file with credentials" },
 	{ 0, "cert-dir", HOY_OPT_STRING, O(cert_dir), "DIR", "directory of certificates" },
 	{ 0, "format", HOY_OPT_STRING, O(format), "FORMAT", "json" },
-	{ 0, "policy", HOY_OPT_STRING, O(policy), "FILE", "the policy.json(5)" },
-	{ 0, "registries.d", HOY_OPT_STRING, O(registries_d), "DIR", "where registries.d(5) is" },
 	HOY_OPTS_END,
 };
 
@@ -293,14 +291,14 @@ static int load(struct explain *e)
 	int r = hoy_regconf_load(&e->regs, e->err);
 
 	if (!r)
-		r = regsd_load(&e->lookaside, e->o->registries_d, e->err);
+		r = regsd_load(&e->lookaside, hoy_globals.registries_d, e->err);
 	if (r < 0)
 		return r;
-	e->policy_file = e->o->policy ? strdup(e->o->policy) : hoy_policy_path(&there);
+	e->policy_file = hoy_globals.policy ? strdup(hoy_globals.policy) : hoy_policy_path(&there);
 	if (!e->policy_file)
 		return hoy_fail_oom(e->err);
 	if (there)
-		return hoy_policy_load(&e->policy, e->o->policy, e->err);
+		return hoy_policy_load(&e->policy, hoy_globals.policy, e->err);
 	free(steal_ptr(&e->policy_file));
 	return 0;
 }
