@@ -187,6 +187,33 @@ int cgroup_create(struct cgroup *cg, const struct rt *rt, const struct spec *s, 
 	return cgroup_v1_limits(cg, s->resources, true, err);
 }
 
+static bool host_root(const struct hoy_json *maps, uid_t *ret)
+{
+	HOY_JSON_EACH(m, maps)
+		if (hoy_json_int(m, "containerID", -1) == 0) {
+			*ret = (uid_t)hoy_json_int(m, "hostID", 0);
+			return true;
+		}
+	return false;
+}
+
+/* What cannot be given stays ours: the limits hold anyway. */
+void cgroup_delegate(const struct cgroup *cg, const struct spec *s)
+{
+	char files[1024], *save = NULL;
+	uid_t uid, gid;
+
+	if (cg->v2 < 0 || !s->ns_new[NS_USER] || !host_root(hoy_json_get(s->linux_, "uidMappings"), &uid) ||
+	    !host_root(hoy_json_get(s->linux_, "gidMappings"), &gid))
+		return;
+	if (fchownat(cg->v2, "", uid, gid, AT_EMPTY_PATH) < 0)
+		log_debug("cgroup '%s' cannot be given to user %u", cg->path, uid);
+	if (hoy_read_small(AT_FDCWD, "/sys/kernel/cgroup/delegate", files, sizeof(files)) <= 0)
+		snprintf(files, sizeof(files), "cgroup.procs\ncgroup.threads\ncgroup.subtree_control");
+	for (char *f = strtok_r(files, "\n", &save); f; f = strtok_r(NULL, "\n", &save))
+		(void)!fchownat(cg->v2, f, uid, gid, AT_SYMLINK_NOFOLLOW);
+}
+
 int cgroup_open_existing(struct cgroup *cg, const char *path, struct hoy_err *err)
 {
 	if (hoy_cgroups_find(&cg->all, err) < 0)

@@ -92,6 +92,7 @@ static int fill_state(struct birth *b, const struct create_opts *o, bool attache
 	b->state.cgroup = strdup(b->cgroup.path ? b->cgroup.path : "");
 	b->state.no_cgroup = !b->cgroup.path;
 	b->state.detached = !attached;
+	b->state.no_keyring = b->no_keyring;
 	return b->state.bundle && b->state.rootfs && b->state.cgroup ? 0 : hoy_fail_oom(err);
 }
 
@@ -113,6 +114,8 @@ static int prepare(struct birth *b, const struct create_opts *o, const char *id,
 		r = make_fifo(b, err);
 	if (!r)
 		r = cgroup_create(&b->cgroup, b->rt, &b->spec, id, err);
+	if (!r)
+		cgroup_delegate(&b->cgroup, &b->spec);
 	if (!r)
 		r = fill_state(b, o, attached, err);
 	if (!r)

@@ -81,7 +81,7 @@ static int add_caps(const struct exec *x, struct process *p, struct hoy_err *err
 		if (hoy_caps_parse(x->caps.v[i], &add, err) < 0)
 			return -err->code;
 	for (int s = 0; s < CAPS_COUNT && add; s++)
-		if (s != CAPS_AMBIENT)
+		if (s != CAPS_AMBIENT && s != CAPS_INHERITABLE)
 			p->caps[s] |= add;
 	p->has_caps = p->has_caps || add;
 	return 0;
@@ -165,7 +165,8 @@ static int enter(struct exec *x, struct hoy_err *err)
 	if (setsid() < 0)
 		return hoy_fail_errno(err, errno, "cannot make a session");
 	x->proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (join_cgroups(x, err) < 0)
+	if (sched_set_cpus(x->process.cpus_initial, err) < 0 || join_cgroups(x, err) < 0 ||
+	    sched_set_cpus(x->process.cpus_final, err) < 0)
 		return -err->code;
 	if (flags && x->spawn.target < 0 && setns(x->target, flags) < 0)
 		return hoy_fail_errno(err, errno, "cannot join the namespaces of container '%s'", x->st.id);
@@ -191,6 +192,8 @@ static int exec_child(void *arg)
 	if (enter(x, &err) < 0 || setup_terminal(x, &err) < 0)
 		goto fail;
 	f.proc = x->proc;
+	if (!x->st.no_keyring && procattr_keyring(&x->st, &x->process, &err) < 0)
+		goto fail;
 	f.keep_groups = spec_annotation(&x->spec, "run.oci.keep_original_groups") != NULL;
 	if (final_prepare(&f, &err) == 0)
 		final_exec(&f, &err);

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include "cmd-runtime/runtime.h"
+#include "common/base/beneath.h"
 #include "common/proc/sys.h"
 
 int sync_send(int fd, char kind, const struct hoy_err *err)
@@ -134,11 +135,18 @@ static int run_hooks(struct birth *b, struct hoy_err *err)
 	return hooks_run(s, &b->state, "createContainer", "creating", err);
 }
 
+/* Engines count on it. If it cannot be made, entering it says why. */
+static void make_cwd(const struct root *r, const struct process *p)
+{
+	cleanup_fd int fd = p->json ? hoy_mkdir_in_root(r->fd, p->cwd, 0755) : -1;
+}
+
 static int build_world(struct birth *b, struct root *r, struct hoy_err *err)
 {
 	if (rootfs_prepare(r, err) < 0 || mounts_all(r, err) < 0 || dev_setup(r, err) < 0)
 		return -err->code;
-	if (procattr_sysctls(r->proc, &b->spec, err) < 0 || set_names(&b->spec, err) < 0)
+	make_cwd(r, &b->spec.process);
+	if (sysctls_write(r->proc, &b->spec, err) < 0 || set_names(&b->spec, err) < 0)
 		return -err->code;
 	if (b->spec.hooks || b->seccomp_socket >= 0)
 		b->state.pid = host_pid(r);
@@ -185,6 +193,8 @@ int init_main(void *arg)
 		goto fail;
 	f.proc = r.proc;
 	if (b->spec.process.json) {
+		if (sched_memory_policy(&b->spec, &err) < 0)
+			goto fail;
 		if (!b->no_keyring && procattr_keyring(&b->state, &b->spec.process, &err) < 0)
 			goto fail;
 		if (final_prepare(&f, &err) < 0)

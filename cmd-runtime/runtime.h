@@ -79,6 +79,7 @@ struct process {
 	int oom;
 	struct hoy_strv args, env;
 	const char *cwd, *apparmor, *selinux;
+	const char *cpus_initial, *cpus_final; /* execCPUAffinity */
 	uint64_t caps[CAPS_COUNT];
 	struct limit limits[RLIM_NLIMITS];
 	size_t nlimits;
@@ -121,7 +122,7 @@ struct state {
 	pid_t pid;
 	uint64_t ticks; /* start time of pid */
 	char *bundle, *rootfs, *cgroup, *created, *owner;
-	bool no_cgroup, detached;
+	bool no_cgroup, detached, no_keyring;
 	struct hoy_json_doc doc; /* status as read */
 	const char *status;	 /* "created", "running", "paused", "stopped"; "creating" */
 };
@@ -153,6 +154,8 @@ int cgroup_open_existing(struct cgroup *cg, const char *path, struct hoy_err *er
 int cgroup_enter_self(const struct cgroup *cg, struct hoy_err *err);
 int cgroup_update(struct cgroup *cg, const struct hoy_json *resources, struct hoy_err *err);
 void cgroup_undo(struct cgroup *cg);
+/* Give the container's cgroup2 directory to root of its user namespace S, as far as that may manage what is below. */
+void cgroup_delegate(const struct cgroup *cg, const struct spec *s);
 int cgroup_v1_limits(struct cgroup *cg, const struct hoy_json *res, bool devices, struct hoy_err *err);
 int cgroup_v2_limits(int dirfd, const struct hoy_json *res, bool devices, struct hoy_err *err);
 int cgroup_v2_controllers(const char *mount, const char *path, struct hoy_err *err);
@@ -231,7 +234,7 @@ struct mount_opts {
 	uint64_t set, clr;	     /* MOUNT_ATTR_* */
 	uint64_t rec_set, rec_clr;   /* the same, recursive (r* options) */
 	unsigned long propagation;   /* MS_SHARED... with MS_REC */
-	bool bind, rbind, copyup, idmap, ridmap;
+	bool bind, rbind, copyup, idmap, ridmap, copy_link, src_nofollow, dest_nofollow;
 	const char *idmap_arg;
 	struct hoy_buf data; /* what the file system gets */
 };
@@ -254,12 +257,20 @@ int wait_foreground(pid_t pid, int pidfd, int master);
 /* procattr.c: what a process is given besides privileges */
 int procattr_labels(int proc, const struct process *p, struct hoy_err *err);
 int procattr_limits(const struct process *p, struct hoy_err *err);
-int procattr_sched(const struct process *p, struct hoy_err *err);
 int procattr_oom(pid_t pid, int adj, bool asked, struct hoy_err *err);
-int procattr_sysctls(int proc, const struct spec *s, struct hoy_err *err);
 int procattr_keyring(const struct state *st, const struct process *p, struct hoy_err *err);
 int procattr_enter_cwd(const char *cwd, struct hoy_err *err);
 bool selinux_enabled(void);
+/* sysctl.c: can they be set in the container's namespaces; set them, by way of the host's /proc PROC. */
+int sysctls_check(const struct spec *s, struct hoy_err *err);
+int sysctls_write(int proc, const struct spec *s, struct hoy_err *err);
+
+/* sched.c: of the calling process */
+int sched_apply(const struct process *p, struct hoy_err *err); /* scheduler and I/O priority */
+int sched_set_cpus(const char *list, struct hoy_err *err);     /* "0-3,7"; NULL or "": as it is */
+int sched_memory_policy(const struct spec *s, struct hoy_err *err);
+void sched_policy_features(struct hoy_jw *w);
+
 /* Last steps, shared by init and exec: everything between "in the container" and execve. */
 struct final {
 	const struct process *process;

@@ -75,6 +75,7 @@ int state_save(struct state *st, struct hoy_err *err)
 	hoy_jw_string(&w, "created", st->created);
 	hoy_jw_string(&w, "owner", st->owner);
 	hoy_jw_bool(&w, "detached", st->detached);
+	hoy_jw_bool(&w, "no-new-keyring", st->no_keyring);
 	hoy_jw_end_object(&w);
 	r = b.error ? -b.error : hoy_replace_file(st->dirfd, "status", b.data, b.len, 0600, false);
 	return r < 0 ? hoy_fail_errno(err, -r, "cannot save the state of container '%s'", st->id) : 0;
@@ -108,6 +109,7 @@ static int load(struct state *st, struct hoy_err *err)
 	hoy_json_uint64(hoy_json_get(d, "process-start-time"), &st->ticks);
 	st->no_cgroup = hoy_json_bool(d, "no-cgroup", false);
 	st->detached = hoy_json_bool(d, "detached", false);
+	st->no_keyring = hoy_json_bool(d, "no-new-keyring", false);
 	st->bundle = copy(d, "bundle");
 	st->rootfs = copy(d, "rootfs");
 	st->cgroup = copy(d, "cgroup-path");

@@ -41,8 +41,8 @@ int tty_open(int rootfd, const struct process *p, int *ret_master, int *ret_slav
 	if (ioctl(master, TIOCSPTLCK, &zero) < 0)
 		return hoy_fail_errno(err, errno, "cannot unlock the terminal");
 	/* By the kernel, not by name: nobody can put another file between. */
-	slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
-	if (slave < 0)
+	slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY);
+	if (slave < 0 || fcntl(slave, F_SETFD, FD_CLOEXEC) < 0)
 		return hoy_fail_errno(err, errno, "cannot open the terminal");
 	if (p->rows || p->cols)
 		ioctl(slave, TIOCSWINSZ, &ws);
@@ -207,7 +207,7 @@ int wait_foreground(pid_t pid, int pidfd, int master)
 		raw = saved;
 		cfmakeraw(&raw);
 		tcsetattr(STDIN_FILENO, TCSANOW, &raw);
-		if (!ioctl(STDIN_FILENO, TIOCGWINSZ, &ws))
+		if (!ioctl(STDIN_FILENO, TIOCGWINSZ, &ws) && (ws.ws_row || ws.ws_col))
 			ioctl(master, TIOCSWINSZ, &ws);
 	}
 	/* It may have ended before the signals were blocked. */
