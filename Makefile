@@ -76,12 +76,17 @@ $(BUILD)/tests/unit/$(1): $(BUILD)/tests/unit/$(1).o $(filter-out %/main.o,$(cal
 	$(Q)$(CC) $(hoy_ldflags) $(LDFLAGS) -o $$@ $$^ $$(shell pkg-config --libs yajl libseccomp libcap libcrypto libarchive libisal libzstd libcurl gpgme libsodium yaml-0.1 libmnl) -lpthread
 endef
 $(foreach u,$(UNITS),$(eval $(call unit,$(u))))
-units: $(addprefix $(BUILD)/tests/unit/,$(UNITS)) $(addprefix $(BUILD)/tests/faults/,inject disk)
+units: $(addprefix $(BUILD)/tests/unit/,$(UNITS)) $(addprefix $(BUILD)/tests/faults/,inject disk) $(BUILD)/tests/compare/probe
 
 $(BUILD)/tests/faults/inject: $(BUILD)/tests/faults/calls.o
 $(addprefix $(BUILD)/tests/faults/,inject disk): %: %.o
 	@echo '  LD $@'
 	$(Q)$(CC) $(hoy_ldflags) $(LDFLAGS) -o $@ $^
+
+# Runs in root directories that hold nothing else.
+$(BUILD)/tests/compare/probe: $(BUILD)/tests/compare/probe.o
+	@echo '  LD $@'
+	$(Q)$(CC) -static-pie $(LDFLAGS) -o $@ $<
 
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
