@@ -230,6 +230,32 @@ int cgroup_open_existing(struct cgroup *cg, const char *path, struct hoy_err *er
 	return 0;
 }
 
+static int reopen_one(struct cgroup *cg, size_t i, const char *path, struct hoy_err *err)
+{
+	char *own = cg->path;
+	int r;
+
+	hoy_close(cg->enter[i]);
+	hoy_close(cg->dir[i]);
+	cg->enter[i] = cg->dir[i] = -1;
+	cg->path = (char *)(uintptr_t)path;
+	r = open_one(cg, i);
+	cg->path = own;
+	return r < 0 ? hoy_fail_errno(err, -r, "cannot open cgroup '%s%s'", cg->all.h[i].mount, path) : 0;
+}
+
+int cgroup_reopen(struct cgroup *cg, const char *controller, const char *path, struct hoy_err *err)
+{
+	struct hoy_cgroup_hier *h = controller ? hoy_cgroups_with(&cg->all, controller) : NULL;
+
+	if (controller && !h)
+		return hoy_fail(err, ENODEV, "there is no cgroup controller '%s'", controller);
+	for (size_t i = 0; i < cg->all.n; i++)
+		if ((!h || h == &cg->all.h[i]) && reopen_one(cg, i, path, err) < 0)
+			return -err->code;
+	return 0;
+}
+
 int cgroup_enter_self(const struct cgroup *cg, struct hoy_err *err)
 {
 	for (size_t i = 0; i < cg->all.n; i++)

@@ -15,7 +15,7 @@
 #include "common/proc/pidfd.h"
 
 struct create_opts {
-	const char *bundle, *config, *pid_file, *console_socket;
+	const char *bundle, *config, *pid_file, *console_socket, *pidfd_socket;
 	int64_t preserve;
 	bool no_pivot, no_keyring, detach, no_subreaper, keep;
 };
@@ -79,6 +79,10 @@ static int connect_seccomp(struct birth *b, struct hoy_err *err)
 
 	if (!path)
 		path = spec_annotation(&b->spec, "run.oci.seccomp.receiver");
+	if (!path)
+		path = getenv("RUN_OCI_SECCOMP_RECEIVER");
+	if (path && path[0] != '/')
+		return hoy_fail(err, EINVAL, "the seccomp receiver '%s' is no absolute path", path);
 	if (!path || !hoy_json_get(b->spec.linux_, "seccomp"))
 		return 0;
 	b->seccomp_socket = tty_connect(path, err);
@@ -142,6 +146,8 @@ static int record(struct birth *b, const struct create_opts *o, struct hoy_err *
 		return -err->code;
 	if (b->spec.process.has_oom)
 		r = procattr_oom(b->state.pid, b->spec.process.oom, true, err);
+	if (!r)
+		r = pidfd_send(o->pidfd_socket, b->spawn.pidfd, err);
 	if (r < 0 || !o->pid_file)
 		return r;
 	snprintf(pid, sizeof(pid), "%d", b->state.pid);
@@ -269,6 +275,7 @@ static int parse_opts(struct create_opts *o, bool run, int argc, char **argv, st
 		{ "no-new-keyring", 0, CLI_FLAG, &o->no_keyring, NULL, "keep the session keyring" },
 		{ "no-pivot", 0, CLI_FLAG, &o->no_pivot, NULL, "change the root without pivot_root (unsafe)" },
 		{ "pid-file", 0, CLI_STR, &o->pid_file, "FILE", "write the process id to FILE" },
+		{ "pidfd-socket", 0, CLI_STR, &o->pidfd_socket, "PATH", "socket that gets a pidfd of the process" },
 		{ "preserve-fds", 0, CLI_INT, &o->preserve, "N", "pass N file descriptors after the first three" },
 		{ "detach", 'd', CLI_FLAG, &o->detach, NULL, "don't wait for the container to end" },
 		{ "keep", 0, CLI_FLAG, &o->keep, NULL, "don't remove the container when it ends" },

@@ -144,7 +144,7 @@ int main(int argc, char **argv)
 	memcpy(all, argv, argc * sizeof(*all));
 	fill_fds(argc, argv);
 	for (int i = 1; i < argc && argv[i][0] == '-'; i++)
-		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
+		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h") || !strcmp(argv[i], "-?"))
 			return help(&shown);
 	n = r = cli_parse(&cli, argc, argv, &err);
 	if (r >= 0 && want_version)

@@ -131,6 +131,7 @@ bool state_id_ok(const char *id);
 int state_create(struct state *st, const struct rt *rt, const char *id, struct hoy_err *err);
 int state_save(struct state *st, struct hoy_err *err);
 int state_open(struct state *st, const struct rt *rt, const char *id, bool lock, struct hoy_err *err);
+int state_ids(const struct rt *rt, struct hoy_strv *ret, struct hoy_err *err); /* of all containers, in order */
 int state_refresh(struct state *st); /* sets status from the world */
 int state_remove(struct state *st, const struct rt *rt, struct hoy_err *err);
 void state_release(struct state *st);
@@ -152,6 +153,8 @@ int cgroup_create(struct cgroup *cg, const struct rt *rt, const struct spec *s, 
 int cgroup_open_existing(struct cgroup *cg, const char *path, struct hoy_err *err);
 /* Move the calling process into all v1 hierarchies, by the fds that cgroup_create() opened. */
 int cgroup_enter_self(const struct cgroup *cg, struct hoy_err *err);
+/* Enter PATH, which exists, in place of the cgroup opened before: in the hierarchy of CONTROLLER, or in all (NULL). */
+int cgroup_reopen(struct cgroup *cg, const char *controller, const char *path, struct hoy_err *err);
 int cgroup_update(struct cgroup *cg, const struct hoy_json *resources, struct hoy_err *err);
 void cgroup_undo(struct cgroup *cg);
 /* Give the container's cgroup2 directory to root of its user namespace S, as far as that may manage what is below. */
@@ -250,6 +253,7 @@ int tty_use(int slave, struct hoy_err *err);
 int tty_connect(const char *path, struct hoy_err *err);
 int tty_send(int sock, int fd, const char *text, size_t len);
 int tty_recv(int sock);
+int pidfd_send(const char *path, int pidfd, struct hoy_err *err); /* PATH NULL: nobody wants it */
 void signals_block(sigset_t *old);
 void signals_reset(void);
 int wait_foreground(pid_t pid, int pidfd, int master);

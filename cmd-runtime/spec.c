@@ -61,10 +61,15 @@ static int parse_personality(struct spec *s, struct hoy_err *err)
 static int unsupported(const struct spec *s, struct hoy_err *err)
 {
 	static const char *const members[] = { "intelRdt", "netDevices" };
+	static const char *const annotations[] = { "run.oci.handler", "run.oci.seccomp.plugins", "run.oci.delegate-cgroup",
+						   "run.oci.systemd.force_cgroup_v1" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(members); i++)
 		if (hoy_json_get(s->linux_, members[i]) && hoy_json_get(s->linux_, members[i])->count)
 			return hoy_fail(err, HOY_EUNSUPPORTED, "linux.%s is not supported", members[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(annotations); i++)
+		if (spec_annotation(s, annotations[i]))
+			return hoy_fail(err, HOY_EUNSUPPORTED, "annotation %s is not supported", annotations[i]);
 	if (hoy_json_get(s->doc.root, "vm"))
 		return hoy_fail(err, HOY_EUNSUPPORTED, "virtual machines (vm) are not supported");
 	if (!s->linux_)

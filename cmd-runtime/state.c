@@ -3,6 +3,7 @@
  * start. Who changes a container holds flock(2) on the directory; whether it runs is asked of the kernel each time.
  */
 #include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
@@ -138,6 +139,31 @@ int state_open(struct state *st, const struct rt *rt, const char *id, bool lock,
 	if (load(st, err) < 0)
 		return -err->code;
 	return state_refresh(st);
+}
+
+static int by_name(const struct dirent **a, const struct dirent **b)
+{
+	return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static int is_container(const struct dirent *e)
+{
+	return state_id_ok(e->d_name);
+}
+
+int state_ids(const struct rt *rt, struct hoy_strv *ret, struct hoy_err *err)
+{
+	struct dirent **v = NULL;
+	int n = scandir(rt->root, &v, is_container, by_name);
+
+	if (n < 0 && errno != ENOENT)
+		return hoy_fail_errno(err, errno, "cannot read '%s'", rt->root);
+	for (int i = 0; i < n; i++) {
+		hoy_strv_push(ret, v[i]->d_name);
+		free(v[i]);
+	}
+	free(v);
+	return ret->error ? hoy_fail_oom(err) : 0;
 }
 
 int state_refresh(struct state *st)

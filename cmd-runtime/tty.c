@@ -100,6 +100,17 @@ int tty_send(int sock, int fd, const char *text, size_t len)
 	return sendmsg(sock, &m, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
+int pidfd_send(const char *path, int pidfd, struct hoy_err *err)
+{
+	cleanup_fd int sock = path ? tty_connect(path, err) : -1;
+	int r;
+
+	if (!path)
+		return 0;
+	r = sock < 0 ? sock : tty_send(sock, pidfd, "pidfd", 5);
+	return r < 0 ? hoy_fail_errno(err, -r, "cannot send the pidfd to '%s'", path) : 0;
+}
+
 int tty_recv(int sock)
 {
 	char space[CMSG_SPACE(sizeof(int))] __attribute__((aligned(8))), text[64];

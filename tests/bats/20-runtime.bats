@@ -417,3 +417,120 @@ ok$'
 	rt delete -f c1
 	[[ ! -e $STATE/c1 && -z $(find /sys/fs/cgroup -path "*$CG/c") ]]
 }
+
+@test "runtime: kill and delete by regular expression; spec with another name; -?" {
+	edit '.process.args = ["sleep", "1000"] | .linux.cgroupsPath = null'
+	for c in web-1 web-2 db; do rt run -d -b "$B" $c </dev/null >/dev/null 2>&1; done
+	rt kill --regex '^web-' KILL
+	until_true 5 is web-1 stopped
+	until_true 5 is web-2 stopped
+	is db running
+	# What cannot be deleted is told, the others go.
+	try rt delete --regex '.'
+	assert_status 1
+	assert_stderr "cannot delete container 'db' that is not stopped"
+	[[ $(rt list -q) == db ]]
+	try rt delete --regex '['
+	assert_stderr "invalid regular expression '['"
+	rt delete --force --regex 'd.'
+	[[ -z $(rt list -q) ]]
+	rt spec -b "$B" -f other.json
+	[[ $(jq -r .hostname "$B/other.json") == hoy ]]
+	try rt delete '-?'
+	assert_success
+	assert_stdout_has --regex
+}
+
+@test "runtime: exec with more groups, in a paused container, in a cgroup below, from a process object that leaves things out" {
+	sleeper
+	try rt exec -g 7 --additional-gids 8 c1 sh -c 'grep Groups /proc/self/status'
+	assert_stdout_like '^Groups:	7 8 ?$'
+	try rt exec -g x c1 true
+	assert_stderr "option '--additional-gids': 'x' is no group id"
+	jq '.process | .args = ["grep", "CapBnd", "/proc/self/status"] | del(.capabilities)' "$B/config.json" >"$T/p"
+	try rt exec --process "$T/p" c1
+	assert_stdout 'CapBnd:	0000000020000420'
+	try rt exec --cgroup /nosuch c1 true
+	assert_status 1
+	assert_stderr_like "cannot open cgroup '.*/c/nosuch'|cannot open cgroup '.*/c//nosuch'"
+	try rt exec --cgroup /../.. c1 true
+	assert_stderr_has "is no path below the container's cgroup"
+	try rt exec --cgroup nosuch:/ c1 true
+	assert_stderr_has "there is no cgroup controller 'nosuch'"
+	if v1 pids; then
+		mkdir "/sys/fs/cgroup/pids$CG/c/below"
+		try rt exec --cgroup pids:/below c1 cat /proc/self/cgroup
+		assert_stdout_like 'pids:/below'
+		assert_stdout_like 'memory:/
+'
+	fi
+	rt pause c1
+	try rt exec c1 true
+	assert_stderr "the container 'c1' is paused"
+	# It waits with the container.
+	background "$RT" --root "$STATE" exec --ignore-paused c1 touch /done </dev/null
+	sleep 0.3
+	[[ ! -e $B/rootfs/done ]]
+	rt resume c1
+	until_true 5 test -e "$B/rootfs/done"
+}
+
+@test "runtime: ps by ps(1), limits that are Intel's, annotations that cannot be kept" {
+	sleeper
+	try rt ps c1 -o pid,comm
+	assert_success
+	assert_stdout_like '^ +PID COMMAND
+ *[0-9]+ sleep$'
+	try rt ps c1 -o comm
+	assert_status 1
+	assert_stderr_has 'no column PID'
+	try rt update --l3-cache-schema L3:0=f c1
+	assert_status 1
+	assert_stderr_has 'Intel RDT'
+	rt delete -f c1
+	edit '.annotations["run.oci.handler"] = "krun"'
+	run_sh true
+	assert_stderr 'annotation run.oci.handler is not supported'
+}
+
+@test "runtime: the pidfd of a container and of an exec goes where it is wanted" {
+	edit '.process.args = ["sleep", "1000"]'
+	python3 - "$T/sock" "$RT" --root "$STATE" -- "$B" >"$T/pids" <<-'END'
+		import array, os, socket, subprocess, sys
+		path, rt, bundle = sys.argv[1], sys.argv[2:5], sys.argv[6]
+		s = socket.socket(socket.AF_UNIX); s.bind(path); s.listen(1)
+		for words in (["run", "-d", "-b", bundle, "--pidfd-socket", path, "c1"], ["exec", "-d", "--pidfd-socket", path, "c1", "sleep", "9"]):
+		    p = subprocess.Popen(rt + words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+		    fd = array.array("i"); fd.frombytes(s.accept()[0].recvmsg(100, 100)[1][0][2])
+		    assert p.wait() == 0
+		    print([l.split()[1] for l in open("/proc/self/fdinfo/%d" % fd[0]) if l.startswith("Pid:")][0])
+	END
+	diff <(rt ps --format json c1 | jq -c sort) <(jq -sc sort "$T/pids")
+}
+
+@test "runtime: memory policy, and CPUs for exec" {
+	edit '.linux.memoryPolicy = {mode: "MPOL_BIND", nodes: "0-x"}'
+	run_sh true
+	assert_stderr "linux.memoryPolicy: '0-x' is no list of nodes"
+	edit 'del(.linux.memoryPolicy) | .process.execCPUAffinity = {initial: "0", final: "0"}'
+	sleeper
+	try rt exec c1 grep Cpus_allowed_list /proc/self/status
+	assert_stdout 'Cpus_allowed_list:	0'
+	rt delete -f c1
+	edit '.process.execCPUAffinity = {final: "5000"}'
+	sleeper
+	try rt exec c1 true
+	assert_stderr "process.execCPUAffinity: '5000' is no list of CPUs"
+}
+
+@test "runtime: sysctls belong to the container's own namespaces" {
+	local before
+	before=$(cat /proc/sys/kernel/core_pattern)
+	for name in vm.swappiness kernel.core_pattern net/../kernel/core_pattern net//core/somaxconn .. net/; do
+		edit ".linux.sysctl = {\"$name\": \"1\"}"
+		run_sh true
+		assert_status 1
+		assert_stderr_has "the sysctl \`$name\` is no"
+	done
+	[[ $(cat /proc/sys/kernel/core_pattern) == "$before" ]]
+}
