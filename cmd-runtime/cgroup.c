@@ -25,6 +25,7 @@ void cgroup_release(struct cgroup *cg)
 		hoy_close(cg->dir[i]);
 	}
 	free(cg->path);
+	scope_release(&cg->scope);
 	hoy_cgroups_release(&cg->all);
 	cgroup_init(cg);
 }
@@ -54,6 +55,8 @@ static int choose_path(struct cgroup *cg, const struct spec *s, const char *id, 
 			return hoy_fail(err, EINVAL, "linux.cgroupsPath '%s' leads upwards", p);
 	if (!*p)
 		return hoy_fail(err, EINVAL, "linux.cgroupsPath is the root");
+	if (strchr(p, ':'))
+		return hoy_fail(err, EINVAL, "linux.cgroupsPath '%s' is for systemd (use: --systemd-cgroup)", p);
 	cg->path = hoy_asprintf("/%s", p);
 	return cg->path ? 0 : hoy_fail_oom(err);
 }
@@ -170,7 +173,10 @@ int cgroup_create(struct cgroup *cg, const struct rt *rt, const struct spec *s, 
 
 	if (rt->no_cgroup)
 		return 0;
-	if (hoy_cgroups_find(&cg->all, err) < 0 || choose_path(cg, s, id, err) < 0)
+	if (hoy_cgroups_find(&cg->all, err) < 0)
+		return -err->code;
+	if (rt->systemd ? scope_name(s, id, &cg->scope, err) < 0 || scope_start(&cg->scope, &cg->all, s, id, &cg->path, err) < 0
+			: choose_path(cg, s, id, err) < 0)
 		return -err->code;
 	for (size_t i = 0; i < cg->all.n; i++) {
 		if (make_one(cg, i, limits && (cg->all.unified || *cg->all.h[i].name), err) < 0)
@@ -275,6 +281,8 @@ int cgroup_update(struct cgroup *cg, const struct hoy_json *resources, struct ho
 
 void cgroup_undo(struct cgroup *cg)
 {
+	struct hoy_err ignored = HOY_ERR_INIT;
+
 	for (size_t i = 0; cg->path && i < cg->all.n; i++) {
 		char full[PATH_MAX];
 
@@ -284,4 +292,6 @@ void cgroup_undo(struct cgroup *cg)
 		for (int tries = 0; rmdir(full) < 0 && errno == EBUSY && tries < 200; tries++)
 			usleep(1000);
 	}
+	if (cg->scope.helper && scope_stop(cg->scope.unit, &ignored) < 0)
+		log_debug("%s", ignored.msg);
 }

@@ -94,10 +94,11 @@ static int fill_state(struct birth *b, const struct create_opts *o, bool attache
 	b->state.bundle = strdup(b->bundle);
 	b->state.rootfs = b->spec.rootfs[0] == '/' ? strdup(b->spec.rootfs) : hoy_path_join(b->bundle, b->spec.rootfs);
 	b->state.cgroup = strdup(b->cgroup.path ? b->cgroup.path : "");
+	b->state.scope = strdup(b->cgroup.scope.unit ? b->cgroup.scope.unit : "");
 	b->state.no_cgroup = !b->cgroup.path;
 	b->state.detached = !attached;
 	b->state.no_keyring = b->no_keyring;
-	return b->state.bundle && b->state.rootfs && b->state.cgroup ? 0 : hoy_fail_oom(err);
+	return b->state.bundle && b->state.rootfs && b->state.cgroup && b->state.scope ? 0 : hoy_fail_oom(err);
 }
 
 /* Everything that can be known to be wrong before there is a process. */
@@ -256,6 +257,8 @@ static int create(struct birth *b, const struct create_opts *o, const char *id, 
 	r = prepare(b, o, id, attached, err);
 	if (!r)
 		r = give_birth(b, o, ret_master, err);
+	if (!r)
+		scope_end_helper(&b->cgroup.scope);
 	if (!r && attached) {
 		if (hooks_run(&b->spec, &b->state, "poststart", "running", err) < 0)
 			log_warning("%s", err->msg);

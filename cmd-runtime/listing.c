@@ -201,8 +201,8 @@ static void linux_features(struct hoy_jw *w)
 	hoy_jw_object(w, "cgroup");
 	hoy_jw_bool(w, "v1", true);
 	hoy_jw_bool(w, "v2", true);
-	hoy_jw_bool(w, "systemd", false);
-	hoy_jw_bool(w, "systemdUser", false);
+	hoy_jw_bool(w, "systemd", true);
+	hoy_jw_bool(w, "systemdUser", true);
 	hoy_jw_end_object(w);
 	seccomp_features(w);
 	feature(w, "apparmor", true);

@@ -28,6 +28,7 @@ struct rt {
 	const char *rootless;
 	bool debug, systemd_cgroup;
 	bool no_cgroup; /* --cgroup-manager=disabled */
+	bool systemd;	/* --systemd-cgroup or --cgroup-manager=systemd */
 };
 
 /* cli.c: options from a table, help from the same table. */
@@ -121,7 +122,7 @@ struct state {
 	int dirfd;   /* ROOT/ID, locked while open for a change */
 	pid_t pid;
 	uint64_t ticks; /* start time of pid */
-	char *bundle, *rootfs, *cgroup, *created, *owner;
+	char *bundle, *rootfs, *cgroup, *scope, *created, *owner; /* scope: systemd's unit or "" */
 	bool no_cgroup, detached, no_keyring;
 	struct hoy_json_doc doc; /* status as read */
 	const char *status;	 /* "created", "running", "paused", "stopped"; "creating" */
@@ -138,6 +139,18 @@ void state_release(struct state *st);
 /* The state document of the runtime specification, as hooks and callers get it. */
 void state_write_oci(struct hoy_jw *w, const char *key, const struct state *st, const struct spec *s, const char *status);
 
+/* scope.c: a systemd scope. */
+struct scope {
+	char *slice, *unit;
+	pid_t helper; /* its first process */
+};
+int scope_name(const struct spec *s, const char *id, struct scope *ret, struct hoy_err *err);
+/* *RET_PATH: the cgroup that is ours, the scope or one below it. */
+int scope_start(struct scope *sc, struct hoy_cgroups *all, const struct spec *s, const char *id, char **ret_path, struct hoy_err *err);
+void scope_end_helper(struct scope *sc);
+int scope_stop(const char *unit, struct hoy_err *err); /* one that is gone is no error */
+void scope_release(struct scope *sc);
+
 /* cgroup.c, cgroup_v1.c, cgroup_v2.c, devbpf.c */
 struct cgroup {
 	struct hoy_cgroups all;
@@ -146,6 +159,7 @@ struct cgroup {
 	int dir[HOY_CGROUP_MAX];   /* O_PATH fds of its directories, or -1 */
 	int v2; /* that of cgroup2, for CLONE_INTO_CGROUP (borrowed); -1 */
 	bool made[HOY_CGROUP_MAX];
+	struct scope scope; /* with the systemd manager */
 };
 void cgroup_init(struct cgroup *cg);
 void cgroup_release(struct cgroup *cg);

@@ -88,10 +88,6 @@ static int parse_linux(struct spec *s, struct hoy_err *err)
 		if (!s->propagation)
 			return hoy_fail(err, EINVAL, "unknown rootfsPropagation '%s'", prop);
 	}
-	if (s->cgroups_path && strchr(s->cgroups_path, ':'))
-		return hoy_fail(err, HOY_EUNSUPPORTED,
-				"cgroupsPath '%s' is for systemd, whose cgroup manager is not supported yet "
-				"(use: --cgroup-manager=cgroupfs)", s->cgroups_path);
 	return parse_namespaces(s, err) < 0 || parse_personality(s, err) < 0 ? -err->code : 0;
 }
 

@@ -71,6 +71,7 @@ int state_save(struct state *st, struct hoy_err *err)
 	hoy_jw_uint(&w, "process-start-time", st->ticks);
 	hoy_jw_string(&w, "cgroup-path", st->cgroup);
 	hoy_jw_bool(&w, "no-cgroup", st->no_cgroup);
+	hoy_jw_string(&w, "scope", st->scope);
 	hoy_jw_string(&w, "rootfs", st->rootfs);
 	hoy_jw_string(&w, "bundle", st->bundle);
 	hoy_jw_string(&w, "created", st->created);
@@ -99,6 +100,7 @@ static int load(struct state *st, struct hoy_err *err)
 		st->bundle = strdup("");
 		st->rootfs = strdup("");
 		st->cgroup = strdup("");
+		st->scope = strdup("");
 		st->created = strdup("");
 		st->owner = strdup("");
 		return 0;
@@ -114,9 +116,10 @@ static int load(struct state *st, struct hoy_err *err)
 	st->bundle = copy(d, "bundle");
 	st->rootfs = copy(d, "rootfs");
 	st->cgroup = copy(d, "cgroup-path");
+	st->scope = copy(d, "scope");
 	st->created = copy(d, "created");
 	st->owner = copy(d, "owner");
-	return st->bundle && st->rootfs && st->cgroup && st->created && st->owner ? 0 : hoy_fail_oom(err);
+	return st->bundle && st->rootfs && st->cgroup && st->scope && st->created && st->owner ? 0 : hoy_fail_oom(err);
 }
 
 int state_open(struct state *st, const struct rt *rt, const char *id, bool lock, struct hoy_err *err)
@@ -200,9 +203,10 @@ void state_release(struct state *st)
 	free(st->bundle);
 	free(st->rootfs);
 	free(st->cgroup);
+	free(st->scope);
 	free(st->created);
 	free(st->owner);
-	st->bundle = st->rootfs = st->cgroup = st->created = st->owner = NULL;
+	st->bundle = st->rootfs = st->cgroup = st->scope = st->created = st->owner = NULL;
 	hoy_json_release(&st->doc);
 }
 
@@ -220,6 +224,8 @@ void state_write_oci(struct hoy_jw *w, const char *key, const struct state *st, 
 	hoy_jw_string(w, "created", st->created);
 	if (s && s->annotations)
 		hoy_jw_value(w, "annotations", s->annotations);
+	if (st->scope && *st->scope)
+		hoy_jw_string(w, "systemd-scope", st->scope);
 	hoy_jw_string(w, "owner", st->owner);
 	hoy_jw_end_object(w);
 }

@@ -387,12 +387,9 @@ ok$'
 }
 
 @test "runtime: what is not supported is an error that names it" {
-	try "$RT" --root "$STATE" --systemd-cgroup run -b "$B" c1
-	assert_status 1
-	assert_stderr_has 'systemd cgroup manager is not supported'
 	edit '.linux.cgroupsPath = "system.slice:hoy:c1"'
 	run_sh true
-	assert_stderr_has "cgroupsPath 'system.slice:hoy:c1' is for systemd"
+	assert_stderr_has "cgroupsPath 'system.slice:hoy:c1' is for systemd (use: --systemd-cgroup)"
 	edit 'del(.linux.cgroupsPath) | .linux.intelRdt = {closID: "x"}'
 	run_sh true
 	assert_stderr 'linux.intelRdt is not supported'
@@ -533,4 +530,106 @@ ok$'
 		assert_stderr_has "the sysctl \`$name\` is no"
 	done
 	[[ $(cat /proc/sys/kernel/core_pattern) == "$before" ]]
+}
+
+# with_systemd unified|hybrid SCRIPT: bash's SCRIPT beside a systemd of its own, a user's manager that we take for the system's.
+with_systemd() {
+	cat >"$T/manager" <<-END
+		set -e
+		mount --make-rprivate /
+		mount -t tmpfs tmpfs /run
+		mkdir -p /run/systemd/system "$T/run"
+		[[ $1 != unified || ! -d /sys/fs/cgroup/unified ]] || mount --bind /sys/fs/cgroup/unified /sys/fs/cgroup
+		for h in /sys/fs/cgroup{,/systemd,/unified}; do
+			[[ ! -e \$h/cgroup.procs ]] || { mkdir \$h$CG; echo \$\$ >\$h$CG/cgroup.procs; }
+		done
+		export XDG_RUNTIME_DIR=$T/run DBUS_SESSION_BUS_ADDRESS=unix:path=$T/run/bus DBUS_SYSTEM_BUS_ADDRESS=unix:path=$T/run/bus
+		dbus-daemon --session --address=unix:path=$T/run/bus --nofork --nopidfile >$T/dbus.log 2>&1 &
+		for ((i = 0; i < 100; i++)); do [[ ! -e $T/run/bus ]] || break; sleep 0.05; done
+		/lib/systemd/systemd --user --unit=basic.target >$T/systemd.log 2>&1 &
+		for ((i = 0; i < 100; i++)); do ! busctl --user status org.freedesktop.systemd1 >/dev/null 2>&1 || break; sleep 0.05; done
+		rt() { "$RT" --root "$STATE" "\$@"; }
+		$2
+	END
+	try timeout -k 5 60 unshare -mpf --kill-child --mount-proc bash "$T/manager"
+	find /sys/fs/cgroup -depth -path "*$CG*" -type d -exec rmdir {} + || true
+}
+
+@test "runtime: a scope of systemd's, with its limits, and nothing of it after the end" {
+	edit '.linux.cgroupsPath = "system.slice:hoy:c1" | .process.args = ["sleep", "1000"] | .annotations["org.systemd.property.TimeoutStopUSec"] = "uint64 7000000" |
+		.linux.resources.pids = {limit: 33}'
+	jq 'del(.linux.resources.pids)' "$B/config.json" >"$B/v2.json"
+	local look='
+		rt state c1 | jq -r ".status, .[\"systemd-scope\"]"
+		sed -n "s/^1:name=systemd:\|^[0-9]*:name=systemd:\|^0:://p" /proc/$(rt state c1 | jq .pid)/cgroup | sort -u
+		systemctl --user show hoy-c1.scope -p Slice,Delegate,TasksMax,TimeoutStopUSec
+		rt pause c1; rt state c1 | jq -r .status; rt resume c1
+		rt exec c1 echo in
+		rt delete -f c1
+		systemctl --user is-active hoy-c1.scope || true
+		find /sys/fs/cgroup -name "hoy-c1*"'
+	if [[ -d /sys/fs/cgroup/systemd ]]; then
+		with_systemd hybrid "rt --systemd-cgroup run -d -b $B c1 </dev/null >/dev/null 2>&1; $look"
+		assert_stdout "running
+hoy-c1.scope
+$CG/system.slice/hoy-c1.scope
+TimeoutStopUSec=7s
+Slice=system.slice
+Delegate=yes
+TasksMax=33
+paused
+in
+inactive"
+	fi
+	with_systemd unified "rt --cgroup-manager=systemd run -d -b $B -f v2.json c1 </dev/null >/dev/null 2>&1; $look"
+	assert_stdout_like "running
+hoy-c1.scope
+(/
+)?$CG/system.slice/hoy-c1.scope/container
+TimeoutStopUSec=7s
+Slice=system.slice
+Delegate=yes
+TasksMax=[0-9]+
+paused
+in
+inactive$"
+}
+
+@test "runtime: what systemd refuses, and no systemd at all" {
+	edit '.linux.cgroupsPath = "/not/for/systemd"'
+	try rt --systemd-cgroup run -b "$B" c1
+	assert_status 1
+	assert_stderr_has "is not SLICE:PREFIX:NAME"
+	edit '.linux.cgroupsPath = "system.slice:hoy:../c1"'
+	try rt --systemd-cgroup run -b "$B" c1
+	assert_stderr "invalid unit name 'hoy-../c1.scope'"
+	edit '.linux.cgroupsPath = "system.slice:hoy:c1"'
+	DBUS_SYSTEM_BUS_ADDRESS=unix:path=$T/nobody try rt --systemd-cgroup run -b "$B" c1
+	assert_status 1
+	assert_stderr "cannot connect to '$T/nobody': No such file or directory"
+	edit '.linux.cgroupsPath = "no such slice:hoy:c1"'
+	with_systemd unified "rt --systemd-cgroup run -b $B c1"
+	assert_status 1
+	assert_stderr_has StartTransientUnit
+	[[ ! -e $STATE/c1 ]]
+	# A bus that talks nonsense.
+	python3 - "$T/liar" "$RT" --root "$STATE" --systemd-cgroup run -b "$B" c1 <<-'END'
+		import os, socket, subprocess, sys, random
+		s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(1)
+		os.environ["DBUS_SYSTEM_BUS_ADDRESS"] = "unix:path=" + sys.argv[1]
+		random.seed(1)
+		for n in range(40):
+		    p = subprocess.Popen(sys.argv[2:], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+		    c = s.accept()[0]
+		    c.recv(1000)
+		    head = bytes([108, random.choice([1, 2, 3, 4]), 0, 1]) + random.choice([0, 8, 1 << 30, 4294967295]).to_bytes(4, "little") + bytes(4) + \
+		        random.choice([0, 16, 40, 1 << 31]).to_bytes(4, "little")
+		    try:
+		        c.sendall(b"OK 0\r\n" if n else b"REJECTED EXTERNAL\r\n")
+		        c.sendall(head + random.randbytes(random.randrange(100)))
+		    except OSError: pass
+		    c.close()
+		    assert p.wait(20) == 1, p.returncode
+		    assert b"D-Bus" in p.stderr.read()
+	END
 }
