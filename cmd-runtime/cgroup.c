@@ -167,6 +167,13 @@ static int make_one(struct cgroup *cg, size_t i, bool limits, struct hoy_err *er
 	return r < 0 ? hoy_fail_errno(err, -r, "cannot make cgroup '%s'", full) : 0;
 }
 
+int cgroup_choose(struct cgroup *cg, const struct rt *rt, const struct spec *s, const char *id, struct hoy_err *err)
+{
+	if (rt->no_cgroup)
+		return 0;
+	return rt->systemd ? scope_name(s, id, &cg->scope, err) : choose_path(cg, s, id, err);
+}
+
 int cgroup_create(struct cgroup *cg, const struct rt *rt, const struct spec *s, const char *id, struct hoy_err *err)
 {
 	bool limits = cgroup_wants_limits(s->resources), any = false;
@@ -175,8 +182,7 @@ int cgroup_create(struct cgroup *cg, const struct rt *rt, const struct spec *s, 
 		return 0;
 	if (hoy_cgroups_find(&cg->all, err) < 0)
 		return -err->code;
-	if (rt->systemd ? scope_name(s, id, &cg->scope, err) < 0 || scope_start(&cg->scope, &cg->all, s, id, &cg->path, err) < 0
-			: choose_path(cg, s, id, err) < 0)
+	if (rt->systemd && scope_start(&cg->scope, &cg->all, s, id, &cg->path, err) < 0)
 		return -err->code;
 	for (size_t i = 0; i < cg->all.n; i++) {
 		if (make_one(cg, i, limits && (cg->all.unified || *cg->all.h[i].name), err) < 0)

@@ -89,16 +89,25 @@ static int connect_seccomp(struct birth *b, struct hoy_err *err)
 	return b->seccomp_socket < 0 ? b->seccomp_socket : 0;
 }
 
-static int fill_state(struct birth *b, const struct create_opts *o, bool attached, struct hoy_err *err)
+static int note_cgroup(struct birth *b, struct hoy_err *err)
+{
+	free(b->state.cgroup);
+	b->state.cgroup = strdup(b->cgroup.path ? b->cgroup.path : "");
+	b->state.no_cgroup = !b->cgroup.path;
+	return b->state.cgroup ? 0 : hoy_fail_oom(err);
+}
+
+/* Written down before it is made: if we are killed meanwhile, "delete" knows what to remove. */
+static int fill_state(struct birth *b, bool attached, struct hoy_err *err)
 {
 	b->state.bundle = strdup(b->bundle);
 	b->state.rootfs = b->spec.rootfs[0] == '/' ? strdup(b->spec.rootfs) : hoy_path_join(b->bundle, b->spec.rootfs);
-	b->state.cgroup = strdup(b->cgroup.path ? b->cgroup.path : "");
 	b->state.scope = strdup(b->cgroup.scope.unit ? b->cgroup.scope.unit : "");
-	b->state.no_cgroup = !b->cgroup.path;
 	b->state.detached = !attached;
 	b->state.no_keyring = b->no_keyring;
-	return b->state.bundle && b->state.rootfs && b->state.cgroup && b->state.scope ? 0 : hoy_fail_oom(err);
+	if (!b->state.bundle || !b->state.rootfs || !b->state.scope)
+		return hoy_fail_oom(err);
+	return note_cgroup(b, err) < 0 ? -err->code : state_save(&b->state, err);
 }
 
 /* Everything that can be known to be wrong before there is a process. */
@@ -118,11 +127,15 @@ static int prepare(struct birth *b, const struct create_opts *o, const char *id,
 	if (!r && !attached)
 		r = make_fifo(b, err);
 	if (!r)
+		r = cgroup_choose(&b->cgroup, b->rt, &b->spec, id, err);
+	if (!r)
+		r = fill_state(b, attached, err);
+	if (!r)
 		r = cgroup_create(&b->cgroup, b->rt, &b->spec, id, err);
 	if (!r)
-		cgroup_delegate(&b->cgroup, &b->spec);
+		r = note_cgroup(b, err);
 	if (!r)
-		r = fill_state(b, o, attached, err);
+		cgroup_delegate(&b->cgroup, &b->spec);
 	if (!r)
 		r = mounts_parse(b->jobs, &b->spec, err);
 	if (!r)

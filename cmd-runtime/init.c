@@ -56,6 +56,16 @@ static int loopback_up(struct hoy_err *err)
 	return ioctl(fd, SIOCSIFFLAGS, &ifr) < 0 ? hoy_fail_errno(err, errno, "cannot bring up the loopback device") : 0;
 }
 
+void init_die_with_parent(const struct birth *b)
+{
+	char c;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	/* It may be dead already. */
+	if (recv(b->sock[1], &c, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
+		_exit(1);
+}
+
 static int enter_namespaces(struct birth *b, struct hoy_err *err)
 {
 	if (setsid() < 0)
@@ -186,7 +196,7 @@ int init_main(void *arg)
 	hoy_close(b->state.dirfd);
 	hoy_close(b->sock[0]);
 	b->state.dirfd = b->sock[0] = -1;
-	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	init_die_with_parent(b);
 	signals_reset();
 	f.keep_groups = spec_annotation(&b->spec, "run.oci.keep_original_groups") != NULL;
 	if (enter_namespaces(b, &err) < 0 || build_world(b, &r, &err) < 0)
@@ -202,7 +212,8 @@ int init_main(void *arg)
 	}
 	prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
 	if (b->fifo >= 0) {
-		sync_send(b->sock[1], MSG_READY, NULL);
+		if (sync_send(b->sock[1], MSG_READY, NULL) < 0)
+			return 1;
 		wait_for_start(b->fifo);
 	}
 	if (!b->spec.process.json) {

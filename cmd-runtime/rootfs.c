@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <linux/magic.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/sysmacros.h>
@@ -57,7 +56,7 @@ static int become_root(struct root *r, struct hoy_err *err)
 		return hoy_fail_errno(err, errno, "cannot become the group of root in the user namespace");
 	if (syscall(SYS_setresuid, 0, 0, 0) < 0 && syscall(SYS_setresuid, p->uid, p->uid, p->uid) < 0)
 		return hoy_fail_errno(err, errno, "cannot become root in the user namespace");
-	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0); /* forgotten with the old user */
+	init_die_with_parent(r->b);
 	if (r->b->spec.ns_new[NS_IPC] && unshare(CLONE_NEWIPC) < 0)
 		return hoy_fail_errno(err, errno, "cannot make an ipc namespace");
 	return 0;

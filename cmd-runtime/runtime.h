@@ -163,6 +163,8 @@ struct cgroup {
 };
 void cgroup_init(struct cgroup *cg);
 void cgroup_release(struct cgroup *cg);
+/* Its name, before anything is made; then the cgroup itself with its limits. */
+int cgroup_choose(struct cgroup *cg, const struct rt *rt, const struct spec *s, const char *id, struct hoy_err *err);
 int cgroup_create(struct cgroup *cg, const struct rt *rt, const struct spec *s, const char *id, struct hoy_err *err);
 int cgroup_open_existing(struct cgroup *cg, const char *path, struct hoy_err *err);
 /* Move the calling process into all v1 hierarchies, by the fds that cgroup_create() opened. */
@@ -225,6 +227,7 @@ struct birth {
 };
 enum { MSG_GO = 'g', MSG_HOOKS = 'h', MSG_READY = 'r', MSG_ERROR = 'e', MSG_TTY = 't' };
 int init_main(void *arg); /* struct birth */
+void init_die_with_parent(const struct birth *b); /* until it is ready; the kernel forgets it when the user changes */
 int sync_send(int fd, char kind, const struct hoy_err *err);
 int sync_recv(int fd, struct hoy_err *err); /* the kind, 0 at end of file, or -errno with the other side's error */
 
