@@ -66,6 +66,10 @@ sum() { sha256sum | sed 's/^\([0-9a-f]*\).*/sha256:\1/'; }
 	have_image stack
 	diff=$(oracle_podman image inspect stack --format '{{index .RootFS.Layers 0}}')
 	[[ $(image --root "$ROOT" --runroot "$RUNROOT" blob get containers-storage:localhost/stack "$diff" | sum) == "$diff" ]]
+	hoy pull -q --tls-verify=false "$REGISTRY/x:1"
+	[[ $(image --root "$ROOT" --runroot "$RUNROOT" blob get "containers-storage:$REGISTRY/x:1" "$config" | sum) == "$config" ]]
+	try image --root "$ROOT" --runroot "$RUNROOT" blob get "containers-storage:$REGISTRY/x:1" "$layer"
+	assert_error "keeps this layer unpacked: its tar is blob $diff" 2
 	[[ $(image blob get "docker-archive:$(fixture stack)/docker.tar" "$diff" | sum) == "$diff" ]]
 
 	try image blob put --tls-verify=false "$ref" <<<hello
@@ -429,6 +433,13 @@ on_terminal() {
 		[[ $(head -1 err) == "Trying to pull $REGISTRY/nosuch/img:latest..." ]]
 	done
 	as_user podman rmi -a >/dev/null
+	# `run` asks as well, though it reads what pull prints.
+	try on_terminal 'j\r' "$HOY_TESTS/oracle" run --user hoytest -C "$home" -- env -u TMPDIR bin/hoy --runtime "$home/bin/hoy-runtime" run --rm --network none nosuch/img echo ran
+	assert_success
+	assert_stdout_has ran
+	grep -q nosuch/img "$answers"
+	as_user podman rmi -a >/dev/null
+	rm "$answers"
 	# Ctrl-C, and no terminal where there must be one.
 	try on_terminal '\x03' "$HOY_TESTS/oracle" run --user hoytest -C "$home" -- env -u TMPDIR bin/hoy pull nosuch/img
 	assert_status 125
@@ -550,6 +561,12 @@ one.example/team/short:latest
 	[[ $(jq -r '.candidates[1].pull[0].credentials | .helper, .key' <<<"$output") == $'mine\ntwo.example:5000' ]]
 	[[ $(jq -r '.candidates[1].pull[0].proxy | .address, .variable' <<<"$output") == $'null\nno_proxy' ]]
 	[[ $(jq -r '.candidates[1] | .policy.requirements[0].type, .policy.scope, .sigstoreAttachments.value' <<<"$output") == $'insecureAcceptAnything\n\ntrue' ]]
+	for host in 10.1.2.3:5000 two.example a.two.example; do
+		[[ $(image explain --format json "$host/x" | jq -r '.candidates[0].pull[0].proxy | .address, .variable') == $'null\nno_proxy' ]]
+	done
+	for host in 11.1.2.3:5000 antwo.example; do
+		[[ $(image explain --format json "$host/x" | jq -r '.candidates[0].pull[0].proxy.variable') == https_proxy ]]
+	done
 	# docker:// makes docker.io of a short name.
 	try image explain docker://x
 	assert_stdout_has 'docker.io/library/x:latest'
