@@ -530,10 +530,10 @@ on_terminal() {
 	try image explain short
 	assert_success
 	assert_stdout "short
-  short name   alias ($C/registries.conf.d/r.conf)
-  mode         enforcing ($C/registries.conf)
+  short name   alias ($C/registries.conf.d/r.conf:14)
+  mode         enforcing ($C/registries.conf:2)
 one.example/team/short:latest
-  registry     prefix one.example/team, location real.example/x ($C/registries.conf.d/r.conf)
+  registry     prefix one.example/team, location real.example/x ($C/registries.conf.d/r.conf:1)
   pull 1       m.example/team/short:latest, mirror
     certs      $C/certs.d/m.example:
                  ca.crt
@@ -557,6 +557,7 @@ one.example/team/short:latest
 	try image explain --format json x:1
 	assert_success
 	[[ $(jq -r '.shortName | .mode, .resolvedBy, .prompt' <<<"$output" | tr '\n' ' ') == 'enforcing unqualified-search-registries true ' ]]
+	[[ $(jq -r '.shortName | .line, .modeLine' <<<"$output") == $'1\n2' ]]
 	[[ $(jq -r '.candidates[].name' <<<"$output") == $'one.example/x:1\ntwo.example:5000/x:1' ]]
 	[[ $(jq -r '.candidates[1].pull[0].credentials | .helper, .key' <<<"$output") == $'mine\ntwo.example:5000' ]]
 	[[ $(jq -r '.candidates[1].pull[0].proxy | .address, .variable' <<<"$output") == $'null\nno_proxy' ]]
@@ -571,7 +572,7 @@ one.example/team/short:latest
 	try image explain docker://x
 	assert_stdout_has 'docker.io/library/x:latest'
 	try image explain bad.example/x
-	assert_stdout_has 'BLOCKED'
+	assert_stdout_has "BLOCKED ($C/registries.conf.d/r.conf:10)"
 	for f in '' '--format json'; do
 		[[ $(image explain $f short x:1 2>&1; image explain $f short) != *topsecret* ]]
 	done
