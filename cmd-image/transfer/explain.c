@@ -1,6 +1,7 @@
 /* cmd-image/transfer/explain.c: `explain`: the route that the name of an image takes, and which file says so. Nobody is asked. */
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +37,14 @@ struct explain {
 	struct hoy_jw *w;
 	struct hoy_err *err;
 };
+
+/* "file" and, where it is known, "line", or other names for them. */
+static void put_place(struct explain *e, const char *file_key, const char *file, const char *line_key, unsigned number)
+{
+	hoy_jw_string_opt(e->w, file_key, file);
+	if (number)
+		hoy_jw_uint(e->w, line_key, number);
+}
 
 /* ---- one place ---- */
 
@@ -139,7 +148,7 @@ static int put_registry(struct explain *e, const struct hoy_ref *ref, const char
 		hoy_jw_string_opt(e->w, "location", hoy_json_str(reg, "location"));
 		hoy_jw_bool(e->w, "blocked", hoy_json_bool(reg, "blocked", false));
 		hoy_jw_bool(e->w, "mirrorByDigestOnly", hoy_json_bool(reg, "mirror-by-digest-only", false));
-		hoy_jw_string(e->w, "file", file);
+		put_place(e, "file", file, "line", hoy_regconf_registry_line(&e->regs, reg));
 		hoy_jw_end_object(e->w);
 	}
 	if (len > strlen(repo))
@@ -250,9 +259,10 @@ static int put_short_name(struct explain *e, const struct hoy_ref *ref, struct h
 		return r;
 	hoy_jw_object(e->w, "shortName");
 	hoy_jw_string(e->w, "mode", mode);
-	hoy_jw_string_opt(e->w, "modeFile", file);
+	put_place(e, "modeFile", file, "modeLine", file ? hoy_regconf_key_line(file, "short-name-mode") : 0);
 	hoy_jw_string(e->w, "resolvedBy", s.alias ? "alias" : "unqualified-search-registries");
-	hoy_jw_string(e->w, "file", s.file);
+	put_place(e, "file", s.file, "line", s.alias ? hoy_regconf_alias_line(s.file, ref->path) :
+		  hoy_regconf_key_line(s.file, "unqualified-search-registries"));
 	hoy_jw_bool(e->w, "prompt", s.ask);
 	hoy_jw_end_object(e->w);
 	*candidates = s.names;
@@ -318,6 +328,16 @@ static void line(int indent, const char *what, const char *file, const char *fmt
 	printf(file ? " (%s)\n" : "\n", file);
 }
 
+/* "FILE:LINE" of O into BUF, or NULL where no file says it. */
+static const char *place(const struct hoy_json *o, const char *file_key, const char *line_key, char buf[PATH_MAX + 16])
+{
+	const char *file = hoy_json_str(o, file_key);
+	int64_t number = hoy_json_int(o, line_key, 0);
+
+	snprintf(buf, PATH_MAX + 16, number ? "%s:%lld" : "%s", file ? file : "", (long long)number);
+	return file ? buf : NULL;
+}
+
 static const char *str(const struct hoy_json *o, const char *key) { return hoy_json_str(o, key) ?: ""; }
 
 static void print_endpoint(const struct hoy_json *p, unsigned number)
@@ -376,11 +396,12 @@ static void print_lookaside(const struct hoy_json *c, const char *key, const cha
 static void print_candidate(const struct hoy_json *c)
 {
 	const struct hoy_json *reg = hoy_json_get(c, "registry");
+	char at[PATH_MAX + 16];
 	unsigned n = 0;
 
 	printf("%s\n", str(c, "name"));
 	if (reg)
-		line(2, "registry", str(reg, "file"), "prefix %s%s%s%s", str(reg, "prefix"), hoy_json_str(reg, "location") ? ", location " : "",
+		line(2, "registry", place(reg, "file", "line", at), "prefix %s%s%s%s", str(reg, "prefix"), hoy_json_str(reg, "location") ? ", location " : "",
 		     str(reg, "location"), hoy_json_bool(reg, "blocked", false) ? ", BLOCKED" : "");
 	HOY_JSON_EACH(p, hoy_json_get(c, "pull"))
 		print_endpoint(p, hoy_json_bool(p, "used", true) ? ++n : 0);
@@ -394,11 +415,12 @@ static void print_candidate(const struct hoy_json *c)
 static void print_text(const struct hoy_json *root)
 {
 	const struct hoy_json *s = hoy_json_get(root, "shortName");
+	char at[PATH_MAX + 16];
 
 	if (s) {
 		printf("%s\n", str(root, "name"));
-		line(2, "short name", str(s, "file"), "%s", str(s, "resolvedBy"));
-		line(2, "mode", hoy_json_str(s, "modeFile"), "%s%s", str(s, "mode"), hoy_json_bool(s, "prompt", false) ? ", asks on a terminal" : "");
+		line(2, "short name", place(s, "file", "line", at), "%s", str(s, "resolvedBy"));
+		line(2, "mode", place(s, "modeFile", "modeLine", at), "%s%s", str(s, "mode"), hoy_json_bool(s, "prompt", false) ? ", asks on a terminal" : "");
 	}
 	HOY_JSON_EACH(c, hoy_json_get(root, "candidates"))
 		print_candidate(c);

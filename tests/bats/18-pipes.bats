@@ -66,6 +66,10 @@ sum() { sha256sum | sed 's/^\([0-9a-f]*\).*/sha256:\1/'; }
 	have_image stack
 	diff=$(oracle_podman image inspect stack --format '{{index .RootFS.Layers 0}}')
 	[[ $(image --root "$ROOT" --runroot "$RUNROOT" blob get containers-storage:localhost/stack "$diff" | sum) == "$diff" ]]
+	hoy pull -q --tls-verify=false "$REGISTRY/x:1"
+	[[ $(image --root "$ROOT" --runroot "$RUNROOT" blob get "containers-storage:$REGISTRY/x:1" "$config" | sum) == "$config" ]]
+	try image --root "$ROOT" --runroot "$RUNROOT" blob get "containers-storage:$REGISTRY/x:1" "$layer"
+	assert_error "keeps this layer unpacked: its tar is blob $diff" 2
 	[[ $(image blob get "docker-archive:$(fixture stack)/docker.tar" "$diff" | sum) == "$diff" ]]
 
 	try image blob put --tls-verify=false "$ref" <<<hello
@@ -429,6 +433,13 @@ on_terminal() {
 		[[ $(head -1 err) == "Trying to pull $REGISTRY/nosuch/img:latest..." ]]
 	done
 	as_user podman rmi -a >/dev/null
+	# `run` asks as well, though it reads what pull prints.
+	try on_terminal 'j\r' "$HOY_TESTS/oracle" run --user hoytest -C "$home" -- env -u TMPDIR bin/hoy --runtime "$home/bin/hoy-runtime" run --rm --network none nosuch/img echo ran
+	assert_success
+	assert_stdout_has ran
+	grep -q nosuch/img "$answers"
+	as_user podman rmi -a >/dev/null
+	rm "$answers"
 	# Ctrl-C, and no terminal where there must be one.
 	try on_terminal '\x03' "$HOY_TESTS/oracle" run --user hoytest -C "$home" -- env -u TMPDIR bin/hoy pull nosuch/img
 	assert_status 125
@@ -519,10 +530,10 @@ on_terminal() {
 	try image explain short
 	assert_success
 	assert_stdout "short
-  short name   alias ($C/registries.conf.d/r.conf)
-  mode         enforcing ($C/registries.conf)
+  short name   alias ($C/registries.conf.d/r.conf:14)
+  mode         enforcing ($C/registries.conf:2)
 one.example/team/short:latest
-  registry     prefix one.example/team, location real.example/x ($C/registries.conf.d/r.conf)
+  registry     prefix one.example/team, location real.example/x ($C/registries.conf.d/r.conf:1)
   pull 1       m.example/team/short:latest, mirror
     certs      $C/certs.d/m.example:
                  ca.crt
@@ -546,15 +557,22 @@ one.example/team/short:latest
 	try image explain --format json x:1
 	assert_success
 	[[ $(jq -r '.shortName | .mode, .resolvedBy, .prompt' <<<"$output" | tr '\n' ' ') == 'enforcing unqualified-search-registries true ' ]]
+	[[ $(jq -r '.shortName | .line, .modeLine' <<<"$output") == $'1\n2' ]]
 	[[ $(jq -r '.candidates[].name' <<<"$output") == $'one.example/x:1\ntwo.example:5000/x:1' ]]
 	[[ $(jq -r '.candidates[1].pull[0].credentials | .helper, .key' <<<"$output") == $'mine\ntwo.example:5000' ]]
 	[[ $(jq -r '.candidates[1].pull[0].proxy | .address, .variable' <<<"$output") == $'null\nno_proxy' ]]
 	[[ $(jq -r '.candidates[1] | .policy.requirements[0].type, .policy.scope, .sigstoreAttachments.value' <<<"$output") == $'insecureAcceptAnything\n\ntrue' ]]
+	for host in 10.1.2.3:5000 two.example a.two.example; do
+		[[ $(image explain --format json "$host/x" | jq -r '.candidates[0].pull[0].proxy | .address, .variable') == $'null\nno_proxy' ]]
+	done
+	for host in 11.1.2.3:5000 antwo.example; do
+		[[ $(image explain --format json "$host/x" | jq -r '.candidates[0].pull[0].proxy.variable') == https_proxy ]]
+	done
 	# docker:// makes docker.io of a short name.
 	try image explain docker://x
 	assert_stdout_has 'docker.io/library/x:latest'
 	try image explain bad.example/x
-	assert_stdout_has 'BLOCKED'
+	assert_stdout_has "BLOCKED ($C/registries.conf.d/r.conf:10)"
 	for f in '' '--format json'; do
 		[[ $(image explain $f short x:1 2>&1; image explain $f short) != *topsecret* ]]
 	done
