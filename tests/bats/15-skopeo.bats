@@ -636,7 +636,7 @@ asked() { SHOW_ERRORS=1 "$HOY_TESTS/fixtures/proxy_client" "$image" "${@:2}" "${
 		flags=()
 		[[ $image != docker:* ]] || flags=(--tls-verify=false)
 		asked theirs "$HOY_TESTS/oracle" run -- skopeo experimental-image-proxy
-		asked mine "$HOY_BIN/hoy-image" experimental-image-proxy
+		asked mine "$HOY_BIN/hoy-image" experimental-image-proxy || { cat mine.err; false; }
 		# A blob that isn't there is nothing to try again, whatever skopeo says.
 		diff <(sed '/^no blob/s/retryable/other/' theirs) mine || show "$image"
 		[[ $(wc -l <mine.err) == "$(wc -l <theirs.err)" ]] || { cat mine.err; show "other errors: $image"; }
