@@ -108,7 +108,7 @@ install: all
 DEPS      := build-essential pkg-config libyajl-dev libcurl4-openssl-dev libssl-dev libarchive-dev libisal-dev libzstd-dev libgpgme-dev libsodium-dev libyaml-dev \
 	libseccomp-dev libcap-dev libmnl-dev uidmap passt nftables iproute2 ca-certificates
 TEST_DEPS := bats mmdebstrap docker-registry busybox-static podman runc jq hyperfine curl zstd isal openssl apache2-utils socat strace sudo \
-	python3 procps acl attr xfsprogs btrfs-progs clang libclang-rt-14-dev bear nginx-light slirp4netns mandoc binutils qemu-system-x86 cpio gnupg systemd dbus
+	python3 procps acl attr xfsprogs btrfs-progs clang libclang-rt-14-dev bear nginx-light slirp4netns mandoc binutils qemu-system-x86 cpio gnupg systemd dbus containerd docker.io
 apt_install = DEBIAN_FRONTEND=noninteractive; export DEBIAN_FRONTEND; dpkg -s $(1) >/dev/null 2>&1 || \
 	{ apt-get update -q && apt-get install -y -q --no-install-recommends $(1); }
 deps:
@@ -119,6 +119,10 @@ test-deps: deps
 check: test-deps
 	@$(MAKE) --no-print-directory all units
 	@HOY_BUILD=$(abspath $(BUILD)) tests/run
+# The part of it that runs in virtual machines: cgroup v2 with all controllers.
+check-vm: test-deps
+	@$(MAKE) --no-print-directory all units
+	@HOY_BUILD=$(abspath $(BUILD)) tests/run tests/bats/60-cgroup2.bats
 asan:
 	@$(MAKE) --no-print-directory SAN=address,undefined all units
 	@SAN=address,undefined ASAN_OPTIONS=detect_leaks=0 HOY_BUILD=$(abspath build/san-address-undefined) tests/run
@@ -143,10 +147,10 @@ format:
 clean:
 	rm -rf build compile_commands.json
 help:
-	@echo 'targets: all install deps check asan bench fuzz faults hammer compile_commands.json format clean'
+	@echo 'targets: all install deps check check-vm asan bench fuzz faults hammer compile_commands.json format clean'
 	@echo 'variables: PREFIX DESTDIR SYSCONFDIR CC CFLAGS SAN=address,undefined COV=1'
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
-.PHONY: all units install deps test-deps check asan bench fuzz faults hammer format clean help
+.PHONY: all units install deps test-deps check check-vm asan bench fuzz faults hammer format clean help
 .DELETE_ON_ERROR:
 .SECONDARY:

@@ -216,7 +216,7 @@ static int exec_child(void *arg)
 	struct hoy_err err = HOY_ERR_INIT;
 	struct final f = { .process = &x->process, .filter = &x->filter, .filter_flags = x->flags,
 			   .seccomp_socket = x->seccomp_socket, .state = &x->st, .spec = &x->spec,
-			   .preserve = (unsigned)x->preserve };
+			   .preserve = (unsigned)x->preserve, .keep = { x->sock[1], x->seccomp_socket, -1 } };
 
 	hoy_close(x->st.dirfd);
 	hoy_close(x->sock[0]);

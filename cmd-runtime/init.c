@@ -95,7 +95,8 @@ static int set_names(const struct spec *s, struct hoy_err *err)
 static int bind_console(struct root *r, int slave, struct hoy_err *err)
 {
 	cleanup_fd int from = sys_open_tree(slave, "", AT_EMPTY_PATH | OPEN_TREE_CLONE);
-	cleanup_fd int to = mounts_target(r, "dev/console", false, false, err);
+	/* On a link, not where it leads (CVE-2025-52565). */
+	cleanup_fd int to = mounts_target(r, "dev/console", false, true, err);
 
 	if (to < 0)
 		return to;
@@ -190,7 +191,7 @@ int init_main(void *arg)
 			  .jobs = b->jobs };
 	struct final f = { .process = &b->spec.process, .filter = &b->filter, .filter_flags = b->filter_flags,
 			   .seccomp_socket = b->seccomp_socket, .state = &b->state, .spec = &b->spec,
-			   .preserve = b->preserve };
+			   .preserve = b->preserve, .keep = { b->sock[1], b->fifo, b->seccomp_socket } };
 
 	/* The lock on the container is our parent's. */
 	hoy_close(b->state.dirfd);

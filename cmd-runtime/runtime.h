@@ -302,7 +302,8 @@ struct final {
 	const struct spec *spec;
 	unsigned preserve;
 	bool keep_groups;
-	int proc;
+	int proc;    /* a procfs that was verified; closed on the way */
+	int keep[3]; /* besides those preserved: sockets and the like, -1 for none */
 	char exe[4096];
 };
 int final_prepare(struct final *f, struct hoy_err *err);
