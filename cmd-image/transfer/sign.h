@@ -10,12 +10,15 @@ struct sign_opts {
 /* Is S to add any? */
 static inline bool sign_wanted(const struct sign_opts *s) { return s->gpg_key || s->sigstore_key; }
 #define SIGN_BY_OPT(at) { 0, "sign-by", HOY_OPT_STRING, at, "FINGERPRINT", "sign the image with this key of gpg" }
+#define SIGN_BY_SIGSTORE_KEY_OPT(at) \
+	{ 0, "sign-by-sigstore-private-key", HOY_OPT_STRING, at, "PATH", "sign the image with this sigstore key" }
+#define SIGN_PASSPHRASE_OPT(at) { 0, "sign-passphrase-file", HOY_OPT_STRING, at, "PATH", "file with the passphrase of the signing key" }
 
 #define SIGN_OPTS(at) \
 	{ 0, "remove-signatures", HOY_OPT_FLAG, (at) + offsetof(struct sign_opts, remove), NULL, "copy no signatures" }, \
 	SIGN_BY_OPT((at) + offsetof(struct sign_opts, gpg_key)), \
-	{ 0, "sign-by-sigstore-private-key", HOY_OPT_STRING, (at) + offsetof(struct sign_opts, sigstore_key), "PATH", "sign the image with this sigstore key" }, \
-	{ 0, "sign-passphrase-file", HOY_OPT_STRING, (at) + offsetof(struct sign_opts, passphrase_file), "PATH", "file with the passphrase of the signing key" }
+	SIGN_BY_SIGSTORE_KEY_OPT((at) + offsetof(struct sign_opts, sigstore_key)), \
+	SIGN_PASSPHRASE_OPT((at) + offsetof(struct sign_opts, passphrase_file))
 
 /* Whose names the signatures will bear: O's identity, else DEST (path NULL: it has none, which is an error). RET is blank. */
 int sign_name(const struct sign_opts *o, const struct hoy_ref *dest, const char *dest_title, char **ret, struct hoy_err *err);
