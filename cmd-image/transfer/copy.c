@@ -412,6 +412,12 @@ static int copy_one(struct source *src, struct dest *dst, const struct copy_opts
 			     m->config.type, dst->name);
 	if (!r && !c.artifact)
 		r = source_config(src, m, &config, err);
+	/* Older artifacts have a config that an image's type is said of, and nothing of an image in it. */
+	if (r == -HOY_EFORMAT && !src->plain && config.data && !config.diff_ids.n && c.kind == m->kind) {
+		*err = (struct hoy_err)HOY_ERR_INIT;
+		c.artifact = true;
+		r = 0;
+	}
 	c.out = calloc(m->n + 1, sizeof(*c.out));
 	c.notes = calloc(m->n + 1, sizeof(*c.notes));
 	if (!r && (!c.out || !c.notes))

@@ -145,7 +145,7 @@ bool manifest_is_image(const struct manifest *m)
 	const char *type = m->config.type;
 
 	/* Old engines and tools say nothing, or nothing of use. */
-	return !type || !*type || !strcmp(type, T_OCI_CONFIG) || !strcmp(type, T_V2S2_CONFIG) || !strcmp(type, "application/octet-stream");
+	return m->config.size && (!type || !*type || !strcmp(type, T_OCI_CONFIG) || !strcmp(type, T_V2S2_CONFIG) || !strcmp(type, "application/octet-stream"));
 }
 
 /* ---- platforms ---- */

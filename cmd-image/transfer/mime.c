@@ -1,7 +1,7 @@
 #include "cmd-image/transfer/mime.h"
 
-#include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/base/cleanup.h"
@@ -86,4 +86,89 @@ const char *mime_of(const void *data, size_t len)
 		if (signatures[i].len ? matches(&signatures[i], d, len) : is_mp4(d, len))
 			return signatures[i].type;
 	return is_text(d + blank, len - blank) ? "text/plain; charset=utf-8" : "application/octet-stream";
+}
+
+/* ---- by name ---- */
+
+static const struct { const char *type, *endings; } endings[] = {
+	{ "application/gzip", ".gz" }, { "application/json", ".json" }, { "application/msword", ".doc" }, { "application/pdf", ".pdf" },
+	{ "application/postscript", ".ai .eps .ps" }, { "application/rtf", ".rtf" }, { "application/vnd.android.package-archive", ".apk" },
+	{ "application/vnd.ms-excel", ".xls" }, { "application/vnd.ms-powerpoint", ".ppt" },
+	{ "application/vnd.openxmlformats-officedocument.presentationml.presentation", ".pptx" },
+	{ "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", ".xlsx" },
+	{ "application/vnd.openxmlformats-officedocument.wordprocessingml.document", ".docx" }, { "application/wasm", ".wasm" },
+	{ "application/xhtml+xml", ".xhtml .xht" }, { "application/zip", ".zip" }, { "audio/flac", ".flac" }, { "audio/mp4", ".m4a" },
+	{ "audio/mpeg", ".mp3" }, { "audio/ogg", ".oga .ogg .opus" }, { "audio/wav", ".wav" }, { "audio/webm", ".weba" }, { "image/avif", ".avif" },
+	{ "image/bmp", ".bmp" }, { "image/gif", ".gif" }, { "image/jpeg", ".jfif .jpeg .jpg .pjp .pjpeg" }, { "image/png", ".png" },
+	{ "image/svg+xml", ".svg" }, { "image/tiff", ".tif .tiff" }, { "image/vnd.microsoft.icon", ".ico" }, { "image/webp", ".webp" },
+	{ "message/rfc822", ".eml" }, { "text/calendar", ".ics" }, { "text/css", ".css" }, { "text/csv", ".csv" },
+	{ "text/html", ".htm .html .ehtml .shtml" }, { "text/javascript", ".js .mjs" }, { "text/plain", ".text .txt" }, { "text/xml", ".xml .xsl" },
+	{ "video/mp4", ".mp4" }, { "video/ogg", ".ogv" }, { "video/webm", ".webm" },
+};
+
+/* Is WORD, in any case, one of the words in LIST (to the end of its line), which are separated by blanks? */
+static bool in_list(const char *list, const char *word)
+{
+	size_t n = strlen(word);
+
+	for (list += strspn(list, " \t"); *list && *list != '\n' && *list != '#'; list += strspn(list, " \t")) {
+		size_t len = strcspn(list, " \t\n");
+
+		if (len == n && !strncasecmp(list, word, n))
+			return true;
+		list += len;
+	}
+	return false;
+}
+
+/* A line "50:text/x:*.x" or "text/x x y"; does it say of what ENDING (".x") is, then what? */
+static bool line_says(const char *line, bool globs, const char *ending, char ret[MIME_MAX])
+{
+	const char *type = globs ? strchr(line, ':') : line;
+	size_t n = 0;
+
+	if (!type || *line == '#')
+		return false;
+	type += globs;
+	n = strcspn(type, globs ? ":" : " \t\n");
+	if (!n || n >= MIME_MAX || !(globs ? !strncmp(type + n, ":*.", 3) && !strncasecmp(type + n + 2, ending, strlen(ending)) &&
+						     strchr(":\n", type[n + 2 + strlen(ending)]) :
+					     in_list(type + n, ending + 1)))
+		return false;
+	for (size_t i = 0; i < n; i++)
+		ret[i] = type[i] >= 'A' && type[i] <= 'Z' ? type[i] | 0x20 : type[i];
+	ret[n] = '\0';
+	return true;
+}
+
+/* Look into PATH; false: it isn't there. */
+static bool look_into(const char *path, bool globs, const char *ending, char ret[MIME_MAX])
+{
+	cleanup_file FILE *f = fopen(path, "re");
+	char line[1024];
+
+	while (f && fgets(line, sizeof(line), f))
+		if (line_says(line, globs, ending, ret))
+			break;
+	return f;
+}
+
+bool mime_by_name(const char *name, char ret[MIME_MAX])
+{
+	static const char *const globs[] = { "/usr/local/share/mime/globs2", "/usr/share/mime/globs2" };
+	static const char *const types[] = { "/etc/mime.types", "/etc/apache2/mime.types", "/etc/apache/mime.types", "/etc/httpd/conf/mime.types" };
+	const char *ending = strrchr(name, '.');
+
+	*ret = '\0';
+	if (!ending || !ending[1])
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(endings); i++)
+		if (in_list(endings[i].endings, ending))
+			return snprintf(ret, MIME_MAX, "%s", endings[i].type) > 0;
+	for (size_t i = 0; i < ARRAY_SIZE(globs); i++)
+		if (look_into(globs[i], true, ending, ret))
+			return *ret;
+	for (size_t i = 0; i < ARRAY_SIZE(types) && !*ret; i++)
+		look_into(types[i], false, ending, ret);
+	return *ret;
 }

@@ -247,11 +247,22 @@ static const struct { const char *data; size_t len; const char *type; } mimes[] 
 	M("0123456789012345678901234567890123LP", "application/vnd.ms-fontobject"),
 };
 
+static const char *const endings[][2] = {
+	{ "a.html", "text/html" }, { "a.HTM", "text/html" }, { "x.tar.gz", "application/gzip" }, { ".json", "application/json" },
+	{ "a", NULL }, { "a.", NULL }, { "a.no-such-ending", NULL }, { "a.tif", "image/tiff" }, { "a.ti", NULL },
+};
+
 static void test_mime(void)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(mimes); i++)
 		ok(!strcmp(mime_of(mimes[i].data, mimes[i].len), mimes[i].type), "%zu is %s, not %s", i, mimes[i].type,
 		   mime_of(mimes[i].data, mimes[i].len));
+	for (size_t i = 0; i < ARRAY_SIZE(endings); i++) {
+		char type[MIME_MAX];
+		bool known = mime_by_name(endings[i][0], type);
+
+		ok(known == !!endings[i][1] && (!known || !strcmp(type, endings[i][1])), "%s is %s", endings[i][0], endings[i][1] ? endings[i][1] : "unknown");
+	}
 }
 
 int main(void)
