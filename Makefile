@@ -76,12 +76,17 @@ $(BUILD)/tests/unit/$(1): $(BUILD)/tests/unit/$(1).o $(filter-out %/main.o,$(cal
 	$(Q)$(CC) $(hoy_ldflags) $(LDFLAGS) -o $$@ $$^ $$(shell pkg-config --libs yajl libseccomp libcap libcrypto libarchive libisal libzstd libcurl gpgme libsodium yaml-0.1 libmnl) -lpthread
 endef
 $(foreach u,$(UNITS),$(eval $(call unit,$(u))))
-units: $(addprefix $(BUILD)/tests/unit/,$(UNITS)) $(addprefix $(BUILD)/tests/faults/,inject disk)
+units: $(addprefix $(BUILD)/tests/unit/,$(UNITS)) $(addprefix $(BUILD)/tests/faults/,inject disk) $(BUILD)/tests/compare/probe
 
 $(BUILD)/tests/faults/inject: $(BUILD)/tests/faults/calls.o
 $(addprefix $(BUILD)/tests/faults/,inject disk): %: %.o
 	@echo '  LD $@'
 	$(Q)$(CC) $(hoy_ldflags) $(LDFLAGS) -o $@ $^
+
+# Runs in root directories that hold nothing else.
+$(BUILD)/tests/compare/probe: $(BUILD)/tests/compare/probe.o
+	@echo '  LD $@'
+	$(Q)$(CC) -static-pie $(LDFLAGS) -o $@ $<
 
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
@@ -103,7 +108,7 @@ install: all
 DEPS      := build-essential pkg-config libyajl-dev libcurl4-openssl-dev libssl-dev libarchive-dev libisal-dev libzstd-dev libgpgme-dev libsodium-dev libyaml-dev \
 	libseccomp-dev libcap-dev libmnl-dev uidmap passt nftables iproute2 ca-certificates
 TEST_DEPS := bats mmdebstrap docker-registry busybox-static podman runc jq hyperfine curl zstd isal openssl apache2-utils socat strace sudo \
-	python3 procps acl attr xfsprogs btrfs-progs clang libclang-rt-14-dev bear nginx-light slirp4netns mandoc binutils qemu-system-x86 cpio gnupg
+	python3 procps acl attr xfsprogs btrfs-progs clang libclang-rt-14-dev bear nginx-light slirp4netns mandoc binutils qemu-system-x86 cpio gnupg systemd dbus
 apt_install = DEBIAN_FRONTEND=noninteractive; export DEBIAN_FRONTEND; dpkg -s $(1) >/dev/null 2>&1 || \
 	{ apt-get update -q && apt-get install -y -q --no-install-recommends $(1); }
 deps:

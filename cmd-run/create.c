@@ -12,6 +12,7 @@
 
 #include "cmd-run/options.h"
 #include "common/base/fd.h"
+#include "common/cli/prompt.h"
 #include "common/data/digest.h"
 #include "common/data/ref.h"
 #include "common/data/time.h"
@@ -90,12 +91,14 @@ static int pull(const struct create_opts *o, const char *name, const char *polic
 	hoy_strv_push(&argv, name);
 	if (argv.error || pipe2(p, O_CLOEXEC) < 0)
 		return hoy_fail_oom(err);
+	hoy_prompt_lend(true);
 	pid = vfork();
 	if (!pid) {
 		dup2(p[1], 1);
 		execvp(argv.v[0], argv.v);
 		_exit(127);
 	}
+	hoy_prompt_lend(false);
 	hoy_close(p[1]);
 	n = pid < 0 ? -1 : hoy_read_full(p[0], id, 64);
 	id[64] = '\0';

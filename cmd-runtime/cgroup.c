@@ -25,6 +25,7 @@ void cgroup_release(struct cgroup *cg)
 		hoy_close(cg->dir[i]);
 	}
 	free(cg->path);
+	scope_release(&cg->scope);
 	hoy_cgroups_release(&cg->all);
 	cgroup_init(cg);
 }
@@ -54,6 +55,8 @@ static int choose_path(struct cgroup *cg, const struct spec *s, const char *id, 
 			return hoy_fail(err, EINVAL, "linux.cgroupsPath '%s' leads upwards", p);
 	if (!*p)
 		return hoy_fail(err, EINVAL, "linux.cgroupsPath is the root");
+	if (strchr(p, ':'))
+		return hoy_fail(err, EINVAL, "linux.cgroupsPath '%s' is for systemd (use: --systemd-cgroup)", p);
 	cg->path = hoy_asprintf("/%s", p);
 	return cg->path ? 0 : hoy_fail_oom(err);
 }
@@ -164,13 +167,22 @@ static int make_one(struct cgroup *cg, size_t i, bool limits, struct hoy_err *er
 	return r < 0 ? hoy_fail_errno(err, -r, "cannot make cgroup '%s'", full) : 0;
 }
 
+int cgroup_choose(struct cgroup *cg, const struct rt *rt, const struct spec *s, const char *id, struct hoy_err *err)
+{
+	if (rt->no_cgroup)
+		return 0;
+	return rt->systemd ? scope_name(s, id, &cg->scope, err) : choose_path(cg, s, id, err);
+}
+
 int cgroup_create(struct cgroup *cg, const struct rt *rt, const struct spec *s, const char *id, struct hoy_err *err)
 {
 	bool limits = cgroup_wants_limits(s->resources), any = false;
 
 	if (rt->no_cgroup)
 		return 0;
-	if (hoy_cgroups_find(&cg->all, err) < 0 || choose_path(cg, s, id, err) < 0)
+	if (hoy_cgroups_find(&cg->all, err) < 0)
+		return -err->code;
+	if (rt->systemd && scope_start(&cg->scope, &cg->all, s, id, &cg->path, err) < 0)
 		return -err->code;
 	for (size_t i = 0; i < cg->all.n; i++) {
 		if (make_one(cg, i, limits && (cg->all.unified || *cg->all.h[i].name), err) < 0)
@@ -187,6 +199,33 @@ int cgroup_create(struct cgroup *cg, const struct rt *rt, const struct spec *s, 
 	return cgroup_v1_limits(cg, s->resources, true, err);
 }
 
+static bool host_root(const struct hoy_json *maps, uid_t *ret)
+{
+	HOY_JSON_EACH(m, maps)
+		if (hoy_json_int(m, "containerID", -1) == 0) {
+			*ret = (uid_t)hoy_json_int(m, "hostID", 0);
+			return true;
+		}
+	return false;
+}
+
+/* What cannot be given stays ours: the limits hold anyway. */
+void cgroup_delegate(const struct cgroup *cg, const struct spec *s)
+{
+	char files[1024], *save = NULL;
+	uid_t uid, gid;
+
+	if (cg->v2 < 0 || !s->ns_new[NS_USER] || !host_root(hoy_json_get(s->linux_, "uidMappings"), &uid) ||
+	    !host_root(hoy_json_get(s->linux_, "gidMappings"), &gid))
+		return;
+	if (fchownat(cg->v2, "", uid, gid, AT_EMPTY_PATH) < 0)
+		log_debug("cgroup '%s' cannot be given to user %u", cg->path, uid);
+	if (hoy_read_small(AT_FDCWD, "/sys/kernel/cgroup/delegate", files, sizeof(files)) <= 0)
+		snprintf(files, sizeof(files), "cgroup.procs\ncgroup.threads\ncgroup.subtree_control");
+	for (char *f = strtok_r(files, "\n", &save); f; f = strtok_r(NULL, "\n", &save))
+		(void)!fchownat(cg->v2, f, uid, gid, AT_SYMLINK_NOFOLLOW);
+}
+
 int cgroup_open_existing(struct cgroup *cg, const char *path, struct hoy_err *err)
 {
 	if (hoy_cgroups_find(&cg->all, err) < 0)
@@ -200,6 +239,32 @@ int cgroup_open_existing(struct cgroup *cg, const char *path, struct hoy_err *er
 		if (r < 0 && r != -ENOENT && !may_go_without(r))
 			return hoy_fail_errno(err, -r, "cannot open cgroup '%s%s'", cg->all.h[i].mount, path);
 	}
+	return 0;
+}
+
+static int reopen_one(struct cgroup *cg, size_t i, const char *path, struct hoy_err *err)
+{
+	char *own = cg->path;
+	int r;
+
+	hoy_close(cg->enter[i]);
+	hoy_close(cg->dir[i]);
+	cg->enter[i] = cg->dir[i] = -1;
+	cg->path = (char *)(uintptr_t)path;
+	r = open_one(cg, i);
+	cg->path = own;
+	return r < 0 ? hoy_fail_errno(err, -r, "cannot open cgroup '%s%s'", cg->all.h[i].mount, path) : 0;
+}
+
+int cgroup_reopen(struct cgroup *cg, const char *controller, const char *path, struct hoy_err *err)
+{
+	struct hoy_cgroup_hier *h = controller ? hoy_cgroups_with(&cg->all, controller) : NULL;
+
+	if (controller && !h)
+		return hoy_fail(err, ENODEV, "there is no cgroup controller '%s'", controller);
+	for (size_t i = 0; i < cg->all.n; i++)
+		if ((!h || h == &cg->all.h[i]) && reopen_one(cg, i, path, err) < 0)
+			return -err->code;
 	return 0;
 }
 
@@ -222,6 +287,8 @@ int cgroup_update(struct cgroup *cg, const struct hoy_json *resources, struct ho
 
 void cgroup_undo(struct cgroup *cg)
 {
+	struct hoy_err ignored = HOY_ERR_INIT;
+
 	for (size_t i = 0; cg->path && i < cg->all.n; i++) {
 		char full[PATH_MAX];
 
@@ -231,4 +298,6 @@ void cgroup_undo(struct cgroup *cg)
 		for (int tries = 0; rmdir(full) < 0 && errno == EBUSY && tries < 200; tries++)
 			usleep(1000);
 	}
+	if (cg->scope.helper && scope_stop(cg->scope.unit, &ignored) < 0)
+		log_debug("%s", ignored.msg);
 }

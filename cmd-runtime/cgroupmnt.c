@@ -12,12 +12,12 @@ static int mount_on(int fd, const char *type, unsigned long flags, const char *d
 	char target[32];
 
 	snprintf(target, sizeof(target), "/proc/self/fd/%d", fd);
-	return mount("cgroup", target, type, flags, data) < 0 ? -errno : 0;
+	return mount(type, target, type, flags, data) < 0 ? -errno : 0;
 }
 
 static int bind_on(int fd, const char *source, unsigned long flags)
 {
-	struct sys_mount_attr a = { .set = (flags & MS_RDONLY ? MOUNT_ATTR_RDONLY : 0) | MOUNT_ATTR_NOSUID |
+	struct sys_mount_attr a = { .set = (flags & MS_RDONLY ? MOUNT_ATTR_RDONLY : 0) | (flags & MS_NOSYMFOLLOW ? MOUNT_ATTR_NOSYMFOLLOW : 0) | MOUNT_ATTR_NOSUID |
 					   MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC };
 	cleanup_fd int from = sys_open_tree(AT_FDCWD, source, OPEN_TREE_CLONE | AT_RECURSIVE);
 
@@ -29,7 +29,10 @@ static int bind_on(int fd, const char *source, unsigned long flags)
 static int mount_v2(const struct root *r, int target, unsigned long flags, const char *host)
 {
 	const struct spec *s = &r->b->spec;
-	int n = mount_on(target, "cgroup2", flags, NULL);
+	int n;
+
+	flags |= flags & MS_RDONLY ? MS_NOSYMFOLLOW : 0; /* as crun */
+	n = mount_on(target, "cgroup2", flags, NULL);
 
 	/* Without a cgroup namespace of our user namespace the kernel gives none. */
 	if ((n == -EPERM || n == -EBUSY) && (r->userns || !s->ns_new[NS_CGROUP]))

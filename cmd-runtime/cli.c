@@ -111,7 +111,7 @@ int cli_parse(const struct cli *cli, int argc, char **argv, struct hoy_err *err)
 			only_args = true;
 			continue;
 		}
-		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
+		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h") || !strcmp(argv[i], "-?")) {
 			cli_help(stdout, cli);
 			exit(hoy_finish_stdout(0));
 		}

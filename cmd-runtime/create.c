@@ -15,7 +15,7 @@
 #include "common/proc/pidfd.h"
 
 struct create_opts {
-	const char *bundle, *config, *pid_file, *console_socket;
+	const char *bundle, *config, *pid_file, *console_socket, *pidfd_socket;
 	int64_t preserve;
 	bool no_pivot, no_keyring, detach, no_subreaper, keep;
 };
@@ -79,20 +79,35 @@ static int connect_seccomp(struct birth *b, struct hoy_err *err)
 
 	if (!path)
 		path = spec_annotation(&b->spec, "run.oci.seccomp.receiver");
+	if (!path)
+		path = getenv("RUN_OCI_SECCOMP_RECEIVER");
+	if (path && path[0] != '/')
+		return hoy_fail(err, EINVAL, "the seccomp receiver '%s' is no absolute path", path);
 	if (!path || !hoy_json_get(b->spec.linux_, "seccomp"))
 		return 0;
 	b->seccomp_socket = tty_connect(path, err);
 	return b->seccomp_socket < 0 ? b->seccomp_socket : 0;
 }
 
-static int fill_state(struct birth *b, const struct create_opts *o, bool attached, struct hoy_err *err)
+static int note_cgroup(struct birth *b, struct hoy_err *err)
+{
+	free(b->state.cgroup);
+	b->state.cgroup = strdup(b->cgroup.path ? b->cgroup.path : "");
+	b->state.no_cgroup = !b->cgroup.path;
+	return b->state.cgroup ? 0 : hoy_fail_oom(err);
+}
+
+/* Written down before it is made: if we are killed meanwhile, "delete" knows what to remove. */
+static int fill_state(struct birth *b, bool attached, struct hoy_err *err)
 {
 	b->state.bundle = strdup(b->bundle);
 	b->state.rootfs = b->spec.rootfs[0] == '/' ? strdup(b->spec.rootfs) : hoy_path_join(b->bundle, b->spec.rootfs);
-	b->state.cgroup = strdup(b->cgroup.path ? b->cgroup.path : "");
-	b->state.no_cgroup = !b->cgroup.path;
+	b->state.scope = strdup(b->cgroup.scope.unit ? b->cgroup.scope.unit : "");
 	b->state.detached = !attached;
-	return b->state.bundle && b->state.rootfs && b->state.cgroup ? 0 : hoy_fail_oom(err);
+	b->state.no_keyring = b->no_keyring;
+	if (!b->state.bundle || !b->state.rootfs || !b->state.scope)
+		return hoy_fail_oom(err);
+	return note_cgroup(b, err) < 0 ? -err->code : state_save(&b->state, err);
 }
 
 /* Everything that can be known to be wrong before there is a process. */
@@ -112,9 +127,15 @@ static int prepare(struct birth *b, const struct create_opts *o, const char *id,
 	if (!r && !attached)
 		r = make_fifo(b, err);
 	if (!r)
+		r = cgroup_choose(&b->cgroup, b->rt, &b->spec, id, err);
+	if (!r)
+		r = fill_state(b, attached, err);
+	if (!r)
 		r = cgroup_create(&b->cgroup, b->rt, &b->spec, id, err);
 	if (!r)
-		r = fill_state(b, o, attached, err);
+		r = note_cgroup(b, err);
+	if (!r)
+		cgroup_delegate(&b->cgroup, &b->spec);
 	if (!r)
 		r = mounts_parse(b->jobs, &b->spec, err);
 	if (!r)
@@ -139,6 +160,8 @@ static int record(struct birth *b, const struct create_opts *o, struct hoy_err *
 		return -err->code;
 	if (b->spec.process.has_oom)
 		r = procattr_oom(b->state.pid, b->spec.process.oom, true, err);
+	if (!r)
+		r = pidfd_send(o->pidfd_socket, b->spawn.pidfd, err);
 	if (r < 0 || !o->pid_file)
 		return r;
 	snprintf(pid, sizeof(pid), "%d", b->state.pid);
@@ -247,6 +270,8 @@ static int create(struct birth *b, const struct create_opts *o, const char *id, 
 	r = prepare(b, o, id, attached, err);
 	if (!r)
 		r = give_birth(b, o, ret_master, err);
+	if (!r)
+		scope_end_helper(&b->cgroup.scope);
 	if (!r && attached) {
 		if (hooks_run(&b->spec, &b->state, "poststart", "running", err) < 0)
 			log_warning("%s", err->msg);
@@ -266,6 +291,7 @@ static int parse_opts(struct create_opts *o, bool run, int argc, char **argv, st
 		{ "no-new-keyring", 0, CLI_FLAG, &o->no_keyring, NULL, "keep the session keyring" },
 		{ "no-pivot", 0, CLI_FLAG, &o->no_pivot, NULL, "change the root without pivot_root (unsafe)" },
 		{ "pid-file", 0, CLI_STR, &o->pid_file, "FILE", "write the process id to FILE" },
+		{ "pidfd-socket", 0, CLI_STR, &o->pidfd_socket, "PATH", "socket that gets a pidfd of the process" },
 		{ "preserve-fds", 0, CLI_INT, &o->preserve, "N", "pass N file descriptors after the first three" },
 		{ "detach", 'd', CLI_FLAG, &o->detach, NULL, "don't wait for the container to end" },
 		{ "keep", 0, CLI_FLAG, &o->keep, NULL, "don't remove the container when it ends" },

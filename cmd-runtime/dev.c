@@ -33,6 +33,7 @@ static int bind_device(const struct root *r, const struct device *d, struct hoy_
 {
 	cleanup_free char *host = hoy_asprintf("/%s", d->path);
 	cleanup_fd int from = host ? sys_open_tree(AT_FDCWD, host, OPEN_TREE_CLONE) : -1, to = -1;
+	struct sys_mount_attr a = { .set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC };
 	struct stat st;
 
 	if (from < 0 || fstat(from, &st) < 0)
@@ -42,26 +43,33 @@ static int bind_device(const struct root *r, const struct device *d, struct hoy_
 	to = mounts_target(r, d->path, false, false, err);
 	if (to < 0)
 		return to;
-	return sys_attach(from, to) < 0 ? hoy_fail_errno(err, errno, "cannot bind device '/%s'", d->path) : 0;
+	return sys_mount_setattr(from, 0, &a) < 0 || sys_attach(from, to) < 0 ? hoy_fail_errno(err, errno, "cannot bind device '/%s'", d->path) : 0;
+}
+
+static int set_owner(int dir, const char *name, const struct device *d, struct hoy_err *err)
+{
+	return fchownat(dir, name, d->uid, d->gid, AT_SYMLINK_NOFOLLOW) < 0
+		       ? hoy_fail_errno(err, errno, "cannot change the owner of '/%s'", d->path) : 0;
 }
 
 static int make_node(const struct root *r, int dir, const char *name, const struct device *d, struct hoy_err *err)
 {
 	struct stat st;
 
-	if (!mknodat(dir, name, d->mode, d->dev)) {
-		if ((d->uid || d->gid) && fchownat(dir, name, d->uid, d->gid, AT_SYMLINK_NOFOLLOW) < 0)
-			return hoy_fail_errno(err, errno, "cannot change the owner of '/%s'", d->path);
-		return 0;
-	}
+	if (!mknodat(dir, name, d->mode, d->dev))
+		return d->uid || d->gid ? set_owner(dir, name, d, err) : 0;
 	if (errno == EPERM || errno == EACCES)
 		return bind_device(r, d, err);
 	if (errno != EEXIST)
 		return hoy_fail_errno(err, errno, "cannot make device '/%s'", d->path);
 	/* The image brought something of that name: if it isn't the device, the device goes on top. */
 	if (!fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) && (st.st_mode & S_IFMT) == (d->mode & S_IFMT) &&
-	    st.st_rdev == d->dev)
-		return 0;
+	    st.st_rdev == d->dev) {
+		/* One of the defaults that config.json wants otherwise. The image's may be on a read-only file system. */
+		if (st.st_mode != d->mode && fchmodat(dir, name, d->mode & 07777, 0) < 0 && errno != EROFS)
+			return hoy_fail_errno(err, errno, "cannot change the mode of '/%s'", d->path);
+		return st.st_uid != d->uid || st.st_gid != d->gid ? set_owner(dir, name, d, err) : 0;
+	}
 	if (S_ISLNK(st.st_mode) && unlinkat(dir, name, 0) == 0)
 		return make_node(r, dir, name, d, err);
 	return bind_device(r, d, err);

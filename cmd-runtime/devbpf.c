@@ -15,7 +15,7 @@ const struct dev_rule dev_default_rules[] = {
 	{ true, 'c', -1, -1, "m" },	 { true, 'b', -1, -1, "m" },	{ true, 'c', 1, 3, "rwm" },
 	{ true, 'c', 1, 8, "rwm" },	 { true, 'c', 1, 7, "rwm" },	{ true, 'c', 5, 0, "rwm" },
 	{ true, 'c', 1, 5, "rwm" },	 { true, 'c', 1, 9, "rwm" },	{ true, 'c', 5, 1, "rwm" },
-	{ true, 'c', 136, -1, "rwm" },	 { true, 'c', 5, 2, "rwm" },
+	{ true, 'c', 136, -1, "rwm" },	 { true, 'c', 5, 2, "rwm" },	{ true, 'c', 10, 200, "rwm" },
 };
 const size_t dev_default_rules_n = ARRAY_SIZE(dev_default_rules);
 

@@ -16,10 +16,11 @@
 
 struct exec {
 	/* options */
-	const char *process_file, *cwd, *user, *pid_file, *console_socket, *label, *apparmor, *cgroup;
-	struct hoy_strv env, caps;
+	const char *process_file, *cwd, *user, *pid_file, *console_socket, *label, *apparmor;
+	const char *pidfd_socket;
+	struct hoy_strv env, caps, gids, cgroups;
 	int64_t preserve;
-	bool tty, detach, no_new_privs, ignored;
+	bool tty, detach, no_new_privs, ignore_paused, ignored;
 	/* state */
 	struct rt *rt;
 	struct state st;
@@ -81,9 +82,27 @@ static int add_caps(const struct exec *x, struct process *p, struct hoy_err *err
 		if (hoy_caps_parse(x->caps.v[i], &add, err) < 0)
 			return -err->code;
 	for (int s = 0; s < CAPS_COUNT && add; s++)
-		if (s != CAPS_AMBIENT)
+		if (s != CAPS_AMBIENT && s != CAPS_INHERITABLE)
 			p->caps[s] |= add;
 	p->has_caps = p->has_caps || add;
+	return 0;
+}
+
+static int add_gids(const struct exec *x, struct process *p, struct hoy_err *err)
+{
+	gid_t *all = x->gids.n ? realloc(p->gids, (p->ngids + x->gids.n) * sizeof(*all)) : p->gids;
+
+	if (x->gids.n && !all)
+		return hoy_fail_oom(err);
+	p->gids = all;
+	for (size_t i = 0; i < x->gids.n; i++) {
+		char *end;
+		unsigned long gid = strtoul(x->gids.v[i], &end, 10);
+
+		if (!isdigit((unsigned char)x->gids.v[i][0]) || *end || gid >= UINT32_MAX)
+			return hoy_fail(err, EINVAL, "option '--additional-gids': '%s' is no group id", x->gids.v[i]);
+		p->gids[p->ngids++] = (gid_t)gid;
+	}
 	return 0;
 }
 
@@ -117,9 +136,23 @@ static int process_from_options(struct exec *x, char **args, int n, struct hoy_e
 		p->apparmor = x->apparmor;
 	if (p->args.error || p->env.error)
 		return hoy_fail_oom(err);
-	if (x->user && parse_user(x->user, p, err) < 0)
+	if ((x->user && parse_user(x->user, p, err) < 0) || add_gids(x, p, err) < 0)
 		return -err->code;
 	return add_caps(x, p, err);
+}
+
+/* What the file does not say is the container's. */
+static int inherit(struct exec *x, struct hoy_err *err)
+{
+	const struct hoy_json *own = x->spec.process.json;
+
+	if (!x->process.selinux)
+		x->process.selinux = hoy_json_str(own, "selinuxLabel");
+	if (!x->process.apparmor)
+		x->process.apparmor = hoy_json_str(own, "apparmorProfile");
+	if (!hoy_json_get(x->doc.root, "capabilities"))
+		memcpy(x->process.caps, x->spec.process.caps, sizeof(x->process.caps));
+	return 0;
 }
 
 static int process_from_file(struct exec *x, struct hoy_err *err)
@@ -128,7 +161,7 @@ static int process_from_file(struct exec *x, struct hoy_err *err)
 	    process_parse(&x->process, x->doc.root, err) < 0)
 		return -err->code;
 	x->process.terminal = x->process.terminal || x->tty;
-	return 0;
+	return inherit(x, err);
 }
 
 static int setup_terminal(struct exec *x, struct hoy_err *err)
@@ -165,7 +198,8 @@ static int enter(struct exec *x, struct hoy_err *err)
 	if (setsid() < 0)
 		return hoy_fail_errno(err, errno, "cannot make a session");
 	x->proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (join_cgroups(x, err) < 0)
+	if (sched_set_cpus(x->process.cpus_initial, err) < 0 || join_cgroups(x, err) < 0 ||
+	    sched_set_cpus(x->process.cpus_final, err) < 0)
 		return -err->code;
 	if (flags && x->spawn.target < 0 && setns(x->target, flags) < 0)
 		return hoy_fail_errno(err, errno, "cannot join the namespaces of container '%s'", x->st.id);
@@ -191,6 +225,8 @@ static int exec_child(void *arg)
 	if (enter(x, &err) < 0 || setup_terminal(x, &err) < 0)
 		goto fail;
 	f.proc = x->proc;
+	if (!x->st.no_keyring && procattr_keyring(&x->st, &x->process, &err) < 0)
+		goto fail;
 	f.keep_groups = spec_annotation(&x->spec, "run.oci.keep_original_groups") != NULL;
 	if (final_prepare(&f, &err) == 0)
 		final_exec(&f, &err);
@@ -247,19 +283,35 @@ static int write_pid_file(const struct exec *x, struct hoy_err *err)
 	return r < 0 ? hoy_fail_errno(err, -r, "cannot write the pid file '%s'", x->pid_file) : 0;
 }
 
+/* "[CONTROLLER[,CONTROLLER]...:]PATH" of --cgroup; PATH is below the container's. */
+static int choose_cgroup(struct exec *x, const char *arg, struct hoy_err *err)
+{
+	const char *colon = strchr(arg, ':'), *path = colon ? colon + 1 : arg;
+	cleanup_free char *names = colon ? strndup(arg, (size_t)(colon - arg)) : NULL;
+	cleanup_free char *full = hoy_asprintf("%s/%s", x->st.cgroup, path);
+	char *save = NULL;
+
+	if (!full || (colon && !names))
+		return hoy_fail_oom(err);
+	if (!*path || strstr(path, ".."))
+		return hoy_fail(err, EINVAL, "option '--cgroup': '%s' is no path below the container's cgroup", path);
+	if (!names)
+		return cgroup_reopen(&x->cg, NULL, full, err);
+	for (char *n = strtok_r(names, ",", &save); n; n = strtok_r(NULL, ",", &save))
+		if (cgroup_reopen(&x->cg, n, full, err) < 0)
+			return -err->code;
+	return 0;
+}
+
 static int open_cgroup(struct exec *x, struct hoy_err *err)
 {
-	cleanup_free char *sub = NULL;
-
 	if (x->st.no_cgroup || !*x->st.cgroup)
-		return 0;
-	if (x->cgroup && (x->cgroup[0] != '/' || strstr(x->cgroup, "..")))
-		return hoy_fail(err, EINVAL, "option '--cgroup': '%s' is no path below the container's cgroup", x->cgroup);
-	sub = x->cgroup ? hoy_asprintf("%s%s", x->st.cgroup, x->cgroup) : strdup(x->st.cgroup);
-	if (!sub)
-		return hoy_fail_oom(err);
-	if (cgroup_open_existing(&x->cg, sub, err) < 0)
+		return x->cgroups.n ? hoy_fail(err, ENOENT, "container '%s' has no cgroup", x->st.id) : 0;
+	if (cgroup_open_existing(&x->cg, x->st.cgroup, err) < 0)
 		return -err->code;
+	for (size_t i = 0; i < x->cgroups.n; i++)
+		if (choose_cgroup(x, x->cgroups.v[i], err) < 0)
+			return -err->code;
 	x->spawn.cgroup_fd = x->cg.v2;
 	return 0;
 }
@@ -283,7 +335,7 @@ static int prepare(struct exec *x, int n, char **argv, struct hoy_err *err)
 		return -err->code;
 	if (!strcmp(x->st.status, "stopped"))
 		return hoy_fail(err, ESRCH, "container '%s' is not running", x->st.id);
-	if (!strcmp(x->st.status, "paused"))
+	if (!strcmp(x->st.status, "paused") && !x->ignore_paused)
 		return hoy_fail(err, EBUSY, "the container '%s' is paused", x->st.id);
 	x->target = hoy_pidfd_open(x->st.pid, x->st.ticks);
 	if (x->target < 0)
@@ -315,6 +367,8 @@ static int run(struct exec *x, struct hoy_err *err)
 	if (!r)
 		r = write_pid_file(x, err);
 	if (!r)
+		r = pidfd_send(x->pidfd_socket, x->spawn.pidfd, err);
+	if (!r)
 		r = follow(x, &master, err);
 	if (r < 0) {
 		hoy_pidfd_kill(x->spawn.pidfd, SIGKILL);
@@ -329,16 +383,19 @@ static int run(struct exec *x, struct hoy_err *err)
 static int parse(struct exec *x, int argc, char **argv, struct hoy_err *err)
 {
 	const struct cli_opt opts[] = {
+		{ "additional-gids", 'g', CLI_LIST, &x->gids, "GID", "one more group" },
 		{ "apparmor", 0, CLI_STR, &x->apparmor, "PROFILE", "AppArmor profile" },
 		{ "cap", 'c', CLI_LIST, &x->caps, "CAP", "add a capability" },
-		{ "cgroup", 0, CLI_STR, &x->cgroup, "PATH", "cgroup below the container's to run in" },
+		{ "cgroup", 0, CLI_LIST, &x->cgroups, "PATH", "[CONTROLLER:]PATH: a cgroup below the container's" },
 		{ "console-socket", 0, CLI_STR, &x->console_socket, "PATH", "socket that gets the terminal's master" },
 		{ "cwd", 0, CLI_STR, &x->cwd, "DIR", "working directory" },
 		{ "detach", 'd', CLI_FLAG, &x->detach, NULL, "don't wait for the command to end" },
 		{ "env", 'e', CLI_LIST, &x->env, "KEY=VALUE", "set an environment variable" },
+		{ "ignore-paused", 0, CLI_FLAG, &x->ignore_paused, NULL, "also in a paused container" },
 		{ "no-new-privs", 0, CLI_FLAG, &x->no_new_privs, NULL, "set no_new_privs" },
 		{ "no-subreaper", 0, CLI_FLAG, &x->ignored, NULL, "accepted for runc's sake" },
 		{ "pid-file", 0, CLI_STR, &x->pid_file, "FILE", "write the process id to FILE" },
+		{ "pidfd-socket", 0, CLI_STR, &x->pidfd_socket, "PATH", "socket that gets a pidfd of the process" },
 		{ "preserve-fds", 0, CLI_INT, &x->preserve, "N", "pass N file descriptors after the first three" },
 		{ "process", 'p', CLI_STR, &x->process_file, "FILE", "what to run, as the process object of config.json" },
 		{ "process-label", 0, CLI_STR, &x->label, "LABEL", "SELinux label" },
@@ -357,7 +414,8 @@ static int parse(struct exec *x, int argc, char **argv, struct hoy_err *err)
 
 int cmd_exec(struct rt *rt, int argc, char **argv, struct hoy_err *err)
 {
-	struct exec x = { .rt = rt, .env = HOY_STRV_INIT, .caps = HOY_STRV_INIT, .st = STATE_INIT, .spec = SPEC_INIT,
+	struct exec x = { .rt = rt, .env = HOY_STRV_INIT, .caps = HOY_STRV_INIT, .gids = HOY_STRV_INIT,
+			  .cgroups = HOY_STRV_INIT, .st = STATE_INIT, .spec = SPEC_INIT,
 			  .doc = HOY_JSON_DOC_INIT, .process = PROCESS_INIT, .filter = HOY_BUF_INIT(HOY_BUF_OURS),
 			  .sock = { -1, -1 }, .console = -1, .seccomp_socket = -1, .proc = -1, .target = -1 };
 	int r;

@@ -10,8 +10,6 @@
 #include "cmd-runtime/runtime.h"
 #include "common/proc/sys.h"
 
-#define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
 static int check_executable(const char *path)
 {
 	struct stat st;
@@ -65,8 +63,8 @@ int find_executable(const struct process *p, char *ret, size_t size, struct hoy_
 		return hoy_fail(err, EINVAL, "process.args is empty");
 	if (strchr(name, '/'))
 		r = snprintf(ret, size, "%s", name) < (int)size ? check_executable(name) : -ENAMETOOLONG;
-	else if (*name)
-		r = search_path(name, path ? path : DEFAULT_PATH, ret, size);
+	else if (*name && path)
+		r = search_path(name, path, ret, size);
 	return r < 0 ? not_executable(r, name, err) : 0;
 }
 
@@ -90,7 +88,7 @@ static void set_home(struct process *p)
 		hoy_env_set(&p->env, "HOME", field[5]);
 		return;
 	}
-	hoy_env_set(&p->env, "HOME", p->uid ? "/" : "/root");
+	hoy_env_set(&p->env, "HOME", "/");
 }
 
 /* Pipes and terminals of ours become those of the user, who may open them again by /dev/stdout. */
@@ -135,7 +133,7 @@ int final_prepare(struct final *f, struct hoy_err *err)
 	struct process *p = (struct process *)(uintptr_t)f->process;
 	bool cwd;
 
-	if (procattr_limits(p, err) < 0 || procattr_sched(p, err) < 0 || procattr_labels(f->proc, p, err) < 0)
+	if (procattr_limits(p, err) < 0 || sched_apply(p, err) < 0 || procattr_labels(f->proc, p, err) < 0)
 		return -err->code;
 	if (f->spec->personality != ~0UL && personality(f->spec->personality) < 0)
 		return hoy_fail_errno(err, errno, "cannot set the personality");

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include "cmd-runtime/runtime.h"
+#include "common/base/beneath.h"
 #include "common/proc/sys.h"
 
 int sync_send(int fd, char kind, const struct hoy_err *err)
@@ -53,6 +54,16 @@ static int loopback_up(struct hoy_err *err)
 	if (fd < 0)
 		return 0; /* a kernel without IPv4 */
 	return ioctl(fd, SIOCSIFFLAGS, &ifr) < 0 ? hoy_fail_errno(err, errno, "cannot bring up the loopback device") : 0;
+}
+
+void init_die_with_parent(const struct birth *b)
+{
+	char c;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	/* It may be dead already. */
+	if (recv(b->sock[1], &c, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
+		_exit(1);
 }
 
 static int enter_namespaces(struct birth *b, struct hoy_err *err)
@@ -134,11 +145,18 @@ static int run_hooks(struct birth *b, struct hoy_err *err)
 	return hooks_run(s, &b->state, "createContainer", "creating", err);
 }
 
+/* Engines count on it. If it cannot be made, entering it says why. */
+static void make_cwd(const struct root *r, const struct process *p)
+{
+	cleanup_fd int fd = p->json ? hoy_mkdir_in_root(r->fd, p->cwd, 0755) : -1;
+}
+
 static int build_world(struct birth *b, struct root *r, struct hoy_err *err)
 {
 	if (rootfs_prepare(r, err) < 0 || mounts_all(r, err) < 0 || dev_setup(r, err) < 0)
 		return -err->code;
-	if (procattr_sysctls(r->proc, &b->spec, err) < 0 || set_names(&b->spec, err) < 0)
+	make_cwd(r, &b->spec.process);
+	if (sysctls_write(r->proc, &b->spec, err) < 0 || set_names(&b->spec, err) < 0)
 		return -err->code;
 	if (b->spec.hooks || b->seccomp_socket >= 0)
 		b->state.pid = host_pid(r);
@@ -178,13 +196,15 @@ int init_main(void *arg)
 	hoy_close(b->state.dirfd);
 	hoy_close(b->sock[0]);
 	b->state.dirfd = b->sock[0] = -1;
-	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	init_die_with_parent(b);
 	signals_reset();
 	f.keep_groups = spec_annotation(&b->spec, "run.oci.keep_original_groups") != NULL;
 	if (enter_namespaces(b, &err) < 0 || build_world(b, &r, &err) < 0)
 		goto fail;
 	f.proc = r.proc;
 	if (b->spec.process.json) {
+		if (sched_memory_policy(&b->spec, &err) < 0)
+			goto fail;
 		if (!b->no_keyring && procattr_keyring(&b->state, &b->spec.process, &err) < 0)
 			goto fail;
 		if (final_prepare(&f, &err) < 0)
@@ -192,7 +212,8 @@ int init_main(void *arg)
 	}
 	prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
 	if (b->fifo >= 0) {
-		sync_send(b->sock[1], MSG_READY, NULL);
+		if (sync_send(b->sock[1], MSG_READY, NULL) < 0)
+			return 1;
 		wait_for_start(b->fifo);
 	}
 	if (!b->spec.process.json) {

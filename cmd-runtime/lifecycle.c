@@ -1,6 +1,7 @@
 /* start, kill, delete, pause, resume, state: commands on a container that exists. */
 #include <errno.h>
 #include <fcntl.h>
+#include <regex.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -134,29 +135,67 @@ static int kill_init(const struct state *st, int sig, struct hoy_err *err)
 	return r < 0 ? hoy_fail_errno(err, -r, "cannot kill container '%s'", st->id) : 0;
 }
 
+struct each {
+	struct rt *rt;
+	const char *id; /* or a regular expression */
+	int (*one)(const struct each *e, const char *id, struct hoy_err *err);
+	int sig;
+	bool all, force;
+};
+
+/* To every container whose id matches; goes on after a failure, the first of which is returned. */
+static int matching(const struct each *e, struct hoy_err *err)
+{
+	cleanup_strv struct hoy_strv ids = HOY_STRV_INIT;
+	regex_t re;
+	int first = 0;
+
+	if (regcomp(&re, e->id, REG_EXTENDED | REG_NOSUB))
+		return hoy_fail(err, EINVAL, "invalid regular expression '%s'", e->id);
+	if (state_ids(e->rt, &ids, err) < 0)
+		first = -err->code;
+	for (size_t i = 0; i < ids.n; i++) {
+		struct hoy_err theirs = HOY_ERR_INIT;
+
+		if (regexec(&re, ids.v[i], 0, NULL, 0) || e->one(e, ids.v[i], &theirs) >= 0)
+			continue;
+		if (!first)
+			*err = theirs;
+		first = first ? first : -theirs.code;
+	}
+	regfree(&re);
+	return first;
+}
+
+static int kill_one(const struct each *e, const char *id, struct hoy_err *err)
+{
+	struct state st = STATE_INIT;
+	int r = state_open(&st, e->rt, id, false, err);
+
+	if (r >= 0)
+		r = e->all ? kill_all(&st, e->sig, err) : kill_init(&st, e->sig, err);
+	state_release(&st);
+	return r;
+}
+
 int cmd_kill(struct rt *rt, int argc, char **argv, struct hoy_err *err)
 {
-	bool all = false, regex = false;
+	struct each e = { .rt = rt, .one = kill_one };
+	bool regex = false;
 	const struct cli_opt opts[] = {
-		{ "all", 'a', CLI_FLAG, &all, NULL, "send the signal to all processes of the container" },
-		{ "regex", 'r', CLI_FLAG, &regex, NULL, "not supported" },
+		{ "all", 'a', CLI_FLAG, &e.all, NULL, "send the signal to all processes of the container" },
+		{ "regex", 'r', CLI_FLAG, &regex, NULL, "ID is a regular expression" },
 	};
 	const struct cli cli = { "kill [OPTION]... ID [SIGNAL]", opts, ARRAY_SIZE(opts), 1, 2, false };
-	struct state st = STATE_INIT;
-	int sig, r = cli_parse(&cli, argc, argv, err);
+	int r = cli_parse(&cli, argc, argv, err);
 
 	if (r < 0)
 		return r;
-	if (regex)
-		return hoy_fail(err, HOY_EUNSUPPORTED, "kill --regex is not supported");
-	sig = r > 1 ? parse_signal(argv[1]) : SIGTERM;
-	if (sig < 0)
+	e.sig = r > 1 ? parse_signal(argv[1]) : SIGTERM;
+	if (e.sig < 0)
 		return hoy_fail(err, EINVAL, "unknown signal '%s'", argv[1]);
-	r = state_open(&st, rt, argv[0], false, err);
-	if (r >= 0)
-		r = all ? kill_all(&st, sig, err) : kill_init(&st, sig, err);
-	state_release(&st);
-	return r;
+	e.id = argv[0];
+	return regex ? matching(&e, err) : kill_one(&e, e.id, err);
 }
 
 static int end_processes(struct state *st, struct hoy_err *err)
@@ -194,30 +233,32 @@ int container_destroy(struct state *st, const struct rt *rt, const struct spec *
 		if (r < 0)
 			return hoy_fail_errno(err, -r, "cannot remove cgroup '%s'", st->cgroup);
 	}
+	if (*st->scope && scope_stop(st->scope, err) < 0)
+		log_warning("%s", err->msg);
 	r = state_remove(st, rt, err);
 	if (!r && hooks_run(spec, st, "poststop", "stopped", err) < 0)
 		log_warning("%s", err->msg);
 	return r;
 }
 
-static int delete_one(struct rt *rt, const char *id, bool force, struct hoy_err *err)
+static int delete_one(const struct each *e, const char *id, struct hoy_err *err)
 {
 	struct state st = STATE_INIT;
 	struct spec s = SPEC_INIT;
 	struct hoy_err ignored = HOY_ERR_INIT;
-	int r = state_open(&st, rt, id, true, err);
+	int r = state_open(&st, e->rt, id, true, err);
 
-	if (r == -ENOENT && force)
+	if (r == -ENOENT && e->force)
 		r = 0;
 	else if (r >= 0) {
 		(void)load_spec(&st, &s, &ignored);
 		/* crun too: what was created but never started may go without force. */
-		if (!force && strcmp(st.status, "stopped") && strcmp(st.status, "created"))
+		if (!e->force && strcmp(st.status, "stopped") && strcmp(st.status, "created"))
 			r = hoy_fail(err, EBUSY, "cannot delete container '%s' that is not stopped", id);
-		else if (strcmp(st.status, "stopped") || (!s.ns_new[NS_PID] && force))
+		else if (strcmp(st.status, "stopped") || (!s.ns_new[NS_PID] && e->force))
 			r = end_processes(&st, err);
 		if (!r)
-			r = container_destroy(&st, rt, &s, err);
+			r = container_destroy(&st, e->rt, &s, err);
 	}
 	spec_release(&s);
 	state_release(&st);
@@ -226,17 +267,18 @@ static int delete_one(struct rt *rt, const char *id, bool force, struct hoy_err 
 
 int cmd_delete(struct rt *rt, int argc, char **argv, struct hoy_err *err)
 {
-	bool force = false, regex = false;
+	struct each e = { .rt = rt, .one = delete_one };
+	bool regex = false;
 	const struct cli_opt opts[] = {
-		{ "force", 'f', CLI_FLAG, &force, NULL, "kill the container if it runs" },
-		{ "regex", 'r', CLI_FLAG, &regex, NULL, "not supported" },
+		{ "force", 'f', CLI_FLAG, &e.force, NULL, "kill the container if it runs" },
+		{ "regex", 'r', CLI_FLAG, &regex, NULL, "ID is a regular expression" },
 	};
 	const struct cli cli = { "delete [OPTION]... ID", opts, ARRAY_SIZE(opts), 1, 1, false };
-	int r = cli_parse(&cli, argc, argv, err);
 
-	if (r >= 0 && regex)
-		return hoy_fail(err, HOY_EUNSUPPORTED, "delete --regex is not supported");
-	return r < 0 ? r : delete_one(rt, argv[0], force, err);
+	if (cli_parse(&cli, argc, argv, err) < 0)
+		return -err->code;
+	e.id = argv[0];
+	return regex ? matching(&e, err) : delete_one(&e, e.id, err);
 }
 
 static int set_frozen(struct rt *rt, const char *id, bool frozen, struct hoy_err *err)

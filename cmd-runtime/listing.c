@@ -1,5 +1,4 @@
 /* list, ps and features: what there is. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -8,16 +7,6 @@
 
 #include "cmd-runtime/runtime.h"
 #include "common/oci/caps.h"
-
-static int compare(const struct dirent **a, const struct dirent **b)
-{
-	return strcmp((*a)->d_name, (*b)->d_name);
-}
-
-static int is_container(const struct dirent *e)
-{
-	return state_id_ok(e->d_name);
-}
 
 static void list_json(struct hoy_jw *w, const struct state *st)
 {
@@ -33,7 +22,7 @@ static void list_json(struct hoy_jw *w, const struct state *st)
 	hoy_jw_end_object(w);
 }
 
-static int print_all(struct rt *rt, struct dirent **v, int n, bool quiet, bool json)
+static int print_all(struct rt *rt, const struct hoy_strv *ids, bool quiet, bool json)
 {
 	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(HOY_BUF_OURS);
 	struct hoy_jw w = hoy_jw_on(&b, "  ");
@@ -42,12 +31,12 @@ static int print_all(struct rt *rt, struct dirent **v, int n, bool quiet, bool j
 		hoy_jw_array(&w, NULL);
 	else if (!quiet)
 		printf("%-24s %-10s %-8s %-40s %-30s %s\n", "NAME", "PID", "STATUS", "BUNDLE PATH", "CREATED", "OWNER");
-	for (int i = 0; i < n; i++) {
+	for (size_t i = 0; i < ids->n; i++) {
 		struct hoy_err err = HOY_ERR_INIT;
 		struct state st = STATE_INIT;
 
 		/* Gone or unreadable between the two looks: not listed. */
-		if (state_open(&st, rt, v[i]->d_name, false, &err) >= 0) {
+		if (state_open(&st, rt, ids->v[i], false, &err) >= 0) {
 			if (quiet)
 				puts(st.id);
 			else if (json)
@@ -81,19 +70,11 @@ int cmd_list(struct rt *rt, int argc, char **argv, struct hoy_err *err)
 		{ "quiet", 'q', CLI_FLAG, &quiet, NULL, "show only ids" },
 	};
 	const struct cli cli = { "list [OPTION]...", opts, ARRAY_SIZE(opts), 0, 0, false };
-	struct dirent **v = NULL;
-	int n, r = cli_parse(&cli, argc, argv, err);
+	cleanup_strv struct hoy_strv ids = HOY_STRV_INIT;
 
-	if (r < 0 || check_format(format, err) < 0)
+	if (cli_parse(&cli, argc, argv, err) < 0 || check_format(format, err) < 0 || state_ids(rt, &ids, err) < 0)
 		return -err->code;
-	n = scandir(rt->root, &v, is_container, compare);
-	if (n < 0 && errno != ENOENT)
-		return hoy_fail_errno(err, errno, "cannot read '%s'", rt->root);
-	r = print_all(rt, v, n, quiet, !strcmp(format, "json"));
-	for (int i = 0; i < n; i++)
-		free(v[i]);
-	free(v);
-	return r;
+	return print_all(rt, &ids, quiet, !strcmp(format, "json"));
 }
 
 static int ps_json(const pid_t *pids, size_t n)
@@ -105,21 +86,74 @@ static int ps_json(const pid_t *pids, size_t n)
 	return hoy_finish_stdout(0);
 }
 
+static bool has_pid(const pid_t *pids, size_t n, const char *line, int column)
+{
+	for (; column > 0; column--) {
+		line += strspn(line, " ");
+		line += strcspn(line, " ");
+	}
+	for (size_t i = 0; i < n; i++)
+		if (atoi(line) == pids[i])
+			return true;
+	return false;
+}
+
+static int pid_column(char *head)
+{
+	char *save = NULL, *copy = strdupa(head);
+	int i = 0;
+
+	for (char *w = strtok_r(copy, " \n", &save); w; w = strtok_r(NULL, " \n", &save), i++)
+		if (!strcmp(w, "PID"))
+			return i;
+	return -1;
+}
+
+/* As runc: ps(1) with the options given, of which the lines of the container's processes remain. */
+static int ps_by_ps(char **options, const pid_t *pids, size_t n, struct hoy_err *err)
+{
+	cleanup_file FILE *f = NULL;
+	cleanup_free char *line = NULL;
+	size_t size = 0;
+	int p[2], status = 0, column = -1;
+	pid_t pid;
+
+	if (pipe2(p, O_CLOEXEC) < 0)
+		return hoy_fail_errno(err, errno, "cannot make a pipe");
+	pid = fork();
+	if (!pid) {
+		dup2(p[1], STDOUT_FILENO);
+		execvp("ps", options);
+		_exit(127);
+	}
+	hoy_close(p[1]);
+	f = fdopen(p[0], "r");
+	while (f && getline(&line, &size, f) > 0) {
+		bool head = column < 0;
+
+		if (head && (column = pid_column(line)) < 0)
+			break;
+		if (head || has_pid(pids, n, line, column))
+			fputs(line, stdout);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) < 0 || status)
+		return hoy_fail(err, EIO, "cannot run ps(1)");
+	return column < 0 ? hoy_fail(err, EINVAL, "ps(1) shows no column PID with these options") : hoy_finish_stdout(0);
+}
+
 int cmd_ps(struct rt *rt, int argc, char **argv, struct hoy_err *err)
 {
 	const char *format = "table";
 	const struct cli_opt opts[] = { { "format", 'f', CLI_STR, &format, "FORMAT", "table or json" } };
-	const struct cli cli = { "ps [OPTION]... ID", opts, ARRAY_SIZE(opts), 1, -1, false };
+	const struct cli cli = { "ps [OPTION]... ID [OPTION OF PS]...", opts, ARRAY_SIZE(opts), 1, -1, true };
 	cleanup_cgroups struct hoy_cgroups cg = HOY_CGROUPS_INIT;
 	cleanup_free pid_t *pids = NULL;
 	struct state st = STATE_INIT;
 	size_t n = 0;
-	int r = cli_parse(&cli, argc, argv, err);
+	int r = cli_parse(&cli, argc, argv, err), args = r;
 
 	if (r < 0 || check_format(format, err) < 0)
 		return -err->code;
-	if (r > 1)
-		return hoy_fail(err, HOY_EUNSUPPORTED, "options for ps(1) are not supported");
 	if (state_open(&st, rt, argv[0], false, err) < 0 || hoy_cgroups_find(&cg, err) < 0)
 		return -err->code;
 	r = st.no_cgroup || !*st.cgroup ? -ENOENT : hoy_cgroup_pids(&cg, st.cgroup, &pids, &n);
@@ -128,6 +162,10 @@ int cmd_ps(struct rt *rt, int argc, char **argv, struct hoy_err *err)
 	state_release(&st);
 	if (!strcmp(format, "json"))
 		return ps_json(pids, n);
+	if (args > 1) {
+		argv[0] = (char *)(uintptr_t)"ps";
+		return ps_by_ps(argv, pids, n, err);
+	}
 	puts("PID");
 	for (size_t i = 0; i < n; i++)
 		printf("%d\n", pids[i]);
@@ -163,13 +201,15 @@ static void linux_features(struct hoy_jw *w)
 	hoy_jw_object(w, "cgroup");
 	hoy_jw_bool(w, "v1", true);
 	hoy_jw_bool(w, "v2", true);
-	hoy_jw_bool(w, "systemd", false);
-	hoy_jw_bool(w, "systemdUser", false);
+	hoy_jw_bool(w, "systemd", true);
+	hoy_jw_bool(w, "systemdUser", true);
 	hoy_jw_end_object(w);
 	seccomp_features(w);
 	feature(w, "apparmor", true);
 	feature(w, "selinux", true);
 	feature(w, "intelRdt", false);
+	feature(w, "netDevices", false);
+	sched_policy_features(w);
 	hoy_jw_object(w, "mountExtensions");
 	feature(w, "idmap", true);
 	hoy_jw_end_object(w);

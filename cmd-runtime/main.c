@@ -67,11 +67,9 @@ static int check_globals(struct rt *rt, struct hoy_err *err)
 
 	if (r < 0)
 		return r;
-	if (rt->systemd_cgroup || (m && !strcmp(m, "systemd")))
-		return hoy_fail(err, HOY_EUNSUPPORTED,
-				"the systemd cgroup manager is not supported yet (use: --cgroup-manager=cgroupfs)");
-	if (m && strcmp(m, "cgroupfs") && strcmp(m, "disabled"))
-		return hoy_fail(err, EINVAL, "unknown cgroup manager '%s' (use: cgroupfs or disabled)", m);
+	if (m && strcmp(m, "cgroupfs") && strcmp(m, "systemd") && strcmp(m, "disabled"))
+		return hoy_fail(err, EINVAL, "unknown cgroup manager '%s' (use: cgroupfs, systemd or disabled)", m);
+	rt->systemd = m ? !strcmp(m, "systemd") : rt->systemd_cgroup;
 	rt->no_cgroup = m && !strcmp(m, "disabled");
 	return default_root(rt, err);
 }
@@ -119,14 +117,14 @@ int main(int argc, char **argv)
 	struct hoy_err err = HOY_ERR_INIT;
 	bool want_help = false, want_version = false;
 	const struct cli_opt opts[] = {
-		{ "cgroup-manager", 0, CLI_STR, &rt.cgroup_manager, "NAME", "cgroupfs or disabled" },
+		{ "cgroup-manager", 0, CLI_STR, &rt.cgroup_manager, "NAME", "cgroupfs (default), systemd or disabled" },
 		{ "debug", 0, CLI_FLAG, &rt.debug, NULL, "log more" },
 		{ "log", 0, CLI_STR, &rt.log, "FILE", "write errors and warnings to FILE" },
 		{ "log-format", 0, CLI_STR, &rt.log_format, "FORMAT", "text or json" },
 		{ "log-level", 0, CLI_STR, &rt.log_level, "LEVEL", "error, warning or debug" },
 		{ "root", 0, CLI_STR, &rt.root, "DIR", "where the states of containers are kept" },
 		{ "rootless", 0, CLI_STR, &rt.rootless, "MODE", "true, false or auto (accepted for runc's sake)" },
-		{ "systemd-cgroup", 0, CLI_FLAG, &rt.systemd_cgroup, NULL, "not supported yet" },
+		{ "systemd-cgroup", 0, CLI_FLAG, &rt.systemd_cgroup, NULL, "as --cgroup-manager=systemd" },
 		{ "help", 'h', CLI_FLAG, &want_help, NULL, "show this help" },
 		{ "version", 'v', CLI_FLAG, &want_version, NULL, "show the version" },
 		{ "version", 'V', CLI_FLAG, &want_version, NULL, "show the version" },
@@ -144,7 +142,7 @@ int main(int argc, char **argv)
 	memcpy(all, argv, argc * sizeof(*all));
 	fill_fds(argc, argv);
 	for (int i = 1; i < argc && argv[i][0] == '-'; i++)
-		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
+		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h") || !strcmp(argv[i], "-?"))
 			return help(&shown);
 	n = r = cli_parse(&cli, argc, argv, &err);
 	if (r >= 0 && want_version)

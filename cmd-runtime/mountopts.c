@@ -109,6 +109,12 @@ static bool special(const char *name, struct mount_opts *m)
 		m->bind = m->rbind = true;
 	else if (!strcmp(name, "tmpcopyup"))
 		m->copyup = true;
+	else if (!strcmp(name, "copy-symlink"))
+		m->copy_link = true;
+	else if (!strcmp(name, "src-nofollow"))
+		m->src_nofollow = true;
+	else if (!strcmp(name, "dest-nofollow"))
+		m->dest_nofollow = true;
 	else if (!strcmp(name, "idmap") || !strncmp(name, "idmap=", 6))
 		m->idmap = true, m->idmap_arg = name[5] ? name + 6 : NULL;
 	else if (!strcmp(name, "ridmap") || !strncmp(name, "ridmap=", 7))
@@ -137,7 +143,8 @@ int mountopts_parse(const struct hoy_json *list, struct mount_opts *m, struct ho
 
 void mountopts_features(struct hoy_jw *w)
 {
-	static const char *const others[] = { "bind", "rbind", "tmpcopyup", "idmap", "ridmap" };
+	static const char *const others[] = { "bind", "rbind", "tmpcopyup", "idmap", "ridmap", "copy-symlink",
+					      "src-nofollow", "dest-nofollow" };
 	char name[64];
 
 	hoy_jw_array(w, "mountOptions");

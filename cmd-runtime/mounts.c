@@ -132,7 +132,8 @@ int mounts_open_source(const struct root *r, const struct mount_job *m, struct h
 		path = hoy_path_join(r->b->bundle, source);
 		source = path;
 	}
-	fd = sys_open_tree(AT_FDCWD, source, OPEN_TREE_CLONE | (m->o.rbind ? AT_RECURSIVE : 0));
+	fd = sys_open_tree(AT_FDCWD, source, OPEN_TREE_CLONE | (m->o.rbind ? AT_RECURSIVE : 0) |
+			   (m->o.src_nofollow ? AT_SYMLINK_NOFOLLOW : 0));
 	return fd < 0 ? hoy_fail_errno(err, errno, "cannot bind mount '%s' on '%s'", source, m->target) : fd;
 }
 
@@ -160,16 +161,49 @@ static int set_propagation(int fd, unsigned long p, const char *target, struct h
 	return hoy_fail_errno(err, errno, "cannot set the propagation of '%s'", target);
 }
 
+/* With "copy-symlink", a link is made where a link is the source: 1; 0: it is none. */
+static int copy_link(const struct root *r, const struct mount_job *m, struct hoy_err *err)
+{
+	char to[PATH_MAX], now[PATH_MAX];
+	ssize_t n = m->source ? readlink(m->source, to, sizeof(to) - 1) : -1, k;
+	cleanup_free char *dir = NULL;
+	cleanup_fd int parent = -1;
+	const char *name;
+
+	if (n < 0)
+		return 0;
+	to[n] = '\0';
+	dir = strdup(m->target);
+	if (!dir)
+		return hoy_fail_oom(err);
+	for (size_t len = strlen(dir); len > 1 && dir[len - 1] == '/'; len--)
+		dir[len - 1] = '\0';
+	name = strrchr(dir, '/') ? strrchr(dir, '/') + 1 : dir;
+	parent = hoy_mkdir_in_root(r->fd, name > dir ? strndupa(dir, (size_t)(name - dir)) : ".", 0755);
+	if (parent < 0)
+		return hoy_fail_errno(err, -parent, "cannot make the directory of '%s'", m->target);
+	if (!symlinkat(to, parent, name))
+		return 1;
+	k = errno == EEXIST ? readlinkat(parent, name, now, sizeof(now)) : -1;
+	if (k == n && !memcmp(now, to, (size_t)n))
+		return 1;
+	return hoy_fail_errno(err, EEXIST, "cannot make a link of '%s'", m->target);
+}
+
 static int do_bind(const struct root *r, struct mount_job *m, struct hoy_err *err)
 {
-	cleanup_fd int from = m->fd >= 0 ? steal_fd(&m->fd) : mounts_open_source(r, m, err), to = -1;
+	cleanup_fd int from = -1, to = -1;
 	struct stat st;
+	int copied = m->o.copy_link ? copy_link(r, m, err) : 0;
 
+	if (copied)
+		return copied < 0 ? copied : 0;
+	from = m->fd >= 0 ? steal_fd(&m->fd) : mounts_open_source(r, m, err);
 	if (from < 0)
 		return from;
 	if (fstat(from, &st) < 0)
 		return hoy_fail_errno(err, errno, "cannot stat '%s'", m->source);
-	to = mounts_target(r, m->target, S_ISDIR(st.st_mode), false, err);
+	to = mounts_target(r, m->target, S_ISDIR(st.st_mode), m->o.dest_nofollow, err);
 	if (to < 0)
 		return to;
 	if (mounts_attributes(from, &m->o, m->target, err) < 0)
@@ -187,13 +221,32 @@ static int remount(int to, struct mount_job *m, struct hoy_err *err)
 }
 
 /* A new sysfs needs a network namespace of our own user namespace; without one the host's is bound. */
-static int bind_instead(const char *type, int to)
+static int bind_instead(const struct mount_job *m, int to)
 {
-	const char *source = !strcmp(type, "sysfs") ? "/sys" : !strcmp(type, "mqueue") ? "/dev/mqueue"
-			     : !strcmp(type, "proc") ? "/proc" : NULL;
+	const char *source = !strcmp(m->type, "sysfs") ? "/sys" : !strcmp(m->type, "mqueue") ? "/dev/mqueue"
+			     : !strcmp(m->type, "proc") ? "/proc" : NULL;
+	struct sys_mount_attr top = { .set = m->o.set & ~(uint64_t)MOUNT_ATTR__ATIME }, all = { .set = m->o.set & MOUNT_ATTR_RDONLY };
 	cleanup_fd int from = source ? sys_open_tree(AT_FDCWD, source, OPEN_TREE_CLONE | AT_RECURSIVE) : -1;
 
-	return from >= 0 && !sys_attach(from, to) ? 0 : -EPERM;
+	if (from < 0 || sys_mount_setattr(from, 0, &top) < 0 || (all.set && sys_mount_setattr(from, AT_RECURSIVE, &all) < 0))
+		return -EPERM;
+	return sys_attach(from, to) < 0 ? -EPERM : 0;
+}
+
+/* One instance serves many mounts, in other containers too: only the mount may become read-only. */
+static bool is_shared_fs(const char *type)
+{
+	return !strcmp(type, "proc") || !strcmp(type, "sysfs") || !strcmp(type, "mqueue");
+}
+
+static bool has_option(const char *data, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (const char *p = data; *p; p += strcspn(p, ","), p += *p == ',')
+		if (!strncmp(p, name, len))
+			return true;
+	return false;
 }
 
 static int mount_fs(const struct root *r, struct mount_job *m, int to, struct hoy_err *err)
@@ -202,14 +255,17 @@ static int mount_fs(const struct root *r, struct mount_job *m, int to, struct ho
 	int n;
 
 	m->late_ro = flags & MS_RDONLY && !strcmp(m->type, "tmpfs");
-	if (m->late_ro)
+	if (m->late_ro || is_shared_fs(m->type))
 		flags &= ~(unsigned long)MS_RDONLY;
+	/* Not the kernel's 1777: what engines expect of a directory. */
+	if (!strcmp(m->type, "tmpfs") && !has_option(hoy_buf_str(&m->o.data), "mode="))
+		hoy_buf_printf(&m->o.data, "%smode=755", m->o.data.len ? "," : "");
 	if (r->label && strcmp(m->type, "proc") && strcmp(m->type, "sysfs") && strncmp(m->type, "cgroup", 6))
 		hoy_buf_printf(&m->o.data, "%scontext=\"%s\"", m->o.data.len ? "," : "", r->label);
 	n = mount_on(to, m->source ? m->source : m->type, m->type, flags, hoy_buf_str(&m->o.data));
 	/* In a user namespace a sysfs, proc or mqueue of a namespace that isn't ours cannot be made. */
 	if ((n == -EPERM || n == -EBUSY) && r->userns)
-		n = bind_instead(m->type, to);
+		n = bind_instead(m, to);
 	return n < 0 ? hoy_fail_errno(err, -n, "cannot mount '%s' on '%s'", m->type, m->target) : 0;
 }
 
@@ -217,8 +273,9 @@ static int do_fs(struct root *r, struct mount_job *m, struct hoy_err *err)
 {
 	bool kernel_fs = !strcmp(m->type, "proc") || !strcmp(m->type, "sysfs");
 	cleanup_fd int to = mounts_target(r, m->target, true, kernel_fs, err), now = -1;
-	int copied;
 	struct stat st;
+	int copied;
+	bool ro;
 
 	if (to < 0)
 		return to;
@@ -231,14 +288,16 @@ static int do_fs(struct root *r, struct mount_job *m, struct hoy_err *err)
 		return remount(to, m, err);
 	if (mount_fs(r, m, to, err) < 0)
 		return -err->code;
-	if (!m->o.propagation && !m->o.copyup && !m->o.rec_set && !m->o.rec_clr)
+	ro = m->o.flags & MS_RDONLY && is_shared_fs(m->type);
+	if (!m->o.propagation && !m->o.copyup && !m->o.rec_set && !m->o.rec_clr && !ro)
 		return 0;
 	now = mounts_reopen(r, m->target);
 	if (now < 0)
 		return hoy_fail_errno(err, -now, "cannot open '%s' again", m->target);
 	if (m->o.copyup && !strcmp(m->type, "tmpfs") && (copied = hoy_copy_tree(to, now, true)) < 0)
 		return hoy_fail_errno(err, -copied, "cannot copy up into a tmpfs");
-	m->o.set = m->o.clr = 0; /* mount(2) had them */
+	m->o.set = ro ? MOUNT_ATTR_RDONLY : 0; /* mount(2) had the rest */
+	m->o.clr = 0;
 	if (mounts_attributes(now, &m->o, m->target, err) < 0)
 		return -err->code;
 	return set_propagation(now, m->o.propagation, m->target, err);

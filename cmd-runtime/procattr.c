@@ -1,14 +1,13 @@
-/* What a process is given besides its privileges: labels, limits, scheduling, sysctls, a keyring. */
+/* What a process is given besides its privileges: labels, limits, a keyring. */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/magic.h>
-#include <linux/sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
 
 #include "cmd-runtime/runtime.h"
-#include "common/base/beneath.h"
 
 bool selinux_enabled(void)
 {
@@ -92,94 +91,6 @@ int procattr_oom(pid_t pid, int adj, bool asked, struct hoy_err *err)
 		}
 	}
 	return r < 0 ? hoy_fail_errno(err, -r, "cannot set oom_score_adj to %d", adj) : 0;
-}
-
-struct sched_attr_v0 {
-	uint32_t size, policy;
-	uint64_t flags;
-	int32_t nice;
-	uint32_t priority;
-	uint64_t runtime, deadline, period;
-};
-
-static int lookup(const char *name, const char *const *names, size_t n)
-{
-	for (size_t i = 0; name && i < n; i++)
-		if (names[i] && !strcmp(names[i], name))
-			return (int)i;
-	return -1;
-}
-
-static int set_scheduler(const struct hoy_json *s, struct hoy_err *err)
-{
-	static const char *const policies[] = { "SCHED_OTHER", "SCHED_FIFO", "SCHED_RR", "SCHED_BATCH", "SCHED_ISO",
-						"SCHED_IDLE", "SCHED_DEADLINE" };
-	static const struct { const char *name; uint64_t flag; } flags[] = {
-		{ "SCHED_FLAG_RESET_ON_FORK", 1 }, { "SCHED_FLAG_RECLAIM", 2 }, { "SCHED_FLAG_DL_OVERRUN", 4 },
-		{ "SCHED_FLAG_KEEP_POLICY", 8 },   { "SCHED_FLAG_KEEP_PARAMS", 16 },
-		{ "SCHED_FLAG_UTIL_CLAMP_MIN", 32 }, { "SCHED_FLAG_UTIL_CLAMP_MAX", 64 },
-	};
-	struct sched_attr_v0 a = { .size = sizeof(a) };
-	int policy = lookup(hoy_json_str(s, "policy"), policies, ARRAY_SIZE(policies));
-
-	if (policy < 0)
-		return hoy_fail(err, EINVAL, "unknown process.scheduler.policy");
-	a.policy = (uint32_t)policy;
-	a.nice = (int32_t)hoy_json_int(s, "nice", 0);
-	a.priority = (uint32_t)hoy_json_int(s, "priority", 0);
-	a.runtime = (uint64_t)hoy_json_int(s, "runtime", 0);
-	a.deadline = (uint64_t)hoy_json_int(s, "deadline", 0);
-	a.period = (uint64_t)hoy_json_int(s, "period", 0);
-	HOY_JSON_EACH(f, hoy_json_get(s, "flags")) {
-		size_t i = 0;
-
-		while (i < ARRAY_SIZE(flags) && (!hoy_json_text(f) || strcmp(hoy_json_text(f), flags[i].name)))
-			i++;
-		if (i == ARRAY_SIZE(flags))
-			return hoy_fail(err, EINVAL, "unknown process.scheduler flag");
-		a.flags |= flags[i].flag;
-	}
-	return syscall(SYS_sched_setattr, 0, &a, 0) < 0 ? hoy_fail_errno(err, errno, "cannot set the scheduler") : 0;
-}
-
-static int set_ioprio(const struct hoy_json *p, struct hoy_err *err)
-{
-	static const char *const classes[] = { NULL, "IOPRIO_CLASS_RT", "IOPRIO_CLASS_BE", "IOPRIO_CLASS_IDLE" };
-	int class = lookup(hoy_json_str(p, "class"), classes, ARRAY_SIZE(classes));
-
-	if (class < 0)
-		return hoy_fail(err, EINVAL, "unknown process.ioPriority.class");
-	return syscall(SYS_ioprio_set, 1, 0, class << 13 | (int)hoy_json_int(p, "priority", 0)) < 0
-		       ? hoy_fail_errno(err, errno, "cannot set the I/O priority") : 0;
-}
-
-int procattr_sched(const struct process *p, struct hoy_err *err)
-{
-	if (p->scheduler && set_scheduler(p->scheduler, err) < 0)
-		return -err->code;
-	return p->ioprio ? set_ioprio(p->ioprio, err) : 0;
-}
-
-int procattr_sysctls(int proc, const struct spec *s, struct hoy_err *err)
-{
-	HOY_JSON_EACH(c, hoy_json_get(s->linux_, "sysctl")) {
-		const char *value = hoy_json_text(c);
-		cleanup_free char *path = hoy_asprintf("sys/%s", c->key);
-		cleanup_fd int fd = -1;
-
-		if (!path || !value)
-			return hoy_fail(err, EINVAL, "linux.sysctl: '%s' has no text", c->key);
-		/* "net.ipv4.ip_forward" and "net/ipv4/conf/eth0.1/x" are both usual: the first separator decides. */
-		if (path[4 + strcspn(path + 4, "./")] == '.')
-			for (char *p = path + 4; *p; p++)
-				*p = *p == '.' ? '/' : *p == '/' ? '.' : *p;
-		fd = hoy_open_beneath(proc, path, O_WRONLY, 0, HOY_BENEATH);
-		if (fd < 0)
-			return hoy_fail_errno(err, -fd, "cannot open sysctl '%s'", c->key);
-		if (write(fd, value, strlen(value)) < 0)
-			return hoy_fail_errno(err, errno, "cannot set sysctl '%s' to '%s'", c->key, value);
-	}
-	return 0;
 }
 
 #define KEYCTL_JOIN_SESSION_KEYRING 1

@@ -81,17 +81,47 @@ static int parse_caps(struct process *p, const struct hoy_json *caps, struct hoy
 {
 	static const char *const sets[] = { "bounding", "effective", "inheritable", "permitted", "ambient" };
 
-	p->has_caps = true;
 	for (int i = 0; i < CAPS_COUNT; i++)
 		if (caps_parse(hoy_json_get(caps, sets[i]), &p->caps[i], err) < 0)
 			return -err->code;
 	return 0;
 }
 
-static int unsupported(const struct hoy_json *json, struct hoy_err *err)
+static int by_key(const void *a, const void *b)
 {
-	if (hoy_json_get(json, "execCPUAffinity"))
-		return hoy_fail(err, HOY_EUNSUPPORTED, "process.execCPUAffinity is not supported");
+	const char *x = **(char ***)(uintptr_t)a, *y = **(char ***)(uintptr_t)b;
+	size_t nx = strcspn(x, "="), ny = strcspn(y, "=");
+	int r = memcmp(x, y, nx < ny ? nx : ny);
+
+	return r ? r : nx != ny ? (nx > ny) - (nx < ny) : (*(char ***)(uintptr_t)a > *(char ***)(uintptr_t)b) - 1;
+}
+
+/* Of several values the last one counts; what has none is no variable. */
+static int tidy_env(struct hoy_strv *env, struct hoy_err *err)
+{
+	cleanup_free char ***order = calloc(env->n + 1, sizeof(*order));
+	size_t kept = 0;
+
+	if (!order)
+		return hoy_fail_oom(err);
+	for (size_t i = 0; i < env->n; i++)
+		order[i] = &env->v[i];
+	qsort(order, env->n, sizeof(*order), by_key);
+	for (size_t i = 0; i < env->n; i++) {
+		const char *s = *order[i], *next = i + 1 < env->n ? *order[i + 1] : "";
+		size_t len = strcspn(s, "=") + 1;
+
+		if (!s[len - 1] || !strncmp(s, next, len)) {
+			free(*order[i]);
+			*order[i] = NULL;
+		}
+	}
+	for (size_t i = 0; i < env->n; i++)
+		if (env->v[i])
+			env->v[kept++] = env->v[i];
+	env->n = kept;
+	if (env->v)
+		env->v[kept] = NULL;
 	return 0;
 }
 
@@ -111,13 +141,16 @@ int process_parse(struct process *p, const struct hoy_json *json, struct hoy_err
 	p->selinux = hoy_json_str(json, "selinuxLabel");
 	p->scheduler = hoy_json_get(json, "scheduler");
 	p->ioprio = hoy_json_get(json, "ioPriority");
+	p->cpus_initial = hoy_json_str(hoy_json_get(json, "execCPUAffinity"), "initial");
+	p->cpus_final = hoy_json_str(hoy_json_get(json, "execCPUAffinity"), "final");
+	p->has_caps = true; /* without any: none */
 	p->has_oom = hoy_json_is(adj, HOY_JSON_NUMBER);
 	p->oom = (int)hoy_json_int(json, "oomScoreAdj", 0);
 	if (!p->cwd || p->cwd[0] != '/')
 		return hoy_fail(err, EINVAL, "process.cwd must be an absolute path");
-	if (unsupported(json, err) < 0 || parse_user(p, hoy_json_get(json, "user"), err) < 0 ||
+	if (parse_user(p, hoy_json_get(json, "user"), err) < 0 ||
 	    parse_strings(hoy_json_get(json, "args"), &p->args, "process.args", err) < 0 ||
-	    parse_strings(hoy_json_get(json, "env"), &p->env, "process.env", err) < 0)
+	    parse_strings(hoy_json_get(json, "env"), &p->env, "process.env", err) < 0 || tidy_env(&p->env, err) < 0)
 		return -err->code;
 	HOY_JSON_EACH(l, hoy_json_get(json, "rlimits"))
 		if (parse_limit(p, l, err) < 0)

@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <linux/magic.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/sysmacros.h>
@@ -57,20 +56,23 @@ static int become_root(struct root *r, struct hoy_err *err)
 		return hoy_fail_errno(err, errno, "cannot become the group of root in the user namespace");
 	if (syscall(SYS_setresuid, 0, 0, 0) < 0 && syscall(SYS_setresuid, p->uid, p->uid, p->uid) < 0)
 		return hoy_fail_errno(err, errno, "cannot become root in the user namespace");
-	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0); /* forgotten with the old user */
+	init_die_with_parent(r->b);
+	if (r->b->spec.ns_new[NS_IPC] && unshare(CLONE_NEWIPC) < 0)
+		return hoy_fail_errno(err, errno, "cannot make an ipc namespace");
 	return 0;
 }
 
 int rootfs_prepare(struct root *r, struct hoy_err *err)
 {
 	const struct spec *s = &r->b->spec;
-	unsigned long p = s->propagation & MS_PRIVATE ? MS_PRIVATE : MS_SLAVE;
+	unsigned long p = !s->propagation || s->propagation & MS_PRIVATE ? MS_PRIVATE : MS_SLAVE;
 	const char *path = r->b->state.rootfs;
+	struct sys_mount_attr alone = { .propagation = MS_PRIVATE };
 	cleanup_fd int tree = -1, below = -1;
 	struct stat st;
 
 	umask(0);
-	/* What we mount stays here. Slave, not private, so that the host's unmounts are not held up by us. */
+	/* What we mount stays here; what the host mounts comes in only if config.json asks for shared or slave. */
 	if (mount(NULL, "/", NULL, MS_REC | p, NULL) < 0)
 		return hoy_fail_errno(err, errno, "cannot change the propagation of mounts");
 	if (open_proc(r, err) < 0 || choose_label(r, s, err) < 0 || open_sources(r, err) < 0)
@@ -79,7 +81,7 @@ int rootfs_prepare(struct root *r, struct hoy_err *err)
 	if (below < 0 || fstat(below, &st) < 0)
 		return hoy_fail_errno(err, errno, "cannot open root directory '%s'", path);
 	tree = sys_open_tree(below, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | AT_RECURSIVE);
-	if (tree < 0 || sys_attach(tree, below) < 0)
+	if (tree < 0 || sys_mount_setattr(tree, AT_RECURSIVE, &alone) < 0 || sys_attach(tree, below) < 0)
 		return hoy_fail_errno(err, errno, "cannot mount root directory '%s'", path);
 	r->fd = steal_fd(&tree);
 	return become_root(r, err);

@@ -28,6 +28,7 @@ struct rt {
 	const char *rootless;
 	bool debug, systemd_cgroup;
 	bool no_cgroup; /* --cgroup-manager=disabled */
+	bool systemd;	/* --systemd-cgroup or --cgroup-manager=systemd */
 };
 
 /* cli.c: options from a table, help from the same table. */
@@ -79,6 +80,7 @@ struct process {
 	int oom;
 	struct hoy_strv args, env;
 	const char *cwd, *apparmor, *selinux;
+	const char *cpus_initial, *cpus_final; /* execCPUAffinity */
 	uint64_t caps[CAPS_COUNT];
 	struct limit limits[RLIM_NLIMITS];
 	size_t nlimits;
@@ -120,8 +122,8 @@ struct state {
 	int dirfd;   /* ROOT/ID, locked while open for a change */
 	pid_t pid;
 	uint64_t ticks; /* start time of pid */
-	char *bundle, *rootfs, *cgroup, *created, *owner;
-	bool no_cgroup, detached;
+	char *bundle, *rootfs, *cgroup, *scope, *created, *owner; /* scope: systemd's unit or "" */
+	bool no_cgroup, detached, no_keyring;
 	struct hoy_json_doc doc; /* status as read */
 	const char *status;	 /* "created", "running", "paused", "stopped"; "creating" */
 };
@@ -130,11 +132,24 @@ bool state_id_ok(const char *id);
 int state_create(struct state *st, const struct rt *rt, const char *id, struct hoy_err *err);
 int state_save(struct state *st, struct hoy_err *err);
 int state_open(struct state *st, const struct rt *rt, const char *id, bool lock, struct hoy_err *err);
+int state_ids(const struct rt *rt, struct hoy_strv *ret, struct hoy_err *err); /* of all containers, in order */
 int state_refresh(struct state *st); /* sets status from the world */
 int state_remove(struct state *st, const struct rt *rt, struct hoy_err *err);
 void state_release(struct state *st);
 /* The state document of the runtime specification, as hooks and callers get it. */
 void state_write_oci(struct hoy_jw *w, const char *key, const struct state *st, const struct spec *s, const char *status);
+
+/* scope.c: a systemd scope. */
+struct scope {
+	char *slice, *unit;
+	pid_t helper; /* its first process */
+};
+int scope_name(const struct spec *s, const char *id, struct scope *ret, struct hoy_err *err);
+/* *RET_PATH: the cgroup that is ours, the scope or one below it. */
+int scope_start(struct scope *sc, struct hoy_cgroups *all, const struct spec *s, const char *id, char **ret_path, struct hoy_err *err);
+void scope_end_helper(struct scope *sc);
+int scope_stop(const char *unit, struct hoy_err *err); /* one that is gone is no error */
+void scope_release(struct scope *sc);
 
 /* cgroup.c, cgroup_v1.c, cgroup_v2.c, devbpf.c */
 struct cgroup {
@@ -144,15 +159,22 @@ struct cgroup {
 	int dir[HOY_CGROUP_MAX];   /* O_PATH fds of its directories, or -1 */
 	int v2; /* that of cgroup2, for CLONE_INTO_CGROUP (borrowed); -1 */
 	bool made[HOY_CGROUP_MAX];
+	struct scope scope; /* with the systemd manager */
 };
 void cgroup_init(struct cgroup *cg);
 void cgroup_release(struct cgroup *cg);
+/* Its name, before anything is made; then the cgroup itself with its limits. */
+int cgroup_choose(struct cgroup *cg, const struct rt *rt, const struct spec *s, const char *id, struct hoy_err *err);
 int cgroup_create(struct cgroup *cg, const struct rt *rt, const struct spec *s, const char *id, struct hoy_err *err);
 int cgroup_open_existing(struct cgroup *cg, const char *path, struct hoy_err *err);
 /* Move the calling process into all v1 hierarchies, by the fds that cgroup_create() opened. */
 int cgroup_enter_self(const struct cgroup *cg, struct hoy_err *err);
+/* Enter PATH, which exists, in place of the cgroup opened before: in the hierarchy of CONTROLLER, or in all (NULL). */
+int cgroup_reopen(struct cgroup *cg, const char *controller, const char *path, struct hoy_err *err);
 int cgroup_update(struct cgroup *cg, const struct hoy_json *resources, struct hoy_err *err);
 void cgroup_undo(struct cgroup *cg);
+/* Give the container's cgroup2 directory to root of its user namespace S, as far as that may manage what is below. */
+void cgroup_delegate(const struct cgroup *cg, const struct spec *s);
 int cgroup_v1_limits(struct cgroup *cg, const struct hoy_json *res, bool devices, struct hoy_err *err);
 int cgroup_v2_limits(int dirfd, const struct hoy_json *res, bool devices, struct hoy_err *err);
 int cgroup_v2_controllers(const char *mount, const char *path, struct hoy_err *err);
@@ -205,6 +227,7 @@ struct birth {
 };
 enum { MSG_GO = 'g', MSG_HOOKS = 'h', MSG_READY = 'r', MSG_ERROR = 'e', MSG_TTY = 't' };
 int init_main(void *arg); /* struct birth */
+void init_die_with_parent(const struct birth *b); /* until it is ready; the kernel forgets it when the user changes */
 int sync_send(int fd, char kind, const struct hoy_err *err);
 int sync_recv(int fd, struct hoy_err *err); /* the kind, 0 at end of file, or -errno with the other side's error */
 
@@ -231,7 +254,7 @@ struct mount_opts {
 	uint64_t set, clr;	     /* MOUNT_ATTR_* */
 	uint64_t rec_set, rec_clr;   /* the same, recursive (r* options) */
 	unsigned long propagation;   /* MS_SHARED... with MS_REC */
-	bool bind, rbind, copyup, idmap, ridmap;
+	bool bind, rbind, copyup, idmap, ridmap, copy_link, src_nofollow, dest_nofollow;
 	const char *idmap_arg;
 	struct hoy_buf data; /* what the file system gets */
 };
@@ -247,6 +270,7 @@ int tty_use(int slave, struct hoy_err *err);
 int tty_connect(const char *path, struct hoy_err *err);
 int tty_send(int sock, int fd, const char *text, size_t len);
 int tty_recv(int sock);
+int pidfd_send(const char *path, int pidfd, struct hoy_err *err); /* PATH NULL: nobody wants it */
 void signals_block(sigset_t *old);
 void signals_reset(void);
 int wait_foreground(pid_t pid, int pidfd, int master);
@@ -254,12 +278,20 @@ int wait_foreground(pid_t pid, int pidfd, int master);
 /* procattr.c: what a process is given besides privileges */
 int procattr_labels(int proc, const struct process *p, struct hoy_err *err);
 int procattr_limits(const struct process *p, struct hoy_err *err);
-int procattr_sched(const struct process *p, struct hoy_err *err);
 int procattr_oom(pid_t pid, int adj, bool asked, struct hoy_err *err);
-int procattr_sysctls(int proc, const struct spec *s, struct hoy_err *err);
 int procattr_keyring(const struct state *st, const struct process *p, struct hoy_err *err);
 int procattr_enter_cwd(const char *cwd, struct hoy_err *err);
 bool selinux_enabled(void);
+/* sysctl.c: can they be set in the container's namespaces; set them, by way of the host's /proc PROC. */
+int sysctls_check(const struct spec *s, struct hoy_err *err);
+int sysctls_write(int proc, const struct spec *s, struct hoy_err *err);
+
+/* sched.c: of the calling process */
+int sched_apply(const struct process *p, struct hoy_err *err); /* scheduler and I/O priority */
+int sched_set_cpus(const char *list, struct hoy_err *err);     /* "0-3,7"; NULL or "": as it is */
+int sched_memory_policy(const struct spec *s, struct hoy_err *err);
+void sched_policy_features(struct hoy_jw *w);
+
 /* Last steps, shared by init and exec: everything between "in the container" and execve. */
 struct final {
 	const struct process *process;

@@ -136,10 +136,8 @@ static int fill(scmp_filter_ctx ctx, const struct hoy_json *sec, uint32_t def, b
 
 		while (i < ARRAY_SIZE(arches) && (!hoy_json_text(a) || strcmp(a->str, arches[i].name)))
 			i++;
-		if (i == ARRAY_SIZE(arches)) {
-			log_debug("linux.seccomp: architecture is unknown here, ignoring");
-			continue;
-		}
+		if (i == ARRAY_SIZE(arches))
+			return hoy_fail(err, EINVAL, "seccomp unknown architecture `%s`", hoy_json_text(a) ? a->str : "");
 		r = seccomp_arch_add(ctx, arches[i].arch);
 		if (r < 0 && r != -EEXIST)
 			return hoy_fail_errno(err, -r, "linux.seccomp: cannot add architecture '%s'", arches[i].name);
@@ -297,6 +295,30 @@ static void cache_put(int dir, const char *name, const struct hoy_buf *in, const
 		(void)hoy_replace_file(dir, name, b.data, b.len, 0600, false);
 }
 
+/* Annotation run.oci.seccomp_bpf_data: the filter itself, in place of linux.seccomp. */
+static int filter_from_base64(const char *text, struct hoy_buf *ret, struct hoy_err *err)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	uint32_t bits = 0;
+	unsigned n = 0;
+
+	for (const char *p = text; *p && *p != '='; p++) {
+		const char *d = strchr(digits, *p);
+
+		if (!d)
+			return hoy_fail(err, EINVAL, "annotation run.oci.seccomp_bpf_data is no base64");
+		bits = bits << 6 | (uint32_t)(d - digits);
+		n += 6;
+		if (n >= 8)
+			hoy_buf_putc(ret, (char)(bits >> (n -= 8)));
+	}
+	if (ret->error)
+		return hoy_fail_oom(err);
+	if (!ret->len || ret->len % sizeof(struct sock_filter) || ret->len / sizeof(struct sock_filter) > BPF_MAXINSNS)
+		return hoy_fail(err, EINVAL, "annotation run.oci.seccomp_bpf_data is no filter");
+	return 0;
+}
+
 int seccomp_build(const struct rt *rt, const struct spec *s, struct hoy_buf *ret, uint32_t *ret_flags, struct hoy_err *err)
 {
 	const struct hoy_json *sec = hoy_json_get(s->linux_, "seccomp");
@@ -306,7 +328,7 @@ int seccomp_build(const struct rt *rt, const struct spec *s, struct hoy_buf *ret
 	char name[20];
 
 	if (spec_annotation(s, "run.oci.seccomp_bpf_data"))
-		return hoy_fail(err, HOY_EUNSUPPORTED, "annotation run.oci.seccomp_bpf_data is not supported");
+		return filter_from_base64(spec_annotation(s, "run.oci.seccomp_bpf_data"), ret, err);
 	if (!hoy_json_is(sec, HOY_JSON_OBJECT) || !s->process.json)
 		return 0;
 	if (parse_flags(sec, ret_flags, err) < 0)

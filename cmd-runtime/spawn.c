@@ -19,7 +19,8 @@ int spawn_open_namespaces(struct spawn *sp, struct hoy_err *err)
 	const struct spec *s = sp->spec;
 
 	for (int i = 0; i < NS_COUNT; i++) {
-		if (s->ns_new[i] && i != NS_CGROUP && i != NS_TIME)
+		/* One of IPC belongs to who makes it: in a user namespace its root does (rootfs.c). */
+		if (s->ns_new[i] && i != NS_CGROUP && i != NS_TIME && !(i == NS_IPC && spec_has_userns(s)))
 			sp->new_flags |= ns_table[i].flag;
 		if (!s->ns_path[i])
 			continue;

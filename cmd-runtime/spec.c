@@ -60,11 +60,16 @@ static int parse_personality(struct spec *s, struct hoy_err *err)
 
 static int unsupported(const struct spec *s, struct hoy_err *err)
 {
-	static const char *const members[] = { "intelRdt", "netDevices", "memoryPolicy" };
+	static const char *const members[] = { "intelRdt", "netDevices" };
+	static const char *const annotations[] = { "run.oci.handler", "run.oci.seccomp.plugins", "run.oci.delegate-cgroup",
+						   "run.oci.systemd.force_cgroup_v1" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(members); i++)
 		if (hoy_json_get(s->linux_, members[i]) && hoy_json_get(s->linux_, members[i])->count)
 			return hoy_fail(err, HOY_EUNSUPPORTED, "linux.%s is not supported", members[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(annotations); i++)
+		if (spec_annotation(s, annotations[i]))
+			return hoy_fail(err, HOY_EUNSUPPORTED, "annotation %s is not supported", annotations[i]);
 	if (hoy_json_get(s->doc.root, "vm"))
 		return hoy_fail(err, HOY_EUNSUPPORTED, "virtual machines (vm) are not supported");
 	if (!s->linux_)
@@ -83,10 +88,6 @@ static int parse_linux(struct spec *s, struct hoy_err *err)
 		if (!s->propagation)
 			return hoy_fail(err, EINVAL, "unknown rootfsPropagation '%s'", prop);
 	}
-	if (s->cgroups_path && strchr(s->cgroups_path, ':'))
-		return hoy_fail(err, HOY_EUNSUPPORTED,
-				"cgroupsPath '%s' is for systemd, whose cgroup manager is not supported yet "
-				"(use: --cgroup-manager=cgroupfs)", s->cgroups_path);
 	return parse_namespaces(s, err) < 0 || parse_personality(s, err) < 0 ? -err->code : 0;
 }
 
@@ -122,7 +123,7 @@ static int check(const struct spec *s, struct hoy_err *err)
 		log_debug("linux.uidMappings beside a user namespace by path are those of that namespace");
 	if (s->ns_new[NS_USER] && (!hoy_json_get(s->linux_, "uidMappings") || !hoy_json_get(s->linux_, "gidMappings")))
 		return hoy_fail(err, EINVAL, "a user namespace needs linux.uidMappings and linux.gidMappings");
-	return 0;
+	return sysctls_check(s, err);
 }
 
 int spec_load(struct spec *s, const char *bundle, const char *config, struct hoy_err *err)

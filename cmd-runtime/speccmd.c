@@ -110,10 +110,11 @@ static void write_linux(struct hoy_jw *w, bool rootless)
 
 int cmd_spec(struct rt *rt, int argc, char **argv, struct hoy_err *err)
 {
-	const char *bundle = ".";
+	const char *bundle = ".", *file = "config.json";
 	bool rootless = false;
 	const struct cli_opt opts[] = {
 		{ "bundle", 'b', CLI_STR, &bundle, "DIR", "where to write config.json (default: .)" },
+		{ "file", 'f', CLI_STR, &file, "FILE", "its name (default: config.json)" },
 		{ "rootless", 0, CLI_FLAG, &rootless, NULL, "for an ordinary user" },
 	};
 	const struct cli cli = { "spec [OPTION]...", opts, ARRAY_SIZE(opts), 0, 0, false };
@@ -127,8 +128,8 @@ int cmd_spec(struct rt *rt, int argc, char **argv, struct hoy_err *err)
 	dir = open(bundle, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
 		return hoy_fail_errno(err, errno, "cannot open '%s'", bundle);
-	if (hoy_exists(dir, "config.json"))
-		return hoy_fail(err, EEXIST, "config.json already exists in '%s'", bundle);
+	if (hoy_exists(dir, file))
+		return hoy_fail(err, EEXIST, "%s already exists in '%s'", file, bundle);
 	hoy_jw_object(&w, NULL);
 	hoy_jw_string(&w, "ociVersion", OCI_VERSION);
 	write_process(&w);
@@ -138,6 +139,6 @@ int cmd_spec(struct rt *rt, int argc, char **argv, struct hoy_err *err)
 	write_linux(&w, rootless);
 	hoy_jw_end_object(&w);
 	hoy_buf_putc(&b, '\n');
-	r = b.error ? -b.error : hoy_replace_file(dir, "config.json", b.data, b.len, 0644, false);
-	return r < 0 ? hoy_fail_errno(err, -r, "cannot write config.json") : 0;
+	r = b.error ? -b.error : hoy_replace_file(dir, file, b.data, b.len, 0644, false);
+	return r < 0 ? hoy_fail_errno(err, -r, "cannot write '%s'", file) : 0;
 }

@@ -3,6 +3,7 @@
  * start. Who changes a container holds flock(2) on the directory; whether it runs is asked of the kernel each time.
  */
 #include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
@@ -70,11 +71,13 @@ int state_save(struct state *st, struct hoy_err *err)
 	hoy_jw_uint(&w, "process-start-time", st->ticks);
 	hoy_jw_string(&w, "cgroup-path", st->cgroup);
 	hoy_jw_bool(&w, "no-cgroup", st->no_cgroup);
+	hoy_jw_string(&w, "scope", st->scope);
 	hoy_jw_string(&w, "rootfs", st->rootfs);
 	hoy_jw_string(&w, "bundle", st->bundle);
 	hoy_jw_string(&w, "created", st->created);
 	hoy_jw_string(&w, "owner", st->owner);
 	hoy_jw_bool(&w, "detached", st->detached);
+	hoy_jw_bool(&w, "no-new-keyring", st->no_keyring);
 	hoy_jw_end_object(&w);
 	r = b.error ? -b.error : hoy_replace_file(st->dirfd, "status", b.data, b.len, 0600, false);
 	return r < 0 ? hoy_fail_errno(err, -r, "cannot save the state of container '%s'", st->id) : 0;
@@ -97,6 +100,7 @@ static int load(struct state *st, struct hoy_err *err)
 		st->bundle = strdup("");
 		st->rootfs = strdup("");
 		st->cgroup = strdup("");
+		st->scope = strdup("");
 		st->created = strdup("");
 		st->owner = strdup("");
 		return 0;
@@ -108,12 +112,14 @@ static int load(struct state *st, struct hoy_err *err)
 	hoy_json_uint64(hoy_json_get(d, "process-start-time"), &st->ticks);
 	st->no_cgroup = hoy_json_bool(d, "no-cgroup", false);
 	st->detached = hoy_json_bool(d, "detached", false);
+	st->no_keyring = hoy_json_bool(d, "no-new-keyring", false);
 	st->bundle = copy(d, "bundle");
 	st->rootfs = copy(d, "rootfs");
 	st->cgroup = copy(d, "cgroup-path");
+	st->scope = copy(d, "scope");
 	st->created = copy(d, "created");
 	st->owner = copy(d, "owner");
-	return st->bundle && st->rootfs && st->cgroup && st->created && st->owner ? 0 : hoy_fail_oom(err);
+	return st->bundle && st->rootfs && st->cgroup && st->scope && st->created && st->owner ? 0 : hoy_fail_oom(err);
 }
 
 int state_open(struct state *st, const struct rt *rt, const char *id, bool lock, struct hoy_err *err)
@@ -136,6 +142,31 @@ int state_open(struct state *st, const struct rt *rt, const char *id, bool lock,
 	if (load(st, err) < 0)
 		return -err->code;
 	return state_refresh(st);
+}
+
+static int by_name(const struct dirent **a, const struct dirent **b)
+{
+	return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static int is_container(const struct dirent *e)
+{
+	return state_id_ok(e->d_name);
+}
+
+int state_ids(const struct rt *rt, struct hoy_strv *ret, struct hoy_err *err)
+{
+	struct dirent **v = NULL;
+	int n = scandir(rt->root, &v, is_container, by_name);
+
+	if (n < 0 && errno != ENOENT)
+		return hoy_fail_errno(err, errno, "cannot read '%s'", rt->root);
+	for (int i = 0; i < n; i++) {
+		hoy_strv_push(ret, v[i]->d_name);
+		free(v[i]);
+	}
+	free(v);
+	return ret->error ? hoy_fail_oom(err) : 0;
 }
 
 int state_refresh(struct state *st)
@@ -172,9 +203,10 @@ void state_release(struct state *st)
 	free(st->bundle);
 	free(st->rootfs);
 	free(st->cgroup);
+	free(st->scope);
 	free(st->created);
 	free(st->owner);
-	st->bundle = st->rootfs = st->cgroup = st->created = st->owner = NULL;
+	st->bundle = st->rootfs = st->cgroup = st->scope = st->created = st->owner = NULL;
 	hoy_json_release(&st->doc);
 }
 
@@ -192,6 +224,8 @@ void state_write_oci(struct hoy_jw *w, const char *key, const struct state *st, 
 	hoy_jw_string(w, "created", st->created);
 	if (s && s->annotations)
 		hoy_jw_value(w, "annotations", s->annotations);
+	if (st->scope && *st->scope)
+		hoy_jw_string(w, "systemd-scope", st->scope);
 	hoy_jw_string(w, "owner", st->owner);
 	hoy_jw_end_object(w);
 }

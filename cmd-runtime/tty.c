@@ -41,8 +41,8 @@ int tty_open(int rootfd, const struct process *p, int *ret_master, int *ret_slav
 	if (ioctl(master, TIOCSPTLCK, &zero) < 0)
 		return hoy_fail_errno(err, errno, "cannot unlock the terminal");
 	/* By the kernel, not by name: nobody can put another file between. */
-	slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
-	if (slave < 0)
+	slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY);
+	if (slave < 0 || fcntl(slave, F_SETFD, FD_CLOEXEC) < 0)
 		return hoy_fail_errno(err, errno, "cannot open the terminal");
 	if (p->rows || p->cols)
 		ioctl(slave, TIOCSWINSZ, &ws);
@@ -98,6 +98,17 @@ int tty_send(int sock, int fd, const char *text, size_t len)
 	c->cmsg_len = CMSG_LEN(sizeof(int));
 	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
 	return sendmsg(sock, &m, MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+int pidfd_send(const char *path, int pidfd, struct hoy_err *err)
+{
+	cleanup_fd int sock = path ? tty_connect(path, err) : -1;
+	int r;
+
+	if (!path)
+		return 0;
+	r = sock < 0 ? sock : tty_send(sock, pidfd, "pidfd", 5);
+	return r < 0 ? hoy_fail_errno(err, -r, "cannot send the pidfd to '%s'", path) : 0;
 }
 
 int tty_recv(int sock)
@@ -207,7 +218,7 @@ int wait_foreground(pid_t pid, int pidfd, int master)
 		raw = saved;
 		cfmakeraw(&raw);
 		tcsetattr(STDIN_FILENO, TCSANOW, &raw);
-		if (!ioctl(STDIN_FILENO, TIOCGWINSZ, &ws))
+		if (!ioctl(STDIN_FILENO, TIOCGWINSZ, &ws) && (ws.ws_row || ws.ws_col))
 			ioctl(master, TIOCSWINSZ, &ws);
 	}
 	/* It may have ended before the signals were blocked. */

@@ -83,17 +83,21 @@ static int apply(struct rt *rt, const char *id, const struct hoy_json *resources
 
 int cmd_update(struct rt *rt, int argc, char **argv, struct hoy_err *err)
 {
-	const char *file = NULL, *values[ARRAY_SIZE(limits)] = { NULL };
-	struct cli_opt opts[ARRAY_SIZE(limits) + 1] = {
+	const char *file = NULL, *l3 = NULL, *bandwidth = NULL, *values[ARRAY_SIZE(limits)] = { NULL };
+	struct cli_opt opts[ARRAY_SIZE(limits) + 3] = {
 		{ "resources", 'r', CLI_STR, &file, "FILE", "read a linux.resources object, '-': standard input" },
+		{ "l3-cache-schema", 0, CLI_STR, &l3, "SCHEMA", "Intel RDT: an error, not supported" },
+		{ "mem-bw-schema", 0, CLI_STR, &bandwidth, "SCHEMA", "Intel RDT: an error, not supported" },
 	};
 	const struct cli cli = { "update [OPTION]... ID", opts, ARRAY_SIZE(opts), 1, 1, false };
 	cleanup_json struct hoy_json_doc doc = HOY_JSON_DOC_INIT;
 
 	for (size_t i = 0; i < ARRAY_SIZE(limits); i++)
-		opts[i + 1] = (struct cli_opt){ limits[i].option, 0, CLI_STR, &values[i], limits[i].arg, limits[i].help };
+		opts[i + 3] = (struct cli_opt){ limits[i].option, 0, CLI_STR, &values[i], limits[i].arg, limits[i].help };
 	if (cli_parse(&cli, argc, argv, err) < 0 || load(&doc, file, err) < 0)
 		return -err->code;
+	if (l3 || bandwidth)
+		return hoy_fail(err, HOY_EUNSUPPORTED, "Intel RDT (--l3-cache-schema, --mem-bw-schema) is not supported");
 	for (size_t i = 0; i < ARRAY_SIZE(limits); i++)
 		if (values[i] && add(&doc, &limits[i], values[i], err) < 0)
 			return -err->code;

@@ -6,9 +6,6 @@ struct trust {
 	const char *policy; /* a file; NULL: the user's or the system's */
 	bool insecure;	    /* anything goes, whatever the policy says */
 };
-#define TRUST_OPTS(at) \
-	{ 0, "insecure-policy", HOY_OPT_FLAG, (at) + offsetof(struct trust, insecure), NULL, "take any image, whatever policy.json says" }, \
-	{ 0, "policy", HOY_OPT_STRING, (at) + offsetof(struct trust, policy), "FILE", "the policy.json(5) that the image must please" }
 
 /*
  * May M of SRC come in (an image, which INSTANCE says was chosen from a list, or a list as a whole)? T NULL: by the policy of

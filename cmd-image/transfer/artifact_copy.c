@@ -29,9 +29,7 @@ static const struct hoy_opt pull_opts[] = { COMMON_OPTS, HOY_OPTS_END };
 static const struct hoy_opt push_opts[] = {
 	COMMON_OPTS,
 	{ 0, "digestfile", HOY_OPT_STRING, O(digestfile), "FILE", "write the manifest's digest there" },
-	SIGN_BY_OPT(O(copy.sign.gpg_key)),
-	SIGN_BY_SIGSTORE_KEY_OPT(O(copy.sign.sigstore_key)),
-	SIGN_PASSPHRASE_OPT(O(copy.sign.passphrase_file)),
+	SIGN_ADD_OPTS(O(copy.sign)),
 	HOY_OPTS_END,
 };
 

@@ -236,6 +236,8 @@ static int put_signatures(const struct copy_opts *o, struct dest *dst, const str
 	if (sign_wanted(&o->sign)) {
 		if (o->sign.gpg_key)
 			progress(o->quiet, "Creating signature: Signing image using simple signing");
+		if (o->sign.sigstore_params)
+			progress(o->quiet, "Creating signature: Signing image using a sigstore signature");
 		if (o->sign.sigstore_key)
 			progress(o->quiet, "Creating signature: Signing image using a sigstore signature");
 		r = sign_name(&o->sign, &dst->ref, dst->name, &name, err);
@@ -362,7 +364,7 @@ int copy_check(const struct copy_opts *o, struct hoy_err *err)
 		return hoy_fail(err, HOY_EUNSUPPORTED, "the compression '%s' is not supported (gzip, zstd, zstd:chunked)", f);
 	if (o->level < 0 || o->level > most)
 		return hoy_fail(err, EINVAL, "the compression %s has levels from 1 to %d, not %lld", f ? f : "gzip", most, (long long)o->level);
-	return copy_format(o->format, &kind, err);
+	return copy_format(o->format, &kind, err) < 0 ? -err->code : sign_check(&o->sign, err);
 }
 
 static int choose_kind(struct copy *c, struct hoy_err *err)

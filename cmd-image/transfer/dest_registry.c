@@ -20,6 +20,7 @@ struct reg_sink {
 	struct reg_dest *d;
 	struct ring *ring;
 	char *url;
+	char *whole;	 /* where to PUT all of it at once, which saves the registry work; NULL: it goes by PATCH, and PUT ends it */
 	int64_t size;	 /* of the blob; -1: unknown */
 	int64_t from;	 /* where this attempt began */
 	int64_t given;	 /* bytes of it so far */
@@ -86,11 +87,18 @@ static int rd_has(struct dest *dest, const struct desc *blob, const struct sourc
 	return !r && m.status == 201 ? 1 : 0;
 }
 
+static char *with_digest(const char *url, const char *digest)
+{
+	return hoy_asprintf("%s%cdigest=%s", url, strchr(url, '?') ? '&' : '?', digest);
+}
+
 static void *send_thread(void *arg)
 {
 	struct reg_sink *k = arg;
 
-	if (registry_send(k->d->r, k->url, k->ring, k->from, k->size, &k->a, &k->err) < 0 || k->a.status / 100 != 2)
+	const char *method = k->whole ? "PUT" : "PATCH";
+
+	if (registry_send(k->d->r, method, k->whole ? k->whole : k->url, k->ring, k->from, k->size, &k->a, &k->err) < 0 || k->a.status / 100 != 2)
 		ring_stop(k->ring);
 	return NULL;
 }
@@ -137,8 +145,10 @@ static int rk_end(struct sink *s, const char *digest, int64_t size, struct hoy_e
 	rk_stop(k, NULL);
 	if (k->err.code || k->a.status / 100 != 2)
 		return hoy_fail(err, EPIPE, "the upload was broken off");
+	if (k->whole)
+		return 0;
 	next = resolve(k->url, k->a.location ? k->a.location : k->url);
-	url = next ? hoy_asprintf("%s%cdigest=%s", next, strchr(next, '?') ? '&' : '?', digest) : NULL;
+	url = next ? with_digest(next, digest) : NULL;
 	r = url ? registry_do(k->d->r, "PUT", url, NULL, NULL, NULL, 0, 64 << 10, &a, err) : hoy_fail_oom(err);
 	if (!r && a.status != 201 && a.status != 204)
 		r = registry_refused(k->d->r, &a, "an upload", err);
@@ -185,6 +195,8 @@ static int rk_again(struct sink *s, int64_t *ret_from, struct hoy_err *err)
 		*err = k->err;
 		return hoy_fail_prefix(err, "'%s'", k->d->d.name);
 	}
+	free(k->whole);
+	k->whole = NULL;
 	from = arrived(k);
 	if (!from) {
 		free(k->url);
@@ -208,6 +220,7 @@ static void rk_free(struct sink *s)
 	stream_free(k->ring ? &k->ring->stream : NULL);
 	answer_release(&k->a);
 	free(k->url);
+	free(k->whole);
 	free(k);
 }
 
@@ -226,6 +239,8 @@ static int rd_put(struct dest *dest, const char *digest, int64_t size, struct si
 	r = start_upload(d, "", &a, &k->url, err);
 	if (!r && !k->url)
 		r = hoy_fail(err, HOY_EREMOTE, "'%s' names no place for an upload", dest->name);
+	if (!r && digest && size >= 0 && !(k->whole = with_digest(k->url, digest)))
+		r = hoy_fail_oom(err);
 	if (!r)
 		r = rk_start(k, err);
 	if (r < 0)

@@ -1,6 +1,7 @@
 /* cmd-image/transfer/explain.c: `explain`: the route that the name of an image takes, and which file says so. Nobody is asked. */
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,15 +18,13 @@
 #include "common/conf/registries.h"
 
 struct explain_opts {
-	const char *authfile, *cert_dir, *policy, *registries_d, *format;
+	const char *authfile, *cert_dir, *format;
 };
 #define O(field) offsetof(struct explain_opts, field)
 static const struct hoy_opt opts[] = {
 	{ 0, "authfile", HOY_OPT_STRING, O(authfile), "FILE", "file with credentials" },
 	{ 0, "cert-dir", HOY_OPT_STRING, O(cert_dir), "DIR", "directory of certificates" },
 	{ 0, "format", HOY_OPT_STRING, O(format), "FORMAT", "json" },
-	{ 0, "policy", HOY_OPT_STRING, O(policy), "FILE", "the policy.json(5)" },
-	{ 0, "registries.d", HOY_OPT_STRING, O(registries_d), "DIR", "where registries.d(5) is" },
 	HOY_OPTS_END,
 };
 
@@ -38,6 +37,14 @@ struct explain {
 	struct hoy_jw *w;
 	struct hoy_err *err;
 };
+
+/* "file" and, where it is known, "line", or other names for them. */
+static void put_place(struct explain *e, const char *file_key, const char *file, const char *line_key, unsigned number)
+{
+	hoy_jw_string_opt(e->w, file_key, file);
+	if (number)
+		hoy_jw_uint(e->w, line_key, number);
+}
 
 /* ---- one place ---- */
 
@@ -141,7 +148,7 @@ static int put_registry(struct explain *e, const struct hoy_ref *ref, const char
 		hoy_jw_string_opt(e->w, "location", hoy_json_str(reg, "location"));
 		hoy_jw_bool(e->w, "blocked", hoy_json_bool(reg, "blocked", false));
 		hoy_jw_bool(e->w, "mirrorByDigestOnly", hoy_json_bool(reg, "mirror-by-digest-only", false));
-		hoy_jw_string(e->w, "file", file);
+		put_place(e, "file", file, "line", hoy_regconf_registry_line(&e->regs, reg));
 		hoy_jw_end_object(e->w);
 	}
 	if (len > strlen(repo))
@@ -252,9 +259,10 @@ static int put_short_name(struct explain *e, const struct hoy_ref *ref, struct h
 		return r;
 	hoy_jw_object(e->w, "shortName");
 	hoy_jw_string(e->w, "mode", mode);
-	hoy_jw_string_opt(e->w, "modeFile", file);
+	put_place(e, "modeFile", file, "modeLine", file ? hoy_regconf_key_line(file, "short-name-mode") : 0);
 	hoy_jw_string(e->w, "resolvedBy", s.alias ? "alias" : "unqualified-search-registries");
-	hoy_jw_string(e->w, "file", s.file);
+	put_place(e, "file", s.file, "line", s.alias ? hoy_regconf_alias_line(s.file, ref->path) :
+		  hoy_regconf_key_line(s.file, "unqualified-search-registries"));
 	hoy_jw_bool(e->w, "prompt", s.ask);
 	hoy_jw_end_object(e->w);
 	*candidates = s.names;
@@ -293,14 +301,14 @@ static int load(struct explain *e)
 	int r = hoy_regconf_load(&e->regs, e->err);
 
 	if (!r)
-		r = regsd_load(&e->lookaside, e->o->registries_d, e->err);
+		r = regsd_load(&e->lookaside, hoy_globals.registries_d, e->err);
 	if (r < 0)
 		return r;
-	e->policy_file = e->o->policy ? strdup(e->o->policy) : hoy_policy_path(&there);
+	e->policy_file = hoy_globals.policy ? strdup(hoy_globals.policy) : hoy_policy_path(&there);
 	if (!e->policy_file)
 		return hoy_fail_oom(e->err);
 	if (there)
-		return hoy_policy_load(&e->policy, e->o->policy, e->err);
+		return hoy_policy_load(&e->policy, hoy_globals.policy, e->err);
 	free(steal_ptr(&e->policy_file));
 	return 0;
 }
@@ -318,6 +326,16 @@ static void line(int indent, const char *what, const char *file, const char *fmt
 	vprintf(fmt, ap);
 	va_end(ap);
 	printf(file ? " (%s)\n" : "\n", file);
+}
+
+/* "FILE:LINE" of O into BUF, or NULL where no file says it. */
+static const char *place(const struct hoy_json *o, const char *file_key, const char *line_key, char buf[PATH_MAX + 16])
+{
+	const char *file = hoy_json_str(o, file_key);
+	int64_t number = hoy_json_int(o, line_key, 0);
+
+	snprintf(buf, PATH_MAX + 16, number ? "%s:%lld" : "%s", file ? file : "", (long long)number);
+	return file ? buf : NULL;
 }
 
 static const char *str(const struct hoy_json *o, const char *key) { return hoy_json_str(o, key) ?: ""; }
@@ -378,11 +396,12 @@ static void print_lookaside(const struct hoy_json *c, const char *key, const cha
 static void print_candidate(const struct hoy_json *c)
 {
 	const struct hoy_json *reg = hoy_json_get(c, "registry");
+	char at[PATH_MAX + 16];
 	unsigned n = 0;
 
 	printf("%s\n", str(c, "name"));
 	if (reg)
-		line(2, "registry", str(reg, "file"), "prefix %s%s%s%s", str(reg, "prefix"), hoy_json_str(reg, "location") ? ", location " : "",
+		line(2, "registry", place(reg, "file", "line", at), "prefix %s%s%s%s", str(reg, "prefix"), hoy_json_str(reg, "location") ? ", location " : "",
 		     str(reg, "location"), hoy_json_bool(reg, "blocked", false) ? ", BLOCKED" : "");
 	HOY_JSON_EACH(p, hoy_json_get(c, "pull"))
 		print_endpoint(p, hoy_json_bool(p, "used", true) ? ++n : 0);
@@ -396,11 +415,12 @@ static void print_candidate(const struct hoy_json *c)
 static void print_text(const struct hoy_json *root)
 {
 	const struct hoy_json *s = hoy_json_get(root, "shortName");
+	char at[PATH_MAX + 16];
 
 	if (s) {
 		printf("%s\n", str(root, "name"));
-		line(2, "short name", str(s, "file"), "%s", str(s, "resolvedBy"));
-		line(2, "mode", hoy_json_str(s, "modeFile"), "%s%s", str(s, "mode"), hoy_json_bool(s, "prompt", false) ? ", asks on a terminal" : "");
+		line(2, "short name", place(s, "file", "line", at), "%s", str(s, "resolvedBy"));
+		line(2, "mode", place(s, "modeFile", "modeLine", at), "%s%s", str(s, "mode"), hoy_json_bool(s, "prompt", false) ? ", asks on a terminal" : "");
 	}
 	HOY_JSON_EACH(c, hoy_json_get(root, "candidates"))
 		print_candidate(c);

@@ -111,7 +111,7 @@ struct reply {
 struct proxy {
 	int sock;
 	const struct reg_opts *reg;
-	const struct trust *trust;
+	struct trust trust;
 	bool initialized;
 	struct proxy_image **images; /* by id; NULL where it is closed; 0 is nobody's */
 	size_t n_images;
@@ -231,7 +231,7 @@ static int open_image(struct proxy *x, const struct hoy_json *args, struct reply
 		return hoy_fail(err, EINVAL, "expecting string imageref");
 	if (x->n_images >= MOST)
 		return hoy_fail(err, EMFILE, "more than %d images were opened", MOST);
-	r = proxy_image_open(&img, name, x->reg, x->trust, err);
+	r = proxy_image_open(&img, name, x->reg, &x->trust, err);
 	if (r < 0)
 		return r;
 	more = realloc(x->images, (x->n_images + 2) * sizeof(struct proxy_image *));
@@ -527,12 +527,11 @@ static int serve_all(struct proxy *x, struct hoy_err *err)
 
 struct proxy_opts {
 	struct reg_opts reg;
-	struct trust trust;
 	int64_t sockfd;
 };
 #define P(field) offsetof(struct proxy_opts, field)
 static const struct hoy_opt opts[] = {
-	REG_LOGIN_OPTS(P(reg), "", ""), REG_PLACE_OPTS(P(reg), "", ""), TRUST_OPTS(P(trust)),
+	REG_LOGIN_OPTS(P(reg), "", ""), REG_PLACE_OPTS(P(reg), "", ""),
 	{ 0, "sockfd", HOY_OPT_INT, P(sockfd), "FD", "the socket to serve on (default 0, stdin)" },
 	HOY_OPTS_END,
 };
@@ -540,7 +539,7 @@ static const struct hoy_opt opts[] = {
 static int run_proxy(const struct hoy_verb *v, int argc, char **argv)
 {
 	struct proxy_opts o = { .reg = REG_OPTS_INIT };
-	struct proxy x = { .reg = &o.reg, .trust = &o.trust };
+	struct proxy x = { .reg = &o.reg };
 	struct hoy_err err = HOY_ERR_INIT;
 	socklen_t len = sizeof(int);
 	int status, type = 0, n = skopeo_args(v, argc, argv, &o, 0, 0, &status);
@@ -552,6 +551,8 @@ static int run_proxy(const struct hoy_verb *v, int argc, char **argv)
 		hoy_fail(&err, EINVAL, "descriptor %lld is no socket of the type SOCK_SEQPACKET", (long long)o.sockfd);
 		return skopeo_failed(&err);
 	}
+	x.trust = skopeo_trust();
+	o.reg.registries_d = hoy_globals.registries_d;
 	signal(SIGPIPE, SIG_IGN);
 	/* What is on its way still ends with us. */
 	return serve_all(&x, &err) < 0 ? skopeo_failed(&err) : 0;

@@ -7,16 +7,18 @@
 
 #include "cmd-image/transfer/auth.h"
 #include "cmd-image/transfer/registry.h"
+#include "cmd-image/transfer/secret.h"
 #include "cmd-image/transfer/skopeo.h"
 #include "cmd-image/transfer/transfer.h"
 #include "common/base/fd.h"
 #include "common/base/msg.h"
+#include "common/conf/registries.h"
 
 #define ANSWER_MAX ((size_t)1 << 20)
 
 struct login_opts {
 	struct reg_opts reg;
-	const char *user, *password;
+	const char *user, *password, *secret;
 	const char *compat;
 	bool from_stdin, get_login, all, verbose;
 	int tls_unused;
@@ -29,6 +31,7 @@ static const struct hoy_opt login_opts[] = {
 	{ 0, "get-login", HOY_OPT_FLAG, L(get_login), NULL, "print who is logged in" },
 	{ 'p', "password", HOY_OPT_STRING, L(password), "PASSWORD", "password" },
 	{ 0, "password-stdin", HOY_OPT_FLAG, L(from_stdin), NULL, "read the password from stdin" },
+	{ 0, "secret", HOY_OPT_STRING, L(secret), "NAME", "take the password from podman's secret NAME" },
 	{ 0, "tls-verify", HOY_OPT_TRI, L(reg.tls_verify), NULL, "require HTTPS and check certificates (default true)" },
 	{ 'u', "username", HOY_OPT_STRING, L(user), "USER", "user name" },
 	{ 'v', "verbose", HOY_OPT_FLAG, L(verbose), NULL, "say which file is written" },
@@ -132,26 +135,88 @@ static int check_login(const char *key, struct login_opts *o, const char *user, 
 	return res;
 }
 
+/* The registry of ARG, or (NULL) the first one of the search registries. */
+static int choose_key(const char *arg, char **ret, struct hoy_err *err)
+{
+	cleanup_strv struct hoy_strv hosts = HOY_STRV_INIT;
+	int r = arg ? 0 : hoy_search_registries(&hosts, err);
+
+	if (r < 0)
+		return r;
+	if (!arg && !hosts.n)
+		return hoy_fail(err, EINVAL, "no registries found in registries.conf, a registry must be provided");
+	*ret = registry_key(arg ? arg : hosts.v[0]);
+	return *ret ? 0 : hoy_fail_oom(err);
+}
+
+/* What is kept already may do. 1: it does. *RET_USER: whose it is, in new memory. */
+static int try_known(const char *key, struct login_opts *o, char **ret_user, struct hoy_err *err)
+{
+	cleanup_creds struct creds c = { NULL, NULL, NULL };
+	struct hoy_err refused = HOY_ERR_INIT;
+	int r = auth_find(&c, key, o->reg.authfile, err);
+
+	if (r < 0 || !c.user || !*c.user)
+		return r;
+	if (c.password && *c.password) {
+		printf("Authenticating with existing credentials for %s\n", key);
+		fflush(stdout);
+		if (!check_login(key, o, c.user, c.password, &refused)) {
+			printf("Existing credentials are valid. Already logged in to %s\n", key);
+			return 1;
+		}
+		puts("Existing credentials are invalid, please enter valid username and password");
+		fflush(stdout);
+	}
+	*ret_user = steal_ptr(&c.user);
+	return 0;
+}
+
+/* User and password: of the options, a secret, stdin, or asked for. */
+static int get_pair(struct login_opts *o, const char *known, char **user, char **password, struct hoy_err *err)
+{
+	cleanup_free char *prompt = known ? hoy_asprintf("Username (%s): ", known) : strdup("Username: ");
+	int r = prompt ? 0 : hoy_fail_oom(err);
+
+	if (!r && o->user)
+		r = (*user = strdup(o->user)) ? 0 : hoy_fail_oom(err);
+	else if (!r)
+		r = read_line(prompt, false, user, err);
+	if (!r && known && !o->user && !**user) {
+		free(*user);
+		r = (*user = strdup(known)) ? 0 : hoy_fail_oom(err);
+	}
+	if (!r && o->secret)
+		return secret_read(o->secret, password, err);
+	if (!r && o->password)
+		return (*password = strdup(o->password)) ? 0 : hoy_fail_oom(err);
+	return r ? r : read_line(o->from_stdin ? NULL : "Password: ", true, password, err);
+}
+
 static int run_login(const struct hoy_verb *v, int argc, char **argv)
 {
 	struct login_opts o = { .reg = REG_OPTS_INIT };
 	struct hoy_err err = HOY_ERR_INIT;
-	cleanup_free char *key = NULL, *user = NULL, *password = NULL;
-	int status, r, n = skopeo_args(v, argc, argv, &o, 1, 1, &status);
+	cleanup_free char *key = NULL, *user = NULL, *password = NULL, *known = NULL;
+	int status, r, n = skopeo_args(v, argc, argv, &o, 0, 1, &status);
 
 	if (n < 0)
 		return status;
-	key = registry_key(argv[1]);
-	r = choose_file(&o, key, &err);
+	r = choose_key(n ? argv[1] : NULL, &key, &err);
+	if (!r)
+		r = choose_file(&o, key, &err);
 	if (!r && o.get_login)
 		return get_login(key, &o, &err) < 0 ? skopeo_failed(&err) : 0;
+	if (!r && o.secret && (o.password || o.from_stdin))
+		r = hoy_fail(&err, EINVAL, "--secret can not be used with --password%s options", o.password ? "" : "-stdin");
+	if (!r && o.secret && !o.user)
+		o.user = o.secret;
 	if (!r && o.from_stdin && (o.password || !o.user))
 		r = hoy_fail(&err, EINVAL, "--password-stdin needs --username and takes no --password");
+	if (!r && !o.user && !o.password && (r = try_known(key, &o, &known, &err)) > 0)
+		return 0;
 	if (!r)
-		r = o.user ? ((user = strdup(o.user)) ? 0 : -ENOMEM) : read_line("Username: ", false, &user, &err);
-	if (!r)
-		r = o.password ? ((password = strdup(o.password)) ? 0 : -ENOMEM) :
-		    read_line(o.from_stdin ? NULL : "Password: ", true, &password, &err);
+		r = get_pair(&o, known, &user, &password, &err);
 	if (!r)
 		r = check_login(key, &o, user, password, &err);
 	if (!r)
@@ -166,7 +231,7 @@ static int run_login(const struct hoy_verb *v, int argc, char **argv)
 	puts("Login Succeeded!");
 	return 0;
 }
-const struct hoy_verb verb_login = { "login", "[options] REGISTRY", "Log in to a registry", login_opts, run_login, HOY_VERB_COPIES };
+const struct hoy_verb verb_login = { "login", "[options] [REGISTRY]", "Log in to a registry", login_opts, run_login, HOY_VERB_COPIES };
 
 static int run_logout(const struct hoy_verb *v, int argc, char **argv)
 {
@@ -177,8 +242,9 @@ static int run_logout(const struct hoy_verb *v, int argc, char **argv)
 
 	if (n < 0)
 		return status;
-	key = n ? registry_key(argv[1]) : NULL;
-	r = o.all == (n == 1) ? hoy_fail(&err, EINVAL, "logout takes a registry or --all") : choose_file(&o, key, &err);
+	r = o.all && n ? hoy_fail(&err, EINVAL, "--all takes no arguments") : o.all ? 0 : choose_key(n ? argv[1] : NULL, &key, &err);
+	if (!r)
+		r = choose_file(&o, key, &err);
 	if (r < 0)
 		return skopeo_failed(&err);
 	r = o.all ? auth_clear(o.reg.authfile, &err) : auth_store(o.reg.authfile, key, NULL, NULL, &err);
@@ -192,4 +258,4 @@ static int run_logout(const struct hoy_verb *v, int argc, char **argv)
 		printf("Removed login credentials for %s\n", key);
 	return 0;
 }
-const struct hoy_verb verb_logout = { "logout", "[options] REGISTRY", "Log out of a registry", logout_opts, run_logout, HOY_VERB_COPIES };
+const struct hoy_verb verb_logout = { "logout", "[options] [REGISTRY]", "Log out of a registry", logout_opts, run_logout, HOY_VERB_COPIES };

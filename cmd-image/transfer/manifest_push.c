@@ -214,6 +214,8 @@ static int run_push(const struct hoy_verb *v, int argc, char **argv)
 	o.copy.trust = &o.trust;
 	to = hoy_asprintf("%s%s", hoy_names_transport(argv[n]) ? "" : "docker://", argv[n]);
 	if (!r)
+		r = sign_check(&o.copy.sign, &err);
+	if (!r)
 		r = to ? push(&x, to, &o, digest, &err) : hoy_fail_oom(&err);
 	if (!r && o.digestfile && (r = hoy_replace_file(AT_FDCWD, o.digestfile, digest, strlen(digest), 0644, false)) < 0)
 		hoy_fail_errno(&err, -r, "cannot write '%s'", o.digestfile);

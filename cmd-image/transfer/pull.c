@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cmd-image/transfer/transfer.h"
 #include "common/base/msg.h"
@@ -142,11 +141,11 @@ static int pull_full(struct pull *p, const char *full, char id[HOY_ID_SIZE], con
 /* Which of several the user means, where there is somebody to ask; *RET_ASKED: then the answer is to be kept. */
 static int choose(struct hoy_short *s, bool *ret_asked, struct hoy_err *err)
 {
-	int i;
+	int i, out = hoy_prompt_fd();
 
-	if (!isatty(0) || !isatty(1))
+	if (out < 0)
 		return s->enforcing ? hoy_fail(err, ENOTTY, "short-name resolution enforced but cannot prompt without a TTY") : 0;
-	i = hoy_select("Please select an image", s->names.v, s->names.n);
+	i = hoy_select(out, "Please select an image", s->names.v, s->names.n);
 	if (i < 0)
 		return hoy_fail(err, ECANCELED, "no image was selected");
 	while (s->names.n > (size_t)i + 1)

@@ -18,7 +18,6 @@ struct out_opts {
 	struct reg_opts src, dst, both;
 	struct hoy_strv more_tags;
 	const char *digestfile, *comp_format, *multi_arch, *output, *format, *progress;
-	const char *registries_d;
 	struct trust trust;
 	bool compress, decompress, multi, save_compress, force;
 };
@@ -56,9 +55,7 @@ static const struct hoy_opt copy_opts[] = {
 	{ 0, "dest-oci-accept-uncompressed-layers", HOY_OPT_FLAG, O(dst.accept_plain), NULL, "oci: leave layers plain that come so" },
 	{ 0, "dest-precompute-digests", HOY_OPT_FLAG, O(copy.precompute), NULL, "compress a layer before it is sent, and send it only if the registry has it not" },
 	{ 'f', "format", HOY_OPT_STRING, O(copy.format), "FORMAT", "oci or v2s2" },
-	TRUST_OPTS(O(trust)),
 	{ 0, "multi-arch", HOY_OPT_STRING, O(multi_arch), "WHICH", "system, all or index-only" },
-	{ 0, "registries.d", HOY_OPT_STRING, O(registries_d), "DIR", "where registries.d(5) is" },
 	{ 0, "sign-identity", HOY_OPT_STRING, O(copy.sign.identity), "REFERENCE", "the name that the signature bears (default: the destination's)" },
 	{ 0, "preserve-digests", HOY_OPT_FLAG, O(copy.preserve), NULL, "fail if a digest would change" },
 	REG_RETRY_OPTS(O(both)),
@@ -74,7 +71,7 @@ static int prepare(struct out_opts *o, struct hoy_err *err)
 		return -err->code;
 	reg_opts_share(&o->src, &o->both);
 	reg_opts_share(&o->dst, &o->both);
-	o->src.registries_d = o->dst.registries_d = o->registries_d;
+	o->src.registries_d = o->dst.registries_d = hoy_globals.registries_d;
 	o->copy.platform = skopeo_platform();
 	if (o->compress || o->comp_format)
 		o->copy.compression = o->comp_format ? o->comp_format : "gzip";
@@ -210,6 +207,7 @@ static int run_copy(const struct hoy_verb *v, int argc, char **argv)
 
 	if (n < 0)
 		return status;
+	o.trust = skopeo_trust();
 	o.copy.trust = &o.trust;
 	return run_out(argv[1], argv[2], &o, &err) < 0 ? skopeo_failed(&err) : 0;
 }

@@ -397,11 +397,11 @@ int registry_do(struct registry *r, const char *method, const char *path, const 
 	return url ? tell(r, perform(r, &q, ret, err), err) : hoy_fail_oom(err);
 }
 
-int registry_send(struct registry *r, const char *path, struct ring *ring, int64_t from, int64_t size, struct answer *ret,
-		  struct hoy_err *err)
+int registry_send(struct registry *r, const char *method, const char *path, struct ring *ring, int64_t from, int64_t size,
+		  struct answer *ret, struct hoy_err *err)
 {
 	cleanup_free char *url = make_url(r, path);
-	struct request q = { .method = "PATCH", .url = url, .send = ring, .send_from = from, .send_size = size < 0 ? -1 : size - from,
+	struct request q = { .method = method, .url = url, .send = ring, .send_from = from, .send_size = size < 0 ? -1 : size - from,
 			     .max = 64 << 10, .slow_end = true, .expect = -1 };
 
 	return url ? perform(r, &q, ret, err) : hoy_fail_oom(err);

@@ -56,8 +56,8 @@ int registry_get_first(struct registry *r, const char *path, const char *accept,
  * it has already, and keeps what comes.
  */
 int registry_stream(struct registry *r, const char *path, int64_t size, struct part *part, struct stream **ret, struct hoy_err *err);
-/* PATCH the upload PATH, which has FROM of SIZE (-1: unknown) bytes, with what comes out of RING. One attempt. */
-int registry_send(struct registry *r, const char *path, struct ring *ring, int64_t from, int64_t size, struct answer *ret,
+/* METHOD (PATCH or PUT) to the upload PATH, which has FROM of SIZE (-1: unknown) bytes, with what comes out of RING. One attempt. */
+int registry_send(struct registry *r, const char *method, const char *path, struct ring *ring, int64_t from, int64_t size, struct answer *ret,
 		  struct hoy_err *err);
 /*
  * An attempt that got on for GOT bytes ended with A or ERR: is it worth another one, and is one left of those that the user

@@ -11,6 +11,7 @@
 
 #include "cmd-image/transfer/gpg.h"
 #include "cmd-image/transfer/sigstore.h"
+#include "cmd-image/transfer/yaml.h"
 #include "common/base/err.h"
 #include "common/base/fd.h"
 
@@ -114,18 +115,83 @@ static int sign_gpg(const struct sign_opts *o, const char *name, const char *dig
 	return r;
 }
 
-static int sign_sigstore(const struct sign_opts *o, const char *name, const char *digest, struct sigs *ret, struct hoy_err *err)
+/* With the private key in the file KEY and the passphrase in PASS_FILE (NULL: asked for). */
+static int sign_sigstore(const char *key, const char *pass_file, const char *name, const char *digest, struct sigs *ret, struct hoy_err *err)
 {
 	cleanup_free char *pem = NULL;
 	char *pass = NULL;
 	size_t len;
-	int r = hoy_read_file(AT_FDCWD, o->sigstore_key, KEY_MAX, &pem, &len, err);
+	int r = hoy_read_file(AT_FDCWD, key, KEY_MAX, &pem, &len, err);
 
 	if (!r)
-		r = passphrase_get(o->passphrase_file, o->sigstore_key, &pass, err);
+		r = passphrase_get(pass_file, key, &pass, err);
 	if (!r)
-		r = sigstore_sign(pem, len, o->sigstore_key, pass, name, digest, ret, err);
+		r = sigstore_sign(pem, len, key, pass, name, digest, ret, err);
 	passphrase_free(pass);
+	return r;
+}
+
+/* ---- sigstore's parameter file ---- */
+
+struct params {
+	struct hoy_json_doc doc;
+	const char *key, *passphrase_file;
+};
+
+static int bad_params(const char *path, const char *why, struct hoy_err *err)
+{
+	return hoy_fail(err, HOY_EFORMAT, "parsing sigstore parameter file '%s': %s", path, why);
+}
+
+static int load_params(struct params *p, const char *path, struct hoy_err *err)
+{
+	static const char *const known[] = { "privateKeyFile", "privateKeyPassphraseFile" }, *const undone[] = { "fulcio", "rekorURL" };
+	cleanup_free char *text = NULL;
+	size_t len;
+	int r = hoy_read_file(AT_FDCWD, path, KEY_MAX, &text, &len, err);
+
+	if (!r)
+		r = yaml_parse(&p->doc, text, len, path, err);
+	if (r < 0)
+		return r;
+	if (!hoy_json_is(p->doc.root, HOY_JSON_OBJECT))
+		return bad_params(path, "it has no parameters", err);
+	HOY_JSON_EACH(it, p->doc.root) {
+		bool ok = false;
+
+		for (size_t i = 0; i < ARRAY_SIZE(undone); i++)
+			if (!strcmp(it->key, undone[i]))
+				return hoy_fail(err, HOY_EUNSUPPORTED, "'%s' in '%s' is not supported: images are signed with private keys alone, without Fulcio and Rekor",
+						it->key, path);
+		for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+			ok = ok || !strcmp(it->key, known[i]);
+		if (!ok)
+			return hoy_fail(err, HOY_EFORMAT, "parsing sigstore parameter file '%s': '%s' is not known", path, it->key);
+		if (!hoy_json_text(it) || !*it->str)
+			return hoy_fail(err, HOY_EFORMAT, "parsing sigstore parameter file '%s': '%s' is no path", path, it->key);
+	}
+	p->key = hoy_json_str(p->doc.root, "privateKeyFile");
+	p->passphrase_file = hoy_json_str(p->doc.root, "privateKeyPassphraseFile");
+	return p->key ? 0 : bad_params(path, "it names no privateKeyFile", err);
+}
+
+static int sign_by_params(const char *path, const char *name, const char *digest, struct sigs *ret, struct hoy_err *err)
+{
+	struct params p = { HOY_JSON_DOC_INIT, NULL, NULL };
+	int r = load_params(&p, path, err);
+
+	if (!r)
+		r = sign_sigstore(p.key, p.passphrase_file, name, digest, ret, err);
+	hoy_json_release(&p.doc);
+	return r;
+}
+
+int sign_check(const struct sign_opts *o, struct hoy_err *err)
+{
+	struct params p = { HOY_JSON_DOC_INIT, NULL, NULL };
+	int r = o->sigstore_params ? load_params(&p, o->sigstore_params, err) : 0;
+
+	hoy_json_release(&p.doc);
 	return r;
 }
 
@@ -133,5 +199,7 @@ int sign_image(const struct sign_opts *o, const char *name, const char *digest, 
 {
 	int r = o->gpg_key ? sign_gpg(o, name, digest, ret, err) : 0;
 
-	return r || !o->sigstore_key ? r : sign_sigstore(o, name, digest, ret, err);
+	if (!r && o->sigstore_params)
+		r = sign_by_params(o->sigstore_params, name, digest, ret, err);
+	return r || !o->sigstore_key ? r : sign_sigstore(o->sigstore_key, o->passphrase_file, name, digest, ret, err);
 }

@@ -77,3 +77,8 @@ struct platform skopeo_platform(void)
 {
 	return (struct platform){ hoy_globals.os, hoy_globals.arch, hoy_globals.variant };
 }
+
+struct trust skopeo_trust(void)
+{
+	return (struct trust){ hoy_globals.policy, hoy_globals.insecure_policy };
+}

@@ -1,6 +1,6 @@
 /* cmd-image/transfer/skopeo.h: what the verbs of skopeo have in common: its options before the verb, and its exit codes. */
 #pragma once
-#include "cmd-image/transfer/transport.h"
+#include "cmd-image/transfer/allow.h"
 #include "common/cli/opts.h"
 
 /*
@@ -15,5 +15,7 @@ int skopeo_args(const struct hoy_verb *v, int argc, char **argv, void *opts, int
 int skopeo_failed(struct hoy_err *err);
 /* Is the time over that --command-timeout allows? */
 bool skopeo_timed_out(void);
+/* Whose judgement --policy and --insecure-policy ask for. */
+struct trust skopeo_trust(void);
 /* The platform that the --override options ask for. */
 struct platform skopeo_platform(void);

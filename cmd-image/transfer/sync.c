@@ -22,7 +22,7 @@ struct sync_opts {
 	struct copy_opts copy;
 	struct reg_opts src, dst, both;
 	struct trust trust;
-	const char *from, *to, *digestfile, *suffix, *registries_d;
+	const char *from, *to, *digestfile, *suffix;
 	bool scoped, dry, keep_going;
 };
 #define O(field) offsetof(struct sync_opts, field)
@@ -30,20 +30,18 @@ static const struct hoy_opt opts[] = {
 	{ 'a', "all", HOY_OPT_FLAG, O(copy.all), NULL, "all images of a list" },
 	{ 0, "append-suffix", HOY_OPT_STRING, O(suffix), "TEXT", "put TEXT behind the destinations' tags" },
 	REG_AUTHFILE_OPT(O(both), "", ""),
-	{ 'd', "dest", HOY_OPT_STRING, O(to), "TRANSPORT", "where to: docker or dir" },
+	{ 'd', "dest", HOY_OPT_STRING, O(to), "TRANSPORT", "where to: docker, dir or oci" },
 	REG_LOGIN_OPTS(O(dst), "dest-", " of the destination"),
 	{ 0, "digestfile", HOY_OPT_STRING, O(digestfile), "FILE", "write each image's digest and name there" },
 	{ 0, "dry-run", HOY_OPT_FLAG, O(dry), NULL, "only say what would be copied" },
 	{ 'f', "format", HOY_OPT_STRING, O(copy.format), "FORMAT", "oci or v2s2" },
 	{ 0, "keep-going", HOY_OPT_FLAG, O(keep_going), NULL, "go on when an image cannot be copied" },
 	{ 0, "preserve-digests", HOY_OPT_FLAG, O(copy.preserve), NULL, "fail if a digest would change" },
-	{ 0, "registries.d", HOY_OPT_STRING, O(registries_d), "DIR", "where registries.d(5) is" },
 	REG_RETRY_OPTS(O(both)),
 	{ 0, "scoped", HOY_OPT_FLAG, O(scoped), NULL, "keep the whole name of the source behind the destination's" },
-	{ 's', "src", HOY_OPT_STRING, O(from), "TRANSPORT", "where from: docker, dir or yaml" },
+	{ 's', "src", HOY_OPT_STRING, O(from), "TRANSPORT", "where from: docker, dir, oci or yaml" },
 	SIGN_OPTS(O(copy.sign)),
 	REG_LOGIN_OPTS(O(src), "src-", " of the source"),
-	TRUST_OPTS(O(trust)),
 	HOY_OPTS_END,
 };
 
@@ -176,6 +174,38 @@ static int from_dir(struct sync_plan *p, const char *source, const struct reg_op
 	return r < 0 || repo->images.n ? r : hoy_fail(err, ENOENT, "No images to sync found in \"%s\"", source);
 }
 
+/* All images of a layout that have names there. */
+static int from_layout(struct sync_plan *p, const char *source, const struct reg_opts *reg, struct hoy_err *err)
+{
+	cleanup_json struct hoy_json_doc index = HOY_JSON_DOC_INIT;
+	cleanup_fd int dir = open(source, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct sync_repo *repo = sync_plan_add(p, reg);
+	int r;
+
+	if (!repo)
+		return hoy_fail_oom(err);
+	if (dir < 0)
+		return hoy_fail_errno(err, errno, "Invalid source directory specified: '%s'", source);
+	r = hoy_json_load(&index, dir, "index.json", MANIFEST_MAX, err);
+	if (r < 0)
+		return hoy_fail_prefix(err, "'%s' is no OCI layout", source);
+	HOY_JSON_EACH(it, hoy_json_get(index.root, "manifests")) {
+		const char *name = hoy_json_str(hoy_json_get(it, "annotations"), "org.opencontainers.image.ref.name");
+		cleanup_ref struct hoy_ref ref = HOY_REF_INIT;
+
+		/* The name becomes a part of paths and of other names. */
+		if (!name || hoy_ref_parse(&ref, name, NULL) < 0) {
+			hoy_warning("'%s' has an image without a name that could be kept, skipping it", source);
+			continue;
+		}
+		hoy_strv_pushf(&repo->images, "oci:%s:%s", source, name);
+		hoy_strv_push(&repo->names, name);
+	}
+	if (repo->images.error || repo->names.error)
+		return hoy_fail_oom(err);
+	return repo->images.n ? 0 : hoy_fail(err, ENOENT, "No images to sync found in \"%s\"", source);
+}
+
 /* ---- carrying it out ---- */
 
 struct sync_run {
@@ -196,6 +226,9 @@ static char *target(const struct sync_run *run, const char *name)
 		name = last + 1;
 	while (n > 1 && dest[n - 1] == '/')
 		n--;
+	/* A layout has them all, by their names. */
+	if (!strcmp(run->o->to, "oci"))
+		return hoy_asprintf("oci:%.*s:%s%s", (int)n, dest, name, run->o->suffix ? run->o->suffix : "");
 	return hoy_asprintf("%s:%s%.*s%s%s%s", run->o->to, !strcmp(run->o->to, "docker") ? "//" : "", (int)n, dest,
 			    n && dest[n - 1] != '/' ? "/" : "", name, run->o->suffix ? run->o->suffix : "");
 }
@@ -281,17 +314,18 @@ static int check(struct sync_opts *o, struct hoy_err *err)
 
 	if (!o->from || !*o->from)
 		return hoy_fail(err, EINVAL, "A source transport must be specified (--src)");
-	if (strcmp(o->from, "docker") && strcmp(o->from, "dir") && strcmp(o->from, "yaml"))
-		return hoy_fail(err, EINVAL, "\"%s\" is not a valid source transport (docker, dir, yaml)", o->from);
+	if (strcmp(o->from, "docker") && strcmp(o->from, "dir") && strcmp(o->from, "oci") && strcmp(o->from, "yaml"))
+		return hoy_fail(err, EINVAL, "\"%s\" is not a valid source transport (docker, dir, oci, yaml)", o->from);
 	if (!o->to || !*o->to)
 		return hoy_fail(err, EINVAL, "A destination transport must be specified (--dest)");
-	if (strcmp(o->to, "docker") && strcmp(o->to, "dir"))
-		return hoy_fail(err, EINVAL, "\"%s\" is not a valid destination transport (docker, dir)", o->to);
-	if (!strcmp(o->from, "dir") && !strcmp(o->to, "dir"))
-		return hoy_fail(err, EINVAL, "sync from 'dir' to 'dir' not implemented, consider using rsync instead");
+	if (strcmp(o->to, "docker") && strcmp(o->to, "dir") && strcmp(o->to, "oci"))
+		return hoy_fail(err, EINVAL, "\"%s\" is not a valid destination transport (docker, dir, oci)", o->to);
+	if (!strcmp(o->from, o->to) && strcmp(o->to, "docker"))
+		return hoy_fail(err, EINVAL, "sync from '%s' to '%s' not implemented, consider using rsync instead", o->from, o->to);
 	for (size_t i = 0; i < ARRAY_SIZE(ends); i++)
 		reg_opts_share(ends[i], &o->both);
-	o->src.registries_d = o->dst.registries_d = o->registries_d;
+	o->src.registries_d = o->dst.registries_d = hoy_globals.registries_d;
+	o->trust = skopeo_trust();
 	o->copy.trust = &o->trust;
 	o->copy.platform = skopeo_platform();
 	o->copy.quiet = false;
@@ -302,8 +336,11 @@ static int run_plan(struct sync_opts *o, const char *source, const char *destina
 {
 	struct sync_run run = { .o = o, .destination = destination };
 	struct sync_plan p = { NULL, 0 };
-	int r = !strcmp(o->from, "docker") ? from_registry(&p, source, &o->src, err) :
+	bool layouts = !strcmp(o->to, "oci");
+	int r = layouts && strchr(destination, ':') ? hoy_fail(err, EINVAL, "the layout '%s' has a colon in its name", destination) :
+		!strcmp(o->from, "docker") ? from_registry(&p, source, &o->src, err) :
 		!strcmp(o->from, "dir")	   ? from_dir(&p, source, &o->src, err) :
+		!strcmp(o->from, "oci")	   ? from_layout(&p, source, &o->src, err) :
 					     sync_from_yaml(&p, source, &o->src, err);
 
 	if (!r && o->digestfile && !o->dry && !(run.digests = fopen(o->digestfile, "we")))

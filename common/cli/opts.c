@@ -36,9 +36,12 @@ const struct hoy_opt hoy_global_opts[] = {
 const struct hoy_opt hoy_copy_globals[] = {
 	{ 0, "command-timeout", HOY_OPT_STRING, G(command_timeout), "DURATION", "longest time that the command may take" },
 	{ 0, "debug", HOY_OPT_FLAG, G(debug), NULL, "the same as --log-level debug" },
+	{ 0, "insecure-policy", HOY_OPT_FLAG, G(insecure_policy), NULL, "take any image, whatever policy.json says" },
 	{ 0, "override-arch", HOY_OPT_STRING, G(arch), "ARCH", "architecture of images to be chosen from a list" },
 	{ 0, "override-os", HOY_OPT_STRING, G(os), "OS", "operating system of images to be chosen from a list" },
 	{ 0, "override-variant", HOY_OPT_STRING, G(variant), "VARIANT", "variant of their architecture" },
+	{ 0, "policy", HOY_OPT_STRING, G(policy), "FILE", "the policy.json(5) that images must please" },
+	{ 0, "registries.d", HOY_OPT_STRING, G(registries_d), "DIR", "where registries.d(5) is" },
 	{ 0, "user-agent-prefix", HOY_OPT_STRING, G(user_agent), "TEXT", "text in front of the user agent that registries see" },
 	HOY_OPTS_END,
 };

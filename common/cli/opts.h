@@ -36,6 +36,7 @@ struct hoy_opt {
 enum hoy_verb_flags {
 	HOY_VERB_COMMAND = 1 << 0, /* options end at the first argument: what follows is somebody's command line */
 	HOY_VERB_COPIES = 1 << 1,  /* hoy_copy_globals[] may stand before it and behind it */
+	HOY_VERB_OUTSIDE = 1 << 2, /* an ordinary user's namespace isn't entered: nothing is done with a store */
 };
 
 struct hoy_verb {
@@ -55,8 +56,8 @@ struct hoy_globals {
 	struct hoy_strv runtime_flags, modules;
 	bool version, help;
 	/* hoy_copy_globals[] */
-	const char *arch, *os, *variant, *command_timeout, *user_agent;
-	bool debug;
+	const char *arch, *os, *variant, *command_timeout, *user_agent, *policy, *registries_d;
+	bool debug, insecure_policy;
 	const char *own; /* the last option given that not every verb of the tool takes */
 };
 extern struct hoy_globals hoy_globals;

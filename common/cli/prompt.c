@@ -29,6 +29,7 @@ int hoy_confirm(const char *warning)
 /* ---- choosing from a list ---- */
 
 struct choice {
+	int out;
 	const char *label;
 	char *const *items;
 	size_t n, at, first, rows; /* the items from FIRST on that there is room for */
@@ -38,13 +39,12 @@ struct choice {
 /* Draw it from where the cursor is, at the beginning of a line. */
 static void draw(const struct choice *c)
 {
-	printf("? %.*s: \x1b[K\n", c->cols - 4, c->label);
+	dprintf(c->out, "? %.*s: \x1b[K\n", c->cols - 4, c->label);
 	for (size_t i = c->first; i < c->first + c->rows; i++)
-		printf("  %s %.*s\x1b[K\n", i == c->at ? "\xe2\x96\xb8" : " ", c->cols - 5, c->items[i]);
-	fflush(stdout);
+		dprintf(c->out, "  %s %.*s\x1b[K\n", i == c->at ? "\xe2\x96\xb8" : " ", c->cols - 5, c->items[i]);
 }
 
-static void back(const struct choice *c) { printf("\x1b[%zuA\r", c->rows + 1); }
+static void back(const struct choice *c) { dprintf(c->out, "\x1b[%zuA\r", c->rows + 1); }
 
 static void move(struct choice *c, bool down)
 {
@@ -101,16 +101,34 @@ static int key(struct choice *c)
 	return k < 0 ? k : 0;
 }
 
-int hoy_select(const char *label, char *const *items, size_t n)
+#define LENT "_HOY_PROMPT"
+
+void hoy_prompt_lend(bool on)
 {
-	struct choice c = { .label = label, .items = items, .n = n, .rows = n, .cols = 80 };
+	/* Without memory nobody is asked. */
+	if (on && isatty(1))
+		setenv(LENT, "1", 1);
+	else
+		unsetenv(LENT);
+}
+
+int hoy_prompt_fd(void)
+{
+	if (!isatty(0))
+		return -1;
+	return isatty(1) ? 1 : getenv(LENT) && isatty(2) ? 2 : -1;
+}
+
+int hoy_select(int out, const char *label, char *const *items, size_t n)
+{
+	struct choice c = { .out = out, .label = label, .items = items, .n = n, .rows = n, .cols = 80 };
 	struct winsize ws = { 0 };
 	struct termios old, raw;
 	int r = 0;
 
 	if (tcgetattr(0, &old) < 0)
 		return -errno;
-	if (!ioctl(1, TIOCGWINSZ, &ws) && ws.ws_col > 8 && ws.ws_row > 3) {
+	if (!ioctl(out, TIOCGWINSZ, &ws) && ws.ws_col > 8 && ws.ws_row > 3) {
 		c.cols = ws.ws_col;
 		c.rows = n < ws.ws_row - 2u ? n : ws.ws_row - 2u;
 	}
@@ -125,10 +143,9 @@ int hoy_select(const char *label, char *const *items, size_t n)
 		draw(&c);
 	}
 	back(&c);
-	printf("\x1b[J");
+	dprintf(out, "\x1b[J");
 	if (r > 0)
-		printf("\xe2\x9c\x94 %s\n", items[c.at]);
-	fflush(stdout);
+		dprintf(out, "\xe2\x9c\x94 %s\n", items[c.at]);
 	tcsetattr(0, TCSAFLUSH, &old);
 	return r < 0 ? r : (int)c.at;
 }

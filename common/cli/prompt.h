@@ -1,5 +1,6 @@
 /* common/cli/prompt.h: asking before something is done that cannot be undone. */
 #pragma once
+#include <stdbool.h>
 #include <stddef.h>
 
 /*
@@ -8,7 +9,14 @@
  */
 int hoy_confirm(const char *warning);
 /*
- * Let the user choose one of the N texts ITEMS on the terminal that stdin and stdout are: arrows (or j and k) and Enter. The
+ * Let the user choose one of the N texts ITEMS on the terminal that stdin and OUT are: arrows (or j and k) and Enter. The
  * list goes away again, the choice stays. Its index, -ECANCELED (Ctrl-C) or -errno.
  */
-int hoy_select(const char *label, char *const *items, size_t n);
+int hoy_select(int out, const char *label, char *const *items, size_t n);
+/*
+ * Where to ask: stdout, if stdin and stdout are terminals; stderr, if another tool of the suite reads our stdout, and its own
+ * is a terminal. -1: nobody is there.
+ */
+int hoy_prompt_fd(void);
+/* For that tool: around starting us, ON before and off behind. */
+void hoy_prompt_lend(bool on);

@@ -131,7 +131,7 @@ int hoy_tool_main(const char *tool, const char *summary, const struct hoy_verb *
 	}
 	if (hoy_globals.debug)
 		hoy_log_set("debug");
-	if (!wants_help(v, r - words, argv + words) && hoy_userns_enter(&err) < 0)
+	if (!(v->flags & HOY_VERB_OUTSIDE) && !wants_help(v, r - words, argv + words) && hoy_userns_enter(&err) < 0)
 		return hoy_report(&err, 125);
 	verb = *v;
 	verb.summary = summary_of(verbs, v);

@@ -454,6 +454,73 @@ const char *hoy_regconf_short_names(const struct hoy_regconf *c, const char **re
 	return "permissive";
 }
 
+/* ---- lines, for people ---- */
+
+/* How far TEXT goes on with KEY, bare or in quotes; 0: it doesn't. */
+static size_t key_at(const char *text, const char *key)
+{
+	size_t quote = *text == '"' || *text == '\'', n = strlen(key);
+
+	if (strncmp(text + quote, key, n) || (quote && text[quote + n] != *text))
+		return 0;
+	n += 2 * quote;
+	return strspn(text + n, " \t") + n;
+}
+
+/*
+ * The line of FILE where the NTH "[[TABLE]]" begins, or (KEY) where KEY is set: in "[TABLE]", or (TABLE NULL) before any table.
+ * Only usual spelling is understood.
+ */
+static unsigned line_of(const char *file, const char *table, unsigned nth, const char *key)
+{
+	cleanup_free char *text = NULL;
+	bool inside = !table;
+	unsigned number = 0;
+	size_t len;
+
+	if (hoy_read_file(AT_FDCWD, file, HOY_CONF_MAX, &text, &len, NULL) < 0)
+		return 0;
+	for (char *line = text, *next; line; line = next) {
+		char *end = strchr(line, '\n');
+		size_t n;
+
+		next = end ? end + 1 : NULL;
+		if (end)
+			*end = '\0';
+		number++;
+		line += strspn(line, " \t");
+		if (*line == '[') {
+			size_t open = strspn(line, "[");
+			char *name = line + open + strspn(line + open, " \t");
+
+			n = table ? key_at(name, table) : 0;
+			inside = n && name[n] == ']' && open == (key ? 1 : 2);
+			if (inside && !key && !nth--)
+				return number;
+		} else if (inside && key && (n = key_at(line, key)) && line[n] == '=') {
+			return number;
+		}
+	}
+	return 0;
+}
+
+unsigned hoy_regconf_registry_line(const struct hoy_regconf *c, const struct hoy_json *reg)
+{
+	for (size_t i = 0; i < c->n; i++) {
+		unsigned nth = 0;
+
+		HOY_JSON_EACH(r, hoy_json_get(c->v[i].doc.root, "registry")) {
+			if (r == reg)
+				return line_of(c->v[i].path, "registry", nth, NULL);
+			nth++;
+		}
+	}
+	return 0;
+}
+
+unsigned hoy_regconf_alias_line(const char *file, const char *name) { return line_of(file, "aliases", 0, name); }
+unsigned hoy_regconf_key_line(const char *file, const char *key) { return line_of(file, NULL, 0, key); }
+
 /* ---- writing answers ---- */
 
 static void put_string(struct hoy_buf *b, const char *s)

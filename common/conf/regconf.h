@@ -37,5 +37,10 @@ const struct hoy_json *hoy_regconf_list(const struct hoy_regconf *c, const char 
 /* "enforcing", "permissive" (the default) or "disabled". */
 const char *hoy_regconf_short_names(const struct hoy_regconf *c, const char **ret_file);
 
+/* In which line of its file the table REG begins, the alias NAME stands, the top-level KEY stands; 0: it cannot be told. */
+unsigned hoy_regconf_registry_line(const struct hoy_regconf *c, const struct hoy_json *reg);
+unsigned hoy_regconf_alias_line(const char *file, const char *name);
+unsigned hoy_regconf_key_line(const char *file, const char *key);
+
 /* Write to the user's short-name-aliases.conf, beside other podmans, that the short name NAME is REPO. */
 int hoy_regconf_answer(const char *name, const char *repo, struct hoy_err *err);

@@ -422,6 +422,62 @@ local_copy() { hoy copy -q --insecure-policy "oci:img:latest" "dir:d" "$@"; }
 	refused "docker://$REGISTRY/h:1" 'pars'
 }
 
+@test "skopeo's options before the verb and behind it; sigstore's parameter file: copy, push, manifest push, sync" {
+	registry_start r
+	printf 'default-docker:\n  use-sigstore-attachments: true\n' >rd/r.yaml
+	hoy_image generate-sigstore-key --output-prefix k --passphrase-file pass
+	printf 'privateKeyFile: %s\nprivateKeyPassphraseFile: %s\n' "$T/k.private" "$T/pass" >params.yaml
+	policy "$(sigstore_by k.pub)"
+	# The same words for both.
+	for tool in "oracle skopeo" hoy_image; do
+		to=docker://$REGISTRY/${tool##*[ _]}
+		try $tool --insecure-policy --registries.d "$T/rd" copy -q --dest-tls-verify=false --sign-by-sigstore params.yaml oci:img:latest "$to:1"
+		assert_success
+		try $tool --policy p.json --registries.d "$T/rd" copy -q --src-tls-verify=false "$to:1" "dir:in-${tool##*[ _]}"
+		assert_success
+		accepted "$to:1"
+		try $tool --policy p.json --registries.d "$T/rd" sync --src dir --dest docker --dest-tls-verify=false "in-${tool##*[ _]}" "$REGISTRY/x"
+		assert_status 1
+		try $tool --insecure-policy --registries.d "$T/rd" sync --src dir --dest docker --dest-tls-verify=false --sign-by-sigstore params.yaml --remove-signatures "in-${tool##*[ _]}" "$REGISTRY/${tool##*[ _]}"
+		assert_success
+		accepted "docker://$REGISTRY/${tool##*[ _]}/in-${tool##*[ _]}"
+	done
+	# Behind the verb too, and the last one counts.
+	try hoy_image --policy none.json copy -q --policy p.json --registries.d rd --src-tls-verify=false "docker://$REGISTRY/skopeo:1" dir:again
+	assert_success
+	try hoy_image --policy p.json images
+	assert_error 'images has no option --policy'
+
+	mkdir -p home/.config/containers
+	ln -s "$T/rd" home/.config/containers/registries.d
+	have_image busybox
+	try hoy push -q --tls-verify=false --sign-by-sigstore params.yaml --remove-signatures busybox "docker://$REGISTRY/pushed:1"
+	assert_success
+	accepted "docker://$REGISTRY/pushed:1"
+	hoy manifest create l busybox
+	try hoy manifest push -q --tls-verify=false --sign-by-sigstore params.yaml --remove-signatures l "docker://$REGISTRY/list:1"
+	assert_success
+	accepted "docker://$REGISTRY/list:1"
+
+	# What it must not have, and what is not done.
+	for bad in 'privateKeyPassphraseFile: x' 'privateKeyFile: [1]' 'privateKeyFiles: x' '[]' 'privateKeyFile: ""'; do
+		printf '%s\n' "$bad" >bad.yaml
+		try hoy_image copy -q --insecure-policy --sign-by-sigstore bad.yaml oci:img:latest dir:bad
+		assert_error "bad.yaml" 1
+		[[ ! -e bad ]]
+		! oracle skopeo --insecure-policy copy -q --sign-by-sigstore bad.yaml oci:img:latest dir:bad2 || { echo "skopeo takes: $bad"; false; }
+	done
+	for undone in 'fulcio:\n  fulcioURL: http://127.0.0.1:1' 'privateKeyFile: k.private\nrekorURL: http://127.0.0.1:1'; do
+		printf "$undone\n" >bad.yaml
+		try hoy_image copy -q --insecure-policy --sign-by-sigstore bad.yaml oci:img:latest dir:bad
+		assert_error 'without Fulcio and Rekor' 1
+	done
+	try hoy manifest push -q --sign-by-sigstore bad.yaml l "dir:$T/bad"
+	assert_error 'without Fulcio and Rekor'
+	try hoy_image copy -q --insecure-policy --sign-by-sigstore none.yaml oci:img:latest dir:bad
+	assert_error 'none.yaml' 1
+}
+
 @test "sigstore: keys of both, signatures of both, read by both" {
 	registry_start r
 	printf 'default-docker:\n  use-sigstore-attachments: true\n' >rd/r.yaml

@@ -66,6 +66,10 @@ sum() { sha256sum | sed 's/^\([0-9a-f]*\).*/sha256:\1/'; }
 	have_image stack
 	diff=$(oracle_podman image inspect stack --format '{{index .RootFS.Layers 0}}')
 	[[ $(image --root "$ROOT" --runroot "$RUNROOT" blob get containers-storage:localhost/stack "$diff" | sum) == "$diff" ]]
+	hoy pull -q --tls-verify=false "$REGISTRY/x:1"
+	[[ $(image --root "$ROOT" --runroot "$RUNROOT" blob get "containers-storage:$REGISTRY/x:1" "$config" | sum) == "$config" ]]
+	try image --root "$ROOT" --runroot "$RUNROOT" blob get "containers-storage:$REGISTRY/x:1" "$layer"
+	assert_error "keeps this layer unpacked: its tar is blob $diff" 2
 	[[ $(image blob get "docker-archive:$(fixture stack)/docker.tar" "$diff" | sum) == "$diff" ]]
 
 	try image blob put --tls-verify=false "$ref" <<<hello
@@ -429,6 +433,13 @@ on_terminal() {
 		[[ $(head -1 err) == "Trying to pull $REGISTRY/nosuch/img:latest..." ]]
 	done
 	as_user podman rmi -a >/dev/null
+	# `run` asks as well, though it reads what pull prints.
+	try on_terminal 'j\r' "$HOY_TESTS/oracle" run --user hoytest -C "$home" -- env -u TMPDIR bin/hoy --runtime "$home/bin/hoy-runtime" run --rm --network none nosuch/img echo ran
+	assert_success
+	assert_stdout_has ran
+	grep -q nosuch/img "$answers"
+	as_user podman rmi -a >/dev/null
+	rm "$answers"
 	# Ctrl-C, and no terminal where there must be one.
 	try on_terminal '\x03' "$HOY_TESTS/oracle" run --user hoytest -C "$home" -- env -u TMPDIR bin/hoy pull nosuch/img
 	assert_status 125
@@ -519,10 +530,10 @@ on_terminal() {
 	try image explain short
 	assert_success
 	assert_stdout "short
-  short name   alias ($C/registries.conf.d/r.conf)
-  mode         enforcing ($C/registries.conf)
+  short name   alias ($C/registries.conf.d/r.conf:14)
+  mode         enforcing ($C/registries.conf:2)
 one.example/team/short:latest
-  registry     prefix one.example/team, location real.example/x ($C/registries.conf.d/r.conf)
+  registry     prefix one.example/team, location real.example/x ($C/registries.conf.d/r.conf:1)
   pull 1       m.example/team/short:latest, mirror
     certs      $C/certs.d/m.example:
                  ca.crt
@@ -546,15 +557,22 @@ one.example/team/short:latest
 	try image explain --format json x:1
 	assert_success
 	[[ $(jq -r '.shortName | .mode, .resolvedBy, .prompt' <<<"$output" | tr '\n' ' ') == 'enforcing unqualified-search-registries true ' ]]
+	[[ $(jq -r '.shortName | .line, .modeLine' <<<"$output") == $'1\n2' ]]
 	[[ $(jq -r '.candidates[].name' <<<"$output") == $'one.example/x:1\ntwo.example:5000/x:1' ]]
 	[[ $(jq -r '.candidates[1].pull[0].credentials | .helper, .key' <<<"$output") == $'mine\ntwo.example:5000' ]]
 	[[ $(jq -r '.candidates[1].pull[0].proxy | .address, .variable' <<<"$output") == $'null\nno_proxy' ]]
 	[[ $(jq -r '.candidates[1] | .policy.requirements[0].type, .policy.scope, .sigstoreAttachments.value' <<<"$output") == $'insecureAcceptAnything\n\ntrue' ]]
+	for host in 10.1.2.3:5000 two.example a.two.example; do
+		[[ $(image explain --format json "$host/x" | jq -r '.candidates[0].pull[0].proxy | .address, .variable') == $'null\nno_proxy' ]]
+	done
+	for host in 11.1.2.3:5000 antwo.example; do
+		[[ $(image explain --format json "$host/x" | jq -r '.candidates[0].pull[0].proxy.variable') == https_proxy ]]
+	done
 	# docker:// makes docker.io of a short name.
 	try image explain docker://x
 	assert_stdout_has 'docker.io/library/x:latest'
 	try image explain bad.example/x
-	assert_stdout_has 'BLOCKED'
+	assert_stdout_has "BLOCKED ($C/registries.conf.d/r.conf:10)"
 	for f in '' '--format json'; do
 		[[ $(image explain $f short x:1 2>&1; image explain $f short) != *topsecret* ]]
 	done
@@ -735,4 +753,216 @@ terminal() {
 		try hoy $v -q $([[ $v == load ]] && echo -i s.tar || echo --tls-verify=false "$REGISTRY/s:1")
 		[[ $status == 0 && $stderr == '' ]]
 	done
+}
+
+# ---- image scp
+
+# A machine "far" that ssh reaches: podman with a store of its own. What ssh was called with is in the file "ssh-words".
+far_machine() {
+	mkdir -p far bin
+	cat >bin/ssh <<-END
+	#!/bin/bash
+	printf '%s\n' "\$*" >>"$T/ssh-words"
+	while [[ \$1 != -- ]]; do shift; done
+	host=\$2 cmd=\$3
+	[[ \$host != unreachable ]] || { echo 'ssh: connect to host unreachable port 22: No route to host' >&2; exit 255; }
+	PATH=$T/far:\$PATH exec sh -c "\$cmd"
+	END
+	cat >far/podman <<-END
+	#!/bin/sh
+	exec "$HOY_TESTS/oracle" run -- podman --root "$T/farstore/root" --runroot "$T/farstore/run" --storage-driver overlay --storage-opt overlay.skip_mount_home=true "\$@"
+	END
+	chmod +x bin/ssh far/podman
+	PATH=$T/bin:$PATH
+}
+far() { "$T/far/podman" "$@"; }
+
+@test "image scp: over ssh, both ways, with a new name, between two others; connections" {
+	far_machine
+	have_image busybox
+	id=$(oracle_podman image inspect --format '{{.Id}}' busybox)
+	# podman's oci-archive has another config: the layers tell that it is the same image.
+	layers=$(oracle_podman image inspect --format '{{.RootFS.Layers}}' busybox)
+	try hoy image scp busybox ann@far.example::
+	assert_success
+	assert_stdout 'Loaded image: localhost/busybox:latest'
+	assert_stderr_has 'Warning: Unknown connection name given.'
+	[[ $(far image inspect --format '{{.Id}}' localhost/busybox) == "$id" ]]
+	[[ $(<ssh-words) == "-- ann@far.example podman 'image' 'load'" ]]
+	try hoy image scp -q busybox far.example::new/name:2
+	assert_success
+	[[ $(far image inspect --format '{{.Id}}' localhost/new/name:2) == "$id" ]]
+	hoy rmi -f busybox
+	# Connections, of podman's file and of containers.conf: address, port, key.
+	printf '{"Connection":{"Default":"f","Connections":{"f":{"URI":"ssh://bob@far.example:2222/run/podman.sock","Identity":"/k"}}}}' >conn.json
+	printf '[engine.service_destinations.g]\nuri = "ssh://far.example:23/x"\nidentity = "/other"\n[engine.service_destinations.f]\nuri = "ssh://not.this"\n[engine.service_destinations.u]\nuri = "unix:///run/x"\n' >c.conf
+	export PODMAN_CONNECTIONS_CONF=$T/conn.json CONTAINERS_CONF=$T/c.conf
+	rm ssh-words
+	try hoy image scp -q f::localhost/busybox
+	assert_success
+	assert_stdout 'Loaded image: localhost/busybox:latest'
+	assert_stderr ''
+	[[ $(hoy image inspect --format '{{.RootFS.Layers}}' busybox) == "$layers" ]]
+	[[ $(<ssh-words) == "-i /k -p 2222 -- bob@far.example podman 'image' 'save' '--format' 'oci-archive' 'localhost/busybox'" ]]
+	try hoy image scp -q g::localhost/busybox renamed:3
+	assert_success
+	[[ $(hoy image inspect --format '{{.RootFS.Layers}}' localhost/renamed:3) == "$layers" ]]
+	[[ $(tail -1 ssh-words) == "-i /other -p 23 -- far.example podman"* ]]
+	try hoy image scp g::localhost/busybox f::again
+	assert_success
+	[[ $(far image inspect --format '{{.RootFS.Layers}}' localhost/again:latest) == "$layers" ]]
+	# What the far shell gets is quoted.
+	try hoy image scp "g::x;touch $T/owned"
+	assert_status 125
+	[[ ! -e owned ]]
+}
+
+@test "image scp: what is wrong" {
+	far_machine
+	try hoy image scp busybox
+	assert_error 'must specify a destination: invalid argument'
+	try hoy image scp far::
+	assert_error 'no source image specified: invalid argument'
+	try hoy image scp far:: other::
+	assert_error 'a source image must be specified: invalid argument'
+	try hoy image scp nosuchimage far::
+	assert_status 125
+	assert_stderr_has 'nosuchimage'
+	try hoy image scp far::nosuchimage
+	assert_status 125
+	assert_stderr_has 'saving the image failed: exit status 125'
+	try hoy image scp unreachable::busybox
+	assert_status 125
+	assert_stderr_has 'No route to host'
+	try hoy image scp busybox -oProxyCommand=x::
+	assert_status 125
+	try hoy image scp -- busybox -oProxyCommand=x::
+	assert_status 125
+	assert_stderr_has 'names no host'
+	[[ ! -e ssh-words || $(<ssh-words) != *Proxy* ]]
+	try hoy image scp busybox ann:pw@far::
+	assert_status 125
+	assert_stderr_has 'password'
+	try hoy image scp busybox nosuchuser@localhost::
+	assert_error "no user 'nosuchuser'"
+	unset SUDO_USER
+	try hoy image scp root@localhost::busybox
+	assert_error '$SUDO_USER must be defined to find the default rootless user'
+}
+
+@test "image scp: between users of this machine" {
+	as_user true
+	home=$HOY_TEST_AREA/home-hoytest
+	[[ $(getent passwd hoytest | cut -d: -f6) == "$home" ]]
+	have_image busybox
+	id=$(oracle_podman image inspect --format '{{.Id}}' busybox)
+	try hoy image scp -q root@localhost::busybox hoytest@localhost::
+	assert_success
+	assert_stdout 'Loaded image: localhost/busybox:latest'
+	[[ $(as_user podman image inspect --format '{{.Id}}' localhost/busybox) == "$id" ]]
+	try hoy image scp -q busybox hoytest@localhost::his:1
+	assert_success
+	[[ $(as_user podman image inspect --format '{{.Id}}' localhost/his:1) == "$id" ]]
+	SUDO_USER=hoytest
+	export SUDO_USER
+	as_user podman rmi -a -f >/dev/null
+	try hoy image scp -q root@localhost::busybox
+	assert_success
+	[[ $(as_user podman image inspect --format '{{.Id}}' localhost/busybox) == "$id" ]]
+	# And back; without a destination it is root's.
+	hoy rmi -f busybox
+	try hoy image scp -q hoytest@localhost::localhost/busybox root@localhost::
+	assert_success
+	[[ $(hoy image inspect --format '{{.Id}}' busybox) == "$id" ]]
+	# An ordinary user can do that with sudo alone.
+	mkdir -p "$home/bin"
+	cp "$HOY_BIN"/hoy* "$home/bin/"
+	chown -R hoytest "$home/bin"
+	try as_user bin/hoy image scp busybox daemon@localhost::
+	assert_status 125
+	assert_stderr_has 'only root may give images'
+	try as_user bin/hoy image scp daemon@localhost::busybox
+	assert_status 125
+	assert_stderr_has 'only root may read'
+}
+
+# ---- login, logout, sync
+
+@test "login: with a secret, again with what is known, without naming the registry; logout" {
+	registry_start r --htpasswd ann:secret
+	export REGISTRY_AUTH_FILE=$T/auth.json CONTAINERS_REGISTRIES_CONF=$T/c.conf
+	printf 'unqualified-search-registries = ["%s"]\n[[registry]]\nlocation = "%s"\ninsecure = true\n' "$REGISTRY" "$REGISTRY" >c.conf
+	printf secret | oracle_podman secret create ann - >/dev/null
+	printf wrong | oracle_podman secret create other - >/dev/null
+	# The user is called as the secret, unless it is said.
+	try hoy login --secret ann "$REGISTRY"
+	assert_success
+	assert_stdout 'Login Succeeded!'
+	rm auth.json
+	id=$(oracle_podman secret inspect --format '{{.ID}}' ann)
+	try hoy login --secret "${id:0:10}" -u ann
+	assert_success
+	for args in '--secret other -u ann' '--secret none' '--secret ann -p x'; do
+		try hoy login $args "$REGISTRY"
+		assert_status 125
+		ours=${stderr#Error: }
+		theirs=$(oracle_podman login $args "$REGISTRY" 2>&1) && false
+		[[ $args == *other* || ${ours##*: } == "${theirs##*: }" || $theirs == *'no such secret'* && $ours == *'no such secret'* ]] || { echo "$ours / $theirs"; false; }
+		[[ $stderr != *wrong* && $stderr != *'"secret"'* ]]
+	done
+	# What is known is tried first, and told as podman tells it.
+	try hoy login "$REGISTRY"
+	assert_success
+	ours=$output
+	assert_stdout "$(oracle_podman login "$REGISTRY")"
+	[[ $ours == *'Already logged in to'* ]]
+	# The first of the search registries.
+	try hoy login
+	assert_stdout "$ours"
+	try hoy logout
+	assert_stdout "Removed login credentials for $REGISTRY"
+	try hoy logout "$REGISTRY"
+	assert_status 125
+	: >c.conf
+	for c in login logout; do
+		try hoy $c
+		assert_error 'no registries found in registries.conf, a registry must be provided'
+	done
+	# What is known and no longer right is asked for anew.
+	printf '{"auths":{"%s":{"auth":"%s"}}}' "$REGISTRY" "$(printf ann:old | base64)" >auth.json
+	try hoy login --tls-verify=false "$REGISTRY"
+	assert_status 125
+	assert_stdout_has 'Existing credentials are invalid'
+}
+
+@test "sync: from and to layouts" {
+	registry_start a
+	from=$REGISTRY
+	registry_start b
+	for t in busybox:1 busybox:2 deep/stack:7; do
+		image copy -q --dest-tls-verify=false "oci:$(fixture "$(basename "${t%:*}")")/oci:latest" "docker://$from/$t"
+	done
+	image sync --src-tls-verify=false --src docker --dest oci --scoped "$from/busybox" lay
+	image sync --src-tls-verify=false --src docker --dest oci --scoped --append-suffix -x "$from/deep/stack" lay
+	image sync --src-tls-verify=false --src docker --dest oci "$from/deep/stack" lay
+	[[ $(jq -r '.manifests[].annotations["org.opencontainers.image.ref.name"]' lay/index.json | sort) == "$(printf '%s\n' "$from/busybox:1" "$from/busybox:2" "$from/deep/stack:7-x" stack:7 | sort)" ]]
+	[[ $(oracle skopeo inspect --format '{{.Digest}}' "oci:lay:stack:7") == "$(tag_of "$from/deep/stack:7")" ]]
+	try image sync --dest-tls-verify=false --src oci --dest docker --digestfile d lay "$REGISTRY/m"
+	assert_success
+	[[ $(tag_of "$REGISTRY/m/stack:7") == "$(tag_of "$from/deep/stack:7")" && $(wc -l <d) == 4 ]]
+	try image sync --src oci --dest dir --scoped lay out
+	assert_success
+	cmp "out/$from/busybox:2/manifest.json" <(image manifest get --tls-verify=false "docker://$from/busybox:2")
+	# Names that lead elsewhere are none.
+	jq '.manifests[0].annotations["org.opencontainers.image.ref.name"] = "../../escaped"' lay/index.json >i && mv i lay/index.json
+	try image sync --src oci --dest dir lay out2
+	assert_success
+	assert_stderr_has 'skipping it'
+	[[ ! -e escaped && ! -e ../escaped && $(find out2 -name manifest.json | wc -l) == 3 ]]
+	try image sync --src oci --dest oci lay lay2
+	assert_error "sync from 'oci' to 'oci' not implemented" 1
+	try image sync --src oci --dest docker nothere "$REGISTRY/m"
+	assert_error 'nothere' 1
+	try image sync --src oci --dest dir out out3
+	assert_error 'is no OCI layout' 1
 }

@@ -387,12 +387,9 @@ ok$'
 }
 
 @test "runtime: what is not supported is an error that names it" {
-	try "$RT" --root "$STATE" --systemd-cgroup run -b "$B" c1
-	assert_status 1
-	assert_stderr_has 'systemd cgroup manager is not supported'
 	edit '.linux.cgroupsPath = "system.slice:hoy:c1"'
 	run_sh true
-	assert_stderr_has "cgroupsPath 'system.slice:hoy:c1' is for systemd"
+	assert_stderr_has "cgroupsPath 'system.slice:hoy:c1' is for systemd (use: --systemd-cgroup)"
 	edit 'del(.linux.cgroupsPath) | .linux.intelRdt = {closID: "x"}'
 	run_sh true
 	assert_stderr 'linux.intelRdt is not supported'
@@ -416,4 +413,275 @@ ok$'
 	until_true 5 sh -c "! kill -0 $init 2>/dev/null"
 	rt delete -f c1
 	[[ ! -e $STATE/c1 && -z $(find /sys/fs/cgroup -path "*$CG/c") ]]
+}
+
+@test "runtime: kill and delete by regular expression; spec with another name; -?" {
+	edit '.process.args = ["sleep", "1000"] | .linux.cgroupsPath = null'
+	for c in web-1 web-2 db; do rt run -d -b "$B" $c </dev/null >/dev/null 2>&1; done
+	rt kill --regex '^web-' KILL
+	until_true 5 is web-1 stopped
+	until_true 5 is web-2 stopped
+	is db running
+	# What cannot be deleted is told, the others go.
+	try rt delete --regex '.'
+	assert_status 1
+	assert_stderr "cannot delete container 'db' that is not stopped"
+	[[ $(rt list -q) == db ]]
+	try rt delete --regex '['
+	assert_stderr "invalid regular expression '['"
+	rt delete --force --regex 'd.'
+	[[ -z $(rt list -q) ]]
+	rt spec -b "$B" -f other.json
+	[[ $(jq -r .hostname "$B/other.json") == hoy ]]
+	try rt delete '-?'
+	assert_success
+	assert_stdout_has --regex
+}
+
+@test "runtime: exec with more groups, in a paused container, in a cgroup below, from a process object that leaves things out" {
+	sleeper
+	try rt exec -g 7 --additional-gids 8 c1 sh -c 'grep Groups /proc/self/status'
+	assert_stdout_like '^Groups:	7 8 ?$'
+	try rt exec -g x c1 true
+	assert_stderr "option '--additional-gids': 'x' is no group id"
+	jq '.process | .args = ["grep", "CapBnd", "/proc/self/status"] | del(.capabilities)' "$B/config.json" >"$T/p"
+	try rt exec --process "$T/p" c1
+	assert_stdout 'CapBnd:	0000000020000420'
+	try rt exec --cgroup /nosuch c1 true
+	assert_status 1
+	assert_stderr_like "cannot open cgroup '.*/c/nosuch'|cannot open cgroup '.*/c//nosuch'"
+	try rt exec --cgroup /../.. c1 true
+	assert_stderr_has "is no path below the container's cgroup"
+	try rt exec --cgroup nosuch:/ c1 true
+	assert_stderr_has "there is no cgroup controller 'nosuch'"
+	if v1 pids; then
+		mkdir "/sys/fs/cgroup/pids$CG/c/below"
+		try rt exec --cgroup pids:/below c1 cat /proc/self/cgroup
+		assert_stdout_like 'pids:/below'
+		assert_stdout_like 'memory:/
+'
+	fi
+	rt pause c1
+	try rt exec c1 true
+	assert_stderr "the container 'c1' is paused"
+	# It waits with the container.
+	background "$RT" --root "$STATE" exec --ignore-paused c1 touch /done </dev/null
+	sleep 0.3
+	[[ ! -e $B/rootfs/done ]]
+	rt resume c1
+	until_true 5 test -e "$B/rootfs/done"
+}
+
+@test "runtime: ps by ps(1), limits that are Intel's, annotations that cannot be kept" {
+	sleeper
+	try rt ps c1 -o pid,comm
+	assert_success
+	assert_stdout_like '^ +PID COMMAND
+ *[0-9]+ sleep$'
+	try rt ps c1 -o comm
+	assert_status 1
+	assert_stderr_has 'no column PID'
+	try rt update --l3-cache-schema L3:0=f c1
+	assert_status 1
+	assert_stderr_has 'Intel RDT'
+	rt delete -f c1
+	edit '.annotations["run.oci.handler"] = "krun"'
+	run_sh true
+	assert_stderr 'annotation run.oci.handler is not supported'
+}
+
+@test "runtime: the pidfd of a container and of an exec goes where it is wanted" {
+	edit '.process.args = ["sleep", "1000"]'
+	python3 - "$T/sock" "$RT" --root "$STATE" -- "$B" >"$T/pids" <<-'END'
+		import array, os, socket, subprocess, sys
+		path, rt, bundle = sys.argv[1], sys.argv[2:5], sys.argv[6]
+		s = socket.socket(socket.AF_UNIX); s.bind(path); s.listen(1)
+		for words in (["run", "-d", "-b", bundle, "--pidfd-socket", path, "c1"], ["exec", "-d", "--pidfd-socket", path, "c1", "sleep", "9"]):
+		    p = subprocess.Popen(rt + words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+		    fd = array.array("i"); fd.frombytes(s.accept()[0].recvmsg(100, 100)[1][0][2])
+		    assert p.wait() == 0
+		    print([l.split()[1] for l in open("/proc/self/fdinfo/%d" % fd[0]) if l.startswith("Pid:")][0])
+	END
+	diff <(rt ps --format json c1 | jq -c sort) <(jq -sc sort "$T/pids")
+}
+
+@test "runtime: memory policy, and CPUs for exec" {
+	edit '.linux.memoryPolicy = {mode: "MPOL_BIND", nodes: "0-x"}'
+	run_sh true
+	assert_stderr "linux.memoryPolicy: '0-x' is no list of nodes"
+	edit 'del(.linux.memoryPolicy) | .process.execCPUAffinity = {initial: "0", final: "0"}'
+	sleeper
+	try rt exec c1 grep Cpus_allowed_list /proc/self/status
+	assert_stdout 'Cpus_allowed_list:	0'
+	rt delete -f c1
+	edit '.process.execCPUAffinity = {final: "5000"}'
+	sleeper
+	try rt exec c1 true
+	assert_stderr "process.execCPUAffinity: '5000' is no list of CPUs"
+}
+
+@test "runtime: sysctls belong to the container's own namespaces" {
+	local before
+	before=$(cat /proc/sys/kernel/core_pattern)
+	for name in vm.swappiness kernel.core_pattern net/../kernel/core_pattern net//core/somaxconn .. net/; do
+		edit ".linux.sysctl = {\"$name\": \"1\"}"
+		run_sh true
+		assert_status 1
+		assert_stderr_has "the sysctl \`$name\` is no"
+	done
+	[[ $(cat /proc/sys/kernel/core_pattern) == "$before" ]]
+}
+
+# with_systemd unified|hybrid SCRIPT: bash's SCRIPT beside a systemd of its own, a user's manager that we take for the system's.
+with_systemd() {
+	cat >"$T/manager" <<-END
+		set -e
+		mount --make-rprivate /
+		mount -t tmpfs tmpfs /run
+		mkdir -p /run/systemd/system "$T/run"
+		[[ $1 != unified || ! -d /sys/fs/cgroup/unified ]] || mount --bind /sys/fs/cgroup/unified /sys/fs/cgroup
+		for h in /sys/fs/cgroup{,/systemd,/unified}; do
+			[[ ! -e \$h/cgroup.procs ]] || { mkdir \$h$CG; echo \$\$ >\$h$CG/cgroup.procs; }
+		done
+		export XDG_RUNTIME_DIR=$T/run DBUS_SESSION_BUS_ADDRESS=unix:path=$T/run/bus DBUS_SYSTEM_BUS_ADDRESS=unix:path=$T/run/bus
+		dbus-daemon --session --address=unix:path=$T/run/bus --nofork --nopidfile >$T/dbus.log 2>&1 &
+		for ((i = 0; i < 100; i++)); do [[ ! -e $T/run/bus ]] || break; sleep 0.05; done
+		/lib/systemd/systemd --user --unit=basic.target >$T/systemd.log 2>&1 &
+		for ((i = 0; i < 100; i++)); do ! busctl --user status org.freedesktop.systemd1 >/dev/null 2>&1 || break; sleep 0.05; done
+		rt() { "$RT" --root "$STATE" "\$@"; }
+		$2
+	END
+	try timeout -k 5 60 unshare -mpf --kill-child --mount-proc bash "$T/manager"
+	find /sys/fs/cgroup -depth -path "*$CG*" -type d -exec rmdir {} + || true
+}
+
+@test "runtime: a scope of systemd's, with its limits, and nothing of it after the end" {
+	edit '.linux.cgroupsPath = "system.slice:hoy:c1" | .process.args = ["sleep", "1000"] | .annotations["org.systemd.property.TimeoutStopUSec"] = "uint64 7000000" |
+		.linux.resources.pids = {limit: 33}'
+	jq 'del(.linux.resources.pids)' "$B/config.json" >"$B/v2.json"
+	local look='
+		rt state c1 | jq -r ".status, .[\"systemd-scope\"]"
+		sed -n "s/^1:name=systemd:\|^[0-9]*:name=systemd:\|^0:://p" /proc/$(rt state c1 | jq .pid)/cgroup | sort -u
+		systemctl --user show hoy-c1.scope -p Slice,Delegate,TasksMax,TimeoutStopUSec
+		rt pause c1; rt state c1 | jq -r .status; rt resume c1
+		rt exec c1 echo in
+		rt delete -f c1
+		systemctl --user is-active hoy-c1.scope || true
+		find /sys/fs/cgroup -name "hoy-c1*"'
+	if [[ -d /sys/fs/cgroup/systemd ]]; then
+		with_systemd hybrid "rt --systemd-cgroup run -d -b $B c1 </dev/null >/dev/null 2>&1; $look"
+		assert_stdout "running
+hoy-c1.scope
+$CG/system.slice/hoy-c1.scope
+TimeoutStopUSec=7s
+Slice=system.slice
+Delegate=yes
+TasksMax=33
+paused
+in
+inactive"
+	fi
+	with_systemd unified "rt --cgroup-manager=systemd run -d -b $B -f v2.json c1 </dev/null >/dev/null 2>&1; $look"
+	assert_stdout_like "running
+hoy-c1.scope
+(/
+)?$CG/system.slice/hoy-c1.scope/container
+TimeoutStopUSec=7s
+Slice=system.slice
+Delegate=yes
+TasksMax=[0-9]+
+paused
+in
+inactive$"
+}
+
+@test "runtime: what systemd refuses, and no systemd at all" {
+	edit '.linux.cgroupsPath = "/not/for/systemd"'
+	try rt --systemd-cgroup run -b "$B" c1
+	assert_status 1
+	assert_stderr_has "is not SLICE:PREFIX:NAME"
+	edit '.linux.cgroupsPath = "system.slice:hoy:../c1"'
+	try rt --systemd-cgroup run -b "$B" c1
+	assert_stderr "invalid unit name 'hoy-../c1.scope'"
+	edit '.linux.cgroupsPath = "system.slice:hoy:c1"'
+	DBUS_SYSTEM_BUS_ADDRESS=unix:path=$T/nobody try rt --systemd-cgroup run -b "$B" c1
+	assert_status 1
+	assert_stderr "cannot connect to '$T/nobody': No such file or directory"
+	edit '.linux.cgroupsPath = "no such slice:hoy:c1"'
+	with_systemd unified "rt --systemd-cgroup run -b $B c1"
+	assert_status 1
+	assert_stderr_has StartTransientUnit
+	[[ ! -e $STATE/c1 ]]
+	# A bus that talks nonsense.
+	python3 - "$T/liar" "$RT" --root "$STATE" --systemd-cgroup run -b "$B" c1 <<-'END'
+		import os, socket, subprocess, sys, random
+		s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(1)
+		os.environ["DBUS_SYSTEM_BUS_ADDRESS"] = "unix:path=" + sys.argv[1]
+		random.seed(1)
+		for n in range(40):
+		    p = subprocess.Popen(sys.argv[2:], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+		    c = s.accept()[0]
+		    c.recv(1000)
+		    head = bytes([108, random.choice([1, 2, 3, 4]), 0, 1]) + random.choice([0, 8, 1 << 30, 4294967295]).to_bytes(4, "little") + bytes(4) + \
+		        random.choice([0, 16, 40, 1 << 31]).to_bytes(4, "little")
+		    try:
+		        c.sendall(b"OK 0\r\n" if n else b"REJECTED EXTERNAL\r\n")
+		        c.sendall(head + random.randbytes(random.randrange(100)))
+		    except OSError: pass
+		    c.close()
+		    assert p.wait(20) == 1, p.returncode
+		    assert b"D-Bus" in p.stderr.read()
+	END
+}
+
+# Kill at points of create, start and delete spread evenly over their changing system calls; $1: how many for each operation and way to die.
+kill_points() {
+	local op way calls n failed=0 points=0
+	edit '.process.args = ["sleep", "31337"]'
+	for op in create start delete; do
+		for way in kill-one kill-all; do
+			calls=$(prepared $op && injected $op -o "$T/calls" && sed -n 's/^calls //p' "$T/calls")
+			rt delete -f c1
+			for ((i = 0; i < $1; i++)); do
+				n=$((1 + i * (calls - 1) / ($1 > 1 ? $1 - 1 : 1)))
+				prepared $op
+				injected $op -f $way -n $n || true
+				points=$((points + 1))
+				clean_after "$op $way $n of $calls" || failed=1
+			done
+		done
+	done
+	echo "$points points"
+	return $failed
+}
+
+prepared() {
+	[[ $1 == create ]] || rt create -b "$B" c1 </dev/null >/dev/null 2>&1
+	[[ $1 != delete ]] || rt start c1
+}
+
+injected() {
+	local words=(create -b "$B" c1)
+	[[ $1 != start ]] || words=(start c1)
+	[[ $1 != delete ]] || words=(delete -f c1)
+	"$HOY_BUILD/tests/faults/inject" "${@:2}" "$HOY_BIN/hoy-runtime" --root "$STATE" "${words[@]}" </dev/null >/dev/null 2>"$T/err"
+}
+
+# `delete --force` must do, and leave nothing.
+clean_after() {
+	local i left
+	rt delete -f c1 || { echo "delete --force failed after: $1" >&2; return 1; }
+	for ((i = 0; i < 40; i++)); do
+		left=$(ls "$STATE"; find /sys/fs/cgroup -path "*$CG/*" -type d; pgrep -f "^[^ ]*hoy-runtime.*$STATE"; pgrep -f '^sleep 31337'; grep "$B" /proc/self/mountinfo)
+		[[ -n $left ]] || return 0
+		sleep 0.05
+	done
+	echo "left after $1: $left; inject said: $(cat "$T/err")" >&2
+	return 1
+}
+
+@test "runtime: killed at sixty points of create, start and delete, delete --force cleans up" {
+	try kill_points 10
+	assert_success
+	assert_stdout '60 points'
 }
