@@ -15,6 +15,7 @@
 static const struct route {
 	const char *verb, *tool, *summary; /* no summary: an alias, not in the help */
 } routes[] = {
+	{ "artifact", "hoy-image", "Manage OCI artifacts" },
 	{ "attach", "hoy-run", "Attach to a running container" },
 	{ "build", "hoy-build", "Build an image from a Containerfile" },
 	{ "commit", "hoy-run", "Make an image of a container" },

@@ -183,18 +183,20 @@ static int describe(void *arg, const struct layer_got *g, struct hoy_buf *config
 	cleanup_free struct desc *layers = NULL;
 	struct hoy_jw w = hoy_jw_on(config, NULL);
 	char now[HOY_TIME_SIZE], sum[SHA_DIGEST_SIZE];
+	struct hoy_json *annotations;
 	struct desc cd;
 	size_t n = 0;
 
 	hoy_time_format(hoy_now(), now);
 	put_config(c, &w, now, g->diff_id);
 	notes.root = hoy_json_new(&notes, HOY_JSON_OBJECT);
-	if (config->error || !notes.root || !hoy_json_set_string(&notes, notes.root, "org.opencontainers.image.created", now) ||
+	annotations = notes.root ? hoy_json_need(&notes, notes.root, "annotations", HOY_JSON_OBJECT) : NULL;
+	if (config->error || !annotations || !hoy_json_set_string(&notes, annotations, "org.opencontainers.image.created", now) ||
 	    layers_of(c, g, &digests, &layers, &n) < 0)
 		return hoy_fail_oom(err);
 	sha_of(config->data, config->len, sum);
 	cd = (struct desc){ sum, (char *)(c->docker ? T_V2S2_CONFIG : T_OCI_CONFIG), (int64_t)config->len, NULL };
-	return manifest_write(manifest, c->docker ? MAN_V2S2 : MAN_OCI, &cd, layers, n, c->docker ? NULL : notes.root) < 0 ? hoy_fail_oom(err) : 0;
+	return manifest_write(manifest, c->docker ? MAN_V2S2 : MAN_OCI, &cd, layers, n, notes.root) < 0 ? hoy_fail_oom(err) : 0;
 }
 
 /* ---- what is committed ---- */

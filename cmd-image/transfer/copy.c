@@ -14,7 +14,8 @@ struct copy {
 	struct dest *dst;
 	const struct copy_opts *o;
 	const struct manifest *m;
-	const struct config *config;
+	const struct config *config; /* of an image; blank for other artifacts, of which nothing is changed */
+	bool artifact;
 	enum man_kind kind;
 	enum layers_as as;
 	const char *pack; /* suffix for layers that are packed here */
@@ -44,7 +45,7 @@ static int set(struct desc *d, const char *digest, const char *type, int64_t siz
 
 static const char *own_type(const struct copy *c, const struct desc *d, const char *suffix)
 {
-	return c->kind == c->m->kind && d->type ? d->type : layer_type(c->kind, suffix);
+	return c->kind == c->m->kind && d->type ? d->type : layer_type_like(c->kind, suffix, d->type);
 }
 
 /* A layer that goes on as it is. */
@@ -130,11 +131,19 @@ static int plain_layer(struct copy *c, size_t i, struct hoy_err *err)
 	if (!r && notes.set)
 		r = annotate(c, i, &notes, err);
 	meter_end(from.meter, !r);
-	return r ? r : set(&c->out[i], out.digest, layer_type(c->kind, pack ? pack : ""), out.size, err);
+	return r ? r : set(&c->out[i], out.digest, layer_type_like(c->kind, pack ? pack : "", c->m->v[i].type), out.size, err);
 }
 
 /* Nothing of the manifest may change. */
-static bool keeps(const struct copy *c) { return c->o->preserve || c->sigs.n; }
+static bool keeps(const struct copy *c) { return c->o->preserve || c->sigs.n || c->artifact; }
+
+/* Does layer D say where else it is, as those do that are not to be distributed? */
+static bool elsewhere(const struct desc *d)
+{
+	const struct hoy_json *urls = hoy_json_get(d->json, "urls");
+
+	return hoy_json_is(urls, HOY_JSON_ARRAY) && urls->count;
+}
 
 static int one_layer(struct copy *c, size_t i, struct hoy_err *err)
 {
@@ -142,6 +151,10 @@ static int one_layer(struct copy *c, size_t i, struct hoy_err *err)
 
 	if (c->src->plain)
 		return plain_layer(c, i, err);
+	if (c->dst->takes_urls && elsewhere(&c->m->v[i]) && (suffix || c->kind == c->m->kind)) {
+		c->out[i].json = c->m->v[i].json;
+		return set(&c->out[i], c->m->v[i].digest, own_type(c, &c->m->v[i], suffix ? suffix : ""), c->m->v[i].size, err);
+	}
 	if (!suffix)
 		/* An artifact's blob: ours is not to ask what it is. */
 		return c->kind == c->m->kind ? pass_layer(c, i, "", err) :
@@ -258,20 +271,23 @@ static int prepare_config(struct copy *c, struct hoy_buf *ret, struct desc *d, c
 
 static int put_config(struct copy *c, struct desc *ret, struct hoy_err *err)
 {
+	struct origin from = { .src = c->src, .d = &c->m->config, .layer = -1, .want = c->m->config.digest, .want_size = c->m->config.size };
 	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(HOY_BUF_OURS);
 	char digest[SHA_DIGEST_SIZE];
 	struct flowed out;
 	struct desc d;
-	int r = prepare_config(c, &b, &d, digest, err);
+	int r = c->artifact ? 0 : prepare_config(c, &b, &d, digest, err);
 
+	if (c->artifact)
+		d = c->m->config;
+	else
+		from = (struct origin){ .data = hoy_buf_str(&b), .len = b.len, .want = d.digest, .want_size = d.size };
 	ret->json = d.json;
 	if (!r)
 		r = c->dst->ops->has(c->dst, &d, c->src, err);
 	if (r > 0)
 		meter_skip(c->o->quiet, "config", d.digest, d.size);
 	if (!r) {
-		struct origin from = { .data = hoy_buf_str(&b), .len = b.len, .want = d.digest, .want_size = d.size };
-
 		from.meter = meter_begin(c->o->quiet, "config", d.digest, d.size);
 		r = flow(c->dst, &from, &(struct packing){ NULL }, &out, err);
 		meter_end(from.meter, !r);
@@ -313,7 +329,7 @@ static int put_manifest(struct copy *c, const struct desc *config, bool top, str
 		return hoy_fail(err, HOY_EUNSUPPORTED, "the manifest would change on the way to '%s', and its signatures would no longer be valid (--remove-signatures leaves them behind)", c->dst->name);
 	if (c->o->preserve)
 		return hoy_fail(err, HOY_EUNSUPPORTED, "the manifest would change on the way to '%s', and --preserve-digests forbids it", c->dst->name);
-	r = manifest_write(&b, c->kind, config, c->out, c->m->n, hoy_json_get(c->m->doc.root, "annotations"));
+	r = manifest_write(&b, c->kind, config, c->out, c->m->n, c->m->doc.root);
 	if (r < 0)
 		return hoy_fail_oom(err);
 	r = manifest_parse(&m, b.data, b.len, manifest_type(c->kind), err);
@@ -392,8 +408,18 @@ static int copy_one(struct source *src, struct dest *dst, const struct copy_opts
 		r = get_signatures(o, src, dst, m, instance, &c.sigs, err);
 	if (!r)
 		r = choose_kind(&c, err);
-	if (!r)
+	c.artifact = !src->plain && !manifest_is_image(m);
+	if (!r && c.artifact && c.kind != m->kind)
+		r = hoy_fail(err, HOY_EUNSUPPORTED, "'%s' is an artifact with a config of the type '%.100s', which cannot be converted for '%s'", src->name,
+			     m->config.type, dst->name);
+	if (!r && !c.artifact)
 		r = source_config(src, m, &config, err);
+	/* Older artifacts have a config that an image's type is said of, and nothing of an image in it. */
+	if (r == -HOY_EFORMAT && !src->plain && config.data && !config.diff_ids.n && c.kind == m->kind) {
+		*err = (struct hoy_err)HOY_ERR_INIT;
+		c.artifact = true;
+		r = 0;
+	}
 	c.out = calloc(m->n + 1, sizeof(*c.out));
 	c.notes = calloc(m->n + 1, sizeof(*c.notes));
 	if (!r && (!c.out || !c.notes))
@@ -470,7 +496,7 @@ static int put_list(struct dest *dst, const struct copy_opts *o, const struct ma
 		return hoy_fail(err, HOY_EUNSUPPORTED, "the list would change on the way to '%s', and its signatures would no longer be valid (--remove-signatures leaves them behind)", dst->name);
 	if (o->preserve)
 		return hoy_fail(err, HOY_EUNSUPPORTED, "the list would change on the way to '%s', and --preserve-digests forbids it", dst->name);
-	if (manifest_write_list(&b, kind, v, list->n, hoy_json_get(list->doc.root, "annotations")) < 0)
+	if (manifest_write_list(&b, kind, v, list->n, list->doc.root) < 0)
 		return hoy_fail_oom(err);
 	r = manifest_parse(&m, b.data, b.len, manifest_type(kind), err);
 	if (!r) {

@@ -10,8 +10,7 @@
 #include "cmd-image/transfer/transfer.h"
 #include "common/base/fd.h"
 #include "common/data/digest.h"
-
-#define REF_NAME "org.opencontainers.image.ref.name"
+#include "common/oci/layout.h"
 
 enum kind { OCI, OCI_ARCHIVE, DOCKER_ARCHIVE, DIRECTORY };
 
@@ -135,7 +134,7 @@ static int add_index(struct file_dest *f, const struct manifest *m, const char *
 	hoy_jw_string(&w, "mediaType", T_OCI_INDEX);
 	hoy_jw_array(&w, "manifests");
 	HOY_JSON_EACH(it, hoy_json_get(doc.root, "manifests")) {
-		const char *name = hoy_json_str(hoy_json_get(it, "annotations"), REF_NAME);
+		const char *name = hoy_json_str(hoy_json_get(it, "annotations"), HOY_REF_NAME);
 
 		if (tag ? !name || strcmp(name, tag) : name || strcmp(hoy_json_str(it, "digest") ?: "", m->digest))
 			hoy_jw_value(&w, NULL, it);
@@ -146,7 +145,7 @@ static int add_index(struct file_dest *f, const struct manifest *m, const char *
 	hoy_jw_int(&w, "size", m->len);
 	if (tag) {
 		hoy_jw_object(&w, "annotations");
-		hoy_jw_string(&w, REF_NAME, tag);
+		hoy_jw_string(&w, HOY_REF_NAME, tag);
 		hoy_jw_end_object(&w);
 	}
 	hoy_jw_end_object(&w);
@@ -474,27 +473,32 @@ static int check_absent(const char *path, struct hoy_err *err)
 	return 0;
 }
 
-static int open_dest(struct dest **ret, enum kind kind, const char *rest, const struct reg_opts *o, struct hoy_err *err)
+/* PATH and TAG (may be NULL) are given away. */
+static int make_dest(struct dest **ret, enum kind kind, const char *name, char *path, char *tag, const struct reg_opts *o, struct hoy_err *err)
 {
 	struct file_dest *f = calloc(1, sizeof(*f));
-	const char *colon = kind == DIRECTORY ? NULL : strchr(rest, ':');
 	int r;
 
-	if (!f)
+	if (!f || !path) {
+		free(f);
+		free(path);
+		free(tag);
 		return hoy_fail_oom(err);
+	}
 	f->d.ops = kind == DIRECTORY ? &dir_ops : &ops;
-	f->d.name = strdup(rest);
+	f->d.name = strdup(name);
 	f->kind = kind;
 	f->dirfd = f->blobfd = -1;
 	f->list.max = MANIFEST_MAX;
-	f->path = colon ? strndup(rest, colon - rest) : strdup(rest);
-	f->tag = colon && colon[1] ? strdup(colon + 1) : NULL;
+	f->path = path;
+	f->tag = tag;
 	f->d.layers = kind == DOCKER_ARCHIVE ? LAYERS_PLAIN : kind == DIRECTORY || (o && o->accept_plain && kind == OCI) ? LAYERS_KEEP : LAYERS_PACKED;
+	f->d.takes_urls = kind == OCI || kind == OCI_ARCHIVE;
 	for (int i = 0; i < 4; i++)
 		f->d.takes[i] = kind == DIRECTORY || (kind == DOCKER_ARCHIVE ? i == MAN_V2S2 : i == MAN_OCI || i == MAN_OCI_INDEX);
 	r = kind == DOCKER_ARCHIVE ? docker_names(f, o->more_names, err) : 0;
 	if (!r && kind == OCI && f->tag && *f->tag == '@')
-		r = hoy_fail(err, EINVAL, "'%s': an index names an image that is there, not one to be written", rest);
+		r = hoy_fail(err, EINVAL, "'%s': an index names an image that is there, not one to be written", name);
 	if (!r && kind == DOCKER_ARCHIVE)
 		r = check_absent(f->path, err);
 	if (!r)
@@ -504,6 +508,18 @@ static int open_dest(struct dest **ret, enum kind kind, const char *rest, const 
 	else
 		*ret = &f->d;
 	return r;
+}
+
+static int open_dest(struct dest **ret, enum kind kind, const char *rest, const struct reg_opts *o, struct hoy_err *err)
+{
+	const char *colon = kind == DIRECTORY ? NULL : strchr(rest, ':');
+
+	return make_dest(ret, kind, rest, colon ? strndup(rest, colon - rest) : strdup(rest), colon && colon[1] ? strdup(colon + 1) : NULL, o, err);
+}
+
+int dest_layout(struct dest **ret, const char *path, const char *tag, struct hoy_err *err)
+{
+	return make_dest(ret, OCI, path, strdup(path), strdup(tag), NULL, err);
 }
 
 int dest_oci(struct dest **ret, const char *rest, bool archive, const struct reg_opts *o, struct hoy_err *err)

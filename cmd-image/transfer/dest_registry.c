@@ -291,6 +291,7 @@ int dest_registry(struct dest **ret, const char *rest, const struct reg_opts *o,
 		return hoy_fail_oom(err);
 	d->d.ops = &ops;
 	d->d.layers = LAYERS_PACKED;
+	d->d.takes_urls = true;
 	memset(d->d.takes, true, sizeof(d->d.takes));
 	r = hoy_ref_parse(&ref, rest, err);
 	if (!r && (hoy_ref_normalize(&ref) < 0 || !(d->d.name = hoy_ref_repo(&ref))))

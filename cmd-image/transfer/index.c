@@ -18,6 +18,7 @@ void index_release(struct index *x)
 {
 	hoy_json_release(&x->doc);
 	hoy_json_release(&x->from);
+	hoy_json_release(&x->artifacts);
 }
 
 int index_facts_check(const struct index_facts *f, struct hoy_err *err)
@@ -32,16 +33,29 @@ int index_init(struct index *x)
 {
 	int r = hoy_json_parse(&x->doc, EMPTY, strlen(EMPTY), "list", NULL);
 
-	return r ? r : hoy_json_parse(&x->from, "{}", 2, "instances", NULL);
+	if (!r)
+		r = hoy_json_parse(&x->from, "{}", 2, "instances", NULL);
+	return r ? r : hoy_json_parse(&x->artifacts, "{}", 2, "artifacts", NULL);
+}
+
+/* Item KEY of the list, "{}" if it has none: of a list that was pulled nobody said where its images are. */
+static int load_item(struct index *x, const struct hoy_store *s, const struct hoy_json *rec, const char *key, struct hoy_json_doc *ret,
+		     struct hoy_err *err)
+{
+	cleanup_free char *data = NULL;
+	size_t len = 0;
+	int r = hoy_record_has(rec, "big-data-names", key) ? hoy_image_item(s, x->id, key, &data, &len, err) : 0;
+
+	return r ? r : hoy_json_parse(ret, data ? data : "{}", data ? len : 2, key, err);
 }
 
 int index_load(struct index *x, const struct hoy_store *s, const char *name, struct hoy_err *err)
 {
 	cleanup_manifest struct manifest m = { 0 };
-	cleanup_free char *data = NULL, *from = NULL;
+	cleanup_free char *data = NULL;
 	const char *full = NULL;
 	struct hoy_json *rec;
-	size_t len = 0, n = 0;
+	size_t len = 0;
 	int r = hoy_image_find(s, name, &rec, &full, err);
 
 	if (r < 0)
@@ -54,9 +68,9 @@ int index_load(struct index *x, const struct hoy_store *s, const char *name, str
 		r = hoy_fail(err, HOY_EUNSUPPORTED, "%s: image is not a manifest list", full ? full : x->id);
 	if (!r)
 		r = hoy_json_parse(&x->doc, data, len, "manifest", err);
-	if (!r && hoy_record_has(rec, "big-data-names", INSTANCES))
-		r = hoy_image_item(s, x->id, INSTANCES, &from, &n, err);
-	return r ? r : hoy_json_parse(&x->from, from ? from : "{}", from ? n : 2, INSTANCES, err);
+	if (!r)
+		r = load_item(x, s, rec, INSTANCES, &x->from, err);
+	return r ? r : load_item(x, s, rec, ARTIFACTS, &x->artifacts, err);
 }
 
 /* ---- entries ---- */
@@ -137,12 +151,25 @@ static int add_annotations(struct index *x, struct hoy_json *obj, const struct h
 	return 0;
 }
 
+static bool says_platform(const struct index_facts *f)
+{
+	const char *const texts[] = { f->arch, f->os, f->variant, f->os_version };
+
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+		if (texts[i] && *texts[i])
+			return true;
+	return f->os_features.n || f->features.n;
+}
+
 int index_annotate(struct index *x, struct hoy_json *entry, const struct index_facts *f)
 {
 	struct hoy_json *p;
 
 	if (!entry)
 		return add_annotations(x, x->doc.root, &f->annotations);
+	/* An artifact may have none. */
+	if (!says_platform(f))
+		return add_annotations(x, entry, &f->annotations);
 	p = hoy_json_need(&x->doc, entry, "platform", HOY_JSON_OBJECT);
 	/* Another architecture has other variants. */
 	if (p && f->arch && *f->arch && !f->variant)
@@ -229,11 +256,24 @@ int index_write(struct hoy_buf *b, const struct index *x, enum man_kind kind)
 	return b->error ? -b->error : 0;
 }
 
-void index_show(struct hoy_jw *w, const struct hoy_json *list)
+/* A descriptor in a list, or the one that the list is about. */
+static void show_desc(struct hoy_jw *w, const char *key, const struct hoy_json *d, const struct hoy_json *files)
 {
-	static const char *const head[] = { "schemaVersion", "mediaType", "artifactType", NULL }, *const tail[] = { "subject", "annotations", NULL },
-				 *const first[] = { "mediaType", "size", "digest", "urls", NULL },
-				 *const last[] = { "annotations", "artifactType", "data", "files", NULL };
+	static const char *const first[] = { "mediaType", "size", "digest", "urls", NULL }, *const last[] = { "annotations", "artifactType", "data", NULL };
+	const struct hoy_json *made_of = hoy_json_get(files, hoy_json_str(d, "digest") ?: "");
+
+	hoy_jw_object(w, key);
+	put_all(w, d, first);
+	put_platform(w, hoy_json_get(d, "platform"), true);
+	put_all(w, d, last);
+	if (made_of && made_of->child)
+		hoy_jw_value(w, "files", made_of);
+	hoy_jw_end_object(w);
+}
+
+void index_show(struct hoy_jw *w, const struct hoy_json *list, const struct hoy_json *files)
+{
+	static const char *const head[] = { "schemaVersion", "mediaType", "artifactType", NULL };
 	const struct hoy_json *all = hoy_json_get(list, "manifests");
 
 	hoy_jw_object(w, NULL);
@@ -242,28 +282,40 @@ void index_show(struct hoy_jw *w, const struct hoy_json *list)
 		hoy_jw_array(w, "manifests");
 	else
 		hoy_jw_null(w, "manifests");
-	HOY_JSON_EACH(e, all) {
-		hoy_jw_object(w, NULL);
-		put_all(w, e, first);
-		put_platform(w, hoy_json_get(e, "platform"), true);
-		put_all(w, e, last);
-		hoy_jw_end_object(w);
-	}
+	HOY_JSON_EACH(e, all)
+		show_desc(w, NULL, e, files);
 	if (all && all->child)
 		hoy_jw_end_array(w);
-	put_all(w, list, tail);
+	if (hoy_json_get(list, "subject"))
+		show_desc(w, "subject", hoy_json_get(list, "subject"), NULL);
+	put(w, list, "annotations");
 	hoy_jw_end_object(w);
 }
 
 /* ---- in the store ---- */
 
+/* Go's maps are sorted, and left out where they are empty. */
+static void put_artifacts(struct hoy_jw *w, const struct hoy_json *root)
+{
+	static const char *const maps[] = { "manifests", "files", "config", "layers", "detached", "blobs" };
+
+	hoy_jw_object(w, NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(maps); i++) {
+		const struct hoy_json *m = hoy_json_get(root, maps[i]);
+
+		if (m && m->child)
+			hoy_jw_sorted(w, maps[i], m);
+	}
+	hoy_jw_end_object(w);
+}
+
 int index_save(struct index *x, struct hoy_store *s, const char *name, struct hoy_err *err)
 {
-	cleanup_buf struct hoy_buf list = HOY_BUF_INIT(MANIFEST_MAX), from = HOY_BUF_INIT(MANIFEST_MAX);
+	cleanup_buf struct hoy_buf list = HOY_BUF_INIT(MANIFEST_MAX), from = HOY_BUF_INIT(MANIFEST_MAX), made = HOY_BUF_INIT(HOY_BUF_OURS);
 	char digests[3][SHA_DIGEST_SIZE], empty[SHA_DIGEST_SIZE];
 	struct hoy_item items[3];
 	struct hoy_image_new n = { .id = x->id, .digest = empty, .metadata = "", .created = hoy_now(), .items = items, .n_items = 3 };
-	struct hoy_jw w = hoy_jw_on(&from, NULL);
+	struct hoy_jw w = hoy_jw_on(&from, NULL), aw = hoy_jw_on(&made, NULL);
 	struct hoy_json *rec = NULL;
 	bool fresh = !*x->id;
 	int r = fresh ? hoy_random_id(x->id) : 0;
@@ -277,13 +329,12 @@ int index_save(struct index *x, struct hoy_store *s, const char *name, struct ho
 		r = index_write(&list, x, MAN_OCI_INDEX);
 	if (!r)
 		hoy_jw_sorted(&w, NULL, x->from.root);
-	if (r < 0 || list.error || from.error)
+	put_artifacts(&aw, x->artifacts.root);
+	if (r < 0 || list.error || from.error || made.error)
 		return hoy_fail_oom(err);
 	items[0] = (struct hoy_item){ "manifest", list.data, list.len, digests[0] };
 	items[1] = (struct hoy_item){ INSTANCES, from.data, from.len, digests[1] };
-	items[2] = (struct hoy_item){ ARTIFACTS, "{}", 2, digests[2] };
-	if (!fresh && hoy_record_has(hoy_image_get(s, x->id), "big-data-names", ARTIFACTS))
-		n.n_items = 2;
+	items[2] = (struct hoy_item){ ARTIFACTS, made.data, made.len, digests[2] };
 	for (size_t i = 0; i < n.n_items; i++)
 		sha_of(items[i].data, items[i].len, digests[i]);
 	sha_of(EMPTY, strlen(EMPTY), empty);

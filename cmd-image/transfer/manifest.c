@@ -140,6 +140,14 @@ int manifest_parse(struct manifest *m, const char *data, size_t len, const char 
 	return r < 0 ? r : parse_descs(m, "layers", "layer", err);
 }
 
+bool manifest_is_image(const struct manifest *m)
+{
+	const char *type = m->config.type;
+
+	/* Old engines and tools say nothing, or nothing of use. */
+	return m->config.size && (!type || !*type || !strcmp(type, T_OCI_CONFIG) || !strcmp(type, T_V2S2_CONFIG) || !strcmp(type, "application/octet-stream"));
+}
+
 /* ---- platforms ---- */
 
 static const struct { const char *machine, *arch, *variant; } machines[] = {
@@ -366,12 +374,19 @@ const char *layer_suffix(const char *type)
 	return NULL;
 }
 
-const char *layer_type(enum man_kind kind, const char *suffix)
+const char *layer_type_like(enum man_kind kind, const char *suffix, const char *like)
 {
-	if (kind == MAN_V2S2)
-		return !*suffix ? T_V2S2_LAYER : !strcmp(suffix, "+gzip") ? T_V2S2_LAYER ".gzip" : NULL;
-	return !*suffix ? T_OCI_LAYER : !strcmp(suffix, "+gzip") ? T_OCI_LAYER "+gzip" : T_OCI_LAYER "+zstd";
+	/* Plain, gzip, zstd; the second row is of layers that were not to be distributed. */
+	static const char *const oci[2][3] = { { T_OCI_LAYER, T_OCI_LAYER "+gzip", T_OCI_LAYER "+zstd" },
+					       { T_OCI_FOREIGN, T_OCI_FOREIGN "+gzip", T_OCI_FOREIGN "+zstd" } };
+	static const char *const docker[2][3] = { { T_V2S2_LAYER, T_V2S2_LAYER ".gzip", NULL }, { T_V2S2_FOREIGN, T_V2S2_FOREIGN ".gzip", NULL } };
+	int foreign = like && (!strncmp(like, T_OCI_FOREIGN, strlen(T_OCI_FOREIGN)) || !strncmp(like, T_V2S2_FOREIGN, strlen(T_V2S2_FOREIGN)));
+	int packed = !*suffix ? 0 : !strcmp(suffix, "+gzip") ? 1 : 2;
+
+	return kind == MAN_V2S2 ? docker[foreign][packed] : oci[foreign][packed];
 }
+
+const char *layer_type(enum man_kind kind, const char *suffix) { return layer_type_like(kind, suffix, NULL); }
 
 static void put_desc(struct hoy_jw *w, const char *key, enum man_kind kind, const struct desc *d)
 {
@@ -397,38 +412,50 @@ static void put_desc(struct hoy_jw *w, const char *key, enum man_kind kind, cons
 	hoy_jw_end_object(w);
 }
 
+static void put_beside(struct hoy_jw *w, const struct hoy_json *like, const char *key)
+{
+	if (!is_empty(hoy_json_get(like, key)))
+		hoy_jw_value(w, key, hoy_json_get(like, key));
+}
+
 int manifest_write(struct hoy_buf *b, enum man_kind kind, const struct desc *config, const struct desc *layers, size_t n,
-		   const struct hoy_json *annotations)
+		   const struct hoy_json *like)
 {
 	struct hoy_jw w = hoy_jw_on(b, NULL);
 
+	if (kind != MAN_OCI)
+		like = NULL;
 	hoy_jw_object(&w, NULL);
 	hoy_jw_int(&w, "schemaVersion", 2);
 	hoy_jw_string(&w, "mediaType", manifest_type(kind));
+	put_beside(&w, like, "artifactType");
 	put_desc(&w, "config", kind, config);
 	hoy_jw_array(&w, "layers");
 	for (size_t i = 0; i < n; i++)
 		put_desc(&w, NULL, kind, &layers[i]);
 	hoy_jw_end_array(&w);
-	if (kind == MAN_OCI && annotations && annotations->count)
-		hoy_jw_value(&w, "annotations", annotations);
+	put_beside(&w, like, "subject");
+	put_beside(&w, like, "annotations");
 	hoy_jw_end_object(&w);
 	return b->error ? -b->error : 0;
 }
 
-int manifest_write_list(struct hoy_buf *b, enum man_kind kind, const struct desc *v, size_t n, const struct hoy_json *annotations)
+int manifest_write_list(struct hoy_buf *b, enum man_kind kind, const struct desc *v, size_t n, const struct hoy_json *like)
 {
 	struct hoy_jw w = hoy_jw_on(b, NULL);
 
+	if (kind != MAN_OCI_INDEX)
+		like = NULL;
 	hoy_jw_object(&w, NULL);
 	hoy_jw_int(&w, "schemaVersion", 2);
 	hoy_jw_string(&w, "mediaType", manifest_type(kind));
+	put_beside(&w, like, "artifactType");
 	hoy_jw_array(&w, "manifests");
 	for (size_t i = 0; i < n; i++)
 		put_desc(&w, NULL, kind, &v[i]);
 	hoy_jw_end_array(&w);
-	if (kind == MAN_OCI_INDEX && annotations && annotations->count)
-		hoy_jw_value(&w, "annotations", annotations);
+	put_beside(&w, like, "subject");
+	put_beside(&w, like, "annotations");
 	hoy_jw_end_object(&w);
 	return b->error ? -b->error : 0;
 }
@@ -443,12 +470,12 @@ int manifest_convert(const struct manifest *m, enum man_kind kind, const struct 
 		const char *suffix = layer_suffix(m->v[i].type);
 
 		layers[i] = m->v[i];
-		layers[i].type = (char *)(suffix ? layer_type(kind, suffix) : NULL);
+		layers[i].type = (char *)(suffix ? layer_type_like(kind, suffix, m->v[i].type) : NULL);
 		if (!layers[i].type)
 			r = hoy_fail(err, HOY_EUNSUPPORTED, "layers of the type '%.100s' cannot be in a manifest of the type '%s'",
 				     m->v[i].type ? m->v[i].type : "", manifest_type(kind));
 	}
-	if (!r && manifest_write(ret, kind, &config, layers, m->n, hoy_json_get(m->doc.root, "annotations")) < 0)
+	if (!r && manifest_write(ret, kind, &config, layers, m->n, m->doc.root) < 0)
 		r = hoy_fail_oom(err);
 	free(layers);
 	return r;

@@ -11,10 +11,12 @@
 #define T_V2S2_LIST "application/vnd.docker.distribution.manifest.list.v2+json"
 #define T_V2S2_CONFIG "application/vnd.docker.container.image.v1+json"
 #define T_V2S2_LAYER "application/vnd.docker.image.rootfs.diff.tar"
+#define T_V2S2_FOREIGN "application/vnd.docker.image.rootfs.foreign.diff.tar"
 #define T_OCI "application/vnd.oci.image.manifest.v1+json"
 #define T_OCI_INDEX "application/vnd.oci.image.index.v1+json"
 #define T_OCI_CONFIG "application/vnd.oci.image.config.v1+json"
 #define T_OCI_LAYER "application/vnd.oci.image.layer.v1.tar"
+#define T_OCI_FOREIGN "application/vnd.oci.image.layer.nondistributable.v1.tar"
 
 enum man_kind { MAN_OCI, MAN_V2S2, MAN_OCI_INDEX, MAN_V2S2_LIST };
 
@@ -41,6 +43,8 @@ static inline void hoy_cleanup_manifest_(struct manifest *m) { manifest_release(
 /* Parse DATA (LEN bytes, copied), which the source calls of TYPE (may be NULL). M is blank. */
 int manifest_parse(struct manifest *m, const char *data, size_t len, const char *type, struct hoy_err *err);
 static inline bool manifest_is_list(const struct manifest *m) { return m->kind >= MAN_OCI_INDEX; }
+/* Is it that of an image, whose config we understand, or of another artifact? */
+bool manifest_is_image(const struct manifest *m);
 const char *manifest_type(enum man_kind kind);
 
 struct platform {
@@ -70,14 +74,19 @@ static inline void hoy_cleanup_config_(struct config *c) { config_release(c); }
 /* The config ROOT as OCI has it: its members in order, and no others. */
 void config_write(struct hoy_jw *w, const struct hoy_json *root);
 
-/* A manifest of KIND anew. LAYERS with json set keep what else it says; ANNOTATIONS may be NULL. */
+/*
+ * A manifest of KIND anew. LAYERS with json set keep what else it says; so does what OCI manifests say beside, as LIKE (that was one, or NULL) does:
+ * artifactType, subject, annotations.
+ */
 int manifest_write(struct hoy_buf *b, enum man_kind kind, const struct desc *config, const struct desc *layers, size_t n,
-		   const struct hoy_json *annotations);
+		   const struct hoy_json *like);
 /* M as KIND, with the same blobs; with CONFIG instead of its own, if it isn't NULL. */
 int manifest_convert(const struct manifest *m, enum man_kind kind, const struct desc *config, struct hoy_buf *ret, struct hoy_err *err);
 /* A list of KIND anew, of N manifests; what the entries' json says beside keeps standing. */
-int manifest_write_list(struct hoy_buf *b, enum man_kind kind, const struct desc *v, size_t n, const struct hoy_json *annotations);
+int manifest_write_list(struct hoy_buf *b, enum man_kind kind, const struct desc *v, size_t n, const struct hoy_json *like);
 /* How a layer's media type ends: "", "+gzip" or "+zstd"; NULL if it is no layer type of ours. */
 const char *layer_suffix(const char *type);
 /* The media type of a layer so compressed; static. NULL: KIND doesn't know it. */
 const char *layer_type(enum man_kind kind, const char *suffix);
+/* The same of a layer that was of type LIKE (may be NULL): what was not to be distributed stays so. */
+const char *layer_type_like(enum man_kind kind, const char *suffix, const char *like);

@@ -13,6 +13,7 @@
 struct list_opts {
 	struct reg_opts reg;
 	struct index_facts facts;
+	struct artifact_opts artifact;
 	bool all, amend, index, ignore;
 	const char *subject;
 };
@@ -38,6 +39,13 @@ static const struct hoy_opt create_opts[] = {
 static const struct hoy_opt add_opts[] = {
 	{ 0, "all", HOY_OPT_FLAG, O(all), NULL, "of a list take all images" },
 	FACT_OPTS,
+	{ 0, "artifact", HOY_OPT_FLAG, O(artifact.artifact), NULL, "make an artifact of files, and add that" },
+	{ 0, "artifact-config", HOY_OPT_STRING, O(artifact.config), "FILE", "its config" },
+	{ 0, "artifact-config-type", HOY_OPT_STRING, O(artifact.config_type), "TYPE", "media type of its config" },
+	{ 0, "artifact-exclude-titles", HOY_OPT_FLAG, O(artifact.no_titles), NULL, "do not note what the files are called" },
+	{ 0, "artifact-layer-type", HOY_OPT_STRING, O(artifact.layer_type), "TYPE", "media type of the files (default: by their names, or their content)" },
+	{ 0, "artifact-subject", HOY_OPT_STRING, O(artifact.subject), "IMAGE", "the image that the list is about" },
+	{ 0, "artifact-type", HOY_OPT_STRING, O(artifact.type), "TYPE", "what the artifact is: its artifactType" },
 	REG_OPTS,
 	{ 0, "cert-dir", HOY_OPT_STRING, O(reg.cert_dir), "DIR", "directory of certificates" },
 	{ 0, "creds", HOY_OPT_STRING, O(reg.creds), "USER:PASSWORD", "credentials for the registry" },
@@ -245,18 +253,78 @@ static int run_create(const struct hoy_verb *v, int argc, char **argv)
 }
 const struct hoy_verb verb_manifest_create = { "manifest create", "[options] LIST [IMAGE...]", "Make a list of images", create_opts, run_create, false };
 
+/* What --artifact-subject names becomes the list's subject. */
+static int find_subject(const struct list_opts *o, struct manifest *ret, struct hoy_err *err)
+{
+	cleanup_free char *from = NULL, *open = NULL;
+	cleanup_source struct source *src = NULL;
+	int r = locate(o->artifact.subject, &from, &open, err);
+
+	if (!r)
+		r = source_open(&src, open, &o->reg, err);
+	if (!r)
+		r = source_manifest(src, NULL, ret, err);
+	return r ? hoy_fail_prefix(err, "locating subject for image index") : 0;
+}
+
+static int set_subject(struct index *x, const struct manifest *m)
+{
+	struct hoy_json *s = hoy_json_put(&x->doc, x->doc.root, "subject", hoy_json_new(&x->doc, HOY_JSON_OBJECT));
+	const char *type = hoy_json_str(m->doc.root, "artifactType");
+
+	return s && hoy_json_set_string(&x->doc, s, "mediaType", manifest_type(m->kind)) && hoy_json_set_string(&x->doc, s, "digest", m->digest) &&
+	       hoy_json_set_int(&x->doc, s, "size", (int64_t)m->len) && (!type || hoy_json_set_string(&x->doc, s, "artifactType", type)) ? 0 : -ENOMEM;
+}
+
+/* What is to be added: images, or one artifact of files. */
+struct addition {
+	struct finds images;
+	struct artifact artifact;
+	struct manifest subject;
+};
+
+static void addition_release(struct addition *a)
+{
+	finds_release(&a->images);
+	artifact_release(&a->artifact);
+	manifest_release(&a->subject);
+}
+
+static int prepare(struct addition *a, const struct list_opts *o, char **names, int n, struct hoy_err *err)
+{
+	int r = 0;
+
+	if (o->artifact.subject && *o->artifact.subject)
+		r = find_subject(o, &a->subject, err);
+	if (!r && o->artifact.artifact)
+		return artifact_make(&a->artifact, &o->artifact, names, n, err);
+	for (int i = 0; i < n && !r; i++)
+		r = find(&a->images, names[i], o, err);
+	return r;
+}
+
+static int add_artifact(struct index *x, const struct addition *a, const struct index_facts *facts, struct hoy_err *err)
+{
+	if (index_add_artifact(x, &a->artifact) < 0 || index_annotate(x, index_find(x, a->artifact.digest), facts) < 0 ||
+	    (a->subject.len && set_subject(x, &a->subject) < 0))
+		return hoy_fail_oom(err);
+	return 0;
+}
+
 static int run_add(const struct hoy_verb *v, int argc, char **argv)
 {
 	struct list_opts o = { .reg = REG_OPTS_INIT };
 	struct hoy_err err = HOY_ERR_INIT;
 	cleanup_store struct hoy_store *s = NULL;
 	cleanup_index struct index x = INDEX_INIT, before = INDEX_INIT;
-	struct finds f = { 0 };
+	struct addition a = { 0 };
 	int status, r, n = hoy_verb_args(v, argc, argv, &o, 2, -1, &status);
 
 	if (n < 0)
 		return status;
 	r = index_facts_check(&o.facts, &err);
+	if (!r)
+		r = artifact_check(&o.artifact, &err);
 	/* Is there a list at all? Before anything is fetched. */
 	if (!r && !(s = open_store(&err)))
 		r = -err.code;
@@ -264,20 +332,20 @@ static int run_add(const struct hoy_verb *v, int argc, char **argv)
 		r = hoy_store_peek(s, HOY_LAYERS | HOY_IMAGES, &err);
 	if (!r)
 		r = index_load(&before, s, argv[1], &err);
-	for (int i = 2; i <= n && !r; i++)
-		r = find(&f, argv[i], &o, &err);
+	if (!r)
+		r = prepare(&a, &o, argv + 2, n - 1, &err);
 	if (!r)
 		r = hoy_store_lock(s, HOY_LAYERS, HOY_IMAGES, &err);
 	if (!r)
 		r = index_load(&x, s, argv[1], &err);
 	if (!r)
-		r = add_all(&x, &f, &o.facts, &err);
+		r = o.artifact.artifact ? add_artifact(&x, &a, &o.facts, &err) : add_all(&x, &a.images, &o.facts, &err);
 	if (!r)
 		r = index_save(&x, s, NULL, &err);
-	finds_release(&f);
+	addition_release(&a);
 	return finish(&o, r, &x, &err);
 }
-const struct hoy_verb verb_manifest_add = { "manifest add", "[options] LIST IMAGE [IMAGE...]", "Add images to a list", add_opts, run_add, false };
+const struct hoy_verb verb_manifest_add = { "manifest add", "[options] LIST IMAGE|FILE [IMAGE|FILE...]", "Add images, or an artifact, to a list", add_opts, run_add, false };
 
 /* ---- annotate, remove ---- */
 
@@ -442,7 +510,7 @@ static int inspect_other(const char *name, const struct reg_opts *o, struct hoy_
 	if (r < 0)
 		return r;
 	if (manifest_is_list(&m)) {
-		index_show(w, m.doc.root);
+		index_show(w, m.doc.root, NULL);
 		return 0;
 	}
 	hoy_warning("The manifest type %s is not a manifest list but a single image", manifest_type(m.kind));
@@ -462,7 +530,7 @@ static int run_inspect(const struct hoy_verb *v, int argc, char **argv)
 	if (hoy_verb_args(v, argc, argv, &o, 1, 1, &status) < 0)
 		return status;
 	if (!load_list(&x, argv[1], &none))
-		index_show(&w, x.doc.root);
+		index_show(&w, x.doc.root, hoy_json_get(x.artifacts.root, "files"));
 	else
 		r = inspect_other(argv[1], &o.reg, &w, &err);
 	if (!r && b.error)

@@ -132,22 +132,27 @@ static int push_one(struct index *x, struct hoy_json *e, struct dest *dst, const
 	struct one_source src = { .digest = digest };
 	struct noting_dest to = { .d = *dst, .to = dst };
 	cleanup_free char *open = from ? to_open(from) : NULL;
+	struct copy_opts copy = o->copy;
 	char written[SHA_DIGEST_SIZE];
 	int r;
 
-	if (!from)
+	r = digest ? source_listed(&src.in, x, digest, err) : 0;
+	if (!r && !src.in && !from)
 		return hoy_fail(err, ENOENT, "the list does not say where its image %s is (add it again)", digest ?: "");
-	if (!open)
+	if (!r && !src.in && !open)
 		return hoy_fail_oom(err);
 	progress(o->copy.quiet, "Copying image %s", digest);
-	r = source_open(&src.in, open, &o->reg, err);
+	if (!r && !src.in)
+		r = source_open(&src.in, open, &o->reg, err);
+	else if (!r)
+		copy.trust = NULL;
 	if (r < 0)
 		return r;
 	/* All that the others say of themselves, which stays theirs. */
 	src.s = *src.in;
 	src.s.ops = &one_ops;
 	to.d.ops = dst->ops->signatures ? &noting_ops : &unsigned_ops;
-	r = copy_image(&src.s, &to.d, &o->copy, written, err);
+	r = copy_image(&src.s, &to.d, &copy, written, err);
 	sigs_release(&src.s.sigs);
 	source_free(src.in);
 	if (!r && (!to.digest || !hoy_json_set_string(&x->doc, e, "digest", to.digest) || !hoy_json_set_int(&x->doc, e, "size", to.size) ||

@@ -10,13 +10,14 @@ struct sign_opts {
 /* Is S to add any? */
 static inline bool sign_wanted(const struct sign_opts *s) { return s->gpg_key || s->sigstore_key || s->sigstore_params; }
 #define SIGN_BY_OPT(at) { 0, "sign-by", HOY_OPT_STRING, at, "FINGERPRINT", "sign the image with this key of gpg" }
-
-#define SIGN_OPTS(at) \
-	{ 0, "remove-signatures", HOY_OPT_FLAG, (at) + offsetof(struct sign_opts, remove), NULL, "copy no signatures" }, \
+#define SIGN_ADD_OPTS(at) \
 	SIGN_BY_OPT((at) + offsetof(struct sign_opts, gpg_key)), \
 	{ 0, "sign-by-sigstore", HOY_OPT_STRING, (at) + offsetof(struct sign_opts, sigstore_params), "PATH", "sign the image as the sigstore parameter file says" }, \
 	{ 0, "sign-by-sigstore-private-key", HOY_OPT_STRING, (at) + offsetof(struct sign_opts, sigstore_key), "PATH", "sign the image with this sigstore key" }, \
 	{ 0, "sign-passphrase-file", HOY_OPT_STRING, (at) + offsetof(struct sign_opts, passphrase_file), "PATH", "file with the passphrase of the signing key" }
+#define SIGN_OPTS(at) \
+	{ 0, "remove-signatures", HOY_OPT_FLAG, (at) + offsetof(struct sign_opts, remove), NULL, "copy no signatures" }, \
+	SIGN_ADD_OPTS(at)
 
 /* Can all that O names be read and done? */
 int sign_check(const struct sign_opts *o, struct hoy_err *err);

@@ -89,6 +89,8 @@ int source_config(struct source *src, const struct manifest *m, struct config *r
 	char digest[SHA_DIGEST_SIZE];
 	ssize_t n;
 
+	if (!manifest_is_image(m))
+		return hoy_fail(err, HOY_EUNSUPPORTED, "'%s' is an artifact with a config of the type '%.100s', and no image", src->name, m->config.type);
 	if (m->config.size > (int64_t)MANIFEST_MAX)
 		return hoy_fail(err, EFBIG, "the config of '%s' has more than %zu bytes", src->name, MANIFEST_MAX);
 	buf = malloc(m->config.size + 2);

@@ -9,8 +9,7 @@
 #include "cmd-image/transfer/transport.h"
 #include "common/base/fd.h"
 #include "common/data/digest.h"
-
-#define REF_NAME "org.opencontainers.image.ref.name"
+#include "common/oci/layout.h"
 
 struct file_source {
 	struct source s;
@@ -126,7 +125,7 @@ int layout_pick(const struct hoy_json *index, const char *path, const char *tag,
 	if (!tag && all->count > 1)
 		return hoy_fail(err, HOY_EAMBIGUOUS, "'%s' has %u images: name one by its tag", path, all->count);
 	HOY_JSON_EACH(it, all) {
-		const char *name = hoy_json_str(hoy_json_get(it, "annotations"), REF_NAME);
+		const char *name = hoy_layout_name(it);
 
 		if (!tag || i++ == n || (n < 0 && name && !strcmp(name, tag)))
 			*ret = it;
@@ -163,7 +162,7 @@ static int open_oci(struct file_source *f, const char *path, const char *tag, st
 		return hoy_fail(err, HOY_EFORMAT, "manifest %s in '%s' has not the size that index.json says", digest, path);
 	f->type = type ? strdup(type) : NULL;
 	/* A layout that is pulled without a tag gives its image no name. */
-	name = tag || f->archive ? hoy_json_str(hoy_json_get(d, "annotations"), REF_NAME) : NULL;
+	name = tag || f->archive ? hoy_layout_name(d) : NULL;
 	if (name)
 		hoy_strv_push(&f->s.names, name);
 	return 0;
@@ -188,6 +187,20 @@ int source_oci(struct source **ret, const char *rest, bool archive, const struct
 		r = open_oci(f, path, tag, err);
 	if (r < 0)
 		source_free(&f->s);
+	else
+		*ret = &f->s;
+	return r;
+}
+
+int source_layout(struct source **ret, const char *path, const char *tag, struct hoy_err *err)
+{
+	struct file_source *f = fs_new(&oci_ops, path);
+	int r = f ? files_open_dir(&f->f, path, err) : hoy_fail_oom(err);
+
+	if (!r)
+		r = open_oci(f, path, tag, err);
+	if (r < 0)
+		source_free(f ? &f->s : NULL);
 	else
 		*ret = &f->s;
 	return r;

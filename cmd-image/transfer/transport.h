@@ -81,6 +81,7 @@ struct dest {
 	bool takes[4];		/* manifests by enum man_kind */
 	enum layers_as layers;	/* what it wants if nobody says otherwise */
 	bool one_by_one;	/* blobs are written one after the other */
+	bool takes_urls;	/* a layer that says where else it is need not come */
 };
 
 void source_free(struct source *s);
@@ -165,6 +166,9 @@ int source_config(struct source *src, const struct manifest *m, struct config *r
 void layout_split(const char *rest, char **ret_path, const char **ret_tag);
 /* The entry of the layout's INDEX that TAG means (NULL: the only one). */
 int layout_pick(const struct hoy_json *index, const char *path, const char *tag, const struct hoy_json **ret, struct hoy_err *err);
+/* The layout PATH; what TAG means there, or what will be called so. */
+int source_layout(struct source **ret, const char *path, const char *tag, struct hoy_err *err);
+int dest_layout(struct dest **ret, const char *path, const char *tag, struct hoy_err *err);
 /* Take an image out of the layout that REST ("DIR:TAG") names. */
 int layout_delete(const char *rest, const struct reg_opts *o, struct hoy_err *err);
 /* "blobs/sha256/HEX" of DIGEST (which is valid) into RET. */

@@ -167,3 +167,84 @@ same_lists() {
 	hoy rmi a
 	[[ $(lists) == '' ]]
 }
+
+# The same with artifacts.json, whose lists of an artifact's files podman leaves in no order.
+artifacts() {
+	python3 - "$ROOT" "$1" <<-'END'
+	import json, sys
+	root = sys.argv[1]
+	for rec in json.load(open(root + "/overlay-images/images.json")):
+	    if f"localhost/{sys.argv[2]}:latest" not in rec.get("names", []):
+	        continue
+	    at = f"{root}/overlay-images/{rec['id']}/"
+	    raw = open(at + "artifacts.json").read()
+	    a = json.loads(raw)
+	    for key in "files", "layers":
+	        for d in a.get(key, {}):
+	            a[key][d].sort()
+	    print(len(raw), list(a), json.dumps(a), open(at + "manifest").read())
+	END
+}
+
+@test "add --artifact: podman's records, and what podman prints of them" {
+	have_image busybox
+	cd "$T"
+	echo hello >a.txt
+	printf '<html>' >noext
+	printf 'x\0y' >c.UNKNOWN
+	: >empty.json
+	echo '{"x":1}' >cfg
+	for l in p h; do
+		run=(hoy)
+		[[ $l == h ]] || run=(oracle_podman)
+		"${run[@]}" manifest create $l
+		"${run[@]}" manifest add --artifact $l a.txt
+		"${run[@]}" manifest add --artifact --artifact-type foo --artifact-config cfg --artifact-config-type app/cfg --artifact-layer-type 'text/z; charset=x' \
+			--annotation a=b --arch arm64 --os linux --variant v8 --os-version 9 --artifact-exclude-titles --artifact-subject busybox $l a.txt noext
+		"${run[@]}" manifest add --artifact --artifact-config cfg --artifact-type '' $l "$PWD/noext" c.UNKNOWN
+		"${run[@]}" manifest add --artifact --artifact-config empty.json --annotation 'only=<this>' $l empty.json a.txt
+	done
+	diff <(artifacts p) <(artifacts h)
+	[[ $(artifacts h | wc -l) == 1 ]]
+	diff <(oracle_podman manifest inspect h | jq '.manifests[].files |= sort') <(hoy manifest inspect h | jq '.manifests[].files |= sort')
+	both add --artifact-type x @ a.txt
+	both add --artifact-type x --artifact-exclude-titles @ a.txt
+	try hoy manifest add --artifact h nofile
+	assert_error 'reading "nofile" to determine its digest'
+	try hoy manifest add --artifact h /etc
+	assert_error '"/etc" to determine its digest: Is a directory'
+	try hoy manifest add --artifact --artifact-config nofile h a.txt
+	assert_error "'nofile'"
+	try hoy manifest add --artifact --artifact-subject localhost/nosuch:1 h a.txt
+	assert_status 125
+	assert_stderr_has 'locating subject for image index'
+	digest=$(jq -r '.manifests[0].digest' "$ROOT/overlay-images/$(hoy images --no-trunc -q h | cut -d: -f2)/manifest")
+	both remove @ "$digest"
+	diff <(artifacts p) <(artifacts h)
+}
+
+@test "manifest push sends the artifacts of a list too" {
+	have_image busybox
+	registry_start r
+	cd "$T"
+	head -c 100000 /dev/urandom >blob
+	echo '{"x":1}' >cfg
+	hoy manifest create l busybox
+	hoy manifest add --artifact --artifact-type foo --artifact-config cfg l blob cfg
+	hoy manifest add --artifact --artifact-config cfg l blob # podman's way to make an older kind of artifact
+	hoy manifest push --tls-verify=false l "docker://$REGISTRY/l:hoy"
+	oracle_podman manifest push -q --tls-verify=false l "docker://$REGISTRY/l:podman"
+	list() { oracle skopeo inspect --raw --tls-verify=false "docker://$REGISTRY/l:$1"; }
+	diff <(list podman | jq .manifests[1:]) <(list hoy | jq .manifests[1:])
+	# all of it is there
+	rm blob
+	oracle skopeo copy -q --all --src-tls-verify=false "docker://$REGISTRY/l:hoy" dir:there
+	[[ $(jq -r '.manifests[1].artifactType' there/manifest.json) == foo ]]
+	try hoy manifest push --tls-verify=false l "docker://$REGISTRY/l2:hoy"
+	assert_status 125
+	assert_stderr_has "blob': No such file or directory"
+	echo other >blob
+	try hoy manifest push --tls-verify=false l "docker://$REGISTRY/l2:hoy"
+	assert_status 125
+	assert_stderr_has '6 bytes, 100000 were announced'
+}

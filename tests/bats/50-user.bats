@@ -119,3 +119,18 @@ image() { cp "$(fixture busybox)/rootfs.tar" "$U/"; chmod 644 "$U/rootfs.tar"; u
 	try u run --rm --network none -m 64m bb:1 true
 	[[ $status != 0 && $stderr == 'Error: '* ]]
 }
+
+@test "an ordinary user's artifacts are podman's too" {
+	U=$HOY_TEST_AREA/home-hoytest
+	as_user true
+	as_user mkdir bin
+	cp "$HOY_BIN"/hoy* "$U/bin/"
+	as_user sh -c 'echo hello >a.txt'
+	as_user "$U/bin/hoy" artifact add q.io/x/a:1 a.txt
+	[[ $(as_user podman artifact ls -n) == 'q.io/x/a    1 '* ]]
+	as_user podman artifact add --append q.io/x/a:1 /etc/hostname
+	as_user "$U/bin/hoy" artifact extract --title a.txt q.io/x/a:1 out
+	[[ $(as_user cat out) == hello ]]
+	as_user "$U/bin/hoy" artifact rm -a
+	[[ $(as_user podman artifact ls -n) == '' ]]
+}

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "cmd-image/transfer/challenge.h"
+#include "cmd-image/transfer/mime.h"
 #include "cmd-image/transfer/split.h"
 #include "cmd-image/transfer/tar.h"
 #include "cmd-image/transfer/unpack.h"
@@ -234,6 +235,36 @@ static void test_challenges(void)
 	}
 }
 
+#define M(bytes, type) { bytes, sizeof(bytes) - 1, type }
+static const struct { const char *data; size_t len; const char *type; } mimes[] = {
+	M("", "text/plain; charset=utf-8"), M("hello", "text/plain; charset=utf-8"), M("a\0b", "application/octet-stream"),
+	M("\n\t <hTmL>", "text/html; charset=utf-8"), M("<htmlx>", "text/plain; charset=utf-8"), M("<!-- x", "text/html; charset=utf-8"),
+	M("<a", "text/plain; charset=utf-8"), M(" <?xml v", "text/xml; charset=utf-8"), M("\x1f\x8b\x08z", "application/x-gzip"),
+	M("PK\3\4", "application/zip"), M("%PDF-1", "application/pdf"), M(" %PDF-1", "text/plain; charset=utf-8"),
+	M("\xEF\xBB\xBF", "text/plain; charset=utf-8"), M("\xFF\xFE" "ab", "text/plain; charset=utf-16le"), M("RIFFabcdWAVE", "audio/wave"),
+	M("\0\0\0\x14" "ftypisom\0\0\0\1mp41", "video/mp4"), M("\0\0\0\x14" "ftypisom\0\0\0\1avc1", "application/octet-stream"),
+	M("\0\0\xff\x14" "ftypmp41aaaaaaaa", "application/octet-stream"), M("\0asm\1", "application/wasm"), M("\x1b[1m", "text/plain; charset=utf-8"),
+	M("0123456789012345678901234567890123LP", "application/vnd.ms-fontobject"),
+};
+
+static const char *const endings[][2] = {
+	{ "a.html", "text/html" }, { "a.HTM", "text/html" }, { "x.tar.gz", "application/gzip" }, { ".json", "application/json" },
+	{ "a", NULL }, { "a.", NULL }, { "a.no-such-ending", NULL }, { "a.tif", "image/tiff" }, { "a.ti", NULL },
+};
+
+static void test_mime(void)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(mimes); i++)
+		ok(!strcmp(mime_of(mimes[i].data, mimes[i].len), mimes[i].type), "%zu is %s, not %s", i, mimes[i].type,
+		   mime_of(mimes[i].data, mimes[i].len));
+	for (size_t i = 0; i < ARRAY_SIZE(endings); i++) {
+		char type[MIME_MAX];
+		bool known = mime_by_name(endings[i][0], type);
+
+		ok(known == !!endings[i][1] && (!known || !strcmp(type, endings[i][1])), "%s is %s", endings[i][0], endings[i][1] ? endings[i][1] : "unknown");
+	}
+}
+
 int main(void)
 {
 	test_challenges();
@@ -243,5 +274,6 @@ int main(void)
 	test_reader();
 	test_large();
 	test_round_trips();
+	test_mime();
 	return tap_done();
 }
