@@ -203,6 +203,7 @@ int init_main(void *arg)
 	if (enter_namespaces(b, &err) < 0 || build_world(b, &r, &err) < 0)
 		goto fail;
 	f.proc = r.proc;
+	f.pid = b->state.pid;
 	if (b->spec.process.json) {
 		if (sched_memory_policy(&b->spec, &err) < 0)
 			goto fail;

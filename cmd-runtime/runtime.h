@@ -303,6 +303,7 @@ struct final {
 	unsigned preserve;
 	bool keep_groups;
 	int proc;    /* a procfs that was verified; closed on the way */
+	pid_t pid;   /* the process, as the host counts */
 	int keep[3]; /* besides those preserved: sockets and the like, -1 for none */
 	char exe[4096];
 };
@@ -312,6 +313,8 @@ int find_executable(const struct process *p, char *ret, size_t size, struct hoy_
 
 /* seccomp.c */
 int seccomp_build(const struct rt *rt, const struct spec *s, struct hoy_buf *ret, uint32_t *ret_flags, struct hoy_err *err);
+/* Connect to who gets SCMP_ACT_NOTIFY, if there is any: *RET. */
+int seccomp_connect(const struct spec *s, int *ret, struct hoy_err *err);
 int seccomp_install(const struct final *f, struct hoy_err *err);
 void seccomp_features(struct hoy_jw *w);
 int seccomp_compile(const struct hoy_json *sec, bool fail_unknown, struct hoy_buf *ret, struct hoy_err *err);
