@@ -195,11 +195,12 @@ static int give_birth(struct birth *b, const struct create_opts *o, int *ret_mas
 		return r;
 	hoy_close(b->sock[1]);
 	b->sock[1] = -1;
-	if (b->spec.ns_new[NS_USER]) {
+	if (b->spec.ns_new[NS_USER])
 		r = spawn_map_ids(&b->spawn, err);
-		if (!r)
-			r = sync_send(b->sock[0], MSG_GO, NULL);
-	}
+	if (!r)
+		r = netdev_move(&b->spec, b->spawn.pid, b->spawn.nsfd[NS_NET], err);
+	if (!r && init_waits(&b->spec))
+		r = sync_send(b->sock[0], MSG_GO, NULL);
 	if (!r)
 		r = record(b, o, err);
 	/* The child's own reason says more than our "it died". */

@@ -209,7 +209,7 @@ static void linux_features(struct hoy_jw *w)
 	feature(w, "apparmor", true);
 	feature(w, "selinux", true);
 	feature(w, "intelRdt", false);
-	feature(w, "netDevices", false);
+	feature(w, "netDevices", true);
 	sched_policy_features(w);
 	hoy_jw_object(w, "mountExtensions");
 	feature(w, "idmap", true);

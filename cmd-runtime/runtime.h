@@ -227,6 +227,7 @@ struct birth {
 };
 enum { MSG_GO = 'g', MSG_HOOKS = 'h', MSG_READY = 'r', MSG_ERROR = 'e', MSG_TTY = 't' };
 int init_main(void *arg); /* struct birth */
+bool init_waits(const struct spec *s); /* for a first MSG_GO, until we have done what it cannot do itself */
 void init_die_with_parent(const struct birth *b); /* until it is ready; the kernel forgets it when the user changes */
 int sync_send(int fd, char kind, const struct hoy_err *err);
 int sync_recv(int fd, struct hoy_err *err); /* the kind, 0 at end of file, or -errno with the other side's error */
@@ -285,6 +286,10 @@ bool selinux_enabled(void);
 /* sysctl.c: can they be set in the container's namespaces; set them, by way of the host's /proc PROC. */
 int sysctls_check(const struct spec *s, struct hoy_err *err);
 int sysctls_write(int proc, const struct spec *s, struct hoy_err *err);
+
+/* netdev.c: are they well-formed; move them into the network namespace NS, or that of PID if it is -1. */
+int netdev_check(const struct spec *s, struct hoy_err *err);
+int netdev_move(const struct spec *s, pid_t pid, int ns, struct hoy_err *err);
 
 /* sched.c: of the calling process */
 int sched_apply(const struct process *p, struct hoy_err *err); /* scheduler and I/O priority */

@@ -759,3 +759,31 @@ call 83" ]]
 	assert_status 1
 	assert_stderr_has "CRIU's library"
 }
+
+@test "runtime: devices of the host become the container's, as with crun" {
+	local rt seen=()
+	edit '.linux.netDevices = {hoydev0: {name: "eth7"}, hoydev1: {}} | .process.args = ["sh", "-c", "ip -o link | sed \"s/@[^:]*//; s/link-netnsid [0-9]*//; s/ether .*//\" | cut -d: -f2-; ip -o addr show dev eth7 | grep -v fe80"] | .linux.cgroupsPath = null'
+	cp "$B/config.json" "$B/good"
+	for rt in crun "$RT"; do
+		ip link add hoydev0 mtu 1400 type veth peer name hoydev1
+		ip addr add 192.0.2.77/24 dev hoydev0
+		ip -6 addr add 2001:db8::77/64 dev hoydev0 nodad
+		seen+=("$(cd "$B" && oracle "$rt" --root "$T/net" run c1 </dev/null | sed 's/^ *[0-9]*: //; s/global hoydev0/global eth7/')") # crun keeps the old label
+		! ip link show hoydev0
+	done
+	[[ ${seen[1]} == *192.0.2.77/24*2001:db8::77/64* ]]
+	diff <(echo "${seen[0]}") <(echo "${seen[1]}")
+	edit '.linux.netDevices = {nosuch0: {}}'
+	try rt run -b "$B" c1
+	assert_status 1
+	assert_stderr "cannot find network device 'nosuch0': No such device"
+	for name in a/b .. 'a b' '' aaaaaaaaaaaaaaaa; do
+		edit ".linux.netDevices = {lo: {name: \"$name\"}}"
+		try rt run -b "$B" c1
+		assert_stderr "linux.netDevices: '$name' is no name of a device"
+	done
+	edit '.linux.netDevices = {lo: {}} | .linux.namespaces |= map(select(.type != "network"))'
+	try rt run -b "$B" c1
+	assert_stderr 'linux.netDevices requires a network namespace'
+	[[ -z $(ls "$STATE") ]]
+}
