@@ -66,13 +66,20 @@ void init_die_with_parent(const struct birth *b)
 		_exit(1);
 }
 
+bool init_waits(const struct spec *s)
+{
+	const struct hoy_json *devices = hoy_json_get(s->linux_, "netDevices");
+
+	return s->ns_new[NS_USER] || (devices && devices->count);
+}
+
 static int enter_namespaces(struct birth *b, struct hoy_err *err)
 {
 	if (setsid() < 0)
 		return hoy_fail_errno(err, errno, "cannot make a session");
 	if (cgroup_enter_self(&b->cgroup, err) < 0)
 		return -err->code;
-	if (b->spec.ns_new[NS_USER] && wait_go(b, err) < 0)
+	if (init_waits(&b->spec) && wait_go(b, err) < 0)
 		return -err->code;
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	if (spawn_join(&b->spawn, err) < 0)
@@ -203,6 +210,7 @@ int init_main(void *arg)
 	if (enter_namespaces(b, &err) < 0 || build_world(b, &r, &err) < 0)
 		goto fail;
 	f.proc = r.proc;
+	f.pid = b->state.pid;
 	if (b->spec.process.json) {
 		if (sched_memory_policy(&b->spec, &err) < 0)
 			goto fail;
