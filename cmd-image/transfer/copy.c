@@ -477,7 +477,7 @@ static int copy_member(struct source *src, struct dest *dst, const struct copy_o
 }
 
 static int put_list(struct dest *dst, const struct copy_opts *o, const struct manifest *list, enum man_kind kind, const struct desc *v,
-		    struct sigs *sigs, char ret[SHA_DIGEST_SIZE], struct hoy_err *err)
+		    bool top, struct sigs *sigs, char ret[SHA_DIGEST_SIZE], struct hoy_err *err)
 {
 	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(MANIFEST_MAX);
 	cleanup_manifest struct manifest m = { 0 };
@@ -489,8 +489,8 @@ static int put_list(struct dest *dst, const struct copy_opts *o, const struct ma
 	progress(o->quiet, "Writing manifest list to image destination");
 	if (same) {
 		memcpy(ret, list->digest, SHA_DIGEST_SIZE);
-		r = dst->ops->manifest(dst, list, true, err);
-		return r ? r : put_signatures(o, dst, list, true, sigs, err);
+		r = dst->ops->manifest(dst, list, top, err);
+		return r ? r : put_signatures(o, dst, list, top, sigs, err);
 	}
 	if (sigs->n)
 		return hoy_fail(err, HOY_EUNSUPPORTED, "the list would change on the way to '%s', and its signatures would no longer be valid (--remove-signatures leaves them behind)", dst->name);
@@ -501,13 +501,13 @@ static int put_list(struct dest *dst, const struct copy_opts *o, const struct ma
 	r = manifest_parse(&m, b.data, b.len, manifest_type(kind), err);
 	if (!r) {
 		memcpy(ret, m.digest, SHA_DIGEST_SIZE);
-		r = dst->ops->manifest(dst, &m, true, err);
+		r = dst->ops->manifest(dst, &m, top, err);
 	}
-	return r ? r : put_signatures(o, dst, &m, true, sigs, err);
+	return r ? r : put_signatures(o, dst, &m, top, sigs, err);
 }
 
 /* A whole list. Where it keeps its kind, its images stay as they are too. */
-static int copy_list(struct source *src, struct dest *dst, const struct copy_opts *o, const struct manifest *list,
+static int copy_list(struct source *src, struct dest *dst, const struct copy_opts *o, const struct manifest *list, bool top,
 		     char ret[SHA_DIGEST_SIZE], struct hoy_err *err)
 {
 	struct copy_opts each = *o;
@@ -535,13 +535,21 @@ static int copy_list(struct source *src, struct dest *dst, const struct copy_opt
 	if (!r && o->index_only && kind != list->kind)
 		r = hoy_fail(err, HOY_EUNSUPPORTED, "a list alone cannot be converted for '%s'", dst->name);
 	if (!r)
-		r = put_list(dst, o, list, kind, v, &sigs, ret, err);
+		r = put_list(dst, o, list, kind, v, top, &sigs, ret, err);
 	for (size_t i = 0; v && i < list->n; i++) {
 		free(v[i].digest);
 		free(v[i].type);
 	}
 	free(v);
 	return r;
+}
+
+int copy_parsed(struct source *src, struct dest *dst, const struct copy_opts *o, const struct manifest *m, struct hoy_err *err)
+{
+	char digest[SHA_DIGEST_SIZE];
+	struct written w;
+
+	return manifest_is_list(m) ? copy_list(src, dst, o, m, false, digest, err) : copy_one(src, dst, o, m, true, false, &w, err);
 }
 
 int copy_image(struct source *src, struct dest *dst, const struct copy_opts *o, char ret_digest[SHA_DIGEST_SIZE], struct hoy_err *err)
@@ -553,7 +561,7 @@ int copy_image(struct source *src, struct dest *dst, const struct copy_opts *o, 
 	if (r < 0)
 		return r;
 	if (manifest_is_list(&m))
-		return copy_list(src, dst, o, &m, ret_digest, err);
+		return copy_list(src, dst, o, &m, true, ret_digest, err);
 	if (o->index_only)
 		return hoy_fail(err, EINVAL, "'%s' is no list, and --multi-arch index-only asks for the list alone", src->name);
 	r = copy_one(src, dst, o, &m, list.len, true, &w, err);

@@ -27,6 +27,10 @@ struct source_ops {
 	int (*tags)(struct source *s, struct hoy_strv *ret, struct hoy_err *err);
 	/* The size of layer LAYER's tar, -1: unknown. NULL: what blob() gives is what the manifest's descriptors say. */
 	int64_t (*plain_size)(struct source *s, int layer);
+	/* The digests of what refers to manifest DIGEST. NULL: it doesn't know. */
+	int (*referrers)(struct source *s, const char *digest, struct hoy_strv *ret, struct hoy_err *err);
+	/* The manifest that TAG means, beside the image. -ENOENT or -HOY_ENOIMAGE. NULL: there are no such. */
+	int (*tagged)(struct source *s, const char *tag, char **ret, size_t *ret_len, char **ret_type, struct hoy_err *err);
 };
 struct source {
 	const struct source_ops *ops;
@@ -72,6 +76,10 @@ struct dest_ops {
 	void (*name)(struct dest *d, const struct hoy_strv *names);
 	/* The signatures of manifest M, which was written (TOP: as there). NULL: it keeps none. */
 	int (*signatures)(struct dest *d, const struct manifest *m, bool top, const struct sigs *sigs, struct hoy_err *err);
+	/* M, which was written (not as TOP), is to be found by its SUBJECT. NULL: that cannot be. */
+	int (*refer)(struct dest *d, const struct manifest *m, const char *subject, struct hoy_err *err);
+	/* M is what TAG means, too. NULL: there are no such. */
+	int (*tag)(struct dest *d, const struct manifest *m, const char *tag, struct hoy_err *err);
 };
 enum layers_as { LAYERS_KEEP, LAYERS_PACKED, LAYERS_PLAIN };
 struct dest {
