@@ -6,6 +6,7 @@
 
 #include "cmd-image/transfer/chunked.h"
 #include "cmd-image/transfer/flow.h"
+#include "cmd-image/transfer/schema1.h"
 #include "cmd-image/transfer/store_in.h"
 #include "common/base/fd.h"
 
@@ -396,8 +397,8 @@ static int choose_kind(struct copy *c, struct hoy_err *err)
 	return 0;
 }
 
-static int copy_one(struct source *src, struct dest *dst, const struct copy_opts *o, const struct manifest *m, bool instance, bool top,
-		    struct written *ret, struct hoy_err *err)
+static int copy_as_is(struct source *src, struct dest *dst, const struct copy_opts *o, const struct manifest *m, bool instance, bool top,
+		      struct written *ret, struct hoy_err *err)
 {
 	cleanup_config struct config config = CONFIG_INIT;
 	struct copy c = { .src = src, .dst = dst, .o = o, .m = m, .config = &config, .mu = PTHREAD_MUTEX_INITIALIZER };
@@ -426,7 +427,7 @@ static int copy_one(struct source *src, struct dest *dst, const struct copy_opts
 		r = hoy_fail_oom(err);
 	if (!r)
 		r = all_layers(&c, err);
-	if (!r)
+	if (!r && m->kind != MAN_V2S1)
 		r = put_config(&c, &cd, err);
 	if (!r)
 		r = put_manifest(&c, &cd, top, ret, err);
@@ -442,6 +443,38 @@ static int copy_one(struct source *src, struct dest *dst, const struct copy_opts
 	free(cd.digest);
 	free(cd.type);
 	return r;
+}
+
+/* An image of schema 1, as one of schema 2. */
+static int copy_schema1(struct source *src, struct dest *dst, const struct copy_opts *o, const struct manifest *m, bool instance, bool top,
+			struct written *ret, struct hoy_err *err)
+{
+	cleanup_source struct source *as2 = NULL;
+	cleanup_manifest struct manifest m2 = { 0 };
+	cleanup_sigs struct sigs sigs = { 0 };
+	struct copy_opts each = *o;
+	int r = o->trust ? image_allowed(src, m, instance, o->trust, err) : 0;
+
+	if (!r)
+		r = get_signatures(o, src, dst, m, instance, &sigs, err);
+	if (!r && (sigs.n || o->preserve))
+		r = hoy_fail(err, HOY_EUNSUPPORTED, "the manifest, of docker's schema 1, would change on the way to '%s', %s", dst->name,
+			     sigs.n ? "and its signatures would no longer be valid (--remove-signatures leaves them behind)" :
+				      "and --preserve-digests forbids it");
+	if (!r)
+		r = source_schema1(&as2, src, m, o->quiet, err);
+	if (!r)
+		r = source_manifest(as2, NULL, &m2, err);
+	each.trust = NULL;
+	return r ? r : copy_as_is(as2, dst, &each, &m2, instance, top, ret, err);
+}
+
+static int copy_one(struct source *src, struct dest *dst, const struct copy_opts *o, const struct manifest *m, bool instance, bool top,
+		    struct written *ret, struct hoy_err *err)
+{
+	if (m->kind == MAN_V2S1 && (o->format || o->compression || !dst->takes[MAN_V2S1]))
+		return copy_schema1(src, dst, o, m, instance, top, ret, err);
+	return copy_as_is(src, dst, o, m, instance, top, ret, err);
 }
 
 /* What a list becomes on the way to DST: its kind there. */

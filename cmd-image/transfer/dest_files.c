@@ -508,7 +508,7 @@ static int make_dest(struct dest **ret, enum kind kind, const char *name, char *
 	f->tag = tag;
 	f->d.layers = kind == DOCKER_ARCHIVE ? LAYERS_PLAIN : kind == DIRECTORY || (o && o->accept_plain && kind == OCI) ? LAYERS_KEEP : LAYERS_PACKED;
 	f->d.takes_urls = kind == OCI || kind == OCI_ARCHIVE;
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < MAN_KINDS; i++)
 		f->d.takes[i] = kind == DIRECTORY || (kind == DOCKER_ARCHIVE ? i == MAN_V2S2 : i == MAN_OCI || i == MAN_OCI_INDEX);
 	r = kind == DOCKER_ARCHIVE ? docker_names(f, o->more_names, err) : 0;
 	if (!r && kind == OCI && f->tag && *f->tag == '@')

@@ -346,6 +346,8 @@ int dest_registry(struct dest **ret, const char *rest, const struct reg_opts *o,
 	d->d.layers = LAYERS_PACKED;
 	d->d.takes_urls = true;
 	memset(d->d.takes, true, sizeof(d->d.takes));
+	/* Registries refuse it nowadays. */
+	d->d.takes[MAN_V2S1] = false;
 	r = hoy_ref_parse(&ref, rest, err);
 	if (!r && (hoy_ref_normalize(&ref) < 0 || !(d->d.name = hoy_ref_repo(&ref))))
 		r = hoy_fail_oom(err);

@@ -106,8 +106,11 @@ static int in_format(struct manifest *m, const struct copy_opts *o, struct hoy_e
 	enum man_kind kind = m->kind;
 	int r = copy_format(o->format, &kind, err);
 
-	if (r < 0 || kind == m->kind)
+	/* Schema 1 becomes schema 2 anyhow. */
+	if (r < 0 || kind == m->kind || (m->kind == MAN_V2S1 && kind == MAN_V2S2))
 		return r;
+	if (m->kind == MAN_V2S1)
+		return hoy_fail(err, HOY_EUNSUPPORTED, "an image of docker's schema 1 comes into a store as one of schema 2 (v2s2)");
 	if (o->preserve)
 		return hoy_fail(err, HOY_EUNSUPPORTED, "--format would change the manifest, and --preserve-digests forbids it");
 	r = manifest_convert(m, kind, NULL, &b, err);
@@ -139,6 +142,8 @@ static int into_store(struct source *src, const char *to, const struct out_opts 
 		r = source_image(src, &o->copy.platform, &m, &list, err);
 	if (!r && o->copy.all && list.len)
 		r = hoy_fail(err, HOY_EUNSUPPORTED, "a store has single images: '%s' is a list, and --all asks for all of it", src->name);
+	if (!r && n.id && m.kind == MAN_V2S1)
+		r = hoy_fail(err, HOY_EUNSUPPORTED, "'%s' is of docker's schema 1: which id it will have is not known", src->name);
 	if (!r && n.id && strcmp(n.id, m.config.digest + 7))
 		r = hoy_fail(err, EINVAL, "the image would have the id %s, not %s", m.config.digest + 7, n.id);
 	if (!r)

@@ -6,12 +6,13 @@
 #include "cmd-image/transfer/lookaside.h"
 #include "cmd-image/transfer/referrers.h"
 #include "cmd-image/transfer/registry.h"
+#include "cmd-image/transfer/schema1.h"
 #include "common/conf/policy.h"
 #include "common/conf/registries.h"
 #include "common/data/ref.h"
 
 #define PAGES_MAX 100
-#define ACCEPT T_OCI ", " T_V2S2 ", " T_OCI_INDEX ", " T_V2S2_LIST
+#define ACCEPT T_OCI ", " T_V2S2 ", " T_OCI_INDEX ", " T_V2S2_LIST ", " T_V2S1 ", " T_V2S1_UNSIGNED
 
 struct reg_source {
 	struct source s;
@@ -43,7 +44,9 @@ static int get_manifest(struct reg_source *x, const char *ref, char **ret, size_
 		r = registry_refused(x->r, &a, what, err);
 		return registry_says(&a, "MANIFEST_UNKNOWN") ? -(err->code = HOY_ENOIMAGE) : r;
 	}
-	sha_of(hoy_buf_str(&a.body), a.body.len, sum);
+	/* Of schema 1 only a part is digested. */
+	if (!a.type || !strstr(a.type, "manifest.v1+") || !schema1_digest(hoy_buf_str(&a.body), a.body.len, sum))
+		sha_of(hoy_buf_str(&a.body), a.body.len, sum);
 	if (a.digest && !strncmp(a.digest, "sha256:", 7) && strcmp(a.digest, sum))
 		return hoy_fail(err, HOY_EDIGEST, "the manifest %s of '%s' is not what its digest says: it has %s instead of %.80s", ref, x->s.name,
 				sum, a.digest);

@@ -86,7 +86,7 @@ struct dest {
 	const struct dest_ops *ops;
 	char *name;
 	struct hoy_ref ref;	/* what the image will be called; path NULL: that isn't said */
-	bool takes[4];		/* manifests by enum man_kind */
+	bool takes[MAN_KINDS];		/* manifests by enum man_kind */
 	enum layers_as layers;	/* what it wants if nobody says otherwise */
 	bool one_by_one;	/* blobs are written one after the other */
 	bool takes_urls;	/* a layer that says where else it is need not come */
