@@ -134,7 +134,9 @@ static int run_push(const struct hoy_verb *v, int argc, char **argv)
 
 	if (hoy_verb_args(v, argc, argv, &o, 1, 1, &status) < 0)
 		return status;
-	r = hoy_artifacts_open(&a, &hoy_globals.storage, false, &err);
+	r = sign_check(&o.copy.sign, &err);
+	if (!r)
+		r = hoy_artifacts_open(&a, &hoy_globals.storage, false, &err);
 	if (!r)
 		r = send(&a, argv[1], &o, digest, &err);
 	if (!r && o.digestfile) {

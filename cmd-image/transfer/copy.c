@@ -6,6 +6,7 @@
 
 #include "cmd-image/transfer/chunked.h"
 #include "cmd-image/transfer/flow.h"
+#include "cmd-image/transfer/schema1.h"
 #include "cmd-image/transfer/store_in.h"
 #include "common/base/fd.h"
 
@@ -396,8 +397,8 @@ static int choose_kind(struct copy *c, struct hoy_err *err)
 	return 0;
 }
 
-static int copy_one(struct source *src, struct dest *dst, const struct copy_opts *o, const struct manifest *m, bool instance, bool top,
-		    struct written *ret, struct hoy_err *err)
+static int copy_as_is(struct source *src, struct dest *dst, const struct copy_opts *o, const struct manifest *m, bool instance, bool top,
+		      struct written *ret, struct hoy_err *err)
 {
 	cleanup_config struct config config = CONFIG_INIT;
 	struct copy c = { .src = src, .dst = dst, .o = o, .m = m, .config = &config, .mu = PTHREAD_MUTEX_INITIALIZER };
@@ -426,7 +427,7 @@ static int copy_one(struct source *src, struct dest *dst, const struct copy_opts
 		r = hoy_fail_oom(err);
 	if (!r)
 		r = all_layers(&c, err);
-	if (!r)
+	if (!r && m->kind != MAN_V2S1)
 		r = put_config(&c, &cd, err);
 	if (!r)
 		r = put_manifest(&c, &cd, top, ret, err);
@@ -442,6 +443,38 @@ static int copy_one(struct source *src, struct dest *dst, const struct copy_opts
 	free(cd.digest);
 	free(cd.type);
 	return r;
+}
+
+/* An image of schema 1, as one of schema 2. */
+static int copy_schema1(struct source *src, struct dest *dst, const struct copy_opts *o, const struct manifest *m, bool instance, bool top,
+			struct written *ret, struct hoy_err *err)
+{
+	cleanup_source struct source *as2 = NULL;
+	cleanup_manifest struct manifest m2 = { 0 };
+	cleanup_sigs struct sigs sigs = { 0 };
+	struct copy_opts each = *o;
+	int r = o->trust ? image_allowed(src, m, instance, o->trust, err) : 0;
+
+	if (!r)
+		r = get_signatures(o, src, dst, m, instance, &sigs, err);
+	if (!r && (sigs.n || o->preserve))
+		r = hoy_fail(err, HOY_EUNSUPPORTED, "the manifest, of docker's schema 1, would change on the way to '%s', %s", dst->name,
+			     sigs.n ? "and its signatures would no longer be valid (--remove-signatures leaves them behind)" :
+				      "and --preserve-digests forbids it");
+	if (!r)
+		r = source_schema1(&as2, src, m, o->quiet, err);
+	if (!r)
+		r = source_manifest(as2, NULL, &m2, err);
+	each.trust = NULL;
+	return r ? r : copy_as_is(as2, dst, &each, &m2, instance, top, ret, err);
+}
+
+static int copy_one(struct source *src, struct dest *dst, const struct copy_opts *o, const struct manifest *m, bool instance, bool top,
+		    struct written *ret, struct hoy_err *err)
+{
+	if (m->kind == MAN_V2S1 && (o->format || o->compression || !dst->takes[MAN_V2S1]))
+		return copy_schema1(src, dst, o, m, instance, top, ret, err);
+	return copy_as_is(src, dst, o, m, instance, top, ret, err);
 }
 
 /* What a list becomes on the way to DST: its kind there. */
@@ -477,7 +510,7 @@ static int copy_member(struct source *src, struct dest *dst, const struct copy_o
 }
 
 static int put_list(struct dest *dst, const struct copy_opts *o, const struct manifest *list, enum man_kind kind, const struct desc *v,
-		    struct sigs *sigs, char ret[SHA_DIGEST_SIZE], struct hoy_err *err)
+		    bool top, struct sigs *sigs, char ret[SHA_DIGEST_SIZE], struct hoy_err *err)
 {
 	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(MANIFEST_MAX);
 	cleanup_manifest struct manifest m = { 0 };
@@ -489,8 +522,8 @@ static int put_list(struct dest *dst, const struct copy_opts *o, const struct ma
 	progress(o->quiet, "Writing manifest list to image destination");
 	if (same) {
 		memcpy(ret, list->digest, SHA_DIGEST_SIZE);
-		r = dst->ops->manifest(dst, list, true, err);
-		return r ? r : put_signatures(o, dst, list, true, sigs, err);
+		r = dst->ops->manifest(dst, list, top, err);
+		return r ? r : put_signatures(o, dst, list, top, sigs, err);
 	}
 	if (sigs->n)
 		return hoy_fail(err, HOY_EUNSUPPORTED, "the list would change on the way to '%s', and its signatures would no longer be valid (--remove-signatures leaves them behind)", dst->name);
@@ -501,13 +534,13 @@ static int put_list(struct dest *dst, const struct copy_opts *o, const struct ma
 	r = manifest_parse(&m, b.data, b.len, manifest_type(kind), err);
 	if (!r) {
 		memcpy(ret, m.digest, SHA_DIGEST_SIZE);
-		r = dst->ops->manifest(dst, &m, true, err);
+		r = dst->ops->manifest(dst, &m, top, err);
 	}
-	return r ? r : put_signatures(o, dst, &m, true, sigs, err);
+	return r ? r : put_signatures(o, dst, &m, top, sigs, err);
 }
 
 /* A whole list. Where it keeps its kind, its images stay as they are too. */
-static int copy_list(struct source *src, struct dest *dst, const struct copy_opts *o, const struct manifest *list,
+static int copy_list(struct source *src, struct dest *dst, const struct copy_opts *o, const struct manifest *list, bool top,
 		     char ret[SHA_DIGEST_SIZE], struct hoy_err *err)
 {
 	struct copy_opts each = *o;
@@ -535,13 +568,21 @@ static int copy_list(struct source *src, struct dest *dst, const struct copy_opt
 	if (!r && o->index_only && kind != list->kind)
 		r = hoy_fail(err, HOY_EUNSUPPORTED, "a list alone cannot be converted for '%s'", dst->name);
 	if (!r)
-		r = put_list(dst, o, list, kind, v, &sigs, ret, err);
+		r = put_list(dst, o, list, kind, v, top, &sigs, ret, err);
 	for (size_t i = 0; v && i < list->n; i++) {
 		free(v[i].digest);
 		free(v[i].type);
 	}
 	free(v);
 	return r;
+}
+
+int copy_parsed(struct source *src, struct dest *dst, const struct copy_opts *o, const struct manifest *m, struct hoy_err *err)
+{
+	char digest[SHA_DIGEST_SIZE];
+	struct written w;
+
+	return manifest_is_list(m) ? copy_list(src, dst, o, m, false, digest, err) : copy_one(src, dst, o, m, true, false, &w, err);
 }
 
 int copy_image(struct source *src, struct dest *dst, const struct copy_opts *o, char ret_digest[SHA_DIGEST_SIZE], struct hoy_err *err)
@@ -553,7 +594,7 @@ int copy_image(struct source *src, struct dest *dst, const struct copy_opts *o, 
 	if (r < 0)
 		return r;
 	if (manifest_is_list(&m))
-		return copy_list(src, dst, o, &m, ret_digest, err);
+		return copy_list(src, dst, o, &m, true, ret_digest, err);
 	if (o->index_only)
 		return hoy_fail(err, EINVAL, "'%s' is no list, and --multi-arch index-only asks for the list alone", src->name);
 	r = copy_one(src, dst, o, &m, list.len, true, &w, err);

@@ -20,3 +20,5 @@ int copy_check(const struct copy_opts *o, struct hoy_err *err);
 int copy_format(const char *format, enum man_kind *kind, struct hoy_err *err);
 /* RET_DIGEST is the manifest's as it was written. Does not commit DST. */
 int copy_image(struct source *src, struct dest *dst, const struct copy_opts *o, char ret_digest[SHA_DIGEST_SIZE], struct hoy_err *err);
+/* The manifest M of SRC (read already) and all that belongs to it, under its digest alone. */
+int copy_parsed(struct source *src, struct dest *dst, const struct copy_opts *o, const struct manifest *m, struct hoy_err *err);

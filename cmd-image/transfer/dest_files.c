@@ -394,8 +394,22 @@ static int dir_signatures(struct dest *d, const struct manifest *m, bool top, co
 	return r;
 }
 
-static const struct dest_ops ops = { fd_has, fd_put, fd_manifest, fd_commit, fd_free, fd_name, NULL };
-static const struct dest_ops dir_ops = { fd_has, fd_put, fd_manifest, fd_commit, fd_free, fd_name, dir_signatures };
+static int oci_refer(struct dest *d, const struct manifest *m, const char *subject, struct hoy_err *err)
+{
+	(void)subject;
+	return add_index((struct file_dest *)d, m, NULL, err);
+}
+
+static int oci_tag(struct dest *d, const struct manifest *m, const char *tag, struct hoy_err *err)
+{
+	return add_index((struct file_dest *)d, m, tag, err);
+}
+
+static const struct dest_ops oci_ops = { .has = fd_has, .put = fd_put, .manifest = fd_manifest, .commit = fd_commit, .free = fd_free, .name = fd_name,
+					 .refer = oci_refer, .tag = oci_tag };
+static const struct dest_ops ops = { .has = fd_has, .put = fd_put, .manifest = fd_manifest, .commit = fd_commit, .free = fd_free, .name = fd_name };
+static const struct dest_ops dir_ops = { .has = fd_has, .put = fd_put, .manifest = fd_manifest, .commit = fd_commit, .free = fd_free, .name = fd_name,
+					 .signatures = dir_signatures };
 
 static int open_shared(struct file_dest *f, const char *dir, struct hoy_err *err)
 {
@@ -485,7 +499,7 @@ static int make_dest(struct dest **ret, enum kind kind, const char *name, char *
 		free(tag);
 		return hoy_fail_oom(err);
 	}
-	f->d.ops = kind == DIRECTORY ? &dir_ops : &ops;
+	f->d.ops = kind == DIRECTORY ? &dir_ops : kind == DOCKER_ARCHIVE ? &ops : &oci_ops;
 	f->d.name = strdup(name);
 	f->kind = kind;
 	f->dirfd = f->blobfd = -1;
@@ -494,7 +508,7 @@ static int make_dest(struct dest **ret, enum kind kind, const char *name, char *
 	f->tag = tag;
 	f->d.layers = kind == DOCKER_ARCHIVE ? LAYERS_PLAIN : kind == DIRECTORY || (o && o->accept_plain && kind == OCI) ? LAYERS_KEEP : LAYERS_PACKED;
 	f->d.takes_urls = kind == OCI || kind == OCI_ARCHIVE;
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < MAN_KINDS; i++)
 		f->d.takes[i] = kind == DIRECTORY || (kind == DOCKER_ARCHIVE ? i == MAN_V2S2 : i == MAN_OCI || i == MAN_OCI_INDEX);
 	r = kind == DOCKER_ARCHIVE ? docker_names(f, o->more_names, err) : 0;
 	if (!r && kind == OCI && f->tag && *f->tag == '@')

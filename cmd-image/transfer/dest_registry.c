@@ -5,6 +5,7 @@
 
 #include "cmd-image/transfer/http.h"
 #include "cmd-image/transfer/lookaside.h"
+#include "cmd-image/transfer/referrers.h"
 #include "cmd-image/transfer/registry.h"
 #include "common/data/ref.h"
 
@@ -13,6 +14,7 @@ struct reg_dest {
 	struct registry *r;
 	char *tag; /* or digest */
 	const char *registries_d;
+	bool knows_subjects; /* it has OCI's referrers API */
 };
 
 struct reg_sink {
@@ -250,17 +252,67 @@ static int rd_put(struct dest *dest, const char *digest, int64_t size, struct si
 	return r;
 }
 
+static int put_manifest(struct reg_dest *d, const struct manifest *m, const char *reference, struct hoy_err *err)
+{
+	cleanup_free char *path = hoy_asprintf("/v2/%s/manifests/%s", registry_path(d->r), reference);
+	cleanup_answer struct answer a = { 0 };
+	int r = path ? registry_do(d->r, "PUT", path, NULL, manifest_type(m->kind), m->data, m->len, 64 << 10, &a, err) : hoy_fail_oom(err);
+
+	d->knows_subjects |= a.subject;
+	return r < 0 ? r : a.status / 100 == 2 ? 0 : registry_refused(d->r, &a, "the manifest", err);
+}
+
 static int rd_manifest(struct dest *dest, const struct manifest *m, bool top, struct hoy_err *err)
 {
 	struct reg_dest *d = (struct reg_dest *)dest;
-	cleanup_free char *path = hoy_asprintf("/v2/%s/manifests/%s", registry_path(d->r), top && d->tag ? d->tag : m->digest);
-	cleanup_answer struct answer a = { 0 };
-	int r;
 
 	if (top && d->tag && strchr(d->tag, ':') && strcmp(d->tag, m->digest))
 		return hoy_fail(err, HOY_EDIGEST, "the manifest's digest is %s, not the %s that '%s' names", m->digest, d->tag, dest->name);
-	r = path ? registry_do(d->r, "PUT", path, NULL, manifest_type(m->kind), m->data, m->len, 64 << 10, &a, err) : hoy_fail_oom(err);
-	return r < 0 ? r : a.status / 100 == 2 ? 0 : registry_refused(d->r, &a, "the manifest", err);
+	return put_manifest(d, m, top && d->tag ? d->tag : m->digest, err);
+}
+
+static int rd_tag(struct dest *dest, const struct manifest *m, const char *tag, struct hoy_err *err)
+{
+	return put_manifest((struct reg_dest *)dest, m, tag, err);
+}
+
+/* The list that TAG means, if there is one: 1, 0 or an error. */
+static int get_list(struct reg_dest *d, const char *tag, struct manifest *ret, struct hoy_err *err)
+{
+	cleanup_free char *path = hoy_asprintf("/v2/%s/manifests/%s", registry_path(d->r), tag);
+	cleanup_answer struct answer a = { 0 };
+	int r = path ? registry_do(d->r, "GET", path, T_OCI_INDEX, NULL, NULL, 0, MANIFEST_MAX, &a, err) : hoy_fail_oom(err);
+
+	if (r < 0 || a.status == 404)
+		return r;
+	if (a.status != 200)
+		return registry_refused(d->r, &a, "the list of referrers", err);
+	r = manifest_parse(ret, hoy_buf_str(&a.body), a.body.len, a.type, err);
+	if (!r && !manifest_is_list(ret))
+		r = hoy_fail(err, HOY_EFORMAT, "'%s:%s' is no list of what refers to an image", d->d.name, tag);
+	return r ? r : 1;
+}
+
+/* A registry that has the API said so when it took M. For others there is a list under a tag, which we keep. */
+static int rd_refer(struct dest *dest, const struct manifest *m, const char *subject, struct hoy_err *err)
+{
+	struct reg_dest *d = (struct reg_dest *)dest;
+	cleanup_manifest struct manifest list = { 0 }, longer = { 0 };
+	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(MANIFEST_MAX);
+	char tag[REFERRERS_TAG_SIZE];
+	int r;
+
+	if (d->knows_subjects)
+		return 0;
+	referrers_tag(subject, "", tag);
+	r = get_list(d, tag, &list, err);
+	if (r < 0)
+		return r;
+	r = referrers_add(r ? &list : NULL, m, &b, err);
+	if (r)
+		return r < 0 ? r : 0;
+	r = manifest_parse(&longer, b.data, b.len, T_OCI_INDEX, err);
+	return r ? r : put_manifest(d, &longer, tag, err);
 }
 
 static int rd_commit(struct dest *d, struct hoy_err *err) { return 0; }
@@ -279,7 +331,8 @@ static int rd_signatures(struct dest *dest, const struct manifest *m, bool top, 
 	return registry_put_signatures(d->r, &dest->ref, m->digest, d->registries_d, sigs, err);
 }
 
-static const struct dest_ops ops = { rd_has, rd_put, rd_manifest, rd_commit, rd_free, NULL, rd_signatures };
+static const struct dest_ops ops = { .has = rd_has, .put = rd_put, .manifest = rd_manifest, .commit = rd_commit, .free = rd_free,
+				     .signatures = rd_signatures, .refer = rd_refer, .tag = rd_tag };
 
 int dest_registry(struct dest **ret, const char *rest, const struct reg_opts *o, struct hoy_err *err)
 {
@@ -293,6 +346,8 @@ int dest_registry(struct dest **ret, const char *rest, const struct reg_opts *o,
 	d->d.layers = LAYERS_PACKED;
 	d->d.takes_urls = true;
 	memset(d->d.takes, true, sizeof(d->d.takes));
+	/* Registries refuse it nowadays. */
+	d->d.takes[MAN_V2S1] = false;
 	r = hoy_ref_parse(&ref, rest, err);
 	if (!r && (hoy_ref_normalize(&ref) < 0 || !(d->d.name = hoy_ref_repo(&ref))))
 		r = hoy_fail_oom(err);

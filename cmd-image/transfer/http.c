@@ -75,6 +75,8 @@ static size_t on_header(char *line, size_t one, size_t n, void *arg)
 		keep(&t->a->type, v, strcspn(v, ";\r\n ") < len ? strcspn(v, ";\r\n ") : len);
 	else if (IS("docker-content-digest"))
 		keep(&t->a->digest, v, len);
+	else if (IS("oci-subject"))
+		t->a->subject = true;
 	else if (IS("location"))
 		keep(&t->a->location, v, len);
 	else if (IS("link"))

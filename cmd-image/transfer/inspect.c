@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cmd-image/transfer/schema1.h"
 #include "cmd-image/transfer/skopeo.h"
 #include "cmd-image/transfer/transfer.h"
 #include "common/base/fd.h"
@@ -64,6 +65,8 @@ static void put_summary(struct hoy_jw *w, const struct source *src, const struct
 	/* WHOLE: for a template, which may ask for what JSON leaves out. */
 	if (src->repository || whole)
 		hoy_jw_string(w, "Name", src->repository);
+	if (m->kind == MAN_V2S1 && hoy_json_str(m->doc.root, "tag"))
+		hoy_jw_string(w, "Tag", hoy_json_str(m->doc.root, "tag"));
 	hoy_jw_string(w, "Digest", digest);
 	hoy_jw_strings(w, "RepoTags", tags->v, tags->n);
 	put_or_null(w, "Created", hoy_json_get(root, "created"));
@@ -145,6 +148,20 @@ static int print_summary(const struct source *src, const struct inspect_opts *o,
 	return 0;
 }
 
+/* Of schema 1: what there is of a config without a look into the layers. */
+static int schema1_summary(const struct manifest *m, struct config *ret, struct hoy_err *err)
+{
+	cleanup_strv struct hoy_strv ids = HOY_STRV_INIT;
+	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(MANIFEST_MAX);
+	int r;
+
+	for (size_t i = 0; i < m->n; i++)
+		if (!schema1_throwaway(&m->v[i]))
+			hoy_strv_push(&ids, "");
+	r = ids.error ? hoy_fail_oom(err) : schema1_config(m, &ids, &b, err);
+	return r ? r : hoy_json_parse(&ret->doc, hoy_buf_str(&b), b.len, "image config", err);
+}
+
 static int summary(struct source *src, const char *name, const struct inspect_opts *o, struct hoy_err *err)
 {
 	struct platform p = skopeo_platform();
@@ -157,7 +174,7 @@ static int summary(struct source *src, const char *name, const struct inspect_op
 	if (!r && !o->no_tags && !o->config)
 		begin_tags(&tags, src);
 	if (!r)
-		r = source_config(src, &m, &c, err);
+		r = m.kind == MAN_V2S1 ? schema1_summary(&m, &c, err) : source_config(src, &m, &c, err);
 	with_tags = end_tags(&tags, name, &o->reg, r ? &none : err);
 	if (!r)
 		r = with_tags;

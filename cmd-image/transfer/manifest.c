@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/utsname.h>
 
+#include "cmd-image/transfer/schema1.h"
 #include "cmd-image/transfer/stream.h"
 #include "common/data/digest.h"
 #include "common/data/time.h"
@@ -12,7 +13,7 @@
 #define MAX_LAYERS 500 /* as many lower layers as the store's overlay driver takes */
 #define BAD(err, ...) hoy_fail(err, HOY_EFORMAT, __VA_ARGS__)
 
-static const char *const types[] = { T_OCI, T_V2S2, T_OCI_INDEX, T_V2S2_LIST };
+static const char *const types[] = { T_OCI, T_V2S2, T_V2S1, T_OCI_INDEX, T_V2S2_LIST };
 
 const char *manifest_type(enum man_kind kind) { return types[kind]; }
 
@@ -91,8 +92,10 @@ static int find_kind(struct manifest *m, const char *type, struct hoy_err *err)
 	bool list = hoy_json_get(root, "manifests"), image = hoy_json_get(root, "layers") || hoy_json_get(root, "config");
 	int64_t version = hoy_json_int(root, "schemaVersion", 0);
 
-	if (version == 1 || (type && strstr(type, "docker.distribution.manifest.v1+")))
-		return hoy_fail(err, HOY_EUNSUPPORTED, "the manifest is of docker's schema 1, which is not supported any more");
+	if (version == 1) {
+		m->kind = MAN_V2S1;
+		return list || image ? BAD(err, "the manifest is ambiguous: of schema 1 and 2 at once") : 0;
+	}
 	if (version != 2)
 		return BAD(err, "this is no image manifest (schemaVersion is not 2)");
 	if (list && image)
@@ -133,6 +136,8 @@ int manifest_parse(struct manifest *m, const char *data, size_t len, const char 
 		r = check_unique(m->doc.root, err);
 	if (!r)
 		r = find_kind(m, type, err);
+	if (!r && m->kind == MAN_V2S1)
+		return schema1_parse(m, err);
 	if (!r && manifest_is_list(m))
 		return parse_descs(m, "manifests", "manifest", err);
 	if (!r)

@@ -7,6 +7,8 @@
 
 #define MANIFEST_MAX ((size_t)4 << 20)
 
+#define T_V2S1 "application/vnd.docker.distribution.manifest.v1+prettyjws"
+#define T_V2S1_UNSIGNED "application/vnd.docker.distribution.manifest.v1+json"
 #define T_V2S2 "application/vnd.docker.distribution.manifest.v2+json"
 #define T_V2S2_LIST "application/vnd.docker.distribution.manifest.list.v2+json"
 #define T_V2S2_CONFIG "application/vnd.docker.container.image.v1+json"
@@ -18,7 +20,7 @@
 #define T_OCI_LAYER "application/vnd.oci.image.layer.v1.tar"
 #define T_OCI_FOREIGN "application/vnd.oci.image.layer.nondistributable.v1.tar"
 
-enum man_kind { MAN_OCI, MAN_V2S2, MAN_OCI_INDEX, MAN_V2S2_LIST };
+enum man_kind { MAN_OCI, MAN_V2S2, MAN_V2S1, MAN_OCI_INDEX, MAN_V2S2_LIST, MAN_KINDS };
 
 struct desc {
 	char *digest, *type; /* type may be NULL */
@@ -32,7 +34,7 @@ struct manifest {
 	size_t len;
 	char digest[72];
 	enum man_kind kind;
-	struct desc config;
+	struct desc config; /* blank in schema 1, which has none */
 	struct desc *v; /* layers, or the manifests of a list */
 	size_t n;
 };

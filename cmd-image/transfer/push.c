@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cmd-image/transfer/copy.h"
+#include "cmd-image/transfer/referrers.h"
 #include "cmd-image/transfer/skopeo.h"
 #include "cmd-image/transfer/store_name.h"
 #include "cmd-image/transfer/transfer.h"
@@ -19,7 +20,7 @@ struct out_opts {
 	struct hoy_strv more_tags;
 	const char *digestfile, *comp_format, *multi_arch, *output, *format, *progress;
 	struct trust trust;
-	bool compress, decompress, multi, save_compress, force;
+	bool compress, decompress, multi, save_compress, force, referrers;
 };
 #define O(field) offsetof(struct out_opts, field)
 #define COMMON_OPTS \
@@ -58,6 +59,7 @@ static const struct hoy_opt copy_opts[] = {
 	{ 0, "multi-arch", HOY_OPT_STRING, O(multi_arch), "WHICH", "system, all or index-only" },
 	{ 0, "sign-identity", HOY_OPT_STRING, O(copy.sign.identity), "REFERENCE", "the name that the signature bears (default: the destination's)" },
 	{ 0, "preserve-digests", HOY_OPT_FLAG, O(copy.preserve), NULL, "fail if a digest would change" },
+	{ 0, "referrers", HOY_OPT_FLAG, O(referrers), NULL, "copy what refers to the image, too; implies --preserve-digests" },
 	REG_RETRY_OPTS(O(both)),
 	REG_LOGIN_OPTS(O(src), "src-", " of the source"),
 	REG_PLACE_OPTS(O(src), "src-", " of the source"),
@@ -104,8 +106,11 @@ static int in_format(struct manifest *m, const struct copy_opts *o, struct hoy_e
 	enum man_kind kind = m->kind;
 	int r = copy_format(o->format, &kind, err);
 
-	if (r < 0 || kind == m->kind)
+	/* Schema 1 becomes schema 2 anyhow. */
+	if (r < 0 || kind == m->kind || (m->kind == MAN_V2S1 && kind == MAN_V2S2))
 		return r;
+	if (m->kind == MAN_V2S1)
+		return hoy_fail(err, HOY_EUNSUPPORTED, "an image of docker's schema 1 comes into a store as one of schema 2 (v2s2)");
 	if (o->preserve)
 		return hoy_fail(err, HOY_EUNSUPPORTED, "--format would change the manifest, and --preserve-digests forbids it");
 	r = manifest_convert(m, kind, NULL, &b, err);
@@ -137,6 +142,8 @@ static int into_store(struct source *src, const char *to, const struct out_opts 
 		r = source_image(src, &o->copy.platform, &m, &list, err);
 	if (!r && o->copy.all && list.len)
 		r = hoy_fail(err, HOY_EUNSUPPORTED, "a store has single images: '%s' is a list, and --all asks for all of it", src->name);
+	if (!r && n.id && m.kind == MAN_V2S1)
+		r = hoy_fail(err, HOY_EUNSUPPORTED, "'%s' is of docker's schema 1: which id it will have is not known", src->name);
 	if (!r && n.id && strcmp(n.id, m.config.digest + 7))
 		r = hoy_fail(err, EINVAL, "the image would have the id %s, not %s", m.config.digest + 7, n.id);
 	if (!r)
@@ -159,6 +166,8 @@ static int run_out(const char *from, const char *to, struct out_opts *o, struct 
 	o->dst.more_names = &o->more_tags;
 	if (!r)
 		r = source_open(&src, from, &o->src, err);
+	if (!r && o->referrers && !strncmp(to, "containers-storage:", 19))
+		r = hoy_fail(err, HOY_EUNSUPPORTED, "'%s': a store takes nothing that refers to an image (--referrers)", to);
 	if (!r && !strncmp(to, "containers-storage:", 19)) {
 		r = into_store(src, to + 19, o, digest, err);
 		return r ? r : write_digest(o, digest, err);
@@ -166,7 +175,7 @@ static int run_out(const char *from, const char *to, struct out_opts *o, struct 
 	if (!r)
 		r = dest_open(&dst, to, &o->dst, err);
 	if (!r)
-		r = copy_image(src, dst, &o->copy, digest, err);
+		r = (o->referrers ? copy_with_referrers : copy_image)(src, dst, &o->copy, digest, err);
 	if (!r)
 		r = dst->ops->commit(dst, err);
 	return r ? r : write_digest(o, digest, err);

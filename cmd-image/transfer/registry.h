@@ -14,6 +14,7 @@ struct answer {
 	int64_t length, range_start; /* -1: not said */
 	int64_t kept;		     /* bytes of an upload that have arrived; -1: not said */
 	int64_t retry_after;	     /* seconds; 0: not said */
+	bool subject;		     /* the registry knows what a manifest's subject is */
 	bool again;		     /* it may be another answer the next time */
 	struct hoy_buf body;
 };

@@ -6,6 +6,7 @@
 
 #include "cmd-image/transfer/files.h"
 #include "cmd-image/transfer/inflate.h"
+#include "cmd-image/transfer/referrers.h"
 #include "cmd-image/transfer/transport.h"
 #include "common/base/fd.h"
 #include "common/data/digest.h"
@@ -93,7 +94,6 @@ static int oci_blob(struct source *s, const struct desc *d, int layer, struct st
 	return files_stream(at, path, ret, NULL, err);
 }
 
-static const struct source_ops oci_ops = { .manifest = oci_manifest, .blob = oci_blob, .free = fs_free };
 
 void layout_split(const char *rest, char **path, const char **tag)
 {
@@ -132,6 +132,68 @@ int layout_pick(const struct hoy_json *index, const char *path, const char *tag,
 	}
 	return *ret ? 0 : hoy_fail(err, HOY_ENOIMAGE, "'%s' has no image '%s'", path, tag);
 }
+
+/* ---- beside the image: tags, and what refers to something ---- */
+
+static int oci_tagged(struct source *s, const char *tag, char **ret, size_t *ret_len, char **ret_type, struct hoy_err *err)
+{
+	struct file_source *f = (struct file_source *)s;
+	cleanup_json struct hoy_json_doc index = HOY_JSON_DOC_INIT;
+	int r = read_json(f->f, "index.json", &index, err);
+
+	HOY_JSON_EACH(it, hoy_json_get(index.root, "manifests")) {
+		const char *name = hoy_layout_name(it), *digest = hoy_json_str(it, "digest");
+
+		if (!r && name && !strcmp(name, tag) && hoy_layout_digest(digest))
+			return oci_manifest(s, digest, ret, ret_len, ret_type, err);
+	}
+	return r ? r : hoy_fail(err, HOY_ENOIMAGE, "'%s' has no image '%s'", s->name, tag);
+}
+
+/* An index that somebody else made may hold a list in place of the registries' API. */
+static int oci_by_tag(struct source *s, const char *digest, struct hoy_strv *ret, struct hoy_err *err)
+{
+	cleanup_manifest struct manifest m = { 0 };
+	cleanup_free char *data = NULL, *type = NULL;
+	char tag[REFERRERS_TAG_SIZE];
+	size_t len;
+	int r;
+
+	referrers_tag(digest, "", tag);
+	r = oci_tagged(s, tag, &data, &len, &type, err);
+	if (r == -HOY_ENOIMAGE) {
+		*err = (struct hoy_err)HOY_ERR_INIT;
+		return 0;
+	}
+	if (!r)
+		r = manifest_parse(&m, data, len, T_OCI_INDEX, err);
+	for (size_t i = 0; !r && manifest_is_list(&m) && i < m.n; i++)
+		hoy_strv_push(ret, m.v[i].digest);
+	return r;
+}
+
+static int oci_referrers(struct source *s, const char *digest, struct hoy_strv *ret, struct hoy_err *err)
+{
+	struct file_source *f = (struct file_source *)s;
+	cleanup_json struct hoy_json_doc index = HOY_JSON_DOC_INIT;
+	int r = read_json(f->f, "index.json", &index, err);
+
+	HOY_JSON_EACH(it, hoy_json_get(index.root, "manifests")) {
+		cleanup_manifest struct manifest m = { 0 };
+		const char *d = hoy_json_str(it, "digest");
+
+		if (r < 0 || !hoy_layout_digest(d))
+			continue;
+		r = source_manifest(s, d, &m, err);
+		if (!r && refers_to(&m, digest) && !hoy_strv_has(ret, d))
+			hoy_strv_push(ret, d);
+	}
+	if (!r)
+		r = oci_by_tag(s, digest, ret, err);
+	return r ? r : ret->error ? hoy_fail_oom(err) : 0;
+}
+
+static const struct source_ops oci_ops = { .manifest = oci_manifest, .blob = oci_blob, .free = fs_free, .referrers = oci_referrers, .tagged = oci_tagged };
 
 static int open_oci(struct file_source *f, const char *path, const char *tag, struct hoy_err *err)
 {

@@ -4,12 +4,15 @@
 #include <string.h>
 
 #include "cmd-image/transfer/lookaside.h"
+#include "cmd-image/transfer/referrers.h"
 #include "cmd-image/transfer/registry.h"
+#include "cmd-image/transfer/schema1.h"
 #include "common/conf/policy.h"
 #include "common/conf/registries.h"
 #include "common/data/ref.h"
 
-#define ACCEPT T_OCI ", " T_V2S2 ", " T_OCI_INDEX ", " T_V2S2_LIST
+#define PAGES_MAX 100
+#define ACCEPT T_OCI ", " T_V2S2 ", " T_OCI_INDEX ", " T_V2S2_LIST ", " T_V2S1 ", " T_V2S1_UNSIGNED
 
 struct reg_source {
 	struct source s;
@@ -41,7 +44,9 @@ static int get_manifest(struct reg_source *x, const char *ref, char **ret, size_
 		r = registry_refused(x->r, &a, what, err);
 		return registry_says(&a, "MANIFEST_UNKNOWN") ? -(err->code = HOY_ENOIMAGE) : r;
 	}
-	sha_of(hoy_buf_str(&a.body), a.body.len, sum);
+	/* Of schema 1 only a part is digested. */
+	if (!a.type || !strstr(a.type, "manifest.v1+") || !schema1_digest(hoy_buf_str(&a.body), a.body.len, sum))
+		sha_of(hoy_buf_str(&a.body), a.body.len, sum);
 	if (a.digest && !strncmp(a.digest, "sha256:", 7) && strcmp(a.digest, sum))
 		return hoy_fail(err, HOY_EDIGEST, "the manifest %s of '%s' is not what its digest says: it has %s instead of %.80s", ref, x->s.name,
 				sum, a.digest);
@@ -68,12 +73,33 @@ static int rs_manifest(struct source *s, const char *digest, char **ret, size_t 
 	return 0;
 }
 
+/* Where a layer is that isn't to be distributed: the first web address that its descriptor has. NULL: it says nothing of the kind. */
+static const char *elsewhere(const struct desc *d)
+{
+	HOY_JSON_EACH(it, hoy_json_get(d->json, "urls"))
+		if (hoy_json_text(it) && (!strncmp(it->str, "https://", 8) || !strncmp(it->str, "http://", 7)))
+			return it->str;
+	return NULL;
+}
+
+/* Most registries haven't such a layer; who asks for it gets it from where its descriptor says. */
+static bool has_blob(struct reg_source *x, const char *path)
+{
+	cleanup_answer struct answer a = { 0 };
+
+	return !registry_do(x->r, "HEAD", path, NULL, NULL, NULL, 0, 64 << 10, &a, NULL) && a.status == 200;
+}
+
 static int rs_resume(struct source *s, const struct desc *d, struct part *part, struct stream **ret, struct hoy_err *err)
 {
 	struct reg_source *x = (struct reg_source *)s;
 	cleanup_free char *path = hoy_asprintf("/v2/%s/blobs/%s", registry_path(x->r), d->digest);
 
-	return path ? registry_stream(x->r, path, d->size, part, ret, err) : hoy_fail_oom(err);
+	if (!path)
+		return hoy_fail_oom(err);
+	if (elsewhere(d) && !has_blob(x, path))
+		return registry_stream(x->r, elsewhere(d), d->size, part, ret, err);
+	return registry_stream(x->r, path, d->size, part, ret, err);
 }
 
 static int rs_blob(struct source *s, const struct desc *d, int layer, struct stream **ret, struct hoy_err *err)
@@ -108,7 +134,80 @@ static int rs_tags(struct source *s, struct hoy_strv *ret, struct hoy_err *err)
 	return x->mirror ? 1 : registry_tags(x->r, ret, err);
 }
 
-static const struct source_ops ops = { .manifest = rs_manifest, .blob = rs_blob, .free = rs_free, .resume = rs_resume, .signatures = rs_signatures, .tags = rs_tags };
+/* ---- what refers to an image ---- */
+
+/* The digests of the list in DATA. */
+static int take_list(struct reg_source *x, const char *data, size_t len, struct hoy_strv *ret, struct hoy_err *err)
+{
+	cleanup_manifest struct manifest m = { 0 };
+	int r = manifest_parse(&m, data, len, T_OCI_INDEX, err);
+
+	if (!r && !manifest_is_list(&m))
+		r = hoy_fail(err, HOY_EFORMAT, "'%s' has no list where it should be", x->s.name);
+	for (size_t i = 0; i < m.n && !r; i++)
+		hoy_strv_push(ret, m.v[i].digest);
+	return r ? hoy_fail_prefix(err, "what refers to an image") : ret->error ? hoy_fail_oom(err) : 0;
+}
+
+static int rs_tagged(struct source *s, const char *tag, char **ret, size_t *ret_len, char **ret_type, struct hoy_err *err)
+{
+	return get_manifest((struct reg_source *)s, tag, ret, ret_len, ret_type, err);
+}
+
+/* Where there is no API, a tag stands in for it. */
+static int by_tag(struct reg_source *x, const char *digest, struct hoy_strv *ret, struct hoy_err *err)
+{
+	cleanup_free char *data = NULL, *type = NULL;
+	char tag[REFERRERS_TAG_SIZE];
+	size_t len;
+	int r;
+
+	referrers_tag(digest, "", tag);
+	r = get_manifest(x, tag, &data, &len, &type, err);
+	if (r == -ENOENT || r == -HOY_ENOIMAGE) {
+		*err = (struct hoy_err)HOY_ERR_INIT;
+		return 0;
+	}
+	return r ? r : take_list(x, data, len, ret, err);
+}
+
+static int rs_referrers(struct source *s, const char *digest, struct hoy_strv *ret, struct hoy_err *err)
+{
+	struct reg_source *x = (struct reg_source *)s;
+	cleanup_free char *path = hoy_asprintf("/v2/%s/referrers/%s", registry_path(x->r), digest);
+
+	for (int page = 0; path; page++) {
+		cleanup_answer struct answer a = { 0 };
+		char *next;
+		int r = registry_do(x->r, "GET", path, T_OCI_INDEX, NULL, NULL, 0, MANIFEST_MAX, &a, err);
+
+		if (!r && !page && a.status == 404)
+			return by_tag(x, digest, ret, err);
+		if (!r && a.status != 200)
+			r = registry_refused(x->r, &a, "the list of referrers", err);
+		if (!r)
+			r = take_list(x, hoy_buf_str(&a.body), a.body.len, ret, err);
+		if (!r && page == PAGES_MAX)
+			r = hoy_fail(err, EFBIG, "'%s' has more than %d pages of referrers", s->name, PAGES_MAX);
+		if (r < 0)
+			return r;
+		next = registry_next_page(&a);
+		if (next && *next == '?') {
+			cleanup_free char *query = next;
+
+			path[strcspn(path, "?")] = '\0';
+			next = hoy_asprintf("%s%s", path, query);
+		}
+		if (!next)
+			return 0;
+		free(path);
+		path = next;
+	}
+	return hoy_fail_oom(err);
+}
+
+static const struct source_ops ops = { .manifest = rs_manifest, .blob = rs_blob, .free = rs_free, .resume = rs_resume, .signatures = rs_signatures, .tags = rs_tags,
+				       .referrers = rs_referrers, .tagged = rs_tagged };
 
 /* Does the repository have the blob DIGEST? */
 static int see_blob(struct reg_source *x, const char *digest, struct hoy_err *err)

@@ -10,6 +10,7 @@
 #include "cmd-image/transfer/flush.h"
 #include "cmd-image/transfer/layer.h"
 #include "cmd-image/transfer/part.h"
+#include "cmd-image/transfer/schema1.h"
 #include "common/base/msg.h"
 #include "common/cli/opts.h"
 #include "common/conf/dirs.h"
@@ -532,17 +533,12 @@ static int try_store_in(struct hoy_store *s, struct source *src, const struct ma
 	return r;
 }
 
-int store_in(struct hoy_store *s, struct source *src, const struct manifest *m, const struct manifest *list,
-	     const struct store_in *o, char ret_id[HOY_ID_SIZE], struct hoy_err *err)
+static int store_image(struct hoy_store *s, struct source *src, const struct manifest *m, const struct manifest *list, const struct sigs *sigs,
+		       const struct store_in *o, char ret_id[HOY_ID_SIZE], struct hoy_err *err)
 {
 	cleanup_config struct config config = CONFIG_INIT;
-	const struct sigs *sigs = NULL;
-	int r = image_allowed(src, m, list->len, o->trust, err);
+	int r = source_config(src, m, &config, err);
 
-	if (!r && !o->no_signatures)
-		r = source_signatures(src, m, list->len, &sigs, err);
-	if (!r)
-		r = source_config(src, m, &config, err);
 	if (r < 0)
 		return r;
 	/* A layer that was there went with somebody's rmi while we fetched those above it: then it is fetched too. */
@@ -552,6 +548,26 @@ int store_in(struct hoy_store *s, struct source *src, const struct manifest *m, 
 			return r;
 		*err = (struct hoy_err)HOY_ERR_INIT;
 	}
+}
+
+int store_in(struct hoy_store *s, struct source *src, const struct manifest *m, const struct manifest *list,
+	     const struct store_in *o, char ret_id[HOY_ID_SIZE], struct hoy_err *err)
+{
+	cleanup_source struct source *as2 = NULL;
+	cleanup_manifest struct manifest m2 = { 0 };
+	const struct sigs *sigs = NULL;
+	int r = image_allowed(src, m, list->len, o->trust, err);
+
+	if (!r && m->kind != MAN_V2S1) {
+		r = o->no_signatures ? 0 : source_signatures(src, m, list->len, &sigs, err);
+		return r ? r : store_image(s, src, m, list, sigs, o, ret_id, err);
+	}
+	/* The store has images of schema 2, for which no signature of the other manifest holds. */
+	if (!r)
+		r = source_schema1(&as2, src, m, o->quiet, err);
+	if (!r)
+		r = source_manifest(as2, NULL, &m2, err);
+	return r ? r : store_image(s, as2, &m2, list, NULL, o, ret_id, err);
 }
 
 /* The layer that J has staged, unpacked from TAR and on the disk. */

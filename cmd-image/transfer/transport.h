@@ -27,6 +27,10 @@ struct source_ops {
 	int (*tags)(struct source *s, struct hoy_strv *ret, struct hoy_err *err);
 	/* The size of layer LAYER's tar, -1: unknown. NULL: what blob() gives is what the manifest's descriptors say. */
 	int64_t (*plain_size)(struct source *s, int layer);
+	/* The digests of what refers to manifest DIGEST. NULL: it doesn't know. */
+	int (*referrers)(struct source *s, const char *digest, struct hoy_strv *ret, struct hoy_err *err);
+	/* The manifest that TAG means, beside the image. -ENOENT or -HOY_ENOIMAGE. NULL: there are no such. */
+	int (*tagged)(struct source *s, const char *tag, char **ret, size_t *ret_len, char **ret_type, struct hoy_err *err);
 };
 struct source {
 	const struct source_ops *ops;
@@ -72,13 +76,17 @@ struct dest_ops {
 	void (*name)(struct dest *d, const struct hoy_strv *names);
 	/* The signatures of manifest M, which was written (TOP: as there). NULL: it keeps none. */
 	int (*signatures)(struct dest *d, const struct manifest *m, bool top, const struct sigs *sigs, struct hoy_err *err);
+	/* M, which was written (not as TOP), is to be found by its SUBJECT. NULL: that cannot be. */
+	int (*refer)(struct dest *d, const struct manifest *m, const char *subject, struct hoy_err *err);
+	/* M is what TAG means, too. NULL: there are no such. */
+	int (*tag)(struct dest *d, const struct manifest *m, const char *tag, struct hoy_err *err);
 };
 enum layers_as { LAYERS_KEEP, LAYERS_PACKED, LAYERS_PLAIN };
 struct dest {
 	const struct dest_ops *ops;
 	char *name;
 	struct hoy_ref ref;	/* what the image will be called; path NULL: that isn't said */
-	bool takes[4];		/* manifests by enum man_kind */
+	bool takes[MAN_KINDS];		/* manifests by enum man_kind */
 	enum layers_as layers;	/* what it wants if nobody says otherwise */
 	bool one_by_one;	/* blobs are written one after the other */
 	bool takes_urls;	/* a layer that says where else it is need not come */

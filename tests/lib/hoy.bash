@@ -159,10 +159,10 @@ tokens_start() {
 	until_true 10 test -e "$TOKENS_DIR/host"
 }
 
-# keeper_start NAME: a registry that keeps parts of uploads; sets KEEPER (host:port) and KEEPER_DIR.
+# keeper_start NAME [PAGE]: a registry that keeps parts of uploads, and with a PAGE has OCI's referrers API; sets KEEPER (host:port) and KEEPER_DIR.
 keeper_start() {
 	KEEPER_DIR=$T/keeper-$1
-	background "$HOY_TESTS/fixtures/keeper" "$KEEPER_DIR"
+	background "$HOY_TESTS/fixtures/keeper" "$KEEPER_DIR" "${@:2}"
 	until_true 10 test -e "$KEEPER_DIR/host"
 	read -r KEEPER <"$KEEPER_DIR/host"
 }
