@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "cmd-image/transfer/jwe.h"
+#include "cmd-image/transfer/pkcs7.h"
 #include "common/base/fd.h"
 #include "common/data/base64.h"
 
@@ -19,6 +20,7 @@
 #define ENC "org.opencontainers.image.enc."
 #define PUBOPTS ENC "pubopts"
 #define KEYS_JWE ENC "keys.jwe"
+#define KEYS_PKCS7 ENC "keys.pkcs7"
 
 bool crypt_annotation(const char *key) { return !strncmp(key, ENC, strlen(ENC)); }
 
@@ -56,7 +58,29 @@ static EVP_PKEY *read_private(const char *data, size_t len, char *password)
 	return k ? k : d2i_AutoPrivateKey(NULL, &p, (long)len);
 }
 
-static int load_public(const char *spec, EVP_PKEY **ret, struct hoy_err *err)
+static X509 *read_cert(const char *data, size_t len)
+{
+	const unsigned char *p = (const unsigned char *)data;
+	BIO *b = BIO_new_mem_buf(data, (int)len);
+	X509 *c = b ? PEM_read_bio_X509(b, NULL, NULL, NULL) : NULL;
+
+	BIO_free(b);
+	return c ? c : d2i_X509(NULL, &p, (long)len);
+}
+
+/* For whom something is encrypted: a public key, or a certificate. */
+struct recipient {
+	EVP_PKEY *key;
+	X509 *cert;
+};
+
+static void recipient_release(struct recipient *r)
+{
+	EVP_PKEY_free(r->key);
+	X509_free(r->cert);
+}
+
+static int load_public(const char *spec, struct recipient *ret, struct hoy_err *err)
 {
 	cleanup_free char *data = NULL;
 	const char *colon = strchr(spec, ':');
@@ -65,13 +89,16 @@ static int load_public(const char *spec, EVP_PKEY **ret, struct hoy_err *err)
 
 	if (!colon || !colon[1])
 		return hoy_fail(err, EINVAL, "'%s': an encryption key is PROTOCOL:FILE (jwe:/path/to/public.pem)", spec);
-	if (strncmp(spec, "jwe:", 4))
-		return hoy_fail(err, HOY_EUNSUPPORTED, "'%.*s': this way to encrypt is not supported (jwe)", (int)(colon - spec), spec);
+	if (strncmp(spec, "jwe:", 4) && strncmp(spec, "pkcs7:", 6))
+		return hoy_fail(err, HOY_EUNSUPPORTED, "'%.*s': this way to encrypt is not supported (jwe, pkcs7)", (int)(colon - spec), spec);
 	r = hoy_read_file(AT_FDCWD, colon + 1, KEY_FILE_MAX, &data, &len, err);
 	if (r < 0)
 		return r;
-	*ret = read_public(data, len);
-	return *ret ? 0 : hoy_fail(err, HOY_EFORMAT, "'%s' has no public key (PEM or DER)", colon + 1);
+	if (*spec == 'p')
+		ret->cert = read_cert(data, len);
+	else
+		ret->key = read_public(data, len);
+	return ret->key || ret->cert ? 0 : hoy_fail(err, HOY_EFORMAT, "'%s' has no %s (PEM or DER)", colon + 1, *spec == 'p' ? "certificate" : "public key");
 }
 
 /* What stands behind the file's name: "pass=TEXT", "file=FILE", "fd=N", or the password itself. */
@@ -103,9 +130,12 @@ static int load_private(const char *spec, EVP_PKEY **ret, struct hoy_err *err)
 	if (!r)
 		r = hoy_read_file(AT_FDCWD, path, KEY_FILE_MAX, &data, &len, err);
 	if (!r) {
+		X509 *cert = NULL;
+
 		*ret = read_private(data, len, password);
-		r = *ret ? 0 : hoy_fail(err, HOY_EFORMAT, "'%s' has no private key that can be read%s", path,
+		r = *ret || (cert = read_cert(data, len)) ? 0 : hoy_fail(err, HOY_EFORMAT, "'%s' has no private key that can be read%s", path,
 					!password && strstr(data, "ENCRYPTED") ? ": it needs a password (FILE:PASSWORD, FILE:file=FILE)" : "");
+		X509_free(cert);
 	}
 	if (data)
 		OPENSSL_cleanse(data, len);
@@ -123,10 +153,10 @@ int crypt_load(struct crypt_opts *o, struct hoy_err *err)
 	if (o->layers.n && !o->encrypt.n)
 		return hoy_fail(err, EINVAL, "--encrypt-layer can only be used with --encryption-key");
 	for (size_t i = 0; i < o->encrypt.n && !r; i++) {
-		EVP_PKEY *k = NULL;
+		struct recipient to = { NULL, NULL };
 
-		r = load_public(o->encrypt.v[i], &k, err);
-		EVP_PKEY_free(k);
+		r = load_public(o->encrypt.v[i], &to, err);
+		recipient_release(&to);
 	}
 	o->keys = r ? NULL : calloc(o->decrypt.n + 1, sizeof(*o->keys));
 	if (!r && !o->keys)
@@ -188,7 +218,7 @@ static int base64_json(const char *text, struct hoy_json_doc *ret)
 }
 
 /* One of the packets in LIST, which are separated by commas, opened by KEY; -ENOENT. */
-static int open_packets(const char *list, EVP_PKEY *key, struct hoy_buf *ret)
+static int open_packets(const char *list, int (*open_one)(EVP_PKEY *, const char *, size_t, struct hoy_buf *), EVP_PKEY *key, struct hoy_buf *ret)
 {
 	cleanup_strv struct hoy_strv v = HOY_STRV_INIT;
 	int r = -ENOENT;
@@ -198,7 +228,7 @@ static int open_packets(const char *list, EVP_PKEY *key, struct hoy_buf *ret)
 		cleanup_buf struct hoy_buf b = HOY_BUF_INIT(KEY_FILE_MAX);
 
 		if (!hoy_unbase64(&b, v.v[i], strlen(v.v[i])))
-			r = jwe_open(key, hoy_buf_str(&b), b.len, ret);
+			r = open_one(key, hoy_buf_str(&b), b.len, ret);
 	}
 	return r < 0 ? -ENOENT : 0;
 }
@@ -218,7 +248,7 @@ int layer_key_open(struct layer_key *ret, const struct crypt_opts *o, const stru
 {
 	cleanup_json struct hoy_json_doc pub = HOY_JSON_DOC_INIT;
 	cleanup_buf struct hoy_buf priv = HOY_BUF_INIT(KEY_FILE_MAX);
-	const char *list = hoy_json_str(annotations, KEYS_JWE), *cipher;
+	const char *jwe = hoy_json_str(annotations, KEYS_JWE), *pkcs7 = hoy_json_str(annotations, KEYS_PKCS7), *cipher;
 	int r = -ENOENT;
 
 	if (base64_json(hoy_json_str(annotations, PUBOPTS), &pub) < 0)
@@ -226,10 +256,14 @@ int layer_key_open(struct layer_key *ret, const struct crypt_opts *o, const stru
 	cipher = hoy_json_str(pub.root, "cipher");
 	if (!cipher || strcmp(cipher, CIPHER))
 		return hoy_fail(err, HOY_EUNSUPPORTED, "the layer %s is encrypted in a way that is not supported: '%.100s'", digest, cipher ? cipher : "");
-	if (!list)
-		return hoy_fail(err, HOY_EUNSUPPORTED, "the layer %s is encrypted for no key of the kind jwe, which alone is supported", digest);
+	if (!jwe && !pkcs7)
+		return hoy_fail(err, HOY_EUNSUPPORTED, "the layer %s is encrypted for no key of the kinds that are supported (jwe, pkcs7)", digest);
 	for (size_t i = 0; i < o->decrypt.n && r == -ENOENT; i++)
-		r = open_packets(list, o->keys[i], &priv);
+		if (o->keys[i]) {
+			r = jwe ? open_packets(jwe, jwe_open, o->keys[i], &priv) : -ENOENT;
+			if (r < 0 && pkcs7)
+				r = open_packets(pkcs7, pkcs7_open, o->keys[i], &priv);
+		}
 	if (r < 0)
 		return hoy_fail(err, EACCES, "no key that was given opens the layer %s (--decryption-key)", digest);
 	r = take_key(ret, pub.root, &priv);
@@ -352,9 +386,35 @@ static void write_public(struct hoy_buf *b, const struct encryptor *e)
 	hoy_jw_end_object(&w);
 }
 
+/* DATA for the keys of the kind that PREFIX ("jwe:") says, as one annotation: packets with commas between them. Without any, none. */
+static int put_keys(const struct crypt_opts *o, const char *prefix, const struct hoy_buf *data, const char *name, struct hoy_json_doc *doc,
+		    struct hoy_json *annotations, struct hoy_err *err)
+{
+	cleanup_buf struct hoy_buf all = HOY_BUF_INIT(1 << 20);
+	int r = 0;
+
+	for (size_t i = 0; i < o->encrypt.n && !r; i++) {
+		cleanup_buf struct hoy_buf one = HOY_BUF_INIT(KEY_FILE_MAX);
+		struct recipient to = { NULL, NULL };
+
+		if (strncmp(o->encrypt.v[i], prefix, strlen(prefix)))
+			continue;
+		r = load_public(o->encrypt.v[i], &to, err);
+		if (!r)
+			r = to.cert ? pkcs7_seal(to.cert, hoy_buf_str(data), data->len, &one, err) : jwe_seal(to.key, hoy_buf_str(data), data->len, &one, err);
+		recipient_release(&to);
+		if (all.len)
+			hoy_buf_putc(&all, ',');
+		hoy_base64(&all, hoy_buf_str(&one), one.len);
+	}
+	if (!r && all.len && (all.error || !hoy_json_set_string(doc, annotations, name, hoy_buf_str(&all))))
+		r = hoy_fail_oom(err);
+	return r;
+}
+
 int encryptor_end(struct encryptor *e, const struct crypt_opts *o, struct hoy_json_doc *doc, struct hoy_json *annotations, struct hoy_err *err)
 {
-	cleanup_buf struct hoy_buf priv = HOY_BUF_INIT(KEY_FILE_MAX), pub = HOY_BUF_INIT(KEY_FILE_MAX), keys = HOY_BUF_INIT(1 << 20), text = HOY_BUF_INIT(1 << 20);
+	cleanup_buf struct hoy_buf priv = HOY_BUF_INIT(KEY_FILE_MAX), pub = HOY_BUF_INIT(KEY_FILE_MAX), text = HOY_BUF_INIT(1 << 20);
 	size_t n;
 	int r = EVP_MAC_final(e->c.mac, e->k.hmac, &n, sizeof(e->k.hmac)) ? 0 : hoy_fail(err, EIO, "a layer cannot be encrypted");
 
@@ -362,25 +422,16 @@ int encryptor_end(struct encryptor *e, const struct crypt_opts *o, struct hoy_js
 	e->plain = (struct sha){ NULL };
 	write_private(&priv, e);
 	write_public(&pub, e);
-	for (size_t i = 0; i < o->encrypt.n && !r; i++) {
-		cleanup_buf struct hoy_buf jwe = HOY_BUF_INIT(KEY_FILE_MAX);
-		EVP_PKEY *k = NULL;
-
-		r = load_public(o->encrypt.v[i], &k, err);
-		if (!r)
-			r = jwe_seal(k, hoy_buf_str(&priv), priv.len, &jwe, err);
-		EVP_PKEY_free(k);
-		if (i)
-			hoy_buf_putc(&keys, ',');
-		hoy_base64(&keys, hoy_buf_str(&jwe), jwe.len);
-	}
+	if (!r)
+		r = put_keys(o, "jwe:", &priv, KEYS_JWE, doc, annotations, err);
+	if (!r)
+		r = put_keys(o, "pkcs7:", &priv, KEYS_PKCS7, doc, annotations, err);
 	hoy_base64(&text, hoy_buf_str(&pub), pub.len);
 	if (priv.data)
 		OPENSSL_cleanse(priv.data, priv.len);
 	if (r < 0)
 		return r;
-	return keys.error || text.error || !hoy_json_set_string(doc, annotations, KEYS_JWE, hoy_buf_str(&keys)) ||
-		       !hoy_json_set_string(doc, annotations, PUBOPTS, hoy_buf_str(&text)) ? hoy_fail_oom(err) : 0;
+	return text.error || !hoy_json_set_string(doc, annotations, PUBOPTS, hoy_buf_str(&text)) ? hoy_fail_oom(err) : 0;
 }
 
 /* ---- reading ---- */

@@ -1,6 +1,6 @@
 /*
  * cmd-image/transfer/crypt.h: layers that are encrypted as ocicrypt has it: AES-256 in counter mode with an HMAC over what comes out;
- * the key is in an annotation, wrapped (JWE) for those who may read it.
+ * the key is in an annotation, wrapped (JWE or PKCS #7) for those who may read it.
  */
 #pragma once
 #include "cmd-image/transfer/stream.h"
@@ -10,10 +10,10 @@
 #define CRYPT_ENDING "+encrypted"
 
 struct crypt_opts {
-	struct hoy_strv encrypt;    /* "jwe:FILE" */
+	struct hoy_strv encrypt;    /* "jwe:FILE", "pkcs7:FILE" */
 	struct hoy_strv layers;	    /* numbers; empty: all */
 	struct hoy_strv decrypt;    /* "FILE[:PASSWORD]" */
-	void **keys;		    /* the private keys in those */
+	void **keys;		    /* the private keys in those; NULL: a certificate, which nothing needs */
 };
 /* Do they fit together, and can all of the files be read? The private keys are kept: a password may be there to be read but once. */
 int crypt_load(struct crypt_opts *o, struct hoy_err *err);

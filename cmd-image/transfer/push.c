@@ -58,7 +58,7 @@ static const struct hoy_opt copy_opts[] = {
 	{ 'f', "format", HOY_OPT_STRING, O(copy.format), "FORMAT", "oci or v2s2" },
 	{ 0, "decryption-key", HOY_OPT_COMMAS, O(copy.crypt.decrypt), "FILE[:PASSWORD]", "private key for encrypted layers" },
 	{ 0, "encrypt-layer", HOY_OPT_COMMAS, O(copy.crypt.layers), "N", "encrypt this layer alone; -1 is the last one" },
-	{ 0, "encryption-key", HOY_OPT_COMMAS, O(copy.crypt.encrypt), "jwe:FILE", "encrypt layers for this public key" },
+	{ 0, "encryption-key", HOY_OPT_COMMAS, O(copy.crypt.encrypt), "PROTOCOL:FILE", "encrypt layers for this public key (jwe:FILE) or certificate (pkcs7:FILE)" },
 	{ 0, "multi-arch", HOY_OPT_STRING, O(multi_arch), "WHICH", "system, all or index-only" },
 	{ 0, "sign-identity", HOY_OPT_STRING, O(copy.sign.identity), "REFERENCE", "the name that the signature bears (default: the destination's)" },
 	{ 0, "preserve-digests", HOY_OPT_FLAG, O(copy.preserve), NULL, "fail if a digest would change" },

@@ -73,6 +73,26 @@ types() { tool hoy-image manifest get "oci:$1" | jq -r '.layers[].mediaType' | s
 	[[ $(jq -r '.layers[0].digest' tars/manifest.json) == "$(skopeo inspect --config oci:st:2 | jq -r '.rootfs.diff_ids[0]')" ]]
 }
 
+@test "certificates: pkcs7 by each side, beside jwe" {
+	cd "$T"
+	make_keys
+	openssl req -x509 -new -key other.pem -subj /CN=me -days 2 -out cert.pem
+	tool_copy --encryption-key pkcs7:cert.pem,jwe:rsa.pub oci:plain:latest oci:ours:1
+	skopeo copy -q --encryption-key pkcs7:cert.pem,jwe:rsa.pub oci:plain:latest oci:theirs:1
+	[[ $(tool hoy-image manifest get oci:ours:1 | jq -c '.layers[0].annotations | keys') == *'keys.jwe"'*'keys.pkcs7"'* ]]
+	for from in ours theirs; do
+		for keys in rsa.pem other.pem,cert.pem; do
+			tool_copy --decryption-key $keys oci:$from:1 "oci:d-$from:${keys%%.*}"
+			skopeo copy -q --decryption-key $keys oci:$from:1 "oci:s-$from:${keys%%.*}"
+			diff <(layers plain:latest) <(layers "d-$from:${keys%%.*}")
+			diff <(layers plain:latest) <(layers "s-$from:${keys%%.*}")
+		done
+		try tool_copy --decryption-key cert.pem,prime256v1.pem oci:$from:1 oci:no:1
+		assert_status 1
+		assert_stderr_has 'no key that was given opens'
+	done
+}
+
 @test "passwords of keys: in the word, in a file, on a descriptor; never in what is said" {
 	cd "$T"
 	make_keys
