@@ -59,13 +59,15 @@ $(LIB): $(call objs,common/base common/data common/proc common/conf common/store
 	@rm -f $@
 	$(Q)$(AR) rcs $@ $^
 
-# yajl's static archive has a name of its own.
-libs = $(if $(PKGS-$(1)),$(if $(filter $(1),$(STATIC)),$(subst -lyajl,-lyajl_s,$(shell pkg-config --static --libs $(PKGS-$(1)))),$(shell pkg-config --libs $(PKGS-$(1)))))
+STATIC_PIE ?= -static-pie
+# yajl's static archive has a name of its own. With STATIC_LIBS, what comes behind them, they lie in one place (tests/musl).
+libs = $(if $(STATIC_LIBS),$(if $(filter yajl,$(PKGS-$(1))),-lyajl) $(if $(filter libseccomp,$(PKGS-$(1))),-lseccomp) $(STATIC_LIBS),$(call found_libs,$(1)))
+found_libs = $(if $(PKGS-$(1)),$(if $(filter $(1),$(STATIC)),$(subst -lyajl,-lyajl_s,$(shell pkg-config --static --libs $(PKGS-$(1)))),$(shell pkg-config --libs $(PKGS-$(1)))))
 
 define tool
 $(BUILD)/$(1): $(call objs,$(DIRS-$(1))) $(LIB)
 	@echo '  LD $$@'
-	$(Q)$(CC) $(if $(filter $(1),$(STATIC)),$(filter-out -pie,$(hoy_ldflags)) -static-pie,$(hoy_ldflags)) $(LDFLAGS) -o $$@ $$^ $(call libs,$(1)) $(if $(filter hoy-transfer,$(1)),-lpthread)
+	$(Q)$(CC) $(if $(filter $(1),$(STATIC)),$(filter-out -pie,$(hoy_ldflags)) $(STATIC_PIE),$(hoy_ldflags)) $(LDFLAGS) -o $$@ $$^ $(call libs,$(1)) $(if $(filter hoy-transfer,$(1)),-lpthread)
 endef
 $(foreach t,$(TOOLS),$(eval $(call tool,$(t))))
 
@@ -108,7 +110,7 @@ install: all
 DEPS      := build-essential pkg-config libyajl-dev libcurl4-openssl-dev libssl-dev libarchive-dev libisal-dev libzstd-dev libgpgme-dev libsodium-dev libyaml-dev \
 	libseccomp-dev libcap-dev libmnl-dev uidmap passt nftables iproute2 ca-certificates
 TEST_DEPS := bats mmdebstrap docker-registry busybox-static podman runc jq hyperfine curl zstd isal openssl apache2-utils socat strace sudo \
-	python3 procps acl attr xfsprogs btrfs-progs clang libclang-rt-14-dev bear nginx-light slirp4netns mandoc binutils qemu-system-x86 cpio gnupg systemd dbus
+	python3 procps acl attr xfsprogs btrfs-progs clang libclang-rt-14-dev bear nginx-light slirp4netns mandoc binutils qemu-system-x86 cpio gnupg systemd dbus containerd docker.io musl-tools gperf
 apt_install = DEBIAN_FRONTEND=noninteractive; export DEBIAN_FRONTEND; dpkg -s $(1) >/dev/null 2>&1 || \
 	{ apt-get update -q && apt-get install -y -q --no-install-recommends $(1); }
 deps:
@@ -119,9 +121,16 @@ test-deps: deps
 check: test-deps
 	@$(MAKE) --no-print-directory all units
 	@HOY_BUILD=$(abspath $(BUILD)) tests/run
+# The part of it that runs in virtual machines: cgroup v2 with all controllers.
+check-vm: test-deps
+	@$(MAKE) --no-print-directory all units
+	@HOY_BUILD=$(abspath $(BUILD)) tests/run tests/bats/60-cgroup2.bats
 asan:
 	@$(MAKE) --no-print-directory SAN=address,undefined all units
 	@SAN=address,undefined ASAN_OPTIONS=detect_leaks=0 HOY_BUILD=$(abspath build/san-address-undefined) tests/run
+# hoy, hoy-conmon and hoy-runtime with musl, and their tests.
+musl: test-deps
+	@tests/musl test
 bench: all
 	@HOY_BUILD=$(abspath $(BUILD)) tests/bench/run
 fuzz:
@@ -143,10 +152,10 @@ format:
 clean:
 	rm -rf build compile_commands.json
 help:
-	@echo 'targets: all install deps check asan bench fuzz faults hammer compile_commands.json format clean'
+	@echo 'targets: all install deps check check-vm musl asan bench fuzz faults hammer compile_commands.json format clean'
 	@echo 'variables: PREFIX DESTDIR SYSCONFDIR CC CFLAGS SAN=address,undefined COV=1'
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
-.PHONY: all units install deps test-deps check asan bench fuzz faults hammer format clean help
+.PHONY: all units install deps test-deps check check-vm musl asan bench fuzz faults hammer format clean help
 .DELETE_ON_ERROR:
 .SECONDARY:

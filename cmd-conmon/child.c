@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -20,6 +19,7 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/fd.h"
+#include "common/proc/sys.h"
 
 extern char **environ;
 
@@ -123,13 +123,13 @@ struct pipes {
 static void exec_readonly(char *const *argv)
 {
 	const char *base = strrchr(argv[0], '/');
-	struct mount_attr ro = { .attr_set = MOUNT_ATTR_RDONLY };
+	struct sys_mount_attr ro = { .set = MOUNT_ATTR_RDONLY };
 	int fd;
 
 	if (!base || strcmp(base, "/hoy-runtime"))
 		return;
-	fd = (int)syscall(SYS_open_tree, AT_FDCWD, argv[0], OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-	if (fd >= 0 && !syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &ro, sizeof(ro)))
+	fd = sys_open_tree(AT_FDCWD, argv[0], OPEN_TREE_CLONE);
+	if (fd >= 0 && !sys_mount_setattr(fd, 0, &ro))
 		syscall(SYS_execveat, fd, "", argv, environ, AT_EMPTY_PATH);
 	hoy_close(fd);
 }

@@ -129,8 +129,13 @@ int main(int argc, char **argv)
 	}
 	if (at == argc)
 		return help();
-	if (!strcmp(argv[at], "help"))
-		return help();
+	if (!strcmp(argv[at], "help")) {
+		if (at + 1 == argc)
+			return help();
+		/* "help VERB" is "VERB --help" */
+		memmove(argv + at, argv + at + 1, (argc - at - 1) * sizeof(*argv));
+		argv[argc - 1] = (char *)"--help";
+	}
 	if (!strcmp(argv[at], "version")) {
 		if (at + 1 < argc && (!strcmp(argv[at + 1], "--format") || !strcmp(argv[at + 1], "-f")) && at + 2 < argc)
 			return version(argv[at + 2]);

@@ -63,8 +63,9 @@ static int put_entry(struct cgroup *cg, const struct hoy_json *res, const struct
 	/* Both I/O schedulers have had the name; newer kernels only this one. */
 	if (!strcmp(file, "blkio.weight") && !hoy_exists(find_dir(cg, "blkio"), file))
 		file = "blkio.bfq.weight";
-	if (!strcmp(e->section, "cpu") && strcmp(e->controller, "cpuset") && !strcmp(value, "0") && strcmp(e->member, "idle"))
-		return 0; /* crun's and runc's meaning of 0: unset */
+	/* Engines write 0 for what is not set, but where 0 says something. */
+	if (!strcmp(value, "0") && strcmp(e->controller, "cpuset") && strcmp(e->member, "idle") && strcmp(e->member, "swappiness"))
+		return 0;
 	return put(cg, e->controller, file, value, err);
 }
 

@@ -73,22 +73,6 @@ static int check_terminal(struct birth *b, const struct create_opts *o, bool att
 	return o->console_socket && b->console < 0 ? b->console : 0;
 }
 
-static int connect_seccomp(struct birth *b, struct hoy_err *err)
-{
-	const char *path = hoy_json_str(hoy_json_get(b->spec.linux_, "seccomp"), "listenerPath");
-
-	if (!path)
-		path = spec_annotation(&b->spec, "run.oci.seccomp.receiver");
-	if (!path)
-		path = getenv("RUN_OCI_SECCOMP_RECEIVER");
-	if (path && path[0] != '/')
-		return hoy_fail(err, EINVAL, "the seccomp receiver '%s' is no absolute path", path);
-	if (!path || !hoy_json_get(b->spec.linux_, "seccomp"))
-		return 0;
-	b->seccomp_socket = tty_connect(path, err);
-	return b->seccomp_socket < 0 ? b->seccomp_socket : 0;
-}
-
 static int note_cgroup(struct birth *b, struct hoy_err *err)
 {
 	free(b->state.cgroup);
@@ -119,7 +103,7 @@ static int prepare(struct birth *b, const struct create_opts *o, const char *id,
 	if (!r)
 		r = spawn_open_namespaces(&b->spawn, err);
 	if (!r)
-		r = connect_seccomp(b, err);
+		r = seccomp_connect(&b->spec, &b->seccomp_socket, err);
 	if (!r)
 		r = state_create(&b->state, b->rt, id, err);
 	if (!r)
@@ -211,11 +195,12 @@ static int give_birth(struct birth *b, const struct create_opts *o, int *ret_mas
 		return r;
 	hoy_close(b->sock[1]);
 	b->sock[1] = -1;
-	if (b->spec.ns_new[NS_USER]) {
+	if (b->spec.ns_new[NS_USER])
 		r = spawn_map_ids(&b->spawn, err);
-		if (!r)
-			r = sync_send(b->sock[0], MSG_GO, NULL);
-	}
+	if (!r)
+		r = netdev_move(&b->spec, b->spawn.pid, b->spawn.nsfd[NS_NET], err);
+	if (!r && init_waits(&b->spec))
+		r = sync_send(b->sock[0], MSG_GO, NULL);
 	if (!r)
 		r = record(b, o, err);
 	/* The child's own reason says more than our "it died". */

@@ -33,6 +33,7 @@ struct exec {
 	int sock[2], console, seccomp_socket, proc;
 	int target; /* pidfd of the container's first process */
 	int ns_flags;
+	pid_t host_pid;
 	struct spawn spawn;
 };
 
@@ -194,10 +195,13 @@ static int join_cgroups(struct exec *x, struct hoy_err *err)
 static int enter(struct exec *x, struct hoy_err *err)
 {
 	int flags = x->ns_flags & ~CLONE_NEWPID;
+	char pid[16] = "";
 
 	if (setsid() < 0)
 		return hoy_fail_errno(err, errno, "cannot make a session");
 	x->proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	(void)!readlinkat(x->proc, "self", pid, sizeof(pid) - 1);
+	x->host_pid = (pid_t)atoi(pid);
 	if (sched_set_cpus(x->process.cpus_initial, err) < 0 || join_cgroups(x, err) < 0 ||
 	    sched_set_cpus(x->process.cpus_final, err) < 0)
 		return -err->code;
@@ -216,7 +220,7 @@ static int exec_child(void *arg)
 	struct hoy_err err = HOY_ERR_INIT;
 	struct final f = { .process = &x->process, .filter = &x->filter, .filter_flags = x->flags,
 			   .seccomp_socket = x->seccomp_socket, .state = &x->st, .spec = &x->spec,
-			   .preserve = (unsigned)x->preserve };
+			   .preserve = (unsigned)x->preserve, .keep = { x->sock[1], x->seccomp_socket, -1 } };
 
 	hoy_close(x->st.dirfd);
 	hoy_close(x->sock[0]);
@@ -225,6 +229,7 @@ static int exec_child(void *arg)
 	if (enter(x, &err) < 0 || setup_terminal(x, &err) < 0)
 		goto fail;
 	f.proc = x->proc;
+	f.pid = x->host_pid;
 	if (!x->st.no_keyring && procattr_keyring(&x->st, &x->process, &err) < 0)
 		goto fail;
 	f.keep_groups = spec_annotation(&x->spec, "run.oci.keep_original_groups") != NULL;
@@ -345,7 +350,7 @@ static int prepare(struct exec *x, int n, char **argv, struct hoy_err *err)
 		return -err->code;
 	if ((x->process_file ? process_from_file(x, err) : process_from_options(x, argv + 1, n - 1, err)) < 0)
 		return -err->code;
-	if (check_terminal(x, err) < 0 || open_cgroup(x, err) < 0)
+	if (check_terminal(x, err) < 0 || open_cgroup(x, err) < 0 || seccomp_connect(&x->spec, &x->seccomp_socket, err) < 0)
 		return -err->code;
 	return seccomp_build(x->rt, &x->spec, &x->filter, &x->flags, err);
 }

@@ -128,6 +128,33 @@ static void set_listen_fds(struct process *p)
 		hoy_env_set(&p->env, "LISTEN_FDNAMES", names);
 }
 
+static int by_number(const void *a, const void *b)
+{
+	return *(const int *)a - *(const int *)b;
+}
+
+/*
+ * CVE-2024-21626: from here on paths of the image's are resolved, and "/proc/self/fd/7/.." would lead by any directory of
+ * the host that we have open to all of it. So nothing of ours stays but what is no directory.
+ */
+static int close_ours(struct final *f, struct hoy_err *err)
+{
+	unsigned from = 3 + f->preserve;
+
+	qsort(f->keep, ARRAY_SIZE(f->keep), sizeof(*f->keep), by_number);
+	for (size_t i = 0; i <= ARRAY_SIZE(f->keep); i++) {
+		unsigned to = i < ARRAY_SIZE(f->keep) ? (unsigned)f->keep[i] : ~0U;
+
+		if (i < ARRAY_SIZE(f->keep) && f->keep[i] < (int)from)
+			continue;
+		if (to > from && sys_close_range(from, to - (to != ~0U), 0) < 0)
+			return hoy_fail_errno(err, errno, "cannot close our file descriptors");
+		from = to + 1;
+	}
+	f->proc = -1;
+	return 0;
+}
+
 int final_prepare(struct final *f, struct hoy_err *err)
 {
 	struct process *p = (struct process *)(uintptr_t)f->process;
@@ -140,10 +167,10 @@ int final_prepare(struct final *f, struct hoy_err *err)
 	set_home(p);
 	set_listen_fds(p);
 	give_stdio(p);
+	if (set_groups(f, err) < 0 || close_ours(f, err) < 0)
+		return -err->code;
 	/* As root it may be reachable where the user's own rights do not suffice, or only the other way round. */
 	cwd = procattr_enter_cwd(p->cwd, err) == 0;
-	if (set_groups(f, err) < 0)
-		return -err->code;
 	umask(p->umask >= 0 ? (mode_t)p->umask : 022);
 	/* Without no_new_privs only a privileged process may load a filter. */
 	if (!p->no_new_privs && seccomp_install(f, err) < 0)

@@ -66,13 +66,20 @@ void init_die_with_parent(const struct birth *b)
 		_exit(1);
 }
 
+bool init_waits(const struct spec *s)
+{
+	const struct hoy_json *devices = hoy_json_get(s->linux_, "netDevices");
+
+	return s->ns_new[NS_USER] || (devices && devices->count);
+}
+
 static int enter_namespaces(struct birth *b, struct hoy_err *err)
 {
 	if (setsid() < 0)
 		return hoy_fail_errno(err, errno, "cannot make a session");
 	if (cgroup_enter_self(&b->cgroup, err) < 0)
 		return -err->code;
-	if (b->spec.ns_new[NS_USER] && wait_go(b, err) < 0)
+	if (init_waits(&b->spec) && wait_go(b, err) < 0)
 		return -err->code;
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	if (spawn_join(&b->spawn, err) < 0)
@@ -95,7 +102,8 @@ static int set_names(const struct spec *s, struct hoy_err *err)
 static int bind_console(struct root *r, int slave, struct hoy_err *err)
 {
 	cleanup_fd int from = sys_open_tree(slave, "", AT_EMPTY_PATH | OPEN_TREE_CLONE);
-	cleanup_fd int to = mounts_target(r, "dev/console", false, false, err);
+	/* On a link, not where it leads (CVE-2025-52565). */
+	cleanup_fd int to = mounts_target(r, "dev/console", false, true, err);
 
 	if (to < 0)
 		return to;
@@ -190,7 +198,7 @@ int init_main(void *arg)
 			  .jobs = b->jobs };
 	struct final f = { .process = &b->spec.process, .filter = &b->filter, .filter_flags = b->filter_flags,
 			   .seccomp_socket = b->seccomp_socket, .state = &b->state, .spec = &b->spec,
-			   .preserve = b->preserve };
+			   .preserve = b->preserve, .keep = { b->sock[1], b->fifo, b->seccomp_socket } };
 
 	/* The lock on the container is our parent's. */
 	hoy_close(b->state.dirfd);
@@ -202,6 +210,7 @@ int init_main(void *arg)
 	if (enter_namespaces(b, &err) < 0 || build_world(b, &r, &err) < 0)
 		goto fail;
 	f.proc = r.proc;
+	f.pid = b->state.pid;
 	if (b->spec.process.json) {
 		if (sched_memory_policy(&b->spec, &err) < 0)
 			goto fail;

@@ -100,10 +100,11 @@ static bool has_pid(const pid_t *pids, size_t n, const char *line, int column)
 
 static int pid_column(char *head)
 {
-	char *save = NULL, *copy = strdupa(head);
+	cleanup_free char *copy = strdup(head);
+	char *save = NULL;
 	int i = 0;
 
-	for (char *w = strtok_r(copy, " \n", &save); w; w = strtok_r(NULL, " \n", &save), i++)
+	for (char *w = copy ? strtok_r(copy, " \n", &save) : NULL; w; w = strtok_r(NULL, " \n", &save), i++)
 		if (!strcmp(w, "PID"))
 			return i;
 	return -1;
@@ -208,7 +209,7 @@ static void linux_features(struct hoy_jw *w)
 	feature(w, "apparmor", true);
 	feature(w, "selinux", true);
 	feature(w, "intelRdt", false);
-	feature(w, "netDevices", false);
+	feature(w, "netDevices", true);
 	sched_policy_features(w);
 	hoy_jw_object(w, "mountExtensions");
 	feature(w, "idmap", true);

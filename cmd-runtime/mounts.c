@@ -166,7 +166,7 @@ static int copy_link(const struct root *r, const struct mount_job *m, struct hoy
 {
 	char to[PATH_MAX], now[PATH_MAX];
 	ssize_t n = m->source ? readlink(m->source, to, sizeof(to) - 1) : -1, k;
-	cleanup_free char *dir = NULL;
+	cleanup_free char *dir = NULL, *above = NULL;
 	cleanup_fd int parent = -1;
 	const char *name;
 
@@ -179,7 +179,8 @@ static int copy_link(const struct root *r, const struct mount_job *m, struct hoy
 	for (size_t len = strlen(dir); len > 1 && dir[len - 1] == '/'; len--)
 		dir[len - 1] = '\0';
 	name = strrchr(dir, '/') ? strrchr(dir, '/') + 1 : dir;
-	parent = hoy_mkdir_in_root(r->fd, name > dir ? strndupa(dir, (size_t)(name - dir)) : ".", 0755);
+	above = strndup(dir, (size_t)(name - dir));
+	parent = above ? hoy_mkdir_in_root(r->fd, *above ? above : ".", 0755) : -ENOMEM;
 	if (parent < 0)
 		return hoy_fail_errno(err, -parent, "cannot make the directory of '%s'", m->target);
 	if (!symlinkat(to, parent, name))

@@ -227,6 +227,7 @@ struct birth {
 };
 enum { MSG_GO = 'g', MSG_HOOKS = 'h', MSG_READY = 'r', MSG_ERROR = 'e', MSG_TTY = 't' };
 int init_main(void *arg); /* struct birth */
+bool init_waits(const struct spec *s); /* for a first MSG_GO, until we have done what it cannot do itself */
 void init_die_with_parent(const struct birth *b); /* until it is ready; the kernel forgets it when the user changes */
 int sync_send(int fd, char kind, const struct hoy_err *err);
 int sync_recv(int fd, struct hoy_err *err); /* the kind, 0 at end of file, or -errno with the other side's error */
@@ -286,6 +287,10 @@ bool selinux_enabled(void);
 int sysctls_check(const struct spec *s, struct hoy_err *err);
 int sysctls_write(int proc, const struct spec *s, struct hoy_err *err);
 
+/* netdev.c: are they well-formed; move them into the network namespace NS, or that of PID if it is -1. */
+int netdev_check(const struct spec *s, struct hoy_err *err);
+int netdev_move(const struct spec *s, pid_t pid, int ns, struct hoy_err *err);
+
 /* sched.c: of the calling process */
 int sched_apply(const struct process *p, struct hoy_err *err); /* scheduler and I/O priority */
 int sched_set_cpus(const char *list, struct hoy_err *err);     /* "0-3,7"; NULL or "": as it is */
@@ -302,7 +307,9 @@ struct final {
 	const struct spec *spec;
 	unsigned preserve;
 	bool keep_groups;
-	int proc;
+	int proc;    /* a procfs that was verified; closed on the way */
+	pid_t pid;   /* the process, as the host counts */
+	int keep[3]; /* besides those preserved: sockets and the like, -1 for none */
 	char exe[4096];
 };
 int final_prepare(struct final *f, struct hoy_err *err);
@@ -311,6 +318,8 @@ int find_executable(const struct process *p, char *ret, size_t size, struct hoy_
 
 /* seccomp.c */
 int seccomp_build(const struct rt *rt, const struct spec *s, struct hoy_buf *ret, uint32_t *ret_flags, struct hoy_err *err);
+/* Connect to who gets SCMP_ACT_NOTIFY, if there is any: *RET. */
+int seccomp_connect(const struct spec *s, int *ret, struct hoy_err *err);
 int seccomp_install(const struct final *f, struct hoy_err *err);
 void seccomp_features(struct hoy_jw *w);
 int seccomp_compile(const struct hoy_json *sec, bool fail_unknown, struct hoy_buf *ret, struct hoy_err *err);

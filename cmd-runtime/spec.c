@@ -60,7 +60,7 @@ static int parse_personality(struct spec *s, struct hoy_err *err)
 
 static int unsupported(const struct spec *s, struct hoy_err *err)
 {
-	static const char *const members[] = { "intelRdt", "netDevices" };
+	static const char *const members[] = { "intelRdt" };
 	static const char *const annotations[] = { "run.oci.handler", "run.oci.seccomp.plugins", "run.oci.delegate-cgroup",
 						   "run.oci.systemd.force_cgroup_v1" };
 
@@ -123,7 +123,7 @@ static int check(const struct spec *s, struct hoy_err *err)
 		log_debug("linux.uidMappings beside a user namespace by path are those of that namespace");
 	if (s->ns_new[NS_USER] && (!hoy_json_get(s->linux_, "uidMappings") || !hoy_json_get(s->linux_, "gidMappings")))
 		return hoy_fail(err, EINVAL, "a user namespace needs linux.uidMappings and linux.gidMappings");
-	return sysctls_check(s, err);
+	return netdev_check(s, err) < 0 ? -err->code : sysctls_check(s, err);
 }
 
 int spec_load(struct spec *s, const char *bundle, const char *config, struct hoy_err *err)

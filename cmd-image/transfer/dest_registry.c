@@ -31,6 +31,7 @@ struct reg_sink {
 	struct answer a; /* to the attempt, once the thread has ended */
 	struct hoy_err err;
 	bool sending;
+	bool lost;	 /* all was sent, and the registry knows of nothing */
 	pthread_t t;
 };
 
@@ -152,6 +153,10 @@ static int rk_end(struct sink *s, const char *digest, int64_t size, struct hoy_e
 	next = resolve(k->url, k->a.location ? k->a.location : k->url);
 	url = next ? with_digest(next, digest) : NULL;
 	r = url ? registry_do(k->d->r, "PUT", url, NULL, NULL, NULL, 0, 64 << 10, &a, err) : hoy_fail_oom(err);
+	/* The answer to an attempt before this one may have been lost. */
+	if (!r && a.status == 404 && rd_has(&k->d->d, &(struct desc){ (char *)digest, NULL, size, NULL }, NULL, NULL) == 1)
+		return 0;
+	k->lost = !r && a.status == 404;
 	if (!r && a.status != 201 && a.status != 204)
 		r = registry_refused(k->d->r, &a, "an upload", err);
 	return r;
@@ -160,6 +165,7 @@ static int rk_end(struct sink *s, const char *digest, int64_t size, struct hoy_e
 /*
  * How much of the upload has arrived, of those registries that keep what came before the link was cut. 0: begin anew, also if
  * the size isn't known: then no Content-Range tells the registry where we go on, and more may be on its way to it still.
+ * ("0-0" is what registries say of one byte, and of none.)
  */
 static int64_t arrived(struct reg_sink *k)
 {
@@ -168,7 +174,7 @@ static int64_t arrived(struct reg_sink *k)
 
 	if (k->size < 0)
 		return 0;
-	if (registry_do(k->d->r, "GET", k->url, NULL, NULL, NULL, 0, 64 << 10, &a, NULL) < 0 || a.status != 204 || a.kept <= 0 ||
+	if (registry_do(k->d->r, "GET", k->url, NULL, NULL, NULL, 0, 64 << 10, &a, NULL) < 0 || a.status != 204 || a.kept <= 1 ||
 	    a.kept > k->from + k->given)
 		return 0;
 	next = a.location ? resolve(k->url, a.location) : NULL;
@@ -188,9 +194,12 @@ static int rk_again(struct sink *s, int64_t *ret_from, struct hoy_err *err)
 	int r = 0;
 
 	rk_stop(k, &stop);
-	if (!k->err.code && k->a.status / 100 == 2)
+	if (k->lost)
+		hoy_fail(&k->err, HOY_EREMOTE, "the registry has lost an upload");
+	else if (!k->err.code && k->a.status / 100 == 2)
 		return -err->code; /* It was the end that failed. */
-	k->a.again |= k->a.status == 416; /* More has arrived since we asked. */
+	/* More has arrived since we asked, or it is forgotten. */
+	k->a.again |= k->lost || k->a.status == 416 || (k->from && k->a.status == 404);
 	if (!ret_from || !registry_try_again(k->d->r, &k->tries, k->gained, &k->a, &k->err)) {
 		if (!k->err.code)
 			return registry_refused(k->d->r, &k->a, "an upload", err);
@@ -208,6 +217,7 @@ static int rk_again(struct sink *s, int64_t *ret_from, struct hoy_err *err)
 			r = hoy_fail(err, HOY_EREMOTE, "'%s' names no place for an upload", k->d->d.name);
 	}
 	k->gained = from - k->from;
+	k->lost = false;
 	k->from = *ret_from = from;
 	k->given = 0;
 	return r ? r : rk_start(k, err);

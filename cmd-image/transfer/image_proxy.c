@@ -148,6 +148,7 @@ static int start_pipe(struct proxy *x, struct pipe *p, struct reply *reply, stru
 	cleanup_fd int r = -1, errors = -1;
 	struct pipe **more;
 	bool raw = p->errors >= 0;
+	pthread_t t;
 	int ends[2];
 
 	if (pipe2(ends, O_CLOEXEC) < 0) {
@@ -167,13 +168,14 @@ static int start_pipe(struct proxy *x, struct pipe *p, struct reply *reply, stru
 		x->pipes = more;
 		x->n_pipes = p->w + 1;
 	}
-	if (pthread_create(&p->t, NULL, raw ? carry_raw : carry_checked, p)) {
+	if (pthread_create(&t, NULL, raw ? carry_raw : carry_checked, p)) {
 		pipe_free(p);
 		return hoy_fail_oom(err);
 	}
 	if (raw) {
-		pthread_detach(p->t);
+		pthread_detach(t); /* P may be gone by now. */
 	} else {
+		p->t = t;
 		reply->pipeid = p->w;
 		x->pipes[p->w] = p;
 	}

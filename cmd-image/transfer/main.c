@@ -3,7 +3,9 @@
 #include <sys/stat.h>
 
 #include "cmd-image/transfer/http.h"
+#include "cmd-image/transfer/proxy.h"
 #include "cmd-image/transfer/transfer.h"
+#include "common/base/msg.h"
 
 static const struct hoy_verb *const verbs[] = {
 	&verb_pull, &verb_image_pull, &verb_load, &verb_image_load, &verb_import, &verb_image_import,
@@ -28,6 +30,10 @@ int main(int argc, char **argv)
 	if (!getrlimit(RLIMIT_NOFILE, &files)) {
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);
+	}
+	if (proxy_env() < 0) {
+		hoy_error("out of memory");
+		return 125;
 	}
 	http_init();
 	return hoy_tool_main("hoy-transfer", "Images: pull, push, copy, save, load", verbs, argc, argv);

@@ -1,10 +1,12 @@
 #include "cmd-image/transfer/proxy.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "common/base/buf.h"
 #include "common/base/cleanup.h"
 
 static const char *first_set(const char *const *names, const char **ret_var)
@@ -55,10 +57,25 @@ static bool excepts(const char *list, const char *host)
 	return false;
 }
 
+int proxy_env(void)
+{
+	static const char *const any[] = { "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", NULL };
+	static const char *const none[] = { "no_proxy", "NO_PROXY", NULL };
+	const char *plain = getenv("HTTP_PROXY"), *var, *but;
+	cleanup_free char *all = NULL;
+
+	if (plain && *plain && !getenv("http_proxy") && !getenv("REQUEST_METHOD") && setenv("http_proxy", plain, 1) < 0)
+		return -ENOMEM;
+	if (!first_set(any, &var))
+		return 0;
+	but = first_set(none, &var);
+	all = hoy_asprintf("%s%slocalhost,127.0.0.0/8,::1", but ? but : "", but ? "," : "");
+	return all && !setenv("no_proxy", all, 1) ? 0 : -ENOMEM;
+}
+
 const char *proxy_for(const char *host, bool https, const char **ret_var)
 {
 	static const char *const secure[] = { "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", NULL };
-	/* HTTP_PROXY is what a web server may set from a header: curl doesn't look at it. */
 	static const char *const plain[] = { "http_proxy", "all_proxy", "ALL_PROXY", NULL };
 	static const char *const none[] = { "no_proxy", "NO_PROXY", NULL };
 	const char *proxy = NULL, *but, *var = NULL;

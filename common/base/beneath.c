@@ -17,7 +17,7 @@ int hoy_open_beneath(int rootfd, const char *path, int flags, mode_t mode, enum 
 {
 	struct open_how oh = {
 		.flags = (unsigned)(flags | O_CLOEXEC),
-		.mode = flags & (O_CREAT | __O_TMPFILE) ? mode : 0,
+		.mode = flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE ? mode : 0,
 		.resolve = (how == HOY_IN_ROOT ? RESOLVE_IN_ROOT : RESOLVE_BENEATH) | RESOLVE_NO_MAGICLINKS,
 	};
 	int fd, tries = 32;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/msg.h"
 #include "common/cli/opts.h"
@@ -89,6 +90,79 @@ static const char *summary_of(const struct hoy_verb *const *verbs, const struct 
 	return v->name;
 }
 
+/* How many of the N words in ARGV begin the name of V, which goes on behind them; 0: not all of one word's. */
+static int group_of(const struct hoy_verb *v, int n, char **argv)
+{
+	const char *name = v->name;
+
+	for (int i = 0; i < n; i++) {
+		size_t len = strcspn(name, " ");
+
+		if (!name[len] || strlen(argv[i]) != len || strncmp(argv[i], name, len))
+			return i;
+		name += len + 1;
+	}
+	return n;
+}
+
+/* Where V's name goes on behind N words. */
+static const char *behind(const struct hoy_verb *v, int n)
+{
+	const char *name = v->name;
+
+	while (n-- && strchr(name, ' '))
+		name = strchr(name, ' ') + 1;
+	return name;
+}
+
+/* What V does, of whose name N words are a group's: "image pull" does what "pull" does. */
+static const char *summary_in_group(const struct hoy_verb *const *verbs, const struct hoy_verb *v, int n)
+{
+	for (size_t i = 0; !v->summary && verbs[i]; i++)
+		if (!strcmp(verbs[i]->name, behind(v, n)) && verbs[i]->summary)
+			return verbs[i]->summary;
+	return summary_of(verbs, v);
+}
+
+static void group_help(const struct hoy_verb *const *verbs, int n, char **argv)
+{
+	int width = 0;
+
+	printf("Usage:\n  %s", hoy_tool_name);
+	for (int i = 0; i < n; i++)
+		printf(" %s", argv[i]);
+	printf(" COMMAND\n\nCommands:\n");
+	for (size_t i = 0; verbs[i]; i++)
+		if (group_of(verbs[i], n, argv) == n && (int)strlen(behind(verbs[i], n)) > width)
+			width = (int)strlen(behind(verbs[i], n));
+	for (size_t i = 0; verbs[i]; i++)
+		if (group_of(verbs[i], n, argv) == n)
+			printf("  %-*s  %s\n", width, behind(verbs[i], n), summary_in_group(verbs, verbs[i], n));
+}
+
+/* ARGV is no verb, but its first words may be those of several ("image", "image trust"). */
+static int no_verb(const struct hoy_verb *const *verbs, int argc, char **argv)
+{
+	cleanup_buf struct hoy_buf words = HOY_BUF_INIT(HOY_BUF_OURS);
+	int n = 0;
+
+	for (size_t i = 0; verbs[i]; i++) {
+		int k = group_of(verbs[i], argc, argv);
+
+		n = k > n ? k : n;
+	}
+	for (int i = 0; i < n; i++)
+		hoy_buf_printf(&words, " %s", argv[i]);
+	if (n < argc && !(n && hoy_asks_help(NULL, argv[n]))) {
+		hoy_error("unrecognized command '%s%s %s' (run: %s%s --help)", hoy_tool_name, hoy_buf_str(&words), argv[n], hoy_tool_name, hoy_buf_str(&words));
+		return 125;
+	}
+	if (n == argc)
+		hoy_error("missing command '%s%s COMMAND'", hoy_tool_name, hoy_buf_str(&words));
+	group_help(verbs, n, argv);
+	return hoy_finish_stdout(n == argc ? 125 : 0);
+}
+
 int hoy_tool_main(const char *tool, const char *summary, const struct hoy_verb *const *verbs, int argc, char **argv)
 {
 	const struct hoy_verb globals = { .name = "", .synopsis = "", .summary = summary, .opts = hoy_global_opts,
@@ -121,10 +195,8 @@ int hoy_tool_main(const char *tool, const char *summary, const struct hoy_verb *
 		return hoy_finish_stdout(0);
 	}
 	v = find_verb(verbs, r, argv + 1, &words);
-	if (!v) {
-		hoy_error("unrecognized command '%s %s' (run: %s --help)", hoy_tool_name, argv[1], hoy_tool_name);
-		return 125;
-	}
+	if (!v)
+		return no_verb(verbs, r, argv + 1);
 	if (hoy_globals.own && !(v->flags & HOY_VERB_COPIES)) {
 		hoy_error("%s has no option --%s", v->name, hoy_globals.own);
 		return 125;

@@ -71,7 +71,7 @@ static int spawn(const char *name, char **argv, int *ret_out)
 
 int hoy_sibling_run(const char *name, char **argv, struct hoy_buf *out)
 {
-	int fd, status, pid = spawn(name, argv, &fd);
+	int fd = -1, status, pid = spawn(name, argv, &fd);
 	char piece[4096];
 	ssize_t n;
 

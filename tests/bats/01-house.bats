@@ -49,6 +49,22 @@ needed() { readelf -d "$HOY_BIN/$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | g
 	assert_error 'requires at least 1 argument'
 }
 
+@test "groups of commands: their help, a missing or wrong one; help COMMAND" {
+	try hoy image --help
+	assert_success
+	assert_stdout_has '  prune       Remove unused images'
+	assert_stdout_has '  pull        Pull an image from a registry'
+	try hoy image
+	assert_status 125
+	[[ $stderr == "Error: missing command 'hoy image COMMAND'" ]]
+	try hoy image trust nothing
+	assert_error "unrecognized command 'hoy image trust nothing' (run: hoy image trust --help)"
+	try hoy help image trust
+	assert_success
+	assert_stdout_has '  show  Show which images may come in'
+	diff <(hoy help run) <(hoy run --help)
+}
+
 @test "version and info" {
 	try tool hoy version
 	assert_success

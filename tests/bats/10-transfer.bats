@@ -343,3 +343,73 @@ clean_store() {
 	printf 'unqualified-search-registries = ["localhost:1", "%s"]\n[[registry]]\nlocation = "%s"\ninsecure = true\n' "$REGISTRY" "$REGISTRY" >"$T/registries.conf"
 	[[ $(CONTAINERS_REGISTRIES_CONF=$T/registries.conf hoy search --format '{{.Name}}' bar 2>/dev/null) == "$REGISTRY/foo/bar"$'\n'"$REGISTRY/foobar" ]]
 }
+
+# A web server in front of $REGISTRY: over TLS with HTTP/2 for those who have a certificate of our CA, and as a proxy for plain HTTP.
+front_start() {
+	mkdir -p front/certs
+	cd front
+	"$HOY_TESTS/fixtures/registry" certificates .
+	openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=client -keyout certs/client.key -out client.csr 2>/dev/null
+	openssl x509 -req -in client.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 3650 -out certs/client.cert 2>/dev/null
+	cp ca.crt certs/
+	cat >nginx.conf <<-END
+	daemon off;
+	worker_processes 1;
+	pid $PWD/pid;
+	error_log $PWD/error.log;
+	events { worker_connections 100; }
+	http {
+		client_max_body_size 0;
+		proxy_request_buffering off;
+		proxy_http_version 1.1;
+		access_log $PWD/access.log combined;
+		client_body_temp_path $PWD/body; proxy_temp_path $PWD/proxy; fastcgi_temp_path $PWD/f; uwsgi_temp_path $PWD/u; scgi_temp_path $PWD/s;
+		server {
+			listen 127.0.0.1:18443 ssl http2;
+			ssl_certificate $PWD/cert.crt; ssl_certificate_key $PWD/cert.key;
+			ssl_client_certificate $PWD/ca.crt; ssl_verify_client on;
+			location / { proxy_pass http://$REGISTRY; proxy_set_header Host \$http_host; proxy_set_header X-Forwarded-Proto https; }
+		}
+		server {
+			listen 127.0.0.1:18080;
+			resolver 127.0.0.1;
+			location / { proxy_pass http://$REGISTRY; proxy_set_header Host \$http_host; }
+		}
+	}
+	END
+	background nginx -c "$PWD/nginx.conf" -e "$PWD/error.log"
+	until_true 10 curl -s -o /dev/null http://127.0.0.1:18080/
+	cd ..
+}
+
+@test "client certificates, HTTP/2, a proxy" {
+	registry_start r
+	fill busybox
+	front_start
+	try "$HOY_BIN/hoy-image" copy -q --src-tls-verify=false --dest-cert-dir front/certs "docker://$REGISTRY/busybox" docker://localhost:18443/mine/busybox
+	assert_success
+	try "$HOY_BIN/hoy-image" copy -q --src-cert-dir front/certs docker://localhost:18443/mine/busybox dir:d
+	assert_success
+	grep -q 'PUT /v2/mine/busybox/.* HTTP/2.0" 201' front/access.log || show 'it was not HTTP/2'
+	mkdir no-client
+	cp front/certs/ca.crt no-client/
+	try "$HOY_BIN/hoy-image" inspect --cert-dir no-client docker://localhost:18443/mine/busybox
+	assert_error 'localhost:18443' 1
+	rm front/certs/client.key
+	try "$HOY_BIN/hoy-image" inspect --cert-dir front/certs docker://localhost:18443/mine/busybox
+	assert_error "has no key" 1
+
+	: >front/access.log
+	for variable in http_proxy HTTP_PROXY; do
+		try env $variable=http://127.0.0.1:18080 "$HOY_BIN/hoy-image" inspect --tls-verify=false --format '{{.Name}}' docker://registry.example:5000/busybox
+		assert_stdout registry.example:5000/busybox
+	done
+	[[ $(grep -c '/v2/busybox/manifests/latest HTTP/1.1" 200' front/access.log) == 2 ]] || { cat front/access.log; show 'not by the proxy'; }
+	: >front/access.log
+	# This machine is asked without it, as podman does; and who is in no_proxy.
+	try env HTTP_PROXY=http://127.0.0.1:18080 "$HOY_BIN/hoy-image" inspect --tls-verify=false --format '{{.Name}}' "docker://$REGISTRY/busybox"
+	assert_stdout "$REGISTRY/busybox"
+	try env HTTP_PROXY=http://127.0.0.1:18080 no_proxy=.example "$HOY_BIN/hoy-image" inspect --tls-verify=false --retry-times 0 docker://registry.example:5000/busybox
+	assert_status 1
+	[[ ! -s front/access.log ]] || { cat front/access.log; show 'the proxy was asked'; }
+}

@@ -636,11 +636,58 @@ asked() { SHOW_ERRORS=1 "$HOY_TESTS/fixtures/proxy_client" "$image" "${@:2}" "${
 		flags=()
 		[[ $image != docker:* ]] || flags=(--tls-verify=false)
 		asked theirs "$HOY_TESTS/oracle" run -- skopeo experimental-image-proxy
-		asked mine "$HOY_BIN/hoy-image" experimental-image-proxy
+		asked mine "$HOY_BIN/hoy-image" experimental-image-proxy || { cat mine.err; false; }
 		# A blob that isn't there is nothing to try again, whatever skopeo says.
 		diff <(sed '/^no blob/s/retryable/other/' theirs) mine || show "$image"
 		[[ $(wc -l <mine.err) == "$(wc -l <theirs.err)" ]] || { cat mine.err; show "other errors: $image"; }
 	done
 	try "$HOY_BIN/hoy-image" experimental-image-proxy
 	assert_error 'no socket of the type SOCK_SEQPACKET' 1
+}
+
+# What the token server was asked for since forget_tokens: "HOW USER SCOPE..." a line, sorted.
+asked_for() { jq -r '[.how, .user // "-"] + .scopes | join(" ")' "$TOKENS_DIR/log.jsonl" | sort -u; }
+forget_tokens() { : >"$TOKENS_DIR/log.jsonl"; }
+quietly() { try ours "$@"; assert_success; }
+
+@test "a token server: who may do what, scopes, refresh tokens" {
+	tokens_start t
+	registry_start r --token "$TOKENS_DIR"
+	stack="oci:$(fixture stack)/oci:latest" plain=(--tls-verify=false)
+	try ours copy -q --dest-tls-verify=false "$stack" "docker://$REGISTRY/public/stack:1"
+	assert_error "(run: hoy login $REGISTRY)" 1
+	try ours login "${plain[@]}" -u joe -p wrong --authfile auth.json "$REGISTRY"
+	assert_error "invalid username or password" 1
+	quietly login "${plain[@]}" -u joe -p secret --authfile auth.json "$REGISTRY"
+	forget_tokens
+	quietly copy -q --dest-tls-verify=false --authfile auth.json "$stack" "docker://$REGISTRY/public/stack:1"
+	[[ $(asked_for) == 'GET joe repository:public/stack:pull,push' ]] || show "$(asked_for)"
+	# the same by skopeo: the server does what skopeo expects
+	skopeo copy -q --dest-tls-verify=false --authfile auth.json "$stack" "docker://$REGISTRY/private/stack:1"
+
+	forget_tokens
+	quietly copy -q --src-tls-verify=false --src-no-creds "docker://$REGISTRY/public/stack:1" dir:d
+	[[ $(asked_for) == 'GET - repository:public/stack:pull' && $(wc -l <"$TOKENS_DIR/log.jsonl") == 1 ]] || show "$(<"$TOKENS_DIR/log.jsonl")"
+	try ours inspect "${plain[@]}" "docker://$REGISTRY/private/stack:1"
+	assert_error "(run: hoy login $REGISTRY)" 1
+
+	# a blob of another repository: the right to pull there too
+	forget_tokens
+	quietly copy -q --src-tls-verify=false --dest-tls-verify=false --authfile auth.json "docker://$REGISTRY/private/stack:1" "docker://$REGISTRY/private/other:1"
+	[[ $(asked_for) == *'GET joe repository:private/other:pull,push repository:private/stack:pull'* ]] || show "$(asked_for)"
+
+	forget_tokens
+	jq --arg r "$REGISTRY" '.auths = {($r): {auth: ("<token>:" | @base64), identitytoken: "of-joe"}}' auth.json >refresh.json
+	same_output list-tags "${plain[@]}" --authfile refresh.json "docker://$REGISTRY/private/stack"
+	[[ $(asked_for) == 'POST joe repository:private/stack:pull' ]] || show "$(asked_for)"
+	try ours delete "${plain[@]}" --authfile auth.json "docker://$REGISTRY/private/other:1"
+	[[ $(asked_for) == *'GET joe repository:private/other:'* ]] || show "$(asked_for)"
+}
+
+@test "a token that is no longer taken is asked for again" {
+	tokens_start t
+	again="{\"lie\":\"status\",\"code\":401,\"headers\":{\"WWW-Authenticate\":\"Bearer realm=\\\"http://$(<"$TOKENS_DIR/host")/token\\\",service=\\\"test\\\"\"},\"times\":1,"
+	hostile_start h "{\"layout\":\"$(fixture busybox)/oci\",\"rules\":[$again\"match\":\"manifest\"},$again\"match\":\"layer:0\"}]}"
+	quietly copy -q --src-tls-verify=false "docker://$HOSTILE/public/x:latest" dir:d
+	[[ $(wc -l <"$TOKENS_DIR/log.jsonl") == 2 ]] || show "$(<"$TOKENS_DIR/log.jsonl")"
 }

@@ -685,3 +685,105 @@ clean_after() {
 	assert_success
 	assert_stdout '60 points'
 }
+
+@test "runtime: seccomp: a listener decides about system calls, with the state and its own metadata" {
+	# The listener: says what it was told, lets mkdir fail with ENOSPC once and go on the second time.
+	cat >"$T/listener" <<-'END'
+		import array, fcntl, json, os, socket, struct, sys
+		s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(1)
+		print("ready", flush=True)
+		for n in range(int(sys.argv[2])): text, control = s.accept()[0].recvmsg(1 << 20, 100)[:2]
+		told = json.loads(text)
+		print(told["fds"], told["metadata"], told["state"]["id"], told["state"]["status"], told["pid"] == told["state"]["pid"], os.path.exists("/proc/%d" % told["pid"]), flush=True)
+		fd = array.array("i"); fd.frombytes(control[0][2])
+		for n in range(2):
+		    req = bytearray(80)
+		    fcntl.ioctl(fd[0], 0xc0502100, req)
+		    id, pid, _, nr = struct.unpack("QIIi", req[:20])
+		    print("call", nr, flush=True)
+		    fcntl.ioctl(fd[0], 0xc0182101, struct.pack("QqiI", id, 0, 0 if n else -28, 1 if n else 0))
+	END
+	background python3 "$T/listener" "$T/s" 1 >"$T/told"
+	until_true 5 grep -q ready "$T/told"
+	edit ".linux.seccomp = {defaultAction: \"SCMP_ACT_ALLOW\", listenerPath: \"$T/s\", listenerMetadata: \"own words\",
+		syscalls: [{names: [\"mkdir\"], action: \"SCMP_ACT_NOTIFY\"}]}"
+	run_sh 'mkdir /n1; mkdir /n2 && ls -d /n2'
+	assert_stdout /n2
+	assert_stderr_like "can't create directory '/n1': No space left on device"
+	[[ $(cat "$T/told") == "ready
+['seccompFd'] own words c1 creating True True
+call 83
+call 83" ]]
+	# A process of exec has a listener of its own.
+	rm "$T/s"
+	background python3 "$T/listener" "$T/s" 2 >"$T/told2"
+	until_true 5 grep -q ready "$T/told2"
+	sleeper
+	try rt exec c1 sh -c 'mkdir /n3; mkdir /n4; ls -d /n4'
+	assert_stdout /n4
+	assert_stderr_has 'No space left on device'
+	[[ $(sed -n 2p "$T/told2") == "['seccompFd'] own words c1 running False True" ]]
+	rt delete -f c1
+	edit '.linux.seccomp.listenerPath = "/nobody/there"'
+	run_sh true
+	assert_status 1
+	assert_stderr "cannot connect to '/nobody/there': No such file or directory"
+	edit 'del(.linux.seccomp.listenerPath, .linux.seccomp.listenerMetadata)'
+	run_sh true
+	assert_status 1
+	assert_stderr 'linux.seccomp: SCMP_ACT_NOTIFY needs a listenerPath'
+	edit '.linux.seccomp.syscalls = [{names: ["write"], action: "SCMP_ACT_NOTIFY"}]'
+	run_sh true
+	assert_stderr "linux.seccomp: SCMP_ACT_NOTIFY cannot be used for 'write'"
+}
+
+@test "runtime: seccomp: every architecture of the specification, every flag" {
+	edit '.linux.seccomp = {defaultAction: "SCMP_ACT_ALLOW", architectures: ["SCMP_ARCH_X86", "SCMP_ARCH_X86_64", "SCMP_ARCH_X32", "SCMP_ARCH_ARM", "SCMP_ARCH_AARCH64",
+		"SCMP_ARCH_MIPSEL", "SCMP_ARCH_MIPSEL64", "SCMP_ARCH_MIPSEL64N32", "SCMP_ARCH_PPC64LE", "SCMP_ARCH_RISCV64", "SCMP_ARCH_LOONGARCH64"],
+		flags: ["SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW"],
+		syscalls: [{names: ["mkdir", "mkdirat"], action: "SCMP_ACT_ERRNO", errnoRet: 28}]}'
+	run_sh 'mkdir /x'
+	assert_stderr_has 'No space left on device'
+	for arch in M68K SH SHEB; do
+		edit ".linux.seccomp.architectures = [\"SCMP_ARCH_$arch\"]"
+		run_sh 'mkdir /x'
+		assert_stderr_has 'No space left on device'
+	done
+	for arch in S390 S390X PPC PPC64 MIPS MIPS64 MIPS64N32 PARISC PARISC64; do
+		edit ".linux.seccomp.architectures = [\"SCMP_ARCH_$arch\"]"
+		try rt run -b "$B" c1
+		assert_status 1
+		assert_stderr_has "linux.seccomp: cannot add architecture 'SCMP_ARCH_$arch': "
+	done
+	try rt checkpoint c1
+	assert_status 1
+	assert_stderr_has "CRIU's library"
+}
+
+@test "runtime: devices of the host become the container's, as with crun" {
+	local rt seen=()
+	edit '.linux.netDevices = {hoydev0: {name: "eth7"}, hoydev1: {}} | .process.args = ["sh", "-c", "ip -o link | sed \"s/@[^:]*//; s/link-netnsid [0-9]*//; s/ether .*//\" | cut -d: -f2-; ip -o addr show dev eth7 | grep -v fe80"] | .linux.cgroupsPath = null'
+	cp "$B/config.json" "$B/good"
+	for rt in crun "$RT"; do
+		ip link add hoydev0 mtu 1400 type veth peer name hoydev1
+		ip addr add 192.0.2.77/24 dev hoydev0
+		ip -6 addr add 2001:db8::77/64 dev hoydev0 nodad
+		seen+=("$(cd "$B" && oracle "$rt" --root "$T/net" run c1 </dev/null | sed 's/^ *[0-9]*: //; s/global hoydev0/global eth7/')") # crun keeps the old label
+		! ip link show hoydev0
+	done
+	[[ ${seen[1]} == *192.0.2.77/24*2001:db8::77/64* ]]
+	diff <(echo "${seen[0]}") <(echo "${seen[1]}")
+	edit '.linux.netDevices = {nosuch0: {}}'
+	try rt run -b "$B" c1
+	assert_status 1
+	assert_stderr "cannot find network device 'nosuch0': No such device"
+	for name in a/b .. 'a b' '' aaaaaaaaaaaaaaaa; do
+		edit ".linux.netDevices = {lo: {name: \"$name\"}}"
+		try rt run -b "$B" c1
+		assert_stderr "linux.netDevices: '$name' is no name of a device"
+	done
+	edit '.linux.netDevices = {lo: {}} | .linux.namespaces |= map(select(.type != "network"))'
+	try rt run -b "$B" c1
+	assert_stderr 'linux.netDevices requires a network namespace'
+	[[ -z $(ls "$STATE") ]]
+}

@@ -1,4 +1,4 @@
-/* sources: cmd-image/transfer/src_files.c cmd-image/transfer/files.c cmd-image/transfer/inflate.c cmd-image/transfer/stream.c cmd-image/transfer/tar.c cmd-image/transfer/sparse.c cmd-image/transfer/layer_files.c cmd-image/transfer/manifest.c cmd-image/transfer/source.c cmd-image/transfer/signature.c */
+/* sources: cmd-image/transfer/src_files.c cmd-image/transfer/files.c cmd-image/transfer/inflate.c cmd-image/transfer/stream.c cmd-image/transfer/tar.c cmd-image/transfer/sparse.c cmd-image/transfer/layer_files.c cmd-image/transfer/manifest.c cmd-image/transfer/source.c cmd-image/transfer/schema1.c cmd-image/transfer/referrers.c common/oci/layout.c cmd-image/transfer/signature.c */
 /* An archive that anybody may have sent: opened as docker's and as an OCI layout, its images listed, all of the first one read. */
 #include <stdint.h>
 #include <stdlib.h>

@@ -152,6 +152,13 @@ proxy_start() {
 	read -r PROXY <"$PROXY_DIR/host"
 }
 
+# tokens_start NAME [OPTION...]: a token server (for registry_start ... --token); sets TOKENS_DIR.
+tokens_start() {
+	TOKENS_DIR=$T/tokens-$1
+	background "$HOY_TESTS/fixtures/tokens" "$TOKENS_DIR" "${@:2}"
+	until_true 10 test -e "$TOKENS_DIR/host"
+}
+
 # keeper_start NAME [PAGE]: a registry that keeps parts of uploads, and with a PAGE has OCI's referrers API; sets KEEPER (host:port) and KEEPER_DIR.
 keeper_start() {
 	KEEPER_DIR=$T/keeper-$1
