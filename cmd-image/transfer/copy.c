@@ -49,14 +49,101 @@ static const char *own_type(const struct copy *c, const struct desc *d, const ch
 	return c->kind == c->m->kind && d->type ? d->type : layer_type_like(c->kind, suffix, d->type);
 }
 
+/* ---- encryption ---- */
+
+/* An encryptor for layer I, if it is to have one. */
+static int begin_crypt(struct copy *c, size_t i, struct encryptor **ret, struct hoy_err *err)
+{
+	int r = crypt_wanted(&c->o->crypt, i, c->m->n, err);
+
+	return r > 0 ? encryptor_new(ret, err) : r;
+}
+
+/* The annotations of layer I, as a copy that may be changed; those of an encryption that is gone are left out. */
+static struct hoy_json *own_annotations(struct copy *c, size_t i)
+{
+	const struct hoy_json *have = hoy_json_get(c->out[i].json, "annotations");
+	struct hoy_json_doc *doc = &c->notes[i];
+	struct hoy_json *ret;
+
+	if (!doc->root)
+		doc->root = c->out[i].json ? hoy_json_copy(doc, c->out[i].json) : hoy_json_new(doc, HOY_JSON_OBJECT);
+	ret = doc->root ? hoy_json_need(doc, doc->root, "annotations", HOY_JSON_OBJECT) : NULL;
+	HOY_JSON_EACH(it, have)
+		if (ret && crypt_annotation(it->key))
+			hoy_json_unset(ret, it->key);
+	c->out[i].json = doc->root;
+	return ret;
+}
+
+/* R is what became of layer I, which E (freed here; may be NULL) went over: its type and annotations say so. */
+static int end_crypt(struct copy *c, size_t i, struct encryptor *e, int r, struct hoy_err *err)
+{
+	struct hoy_json *notes = !r && e ? own_annotations(c, i) : NULL;
+	char *type = !r && e ? hoy_asprintf("%s" CRYPT_ENDING, c->out[i].type) : NULL;
+
+	if (!r && e)
+		r = notes && type ? encryptor_end(e, &c->o->crypt, &c->notes[i], notes, err) : hoy_fail_oom(err);
+	if (type) {
+		free(c->out[i].type);
+		c->out[i].type = type;
+	}
+	encryptor_free(e);
+	return r;
+}
+
+static bool is_encrypted(const struct desc *d)
+{
+	size_t n = d->type ? strlen(d->type) : 0, e = strlen(CRYPT_ENDING);
+
+	return n > e && !strcmp(d->type + n - e, CRYPT_ENDING);
+}
+
+/* A layer that comes encrypted and goes on decrypted, packed if it isn't and shall be. */
+static int decrypt_layer(struct copy *c, size_t i, struct hoy_err *err)
+{
+	const struct desc *d = &c->m->v[i];
+	cleanup_free char *type = strndup(d->type, strlen(d->type) - strlen(CRYPT_ENDING));
+	const char *suffix = type ? layer_suffix(type) : NULL;
+	struct layer_key key;
+	struct origin from = { .src = c->src, .d = d, .layer = i, .key = &key, .want_size = d->size };
+	struct packing p = { .level = c->o->level };
+	struct flowed out;
+	int r = type ? layer_key_open(&key, &c->o->crypt, hoy_json_get(d->json, "annotations"), d->digest, err) : hoy_fail_oom(err);
+
+	if (r < 0)
+		return r;
+	if (suffix && !*suffix && c->as == LAYERS_PACKED)
+		p.suffix = c->pack;
+	from.inflate = suffix && *suffix && c->as == LAYERS_PLAIN;
+	from.want_size = from.inflate ? -1 : d->size;
+	from.meter = meter_begin(c->o->quiet, "blob", d->digest, d->size);
+	r = flow(c->dst, &from, &p, &out, err);
+	meter_end(from.meter, !r);
+	layer_key_forget(&key);
+	c->out[i].json = d->json;
+	if (!r)
+		r = set(&c->out[i], out.digest, suffix ? layer_type_like(c->kind, from.inflate ? "" : p.suffix ? p.suffix : suffix, type) : type, out.size, err);
+	if (!r && !own_annotations(c, i))
+		r = hoy_fail_oom(err);
+	if (!r && !hoy_json_get(c->notes[i].root, "annotations")->child)
+		hoy_json_unset(c->notes[i].root, "annotations");
+	return r;
+}
+
+/* ---- layers as they are, and packed ---- */
+
 /* A layer that goes on as it is. */
 static int pass_layer(struct copy *c, size_t i, const char *suffix, struct hoy_err *err)
 {
 	const struct desc *d = &c->m->v[i];
 	struct origin from = { .src = c->src, .d = d, .layer = i, .want = d->digest, .want_size = d->size };
+	struct encryptor *crypt = NULL;
 	struct flowed out;
-	int r = c->dst->ops->has(c->dst, d, c->src, err);
+	int r = begin_crypt(c, i, &crypt, err);
 
+	if (!r && !crypt)
+		r = c->dst->ops->has(c->dst, d, c->src, err);
 	c->out[i].json = d->json;
 	if (r < 0)
 		return r;
@@ -65,9 +152,11 @@ static int pass_layer(struct copy *c, size_t i, const char *suffix, struct hoy_e
 		return set(&c->out[i], d->digest, own_type(c, d, suffix), d->size, err);
 	}
 	from.meter = meter_begin(c->o->quiet, "blob", d->digest, d->size);
-	r = flow(c->dst, &from, &(struct packing){ NULL }, &out, err);
+	r = flow(c->dst, &from, &(struct packing){ .crypt = crypt }, &out, err);
 	meter_end(from.meter, !r);
-	return r ? r : set(&c->out[i], d->digest, own_type(c, d, suffix), d->size, err);
+	if (!r)
+		r = set(&c->out[i], out.digest, own_type(c, d, suffix), d->size, err);
+	return end_crypt(c, i, crypt, r, err);
 }
 
 /* Packed already, somewhere else: if the destination has that blob, nothing needs to be sent. */
@@ -118,11 +207,13 @@ static int plain_layer(struct copy *c, size_t i, struct hoy_err *err)
 {
 	const char *diff = c->config->diff_ids.v[i], *pack = c->as == LAYERS_PACKED ? c->pack : NULL;
 	struct chunked_notes notes = { .set = false };
-	struct packing p = { pack, c->o->level, c->o->precompute, pack && c->chunked ? &notes : NULL };
+	struct packing p = { .suffix = pack, .level = c->o->level, .first = c->o->precompute, .notes = pack && c->chunked ? &notes : NULL };
 	struct origin from = { .src = c->src, .d = &c->m->v[i], .layer = i, .inflate = !c->src->plain, .want = diff, .want_size = -1 };
 	struct flowed out;
-	int r = c->src->plain ? known_layer(c, i, err) : 0;
+	int r = begin_crypt(c, i, &p.crypt, err);
 
+	if (!r && c->src->plain && !p.crypt)
+		r = known_layer(c, i, err);
 	if (r > 0)
 		meter_skip(c->o->quiet, "blob", c->out[i].digest, c->out[i].size);
 	if (r)
@@ -132,7 +223,9 @@ static int plain_layer(struct copy *c, size_t i, struct hoy_err *err)
 	if (!r && notes.set)
 		r = annotate(c, i, &notes, err);
 	meter_end(from.meter, !r);
-	return r ? r : set(&c->out[i], out.digest, layer_type_like(c->kind, pack ? pack : "", c->m->v[i].type), out.size, err);
+	if (!r)
+		r = set(&c->out[i], out.digest, layer_type_like(c->kind, pack ? pack : "", c->m->v[i].type), out.size, err);
+	return end_crypt(c, i, p.crypt, r, err);
 }
 
 /* Nothing of the manifest may change. */
@@ -152,6 +245,8 @@ static int one_layer(struct copy *c, size_t i, struct hoy_err *err)
 
 	if (c->src->plain)
 		return plain_layer(c, i, err);
+	if (c->o->crypt.decrypt.n && is_encrypted(&c->m->v[i]))
+		return decrypt_layer(c, i, err);
 	if (c->dst->takes_urls && elsewhere(&c->m->v[i]) && (suffix || c->kind == c->m->kind)) {
 		c->out[i].json = c->m->v[i].json;
 		return set(&c->out[i], c->m->v[i].digest, own_type(c, &c->m->v[i], suffix ? suffix : ""), c->m->v[i].size, err);
@@ -379,6 +474,11 @@ static int choose_kind(struct copy *c, struct hoy_err *err)
 		return r;
 	if (!c->dst->takes[c->kind])
 		return hoy_fail(err, HOY_EUNSUPPORTED, "'%s' takes no manifests of the format '%s'", c->dst->name, f ? f : "");
+	if (c->o->crypt.encrypt.n && c->kind != MAN_OCI) {
+		if (f || !c->dst->takes[MAN_OCI])
+			return hoy_fail(err, HOY_EUNSUPPORTED, "only OCI images have encrypted layers (--encryption-key)");
+		c->kind = MAN_OCI;
+	}
 	f = c->o->compression;
 	c->as = c->dst->layers;
 	c->pack = "+gzip";
@@ -410,6 +510,8 @@ static int copy_as_is(struct source *src, struct dest *dst, const struct copy_op
 	if (!r)
 		r = choose_kind(&c, err);
 	c.artifact = !src->plain && !manifest_is_image(m);
+	if (!r && c.artifact && o->crypt.encrypt.n)
+		r = hoy_fail(err, HOY_EUNSUPPORTED, "'%s' is an artifact, of which nothing is encrypted", src->name);
 	if (!r && c.artifact && c.kind != m->kind)
 		r = hoy_fail(err, HOY_EUNSUPPORTED, "'%s' is an artifact with a config of the type '%.100s', which cannot be converted for '%s'", src->name,
 			     m->config.type, dst->name);
@@ -555,7 +657,7 @@ static int copy_list(struct source *src, struct dest *dst, const struct copy_opt
 		r = get_signatures(o, src, dst, list, false, &sigs, err);
 	if (!r)
 		r = choose_list_kind(dst, o, &kind, err);
-	if (sigs.n || (kind == list->kind && !o->format && !o->compression))
+	if (sigs.n || (kind == list->kind && !o->format && !o->compression && !o->crypt.encrypt.n && !o->crypt.decrypt.n))
 		each.preserve = true;
 	if (kind != list->kind)
 		each.format = kind == MAN_OCI_INDEX ? "oci" : "v2s2";

@@ -1,6 +1,7 @@
 /* cmd-image/transfer/copy.h: an image from any source to any destination, layers side by side, as few changes as possible. */
 #pragma once
 #include "cmd-image/transfer/allow.h"
+#include "cmd-image/transfer/crypt.h"
 #include "cmd-image/transfer/sign.h"
 
 struct copy_opts {
@@ -13,6 +14,7 @@ struct copy_opts {
 	struct platform platform;
 	const struct trust *trust; /* NULL: the image is one of our own, which nobody has to judge any more */
 	struct sign_opts sign;
+	struct crypt_opts crypt;
 };
 /* Are the compression and its level known? */
 int copy_check(const struct copy_opts *o, struct hoy_err *err);

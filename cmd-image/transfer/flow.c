@@ -36,6 +36,8 @@ static int open_origin(struct opened *x, const struct origin *o, struct hoy_err 
 	r = o->src->ops->blob(o->src, o->d, o->layer, &x->raw, err);
 	if (!r)
 		x->raw = meter_stream(o->meter, x->raw);
+	if (!r && o->key && !(x->raw = decrypt_stream(x->raw, o->key, o->d->digest, err)))
+		return -err->code;
 	if (!r && o->inflate) {
 		struct stream *below = x->raw;
 
@@ -44,8 +46,10 @@ static int open_origin(struct opened *x, const struct origin *o, struct hoy_err 
 		if (!x->plain)
 			return -err->code;
 	}
-	if (!r)
-		r = checked_init(&x->ck, x->plain ? x->plain : x->raw, o->want, o->want_size, err);
+	x->in = x->plain ? x->plain : x->raw;
+	if (r < 0 || o->key)
+		return r;
+	r = checked_init(&x->ck, x->in, o->want, o->want_size, err);
 	x->in = &x->ck.s;
 	return r;
 }
@@ -58,9 +62,10 @@ struct outflow {
 	int64_t size;
 	int64_t skip;	 /* so many bytes are there already */
 	bool broken;	 /* it was the sink that failed */
+	struct encryptor *crypt; /* or NULL */
 };
 
-static int emit(void *arg, const void *data, size_t n, struct hoy_err *err)
+static int emit_as_is(void *arg, const void *data, size_t n, struct hoy_err *err)
 {
 	struct outflow *f = arg;
 	size_t old = f->size >= f->skip ? 0 : (int64_t)n < f->skip - f->size ? n : (size_t)(f->skip - f->size);
@@ -73,6 +78,23 @@ static int emit(void *arg, const void *data, size_t n, struct hoy_err *err)
 		return 0;
 	r = f->k->write(f->k, (const char *)data + old, n - old, err);
 	f->broken = r < 0;
+	return r;
+}
+
+static int emit(void *arg, const void *data, size_t n, struct hoy_err *err)
+{
+	struct outflow *f = arg;
+	unsigned char buf[1 << 14];
+	int r = 0;
+
+	if (!f->crypt)
+		return emit_as_is(f, data, n, err);
+	for (size_t at = 0, some; at < n && !r; at += some) {
+		some = n - at < sizeof(buf) ? n - at : sizeof(buf);
+		r = encryptor_add(f->crypt, (const char *)data + at, some, buf, err);
+		if (!r)
+			r = emit_as_is(f, buf, some, err);
+	}
 	return r;
 }
 
@@ -111,8 +133,11 @@ static int pass(struct outflow *f, const struct origin *from, const struct packi
 
 	f->size = 0;
 	f->broken = false;
+	f->crypt = p->crypt;
 	if (!known && sha_init(&f->sha) < 0)
 		return hoy_fail_oom(err);
+	if (f->crypt && encryptor_restart(f->crypt, err) < 0)
+		return -err->code;
 	r = open_origin(&x, from, err);
 	if (!r)
 		r = pump(f, x.in, p, err);
@@ -181,7 +206,8 @@ static int pack_first(struct dest *dst, const struct origin *from, const struct 
 
 int flow(struct dest *dst, const struct origin *from, const struct packing *p, struct flowed *ret, struct hoy_err *err)
 {
-	if (p->suffix && p->first)
+	/* What is encrypted is another one each time: the destination cannot have it. */
+	if (p->suffix && p->first && !p->crypt)
 		return pack_first(dst, from, p, ret, err);
-	return send_to(dst, from, p, p->suffix ? NULL : from->want, ret, err);
+	return send_to(dst, from, p, p->suffix || p->crypt || from->key ? NULL : from->want, ret, err);
 }

@@ -1,6 +1,7 @@
 /* cmd-image/transfer/flow.h: one blob from where it is to a destination: checked, packed, digested, and taken up again where the link was cut. */
 #pragma once
 #include "cmd-image/transfer/chunked.h"
+#include "cmd-image/transfer/crypt.h"
 #include "cmd-image/transfer/layer.h"
 #include "cmd-image/transfer/transport.h"
 
@@ -10,6 +11,7 @@ struct origin {
 	const struct desc *d;
 	int layer;	 /* its number; -1: the config */
 	bool inflate;	 /* what is inside of it is wanted */
+	const struct layer_key *key; /* of a layer that is to be decrypted: its HMAC is checked in the place of WANT; or NULL */
 	const char *want; /* the digest that this must have, and its size (-1: unknown) */
 	int64_t want_size;
 	const void *data;
@@ -21,6 +23,7 @@ struct packing {
 	const char *suffix; /* "+gzip", "+zstd"; NULL: as it is */
 	int64_t level;
 	bool first;	    /* before it is sent, to ask for it first */
+	struct encryptor *crypt; /* goes over what comes out, which then is no longer what FROM wants; or NULL */
 	struct chunked_notes *notes; /* "+zstd" with a table of its files, whose place is noted there; or NULL */
 };
 struct flowed {

@@ -56,6 +56,9 @@ static const struct hoy_opt copy_opts[] = {
 	{ 0, "dest-oci-accept-uncompressed-layers", HOY_OPT_FLAG, O(dst.accept_plain), NULL, "oci: leave layers plain that come so" },
 	{ 0, "dest-precompute-digests", HOY_OPT_FLAG, O(copy.precompute), NULL, "compress a layer before it is sent, and send it only if the registry has it not" },
 	{ 'f', "format", HOY_OPT_STRING, O(copy.format), "FORMAT", "oci or v2s2" },
+	{ 0, "decryption-key", HOY_OPT_COMMAS, O(copy.crypt.decrypt), "FILE[:PASSWORD]", "private key for encrypted layers" },
+	{ 0, "encrypt-layer", HOY_OPT_COMMAS, O(copy.crypt.layers), "N", "encrypt this layer alone; -1 is the last one" },
+	{ 0, "encryption-key", HOY_OPT_COMMAS, O(copy.crypt.encrypt), "PROTOCOL:FILE", "encrypt layers for this public key (jwe:FILE) or certificate (pkcs7:FILE)" },
 	{ 0, "multi-arch", HOY_OPT_STRING, O(multi_arch), "WHICH", "system, all or index-only" },
 	{ 0, "sign-identity", HOY_OPT_STRING, O(copy.sign.identity), "REFERENCE", "the name that the signature bears (default: the destination's)" },
 	{ 0, "preserve-digests", HOY_OPT_FLAG, O(copy.preserve), NULL, "fail if a digest would change" },
@@ -88,7 +91,7 @@ static int prepare(struct out_opts *o, struct hoy_err *err)
 	else if (o->multi_arch && strcmp(o->multi_arch, "system"))
 		return hoy_fail(err, EINVAL, "unknown multi-arch option \"%s\": choose one of the supported options: 'system', 'all', or 'index-only'",
 				o->multi_arch);
-	return copy_check(&o->copy, err);
+	return copy_check(&o->copy, err) < 0 ? -err->code : crypt_load(&o->copy.crypt, err);
 }
 
 static int write_digest(const struct out_opts *o, const char *digest, struct hoy_err *err)
@@ -166,6 +169,8 @@ static int run_out(const char *from, const char *to, struct out_opts *o, struct 
 	o->dst.more_names = &o->more_tags;
 	if (!r)
 		r = source_open(&src, from, &o->src, err);
+	if (!r && (o->copy.crypt.encrypt.n || o->copy.crypt.decrypt.n) && !strncmp(to, "containers-storage:", 19))
+		r = hoy_fail(err, HOY_EUNSUPPORTED, "'%s': layers are not encrypted or decrypted on the way into a store (by way of oci:)", to);
 	if (!r && o->referrers && !strncmp(to, "containers-storage:", 19))
 		r = hoy_fail(err, HOY_EUNSUPPORTED, "'%s': a store takes nothing that refers to an image (--referrers)", to);
 	if (!r && !strncmp(to, "containers-storage:", 19)) {
@@ -218,7 +223,9 @@ static int run_copy(const struct hoy_verb *v, int argc, char **argv)
 		return status;
 	o.trust = skopeo_trust();
 	o.copy.trust = &o.trust;
-	return run_out(argv[1], argv[2], &o, &err) < 0 ? skopeo_failed(&err) : 0;
+	status = run_out(argv[1], argv[2], &o, &err) < 0 ? skopeo_failed(&err) : 0;
+	crypt_opts_release(&o.copy.crypt);
+	return status;
 }
 const struct hoy_verb verb_copy = { "copy", "[options] SOURCE DESTINATION", "Copy an image between registries, archives and the store", copy_opts,
 				    run_copy, HOY_VERB_COPIES };
