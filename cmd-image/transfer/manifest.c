@@ -411,7 +411,7 @@ int manifest_write(struct hoy_buf *b, enum man_kind kind, const struct desc *con
 		put_desc(&w, NULL, kind, &layers[i]);
 	hoy_jw_end_array(&w);
 	if (kind == MAN_OCI && annotations && annotations->count)
-		hoy_jw_value(&w, "annotations", annotations);
+		hoy_jw_sorted(&w, "annotations", annotations);
 	hoy_jw_end_object(&w);
 	return b->error ? -b->error : 0;
 }
