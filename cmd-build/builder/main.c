@@ -23,7 +23,7 @@
 
 struct copy_opts {
 	bool add, from_image;
-	const char *root, *context, *ignore, *docs, *chown, *chmod, *workdir;
+	const char *root, *context, *ignore, *docs, *chown, *chmod, *workdir, *what;
 };
 #define O(field) offsetof(struct copy_opts, field)
 static const struct hoy_opt copy_opts[] = {
@@ -35,6 +35,7 @@ static const struct hoy_opt copy_opts[] = {
 	{ 0, "from-image", HOY_OPT_FLAG, O(from_image), NULL, "the context is a root itself: owners and set-id bits are kept" },
 	{ 0, "ignore", HOY_OPT_STRING, O(ignore), "FILE", "a .containerignore file" },
 	{ 0, "root", HOY_OPT_STRING, O(root), "DIR", "root of the container" },
+	{ 0, "what", HOY_OPT_STRING, O(what), "TEXT", "what errors begin with: file, line, instruction" },
 	{ 0, "workdir", HOY_OPT_STRING, O(workdir), "DIR", "what a relative destination is beneath" },
 	HOY_OPTS_END,
 };
@@ -345,6 +346,8 @@ static int run_copy(const struct hoy_verb *v, int argc, char **argv)
 	hoy_close(c.root);
 	hoy_close(c.context);
 	hoy_close(c.docs);
+	if (r < 0 && o.what)
+		hoy_fail_prefix(&err, "%s", o.what);
 	return hoy_finish_stdout(r < 0 ? hoy_report(&err, 125) : 0);
 }
 static const struct hoy_verb verb_copy = { "copy", "--root DIR --context DIR [options] SOURCE... DEST", "Put files into the root of a container",
