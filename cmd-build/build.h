@@ -29,7 +29,7 @@ struct build_opts {
 
 struct stage {
 	size_t first, n;   /* instructions behind FROM, in the file; FROM is first - 1 */
-	char *name;	   /* of AS, in lower case, or its number */
+	char *name;	   /* of AS, or its number */
 	char *base;	   /* substituted */
 	long base_stage;   /* -1: an image */
 	bool needed, is_base, is_source; /* for the target; for another's FROM, COPY --from */
@@ -82,12 +82,13 @@ struct state {
 	struct hoy_strv pending;  /* created_by of steps that no image has yet, each with its time: "TIME\nTEXT" */
 	struct work *work;	  /* the working container; NULL: there is none */
 	bool missed;		  /* a step was not in the cache: none behind it is */
-	bool executed;
+	bool last;		  /* the step at hand is the target's last one */
 };
 void state_release(struct state *s);
 
-/* The config that S begins with: the base image's (BASE, or NULL for scratch). */
+/* The config that S begins with: that of the base image, whose whole config BASE is; or with nothing below. */
 int config_begin(struct state *s, const struct hoy_json *base);
+int config_scratch(struct state *s);
 /* All that I says of the config; what it says of files is somebody else's. A sentence that names the line is in b->err. */
 int config_apply(struct state *s, const struct cf_instr *i);
 /* The variables that substitution sees: arguments, and over them the environment. */
@@ -95,7 +96,7 @@ void config_vars(const struct state *s, struct hoy_strv *ret);
 /* WORD with S's variables, in new memory; NULL with a sentence. */
 char *config_word(struct state *s, const struct cf_instr *i, const char *word);
 const char *config_str(const struct state *s, const char *key);
-/* How the history tells of I: SUM is the digest of what was copied. In new memory. */
+/* How the history tells of I, and so what the cache knows it by: SUM is the digest of what was copied. In new memory. */
 char *created_by(const struct state *s, const struct cf_instr *i, const char *sum);
 
 /* ---- images: image.c ---- */
@@ -109,10 +110,9 @@ int image_source(struct build *b, const char *name, char id[HOY_ID_SIZE]);
 /* An image that stands on S's and adds one step, which the history tells of as BY. Its id, or "". */
 int cache_find(struct state *s, const char *by, bool layer, char id[HOY_ID_SIZE]);
 /*
- * Commit S as an image: BY is the last entry of its history, EMPTY: it has no layer of its own. NAME is what it is called, or NULL.
- * S then stands on it.
+ * Commit S as an image without a name: BY is the last entry of its history, EMPTY: it has no layer of its own. S then stands on it.
  */
-int image_commit(struct state *s, const char *by, bool empty, const char *name);
+int image_commit(struct state *s, const char *by, bool empty);
 /* Give image ID the name NAME. */
 int image_tag(struct build *b, const char *id, const char *name);
 /* NAME as the store knows it: "localhost/a:latest". In new memory; NULL with a sentence. */

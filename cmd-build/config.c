@@ -55,6 +55,20 @@ int config_begin(struct state *s, const struct hoy_json *base)
 	return s->notes ? 0 : oom(s);
 }
 
+static int set_env(struct state *s, const char *key, const char *value);
+
+int config_scratch(struct state *s)
+{
+	static const char *const notes[] = { "org.opencontainers.image.base.digest", "org.opencontainers.image.base.name" };
+	int r = config_begin(s, NULL);
+
+	if (!r)
+		r = set_env(s, "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+	for (size_t i = 0; i < ARRAY_SIZE(notes) && !r; i++)
+		r = hoy_json_set_string(&s->d, s->notes, notes[i], "") ? 0 : oom(s);
+	return r ? r : hoy_json_set_string(&s->d, s->cfg, "WorkingDir", "/") ? 0 : oom(s);
+}
+
 void config_vars(const struct state *s, struct hoy_strv *ret)
 {
 	for (size_t i = 0; i < s->args.n; i++)
@@ -74,7 +88,7 @@ char *config_word(struct state *s, const struct cf_instr *i, const char *word)
 	char *got;
 
 	config_vars(s, &vars);
-	got = subst_word(word, s->b->f.escape, &vars, &s->b->err);
+	got = subst_word(word, '\\', &vars, &s->b->err);
 	if (!got)
 		cfile_fail(&s->b->f, i, &s->b->err, s->b->err.code ?: ENOMEM, "%s", (char *)strdupa(s->b->err.msg));
 	return got;
@@ -166,13 +180,10 @@ static int apply_command(struct state *s, const struct cf_instr *i)
 	const char *key = entry ? "Entrypoint" : "Cmd";
 	cleanup_strv struct hoy_strv words = HOY_STRV_INIT;
 
+	/* Whatever SHELL says: as buildah has it. */
 	if (!i->json) {
-		HOY_JSON_EACH(e, hoy_json_get(s->cfg, "Shell"))
-			hoy_strv_push(&words, hoy_json_text(e) ?: "");
-		if (!words.n) {
-			hoy_strv_push(&words, "/bin/sh");
-			hoy_strv_push(&words, "-c");
-		}
+		hoy_strv_push(&words, "/bin/sh");
+		hoy_strv_push(&words, "-c");
 	}
 	for (size_t k = 0; k < i->args.n; k++)
 		hoy_strv_push(&words, i->args.v[k]);
@@ -182,27 +193,21 @@ static int apply_command(struct state *s, const struct cf_instr *i)
 	return words.error ? oom(s) : set_list(s, key, &words, 0);
 }
 
-/* "80", "80/udp", "80-82/tcp" */
+/* "80", "80/udp", "80-82/tcp": a range stays one, as buildah has it. */
 static int expose(struct state *s, const struct cf_instr *i, const char *spec)
 {
-	const char *slash = strchr(spec, '/'), *proto = slash ? slash + 1 : "tcp", *dash;
+	const char *slash = strchr(spec, '/'), *proto = slash ? slash + 1 : "tcp";
+	unsigned long from, to;
 	char *end, key[64];
-	unsigned long from = strtoul(spec, &end, 10), to = from;
-	int r = 0;
 
-	dash = *end == '-' ? end : NULL;
-	if (dash)
-		to = strtoul(dash + 1, &end, 10);
+	from = to = strtoul(spec, &end, 10);
+	if (*end == '-' && isdigit((unsigned char)end[1]))
+		to = strtoul(end + 1, &end, 10);
 	if (!isdigit((unsigned char)*spec) || (*end && end != slash) || !from || to < from || to > 65535 ||
 	    (strcasecmp(proto, "tcp") && strcasecmp(proto, "udp") && strcasecmp(proto, "sctp")))
 		return cfile_fail(&s->b->f, i, &s->b->err, EINVAL, "invalid containerPort: %s", spec);
-	for (; from <= to && !r; from++) {
-		snprintf(key, sizeof(key), "%lu/%s", from, proto);
-		for (char *c = key; *c; c++)
-			*c = tolower((unsigned char)*c);
-		r = add_key(s, "ExposedPorts", key);
-	}
-	return r;
+	snprintf(key, sizeof(key), "%.*s/%s", (int)(slash ? slash - spec : (long)strlen(spec)), spec, proto);
+	return add_key(s, "ExposedPorts", key);
 }
 
 static int apply_expose(struct state *s, const struct cf_instr *i)
@@ -212,7 +217,7 @@ static int apply_expose(struct state *s, const struct cf_instr *i)
 
 	config_vars(s, &vars);
 	for (size_t k = 0; k < i->args.n && !r; k++)
-		r = subst_words(i->args.v[k], s->b->f.escape, &vars, &ports, &s->b->err);
+		r = subst_words(i->args.v[k], '\\', &vars, &ports, &s->b->err);
 	if (r < 0)
 		return cfile_fail(&s->b->f, i, &s->b->err, -r, "%s", (char *)strdupa(s->b->err.msg));
 	for (size_t k = 0; k < ports.n && !r; k++)
@@ -424,6 +429,19 @@ static void arg_by(const struct state *s, struct hoy_buf *b)
 		hoy_buf_printf(b, "%s%s", i ? " " : "", keys.v[i]);
 }
 
+/* What beside the instruction decides on the result: buildah's spelling, so that the cache is one. */
+static void settings_by(const struct state *s, bool copy, struct hoy_buf *b)
+{
+	const struct hoy_strv *notes = &s->b->o->annotations;
+
+	if (s->b->time >= 0)
+		hoy_buf_printf(b, "|force-mtime=%lld", (long long)s->b->time);
+	if (copy)
+		hoy_buf_putc(b, ' ');
+	for (size_t i = 0; s->last && i < notes->n; i++)
+		hoy_buf_printf(b, "%s%s", i ? "," : "", notes->v[i]);
+}
+
 char *created_by(const struct state *s, const struct cf_instr *i, const char *sum)
 {
 	struct hoy_buf b = HOY_BUF_INIT(16 << 20);
@@ -433,8 +451,9 @@ char *created_by(const struct state *s, const struct cf_instr *i, const char *su
 	else if (!strcmp(i->word, "ARG"))
 		arg_by(s, &b);
 	else if (sum)
-		hoy_buf_printf(&b, "/bin/sh -c #(nop) %s %s in %s      ", i->word, sum, i->args.v[i->args.n - 1]);
+		hoy_buf_printf(&b, "/bin/sh -c #(nop) %s %s in %s     ", i->word, sum, i->args.v[i->args.n - 1]);
 	else
 		hoy_buf_printf(&b, "/bin/sh -c #(nop) %s", i->text);
+	settings_by(s, sum != NULL, &b);
 	return hoy_buf_steal(&b);
 }

@@ -313,7 +313,8 @@ static int add_config(struct state *s, struct hoy_json_doc *d, struct hoy_json *
 
 	if (!cfg)
 		return hoy_fail_oom(&s->b->err);
-	if (s->b->o->identity_label != 0) {
+	/* With a time given, the bits are to be the same whoever builds them. */
+	if (s->b->o->identity_label > 0 || (s->b->o->identity_label < 0 && s->b->time < 0)) {
 		labels = hoy_json_need(d, cfg, "Labels", HOY_JSON_OBJECT);
 		if (!labels || !hoy_json_set_string(d, labels, "io.buildah.version", LIKE_BUILDAH))
 			return hoy_fail_oom(&s->b->err);
@@ -374,7 +375,7 @@ static int make_spec(struct state *s, const char *by, bool empty)
 	return hoy_fail_errno(&s->b->err, -r, "cannot write what is committed");
 }
 
-int image_commit(struct state *s, const char *by, bool empty, const char *name)
+int image_commit(struct state *s, const char *by, bool empty)
 {
 	struct build *b = s->b;
 	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
@@ -393,8 +394,6 @@ int image_commit(struct state *s, const char *by, bool empty, const char *name)
 		hoy_strv_pushf(&argv, "--author=%s", s->author);
 	if (b->squash && !empty)
 		hoy_strv_push(&argv, "--squash");
-	if (name)
-		hoy_strv_push(&argv, name);
 	if (argv.error)
 		return hoy_fail_oom(&b->err);
 	status = hoy_call_tool("hoy-transfer", (const char *const *)argv.v, &out);

@@ -45,7 +45,7 @@ static int heading_arg(struct build *b, const struct cf_instr *i)
 
 		if (given)
 			hoy_strv_push(&b->used, key);
-		if (!given && eq && !(value = subst_word(eq + 1, b->f.escape, &b->heading, &b->err)))
+		if (!given && eq && !(value = subst_word(eq + 1, '\\', &b->heading, &b->err)))
 			return cfile_fail(&b->f, i, &b->err, b->err.code, "%s", (char *)strdupa(b->err.msg));
 		if ((given || value) && set_var(&b->heading, key, given ?: value) < 0)
 			return hoy_fail_oom(&b->err);
@@ -60,7 +60,7 @@ long find_stage(const struct build *b, const char *word, size_t at)
 
 	/* The last of that name; a name that is a number is one. */
 	for (size_t k = at; k; k--)
-		if (!strcasecmp(b->stages[k - 1].name, word))
+		if (!strcmp(b->stages[k - 1].name, word))
 			return (long)k - 1;
 	return isdigit((unsigned char)*word) && !*end && n < at ? (long)n : -1;
 }
@@ -79,9 +79,7 @@ static int add_stage(struct build *b, size_t from)
 	if (!st->name)
 		return hoy_fail_oom(&b->err);
 	b->n++;
-	for (char *c = st->name; *c; c++)
-		*c = tolower((unsigned char)*c);
-	st->base = subst_word(i->args.v[0], b->f.escape, &b->heading, &b->err);
+	st->base = subst_word(i->args.v[0], '\\', &b->heading, &b->err);
 	if (!st->base)
 		return cfile_fail(&b->f, i, &b->err, EINVAL, "%s", (char *)strdupa(b->err.msg));
 	if (!*st->base)
@@ -125,7 +123,7 @@ static void need(struct build *b, size_t at)
 	for (size_t k = 0; k < st->n; k++) {
 		const char *from = cf_flag(&b->f.v[st->first + k], "from");
 		/* (The arguments of the stage are not known yet; those of the heading are.) */
-		cleanup_free char *word = from ? subst_word(from, b->f.escape, &b->heading, NULL) : NULL;
+		cleanup_free char *word = from ? subst_word(from, '\\', &b->heading, NULL) : NULL;
 		long source = word ? find_stage(b, word, at) : -1;
 
 		if (from && strchr(from, '$') && source < 0)

@@ -140,11 +140,12 @@ static int step_of_layers(struct state *s, const struct cf_instr *i, bool last)
 		r = carry_out(s, i, &by);
 	if (!r && !hit && !run)
 		r = from_cache(s, by, layer, &hit);
-	if (!r && last)
+	/* What is there already and gets no name isn't committed. */
+	if (!r && last && (!hit || first_tag(s->b)))
 		say_commit(s);
 	if (!r && !hit) {
 		s->missed = true;
-		r = image_commit(s, by, !layer, NULL);
+		r = image_commit(s, by, !layer);
 		work_drop(s->work);
 		s->work = NULL;
 	}
@@ -170,7 +171,7 @@ static int step_of_one(struct state *s, const struct cf_instr *i, bool last)
 	say_commit(s);
 	r = work_open(s);
 	if (!r)
-		r = image_commit(s, by, false, NULL);
+		r = image_commit(s, by, false);
 	if (!r)
 		say_image(s, false);
 	return r;
@@ -190,7 +191,7 @@ static int begin(struct state *s, size_t steps)
 	for (size_t i = 0; below && i < below->args.n; i++)
 		hoy_strv_push(&s->args, below->args.v[i]);
 	if (!below && !strcmp(base, "scratch"))
-		return config_begin(s, NULL);
+		return config_scratch(s);
 	r = image_base(s, base, NULL);
 	if (r < 0 && r != -HOY_EREMOTE)
 		return cfile_fail(&b->f, from, &b->err, b->err.code ?: EIO, "%s", (char *)strdupa(b->err.msg));
@@ -240,6 +241,7 @@ static int step(struct state *s, const struct cf_instr *i, size_t at, size_t of)
 
 	if (r < 0)
 		return r;
+	s->last = at == of && is_target(s);
 	say_step(s, at, of, i);
 	warn_format(s, i);
 	return s->b->layers ? step_of_layers(s, i, at == of) : step_of_one(s, i, at == of);
@@ -253,10 +255,10 @@ static int nothing_to_do(struct state *s)
 	if (!is_target(s))
 		return 0;
 	say_commit(s);
-	if (!s->b->layers || !*s->image) {
+	if (s->b->squash || !*s->image) {
 		r = *s->image ? work_open(s) : 0;
 		if (!r)
-			r = image_commit(s, "/bin/sh", !s->work, NULL);
+			r = image_commit(s, "/bin/sh", !s->work);
 	}
 	if (!r)
 		say_image(s, false);
@@ -305,17 +307,21 @@ static int build_stage(struct build *b, struct stage *st)
 	return r;
 }
 
+/* All names that the image then has are told. */
 static int name_it(struct build *b, const char *id)
 {
 	int r = 0;
 
-	for (size_t i = 0; i < b->o->tags.n && !r; i++) {
-		cleanup_free char *name = full_name(b->o->tags.v[i], &b->err);
+	for (size_t i = b->o->tags.n; i && !r; i--) {
+		cleanup_free char *name = full_name(b->o->tags.v[i - 1], &b->err);
 
 		r = name ? image_tag(b, id, name) : -b->err.code;
-		if (!r && !b->o->quiet)
-			printf("Successfully tagged %s\n", name);
 	}
+	if (!r)
+		r = hoy_store_peek(b->s, HOY_LAYERS | HOY_IMAGES, &b->err);
+	if (!r && !b->o->quiet && b->o->tags.n)
+		HOY_JSON_EACH(n, hoy_json_get(hoy_image_get(b->s, id), "names"))
+			printf("Successfully tagged %s\n", hoy_json_text(n) ?: "");
 	return r;
 }
 

@@ -8,7 +8,7 @@ struct hoy_err;
 #define SUBST_DEPTH 50 /* of ${a:-${b:-...}} */
 
 /*
- * WORD without its quotes and escapes (ESCAPE is the character for these), with the variables of VARS ("KEY=value") put in:
+ * WORD without its quotes and escapes (ESCAPE is the character for these; podman takes the backslash, whatever the file's is), with the variables of VARS ("KEY=value") put in:
  * $name, ${name}, ${name:-word} ${name-word} ${name:+word} ${name+word} ${name:?word} ${name?word} ${name#glob} ${name##glob}
  * ${name%glob} ${name%%glob} ${name/glob/text} ${name//glob/text}. In new memory, or NULL with a sentence.
  */

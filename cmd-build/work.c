@@ -394,12 +394,15 @@ static void push_env(const struct state *s, struct hoy_strv *argv)
 static void push_options(const struct state *s, const struct cf_instr *i, struct hoy_strv *argv)
 {
 	const struct build_opts *o = s->b->o;
-	const char *network = cf_flag(i, "network"), *user = config_str(s, "User"), *dir = config_str(s, "WorkingDir");
+	const char *network = cf_flag(i, "network") ?: "default", *user = config_str(s, "User"), *dir = config_str(s, "WorkingDir");
 
-	if (network && strcmp(network, "default"))
+	if (!strcmp(network, "default"))
+		network = o->network ?: "";
+	if (*network)
 		hoy_strv_pushf(argv, "--network=%s", network);
-	else if (o->network)
-		hoy_strv_pushf(argv, "--network=%s", o->network);
+	/* As buildah has it: then /etc/hosts is the image's. */
+	if (!strcmp(network, "none"))
+		hoy_strv_push(argv, "--no-hosts");
 	if (*user)
 		hoy_strv_pushf(argv, "--user=%s", user);
 	hoy_strv_pushf(argv, "--workdir=%s", *dir ? dir : "/");
@@ -535,7 +538,7 @@ static int push_doc(struct state *s, const struct cf_instr *i, size_t *nth, stru
 	int r;
 
 	config_vars(s, &vars);
-	text = d->expand ? subst_text(d->content, s->b->f.escape, &vars, &s->b->err) : strdup(d->content);
+	text = d->expand ? subst_text(d->content, '\\', &vars, &s->b->err) : strdup(d->content);
 	if (!text)
 		return cfile_fail(&s->b->f, i, &s->b->err, EINVAL, "%s", (char *)strdupa(s->b->err.msg));
 	r = doc_file(s->b, d->name, text, 0644);

@@ -2,6 +2,7 @@
  * cmd-build/builder/main.c: hoy-builder, the heavy half of hoy-build: `copy` puts what COPY and ADD name into the root of a working
  * container, and prints the digest that the cache knows it by.
  */
+#include <archive.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -10,6 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "cmd-build/builder/builder.h"
 #include "common/base/beneath.h"
@@ -143,6 +145,12 @@ static int destination(struct copy *c, const char *arg, struct hoy_err *err)
 	there = hoy_open_beneath(c->root, c->dest, O_PATH, 0, HOY_IN_ROOT);
 	if (there >= 0 && !fstat(there, &st) && S_ISDIR(st.st_mode))
 		c->dir = true;
+	/* A link to nowhere is taken for one to a directory, which is made. */
+	if (there == -ENOENT) {
+		cleanup_fd int link = hoy_open_beneath(c->root, c->dest, O_PATH | O_NOFOLLOW, 0, HOY_IN_ROOT);
+
+		c->dir = c->dir || link >= 0;
+	}
 	return 0;
 }
 
@@ -202,27 +210,81 @@ static bool is_archive(int fd)
 	       (n > 4 && !memcmp(b, "\x28\xb5\x2f\xfd", 4));
 }
 
-/* Unpack the archive FD into the directory TO: hoy-transfer does it, with the same care as for layers. */
-static int unpack(struct copy *c, int fd, int to, struct hoy_err *err)
+/* The tar that the archive FD is when it's inflated, into OUT; in a process of its own, whose exit status says how it went. */
+static int inflate(int fd, int out)
+{
+	struct archive *a = archive_read_new();
+	struct archive_entry *e;
+	char piece[65536];
+	ssize_t n = -1;
+
+	if (!a || archive_read_support_filter_all(a) != ARCHIVE_OK || archive_read_support_format_raw(a) != ARCHIVE_OK ||
+	    archive_read_open_fd(a, fd, sizeof(piece)) != ARCHIVE_OK || archive_read_next_header(a, &e) != ARCHIVE_OK)
+		return 1;
+	while ((n = archive_read_data(a, piece, sizeof(piece))) > 0)
+		if (hoy_write_full(out, piece, n) < 0)
+			return 1;
+	return n < 0;
+}
+
+/* Start that; *RET is where the tar comes from. */
+static pid_t start_inflate(int fd, int *ret, struct hoy_err *err)
+{
+	int p[2];
+	pid_t pid;
+
+	if (lseek(fd, 0, SEEK_SET) < 0 || pipe2(p, O_CLOEXEC) < 0)
+		return hoy_fail_errno(err, errno, "cannot read the archive");
+	pid = fork();
+	if (!pid) {
+		hoy_close(p[0]);
+		_exit(inflate(fd, p[1]));
+	}
+	hoy_close(p[1]);
+	if (pid < 0) {
+		hoy_close(p[0]);
+		return hoy_fail_errno(err, errno, "cannot start a process");
+	}
+	*ret = p[0];
+	return pid;
+}
+
+/* hoy-transfer unpacks the tar IN into the directory TO, with the same care as for layers; OUT is what it prints. */
+static int unpack_tar(int in, int to, struct hoy_buf *out, struct hoy_err *err)
 {
 	char dir[40];
 	char *argv[] = { (char *)"hoy-transfer", (char *)"layer", (char *)"unpack", (char *)"--keep-whiteouts", dir, NULL };
-	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(1 << 16);
-	cleanup_fd int in = dup(0);
+	cleanup_fd int own = fcntl(0, F_DUPFD_CLOEXEC, 3);
 	int status;
 
-	hoy_set_cloexec(in, true);
 	hoy_set_cloexec(to, false);
 	snprintf(dir, sizeof(dir), "/proc/self/fd/%d", to);
-	if (in < 0 || lseek(fd, 0, SEEK_SET) < 0 || dup2(fd, 0) < 0)
+	if (own < 0 || dup2(in, 0) < 0)
 		return hoy_fail_errno(err, errno, "cannot read the archive");
-	status = hoy_sibling_run("hoy-transfer", argv, &out);
-	if (dup2(in, 0) < 0 || status)
+	status = hoy_sibling_run("hoy-transfer", argv, out);
+	if (dup2(own, 0) < 0 || status)
 		return hoy_fail(err, HOY_EREMOTE, "cannot unpack the archive");
-	if (out.len < 71 || strncmp(out.data, "sha256:", 7))
-		return hoy_fail(err, HOY_EFORMAT, "hoy-transfer printed no digest");
-	hoy_strv_pushf(&c->sums, "file:%.64s", out.data + 7);
-	return 0;
+	return out->len >= 71 && !strncmp(out->data, "sha256:", 7) ? 0 : hoy_fail(err, HOY_EFORMAT, "hoy-transfer printed no digest");
+}
+
+static int unpack(struct copy *c, int fd, int to, struct hoy_err *err)
+{
+	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(1 << 16);
+	cleanup_fd int in = -1;
+	int status, r;
+	pid_t pid = start_inflate(fd, &in, err);
+
+	if (pid < 0)
+		return pid;
+	r = unpack_tar(in, to, &out, err);
+	hoy_close(steal_fd(&in));
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (!r && (!WIFEXITED(status) || WEXITSTATUS(status)))
+		r = hoy_fail(err, HOY_EFORMAT, "the archive is damaged");
+	if (!r)
+		hoy_strv_pushf(&c->sums, "file:%.64s", out.data + 7);
+	return r;
 }
 
 static int try_unpack(struct copy *c, const char *path, struct hoy_err *err)

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -46,8 +47,54 @@ static int digest(struct putter *p, const void *data, size_t len)
 	return EVP_DigestUpdate(p->md, data, len) == 1 ? 0 : hoy_fail_oom(p->err);
 }
 
+/* Extended attributes that an image keeps: what users set, and file capabilities. */
+struct xattrs {
+	struct tar_xattr_out v[64];
+	size_t n;
+	char names[4096], *values[64];
+};
+
+static int by_key(const void *a, const void *b)
+{
+	return strcmp(((const struct tar_xattr_out *)a)->key, ((const struct tar_xattr_out *)b)->key);
+}
+
+static void read_xattrs(int fd, struct xattrs *x)
+{
+	ssize_t n = flistxattr(fd, x->names, sizeof(x->names));
+
+	x->n = 0;
+	for (char *k = x->names; n > 0 && k < x->names + n && x->n < ARRAY_SIZE(x->v); k += strlen(k) + 1) {
+		char value[65536];
+		ssize_t len;
+
+		if (strcmp(k, "security.capability") && (strncmp(k, "user.", 5) || !strncmp(k, "user.overlay.", 13)))
+			continue;
+		len = fgetxattr(fd, k, value, sizeof(value));
+		x->values[x->n] = len < 0 ? NULL : malloc(len + 1);
+		if (!x->values[x->n])
+			continue;
+		memcpy(x->values[x->n], value, len);
+		x->v[x->n] = (struct tar_xattr_out){ k, x->values[x->n], len };
+		x->n++;
+	}
+	qsort(x->v, x->n, sizeof(*x->v), by_key);
+}
+
+static void set_xattrs(int fd, const struct xattrs *x)
+{
+	for (size_t i = 0; i < x->n; i++)
+		(void)fsetxattr(fd, x->v[i].key, x->v[i].value, x->v[i].len, 0);
+}
+
+static void xattrs_release(struct xattrs *x)
+{
+	for (size_t i = 0; i < x->n; i++)
+		free(x->values[i]);
+}
+
 /* The header of an entry, without its time: content counts, not when it was written. */
-static int digest_header(struct putter *p, const struct stat *st, char type, const char *link)
+static int digest_header(struct putter *p, const struct stat *st, char type, const char *link, const struct xattrs *x)
 {
 	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(1 << 20);
 	struct tar_item i = { .type = type, .name = hoy_buf_str(&p->name), .link = link, .mode = mode_of(p, st) };
@@ -58,6 +105,8 @@ static int digest_header(struct putter *p, const struct stat *st, char type, con
 	i.uid = uid;
 	i.gid = gid;
 	i.size = type == '0' ? st->st_size : 0;
+	i.xattrs = x ? x->v : NULL;
+	i.n_xattrs = x ? x->n : 0;
 	if (type == '3' || type == '4') {
 		i.major = major(st->st_rdev);
 		i.minor = minor(st->st_rdev);
@@ -67,22 +116,6 @@ static int digest_header(struct putter *p, const struct stat *st, char type, con
 }
 
 /* ---- one file ---- */
-
-static void copy_xattrs(int from, int to)
-{
-	char names[4096], value[65536];
-	ssize_t n = flistxattr(from, names, sizeof(names));
-
-	for (char *k = names; n > 0 && k < names + n; k += strlen(k) + 1) {
-		ssize_t len;
-
-		if (strcmp(k, "security.capability") && (strncmp(k, "user.", 5) || !strncmp(k, "user.overlay.", 13)))
-			continue;
-		len = fgetxattr(from, k, value, sizeof(value));
-		if (len >= 0)
-			(void)fsetxattr(to, k, value, len, 0);
-	}
-}
 
 /* To the nearest second, as buildah's way through a tar has it. */
 static struct timespec whole(const struct stat *st)
@@ -142,6 +175,7 @@ static int put_data(struct putter *p, int in, int out, int64_t left)
 static int put_regular(struct putter *p, int in, const struct stat *st, int to, const char *name)
 {
 	cleanup_fd int out = -1;
+	struct xattrs x;
 	int r = make_room(p, to, name);
 
 	if (r < 0)
@@ -149,14 +183,16 @@ static int put_regular(struct putter *p, int in, const struct stat *st, int to, 
 	out = openat(to, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (out < 0)
 		return fail(p, errno, "create", "");
-	r = digest_header(p, st, '0', NULL);
+	read_xattrs(in, &x);
+	r = digest_header(p, st, '0', NULL, &x);
 	if (!r)
 		r = put_data(p, in, out, st->st_size);
 	if (!r)
 		r = finish(p, to, name, st);
 	/* After chown(), which takes file capabilities away. */
 	if (!r)
-		copy_xattrs(in, out);
+		set_xattrs(out, &x);
+	xattrs_release(&x);
 	return r;
 }
 
@@ -166,7 +202,7 @@ static int put_link(struct putter *p, const struct stat *st, int base, const cha
 	int r = make_room(p, to, name);
 
 	if (!r)
-		r = digest_header(p, st, '1', first);
+		r = digest_header(p, st, '1', first, NULL);
 	if (!r && linkat(base, first, to, name, 0) < 0)
 		r = fail(p, errno, "link", "");
 	return r;
@@ -184,7 +220,7 @@ static int put_special(struct putter *p, int dir, const struct stat *st, int to,
 		return fail(p, errno, "read the link", "");
 	r = make_room(p, to, name);
 	if (!r)
-		r = digest_header(p, st, type, target);
+		r = digest_header(p, st, type, target, NULL);
 	if (!r && (type == '2' ? symlinkat(target, to, name) : mknodat(to, name, (st->st_mode & S_IFMT) | 0600, st->st_rdev)) < 0)
 		r = fail(p, errno, "create", "");
 	return r ? r : finish(p, to, name, st);
@@ -224,6 +260,7 @@ static int list(struct putter *p, int dir, struct hoy_strv *ret)
 static int put_subdir(struct putter *p, struct walk *w, int dir, const char *name, const struct stat *st, int to, bool left_out)
 {
 	cleanup_fd int from = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), into = -1;
+	struct xattrs x;
 	bool made;
 	int r;
 
@@ -245,13 +282,15 @@ static int put_subdir(struct putter *p, struct walk *w, int dir, const char *nam
 	if (into < 0)
 		return fail(p, errno, "open the directory", "");
 	hoy_buf_putc(&p->name, '/');
-	r = left_out ? 0 : digest_header(p, st, '5', NULL);
+	read_xattrs(from, &x);
+	r = left_out ? 0 : digest_header(p, st, '5', NULL, &x);
+	if (!r && !left_out)
+		set_xattrs(into, &x);
+	xattrs_release(&x);
 	if (!r)
 		r = put_dir(p, w, from, into);
 	if (!r && left_out && made && !unlinkat(to, name, AT_REMOVEDIR))
 		return 0; /* nothing beneath it was wanted */
-	if (!r && !left_out)
-		copy_xattrs(from, into);
 	return r || left_out ? r : finish(p, to, name, st);
 }
 
@@ -326,7 +365,7 @@ static int put_special_item(struct putter *p, const char *path, const struct sta
 {
 	if (S_ISSOCK(st->st_mode))
 		return hoy_fail(p->err, EINVAL, "'%s' is a socket, which an image cannot hold", path);
-	if (digest_header(p, st, '6', NULL) < 0 || make_room(p, to, name) < 0)
+	if (digest_header(p, st, '6', NULL, NULL) < 0 || make_room(p, to, name) < 0)
 		return -p->err->code;
 	if (mknodat(to, name, (st->st_mode & S_IFMT) | 0600, st->st_rdev) < 0)
 		return fail(p, errno, "create", "");
