@@ -226,7 +226,7 @@ static int extras(struct state *s, struct cfile *before, struct cfile *behind)
 
 		hoy_buf_printf(&label, " \"%.*s\"=\"", (int)len, own->v[i]);
 		for (const char *c = eq ? eq + 1 : ""; *c; c++) {
-			if (strchr("\"\\$", *c))
+			if (*c == '"' || *c == '\\')
 				hoy_buf_putc(&label, '\\');
 			hoy_buf_putc(&label, *c);
 		}

@@ -219,3 +219,13 @@ bool ignore_matches(const struct ignore *g, const char *path)
 	return false;
 }
 
+/* As buildah has it: a pattern that only matches there by its wildcards brings nothing back. */
+bool ignore_look_below(const struct ignore *g, const char *path)
+{
+	size_t n = strlen(path);
+
+	for (size_t i = 0; i < g->n; i++)
+		if (g->v[i].again && !strncmp(g->v[i].text, path, n) && (g->v[i].text[n] == '/' || !g->v[i].text[n]))
+			return true;
+	return false;
+}

@@ -19,3 +19,5 @@ void ignore_release(struct ignore *g);
 int ignore_parse(struct ignore *g, const char *text, const char *name, struct hoy_err *err);
 /* Is PATH, relative to the context, left out: does the last pattern that matches it, or a directory above it, say so? */
 bool ignore_matches(const struct ignore *g, const char *path);
+/* May something beneath the directory PATH, which is left out, be part of the context: does a '!' pattern begin with its path? */
+bool ignore_look_below(const struct ignore *g, const char *path);

@@ -76,9 +76,11 @@ static int expand(struct copy *c, const char *base, const char *at, int depth, s
 		hoy_close(fd);
 		return 0;
 	}
+	if (len == 1 && *at == '.')
+		return expand(c, base, at + 1, depth, err);
 	word = strndup(at, len);
 	if (!word || depth > 100)
-		return hoy_fail_oom(err);
+		return word ? hoy_fail(err, ELOOP, "'%s' is too deep", base) : hoy_fail_oom(err);
 	if (!is_glob(word)) {
 		hoy_strv_push(&names, word);
 	} else {
