@@ -362,3 +362,25 @@ told() { sed -E 's/[0-9a-f]{64}/ID/g; s/--> [0-9a-f]{12}$/--> ID12/'; }
 	try hoy build -q --pull --tls-verify=false .
 	assert_status 125
 }
+
+@test "an ordinary user builds, with the cache that podman made" {
+	U=$HOY_TEST_AREA/home-hoytest
+	as_user true
+	mkdir -p "$U/bin" "$U/app"
+	cp "$HOY_BIN"/hoy* "$U/bin/"
+	make_app
+	cp app/* "$U/app/"
+	chown -R hoytest "$U/app"
+	u() { as_user "$U/bin/hoy" --runtime "$U/bin/hoy-runtime" "$@"; }
+	as_user podman load -q -i "$(fixture busybox)/docker.tar"
+	as_user podman build -q --network none -t theirs app
+	u build --network none -t ours app >ours
+	[[ $(grep -c 'Using cache' ours) == 7 ]]
+	u build -q --no-cache --network none -t new app
+	[[ $(u run --rm --network none new) == 'hello world' ]]
+	[[ $(as_user podman run --rm --network none new) == 'hello world' ]]
+	printf 'FROM busybox\nRUN exit 9\n' >"$U/app/Containerfile"
+	try u build -q --network none app
+	assert_status 9
+	[[ -z $(as_user podman ps -a -q --external) ]]
+}
