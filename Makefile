@@ -14,6 +14,8 @@ BUILD   ?= build/$(VARIANT)
 PKGS-hoy           :=
 PKGS-hoy-image     := yajl
 PKGS-hoy-transfer  := yajl libcurl libcrypto libarchive libisal libzstd gpgme libsodium yaml-0.1
+PKGS-hoy-build     := yajl
+PKGS-hoy-builder   := yajl libcrypto libarchive
 PKGS-hoy-run       := yajl
 PKGS-hoy-conmon    := yajl
 PKGS-hoy-runtime   := yajl libseccomp libcap
@@ -26,11 +28,13 @@ STATIC := $(if $(SAN)$(COV),,hoy hoy-conmon hoy-runtime)
 DIRS-hoy           := cmd-hoy
 DIRS-hoy-image     := cmd-image
 DIRS-hoy-transfer  := cmd-image/transfer
+DIRS-hoy-build     := cmd-build
+DIRS-hoy-builder   := cmd-build/builder
 DIRS-hoy-run       := cmd-run
 DIRS-hoy-conmon    := cmd-conmon
 DIRS-hoy-runtime   := cmd-runtime
 DIRS-hoy-net       := cmd-net
-TOOLS := $(foreach t,hoy hoy-image hoy-transfer hoy-run hoy-conmon hoy-runtime hoy-net,$(if $(wildcard $(DIRS-$(t))/*.c),$(t)))
+TOOLS := $(foreach t,hoy hoy-image hoy-transfer hoy-build hoy-builder hoy-run hoy-conmon hoy-runtime hoy-net,$(if $(wildcard $(DIRS-$(t))/*.c),$(t)))
 UNITS := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 
 hoy_cflags := -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DHOY_VERSION='"$(VERSION)"' -I. -fPIE -fno-plt \

@@ -33,7 +33,7 @@ static const struct hoy_opt commit_opts[] = {
 	{ 'm', "message", HOY_OPT_STRING, O(message), "TEXT", "comment of the image (docker)" },
 	{ 'q', "quiet", HOY_OPT_FLAG, O(quiet), NULL, "no progress" },
 	{ 's', "squash", HOY_OPT_FLAG, O(squash), NULL, "one layer with all there is" },
-	{ 0, "spec", HOY_OPT_STRING, O(spec), "FILE", "what is committed: JSON with container, layer, image, imageName and config" },
+	{ 0, "spec", HOY_OPT_STRING, O(spec), "FILE", "what is committed: JSON with container, layer, image, imageName, config and build" },
 	HOY_OPTS_END,
 };
 
@@ -47,9 +47,22 @@ struct commit {
 	struct hoy_strv below; /* layers of that image, the lowest first */
 	struct hoy_strv mounted; /* layers that were mounted for this */
 	struct hoy_idmaps maps;	 /* of the container: its files have shifted ids */
+	int64_t mtime;		 /* of all files of the layer, if it is asked for */
 };
 
 static const char *spec(const struct commit *c, const char *key) { return hoy_json_str(c->spec.root, key) ?: ""; }
+
+/*
+ * hoy-build commits steps: history and annotations are its own, a step may have no layer ("empty"), the times may be given
+ * ("created", and "mtime" for the files).
+ */
+static const struct hoy_json *build(const struct commit *c) { return hoy_json_get(c->spec.root, "build"); }
+static bool layerless(const struct commit *c) { return hoy_json_bool(build(c), "empty", false); }
+
+static const int64_t *mtime(struct commit *c)
+{
+	return hoy_json_int64(hoy_json_get(build(c), "mtime"), &c->mtime) ? &c->mtime : NULL;
+}
 
 /* ---- config and manifest ---- */
 
@@ -61,6 +74,12 @@ static void put_history(const struct commit *c, struct hoy_jw *w, const char *no
 	if (!c->o->squash)
 		HOY_JSON_EACH(h, hoy_json_get(c->base.root, "history"))
 			hoy_jw_value(w, NULL, h);
+	if (build(c)) {
+		HOY_JSON_EACH(h, hoy_json_get(build(c), "history"))
+			hoy_jw_value(w, NULL, h);
+		hoy_jw_end_array(w);
+		return;
+	}
 	hoy_jw_object(w, NULL);
 	hoy_jw_string(w, "created", now);
 	hoy_jw_string_opt(w, "author", c->o->author);
@@ -78,7 +97,8 @@ static void put_rootfs(const struct commit *c, struct hoy_jw *w, const char *dif
 	if (!c->o->squash)
 		HOY_JSON_EACH(d, hoy_json_path(c->base.root, "rootfs", "diff_ids", NULL))
 			hoy_jw_string(w, NULL, hoy_json_text(d));
-	hoy_jw_string(w, NULL, diff_id);
+	if (diff_id)
+		hoy_jw_string(w, NULL, diff_id);
 	hoy_jw_end_array(w);
 	hoy_jw_end_object(w);
 }
@@ -142,7 +162,7 @@ static void put_config(const struct commit *c, struct hoy_jw *w, const char *now
 	hoy_jw_string(w, "os", here.os);
 	if (!c->docker)
 		changes_put(w, c->config);
-	else if (*spec(c, "image")) {
+	else if (*spec(c, "image") && !build(c)) {
 		cleanup_free char *parent = hoy_asprintf("sha256:%s", spec(c, "image"));
 
 		hoy_jw_string(w, "parent", parent);
@@ -164,8 +184,9 @@ static int layers_of(const struct commit *c, const struct layer_got *g, struct h
 	if (!c->o->squash)
 		HOY_JSON_EACH(d, hoy_json_path(c->base.root, "rootfs", "diff_ids", NULL))
 			hoy_strv_push(digests, hoy_json_text(d) ?: "");
-	hoy_strv_push(digests, g->diff_id);
-	for (; n < below + 1 && n < digests->n; n++) {
+	if (g)
+		hoy_strv_push(digests, g->diff_id);
+	for (; n < below + !!g && n < digests->n; n++) {
 		const struct hoy_json *rec = n < below ? hoy_layer_get(c->s, c->below.v[n]) : NULL;
 
 		v[n] = (struct desc){ digests->v[n], (char *)type, n < below ? hoy_json_int(rec, "diff-size", 0) : g->diff_size, NULL };
@@ -177,7 +198,7 @@ static int layers_of(const struct commit *c, const struct layer_got *g, struct h
 
 static int describe(void *arg, const struct layer_got *g, struct hoy_buf *config, struct hoy_buf *manifest, struct hoy_err *err)
 {
-	const struct commit *c = arg;
+	struct commit *c = arg;
 	cleanup_strv struct hoy_strv digests = HOY_STRV_INIT;
 	cleanup_json struct hoy_json_doc notes = HOY_JSON_DOC_INIT;
 	cleanup_free struct desc *layers = NULL;
@@ -188,8 +209,13 @@ static int describe(void *arg, const struct layer_got *g, struct hoy_buf *config
 	size_t n = 0;
 
 	hoy_time_format(hoy_now(), now);
-	put_config(c, &w, now, g->diff_id);
+	if (hoy_json_str(build(c), "created"))
+		snprintf(now, sizeof(now), "%s", hoy_json_str(build(c), "created"));
+	put_config(c, &w, now, g ? g->diff_id : NULL);
 	notes.root = hoy_json_new(&notes, HOY_JSON_OBJECT);
+	if (notes.root && build(c))
+		hoy_json_put(&notes, notes.root, "annotations",
+			     hoy_json_copy(&notes, hoy_json_need(&c->spec, c->spec.root, "annotations", HOY_JSON_OBJECT)));
 	annotations = notes.root ? hoy_json_need(&notes, notes.root, "annotations", HOY_JSON_OBJECT) : NULL;
 	if (config->error || !annotations || !hoy_json_set_string(&notes, annotations, "org.opencontainers.image.created", now) ||
 	    layers_of(c, g, &digests, &layers, &n) < 0)
@@ -211,8 +237,8 @@ static const char *canonical(const struct commit *c, const char *id)
 
 static int load(struct commit *c, struct hoy_err *err)
 {
-	const char *image = spec(c, "image");
-	const struct hoy_json *rec;
+	const char *image = spec(c, "image"), *top = NULL;
+	const struct hoy_json *rec = NULL;
 	int r = hoy_store_peek(c->s, HOY_LAYERS | HOY_IMAGES, err);
 
 	if (r < 0)
@@ -221,12 +247,17 @@ static int load(struct commit *c, struct hoy_err *err)
 		rec = hoy_image_get(c->s, image);
 		r = rec ? hoy_image_config(c->s, rec, &c->base, err) : hoy_fail(err, ENOENT, "image %.12s of the container is gone", image);
 	}
-	rec = r ? NULL : hoy_layer_get(c->s, spec(c, "layer"));
-	if (!r && !rec)
-		r = hoy_fail(err, ENOENT, "the layer of the container is gone");
-	if (!r && hoy_idmaps_read(rec, &c->maps) < 0)
+	if (!r && layerless(c)) {
+		top = hoy_json_str(hoy_image_get(c->s, image), "layer");
+	} else if (!r) {
+		rec = hoy_layer_get(c->s, spec(c, "layer"));
+		top = canonical(c, hoy_json_str(rec, "parent"));
+		if (!rec)
+			r = hoy_fail(err, ENOENT, "the layer of the container is gone");
+	}
+	if (!r && !layerless(c) && hoy_idmaps_read(rec, &c->maps) < 0)
 		r = hoy_fail(err, HOY_EFORMAT, "the container's layer has an invalid id map");
-	for (const char *id = canonical(c, hoy_json_str(rec, "parent")); id && *id && c->below.n < 1000;
+	for (const char *id = top; id && *id && c->below.n < 1000;
 	     id = hoy_json_str(hoy_layer_get(c->s, id), "parent"))
 		hoy_strv_insert(&c->below, 0, id);
 	return c->below.error ? hoy_fail_oom(err) : r;
@@ -270,7 +301,7 @@ static struct stream *upper(struct commit *c, int dir, struct hoy_err *err)
 		n += fds[n] >= 0;
 	}
 	if (!r && fds)
-		return layer_diff(DIFF_UPPER, dir, &c->maps, fds, n);
+		return layer_diff(DIFF_UPPER, dir, &c->maps, mtime(c), fds, n);
 	hoy_close(dir);
 	return NULL;
 }
@@ -300,9 +331,9 @@ static struct stream *open_diff(struct commit *c, struct hoy_err *err)
 	if (dir < 0)
 		return NULL;
 	if (whole)
-		s = layer_diff(DIFF_ALL, steal_fd(&dir), &c->maps, NULL, 0);
+		s = layer_diff(DIFF_ALL, steal_fd(&dir), &c->maps, mtime(c), NULL, 0);
 	else
-		s = below >= 0 ? layer_diff(DIFF_COMPARE, steal_fd(&dir), &c->maps, &below, 1) : upper(c, steal_fd(&dir), err);
+		s = below >= 0 ? layer_diff(DIFF_COMPARE, steal_fd(&dir), &c->maps, mtime(c), &below, 1) : upper(c, steal_fd(&dir), err);
 	if (!s && !err->code)
 		hoy_fail_oom(err);
 	return s;
@@ -333,8 +364,10 @@ static int make_config(struct commit *c, struct hoy_err *err)
 		return hoy_fail(err, EINVAL, "the file of --spec has no config");
 	c->config = hoy_json_copy(&c->spec, given);
 	c->ch.doc.root = c->ch.c = hoy_json_new(&c->ch.doc, HOY_JSON_OBJECT);
-	if (!c->config || !c->ch.c || !hoy_json_set_string(&c->spec, c->config, "Image", spec(c, "imageName")) ||
-	    !hoy_json_set_string(&c->spec, given, "Image", spec(c, "imageName")))
+	if (!c->config || !c->ch.c)
+		return hoy_fail_oom(err);
+	if (!build(c) && (!hoy_json_set_string(&c->spec, c->config, "Image", spec(c, "imageName")) ||
+			  !hoy_json_set_string(&c->spec, given, "Image", spec(c, "imageName"))))
 		return hoy_fail_oom(err);
 	if (c->o->config) {
 		r = override_load(&c->ch.doc, c->o->config, &over, err);
@@ -362,12 +395,13 @@ static int commit_it(struct commit *c, const char *arg, char id[HOY_ID_SIZE], st
 		r = -err->code;
 	if (!r)
 		r = load(c, err);
-	if (!r && !(tar = open_diff(c, err)))
+	if (!r && !layerless(c) && !(tar = open_diff(c, err)))
 		r = -err->code;
 	progress(c->o->quiet || r, "Getting image source signatures");
 	if (!r)
 		r = store_import(c->s, tar, c->o->squash ? NULL : &c->below, describe, c, &in, id, err);
-	stream_free(tar);
+	if (tar)
+		stream_free(tar);
 	if (c->s)
 		unmount_layers(c);
 	return r;

@@ -11,11 +11,11 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#include "cmd-image/transfer/tar_write.h"
 #include "common/base/fd.h"
 #include "common/base/links.h"
 #include "common/base/strv.h"
 #include "common/base/tree.h"
+#include "common/data/tar_write.h"
 #include "common/store/layers.h"
 
 #define MAX_DEPTH 1000
@@ -26,6 +26,8 @@ struct diff {
 	pthread_t t;
 	enum diff_how how;
 	struct hoy_idmaps maps;
+	bool timed;
+	int64_t mtime; /* of all entries, if timed */
 	int dir, *below;
 	size_t n_below;
 	struct hoy_buf path, out; /* of the entry at hand; headers on their way */
@@ -110,7 +112,7 @@ static bool has_xattr(int fd, const char *name)
 
 static struct tar_item item_of(const struct diff *d, const struct stat *st, char type)
 {
-	return (struct tar_item){ .type = type, .name = hoy_buf_str(&d->path), .mtime = st->st_mtim.tv_sec, .uid = st->st_uid, .gid = st->st_gid,
+	return (struct tar_item){ .type = type, .name = hoy_buf_str(&d->path), .mtime = d->timed ? d->mtime : st->st_mtim.tv_sec, .uid = st->st_uid, .gid = st->st_gid,
 				  .mode = st->st_mode & 07777 };
 }
 
@@ -381,7 +383,7 @@ static void df_free(struct stream *s)
 	release(d);
 }
 
-struct stream *layer_diff(enum diff_how how, int dir, const struct hoy_idmaps *maps, const int *below, size_t n)
+struct stream *layer_diff(enum diff_how how, int dir, const struct hoy_idmaps *maps, const int64_t *mtime, const int *below, size_t n)
 {
 	struct diff *d = calloc(1, sizeof(*d));
 
@@ -395,6 +397,8 @@ struct stream *layer_diff(enum diff_how how, int dir, const struct hoy_idmaps *m
 			    .below = calloc(n + 1, sizeof(int)), .path = HOY_BUF_INIT(1 << 20), .out = HOY_BUF_INIT(4 << 20), .err = HOY_ERR_INIT };
 	if (maps)
 		d->maps = *maps;
+	d->timed = mtime != NULL;
+	d->mtime = mtime ? *mtime : 0;
 	if (d->below && n)
 		memcpy(d->below, below, n * sizeof(int));
 	else if (!d->below)

@@ -15,9 +15,9 @@ enum diff_how {
 
 /*
  * A stream of the tar. DIR and the N descriptors BELOW (DIFF_UPPER: the diffs of the layers below) are the stream's from here
- * on. MAPS (copied): DIR's files have the ids that these give to those in the tar, and to those of BELOW. NULL without memory;
- * what cannot be read is an error of the stream.
+ * on. MAPS (copied): DIR's files have the ids that these give to those in the tar, and to those of BELOW. MTIME: seconds that all
+ * entries have instead of their own time, or NULL. NULL without memory; what cannot be read is an error of the stream.
  */
-struct stream *layer_diff(enum diff_how how, int dir, const struct hoy_idmaps *maps, const int *below, size_t n);
+struct stream *layer_diff(enum diff_how how, int dir, const struct hoy_idmaps *maps, const int64_t *mtime, const int *below, size_t n);
 /* Does the upper directory DIR hold directories that were renamed, or files without data: can only a mount tell what is in it? */
 bool layer_needs_mount(int dir);

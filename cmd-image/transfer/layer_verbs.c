@@ -93,7 +93,7 @@ static int open_diff(char **paths, int n, bool overlay, struct stream **ret, str
 	if (!r && overlay && layer_needs_mount(fds[0]))
 		r = hoy_fail(err, HOY_EUNSUPPORTED, "'%s' has renamed directories or files without data: mount it, and compare the mount", paths[0]);
 	if (!r) {
-		*ret = layer_diff(overlay ? DIFF_UPPER : n > 1 ? DIFF_COMPARE : DIFF_ALL, fds[0], NULL, fds + 1, n - 1);
+		*ret = layer_diff(overlay ? DIFF_UPPER : n > 1 ? DIFF_COMPARE : DIFF_ALL, fds[0], NULL, NULL, fds + 1, n - 1);
 		r = *ret ? 0 : hoy_fail_oom(err);
 	} else {
 		while (i)

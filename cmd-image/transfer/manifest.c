@@ -440,7 +440,8 @@ int manifest_write(struct hoy_buf *b, enum man_kind kind, const struct desc *con
 		put_desc(&w, NULL, kind, &layers[i]);
 	hoy_jw_end_array(&w);
 	put_beside(&w, like, "subject");
-	put_beside(&w, like, "annotations");
+	if (!is_empty(hoy_json_get(like, "annotations")))
+		hoy_jw_sorted(&w, "annotations", hoy_json_get(like, "annotations"));
 	hoy_jw_end_object(&w);
 	return b->error ? -b->error : 0;
 }

@@ -595,28 +595,29 @@ int store_import(struct hoy_store *s, struct stream *tar, const struct hoy_strv 
 	cleanup_buf struct hoy_buf cb = HOY_BUF_INIT(MANIFEST_MAX), mb = HOY_BUF_INIT(MANIFEST_MAX);
 	cleanup_config struct config config = CONFIG_INIT;
 	cleanup_manifest struct manifest m = { 0 };
-	size_t n = below ? below->n : 0;
-	struct work w = { .s = s, .m = &m, .config = &config, .o = o, .n = n + 1, .parts = { -1 }, .jobs = calloc(n + 1, sizeof(*w.jobs)) };
+	size_t n = below ? below->n : 0, all = n + !!tar;
+	struct work w = { .s = s, .m = &m, .config = &config, .o = o, .n = all, .parts = { -1 }, .jobs = calloc(n + 1, sizeof(*w.jobs)) };
 	int r = w.jobs ? 0 : hoy_fail_oom(err);
 
-	for (size_t i = 0; i <= n && !r; i++) {
+	for (size_t i = 0; i < all && !r; i++) {
 		w.jobs[i].part = (struct part)PART_INIT;
 		snprintf(w.jobs[i].id, HOY_ID_SIZE, "%s", i < n ? below->v[i] : "");
 	}
-	if (!r)
+	if (!r && tar)
 		r = stage_tar(&w, &w.jobs[n], tar, err);
 	if (!r)
-		r = describe(arg, &w.jobs[n].got, &cb, &mb, err);
+		r = describe(arg, tar ? &w.jobs[n].got : NULL, &cb, &mb, err);
 	if (!r)
-		r = config_parse(&config, hoy_buf_str(&cb), cb.len, (long)n + 1, err);
+		r = config_parse(&config, hoy_buf_str(&cb), cb.len, (long)all, err);
 	if (!r)
 		r = manifest_parse(&m, hoy_buf_str(&mb), mb.len, NULL, err);
 	if (!r) {
-		for (size_t i = 0; i <= n; i++)
+		for (size_t i = 0; i < all; i++)
 			progress(o->quiet, "Copying blob %s", config.diff_ids.v[i]);
 		progress(o->quiet, "Copying config %s", m.config.digest);
 		progress(o->quiet, "Writing manifest to image destination");
-		layer_chain(n ? w.jobs[n - 1].id : NULL, w.jobs[n].got.diff_id, w.jobs[n].id);
+		if (tar)
+			layer_chain(n ? w.jobs[n - 1].id : NULL, w.jobs[n].got.diff_id, w.jobs[n].id);
 		r = commit(&w, &(struct manifest){ 0 }, ret_id, err);
 	}
 	work_release(&w);

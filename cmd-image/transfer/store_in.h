@@ -33,8 +33,8 @@ int jobs_for(size_t n, int64_t wanted);
 
 struct layer_got;
 /*
- * Make an image whose top layer is the stream TAR, on the layers BELOW (ids, the lowest first; NULL: none). DESCRIBE is told
- * what the layer turned out to be and writes the config and the manifest's bytes; 0 or an error.
+ * Make an image whose top layer is the stream TAR (NULL: it has none of its own), on the layers BELOW (ids, the lowest first;
+ * NULL: none). DESCRIBE is told what the layer turned out to be (NULL if there is none) and writes the config and the manifest's bytes; 0 or an error.
  */
 int store_import(struct hoy_store *s, struct stream *tar, const struct hoy_strv *below,
 		 int (*describe)(void *arg, const struct layer_got *got, struct hoy_buf *config, struct hoy_buf *manifest,

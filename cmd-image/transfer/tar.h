@@ -9,9 +9,8 @@
 #include "cmd-image/transfer/sparse.h"
 #include "cmd-image/transfer/stream.h"
 #include "common/base/buf.h"
+#include "common/data/tar_write.h"
 
-#define TAR_BLOCK 512
-#define TAR_NAME_MAX 4095 /* a path that the kernel takes */
 #define TAR_HEADER_MAX ((size_t)1 << 20) /* of one pax header or GNU long name */
 
 struct tar_xattr {

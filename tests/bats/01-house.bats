@@ -9,6 +9,8 @@ needed() { readelf -d "$HOY_BIN/$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | g
 	[[ $(needed hoy) == '' ]]
 	[[ $(needed hoy-image) == 'libyajl.so.2 ' ]]
 	[[ $(needed hoy-run) == 'libyajl.so.2 ' ]]
+	[[ $(needed hoy-build) == 'libyajl.so.2 ' ]]
+	for lib in $(needed hoy-builder); do [[ $lib =~ ^lib(yajl|crypto|archive)\. ]]; done
 	[[ $(needed hoy-conmon) == '' ]]
 	for lib in $(needed hoy-runtime); do [[ $lib =~ ^lib(yajl|seccomp|cap)\. ]]; done
 	for lib in $(needed hoy-net); do [[ $lib =~ ^lib(yajl|mnl)\. ]]; done

@@ -1,5 +1,6 @@
-#include "cmd-image/transfer/tar_write.h"
+#include "common/data/tar_write.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -120,7 +121,7 @@ static void put_pax(struct hoy_buf *out, const char *name, const struct hoy_buf 
 
 void tar_put_header(struct hoy_buf *out, const struct tar_item *i)
 {
-	cleanup_buf struct hoy_buf pax = HOY_BUF_INIT(TAR_HEADER_MAX);
+	cleanup_buf struct hoy_buf pax = HOY_BUF_INIT((size_t)1 << 20);
 	unsigned char h[TAR_BLOCK] = "";
 
 	records(&pax, i);

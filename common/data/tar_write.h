@@ -1,9 +1,15 @@
 /*
- * cmd-image/transfer/tar_write.h: a writer of tar headers: byte for byte what Go's archive/tar writes in its PAX format, so
+ * common/data/tar_write.h: a writer of tar headers: byte for byte what Go's archive/tar writes in its PAX format, so
  * that a tree that podman and we look at gives one digest.
  */
 #pragma once
-#include "cmd-image/transfer/tar.h"
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/buf.h"
+
+#define TAR_BLOCK 512
+#define TAR_NAME_MAX 4095 /* a path that the kernel takes */
 
 struct tar_xattr_out {
 	const char *key; /* without SCHILY.xattr. */
@@ -12,7 +18,7 @@ struct tar_xattr_out {
 };
 
 struct tar_item {
-	char type; /* as tar_entry's */
+	char type; /* '0' file, '1' hard link, '2' symlink, '3' char, '4' block, '5' directory, '6' fifo */
 	const char *name, *link; /* bytes of any kind; link may be NULL */
 	int64_t size, mtime; /* whole seconds: podman drops the rest */
 	uint64_t uid, gid;

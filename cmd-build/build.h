@@ -1,0 +1,147 @@
+/* cmd-build/build.h: the parts of hoy-build. */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cmd-build/cfile.h"
+#include "common/base/err.h"
+#include "common/base/strv.h"
+#include "common/cli/opts.h"
+#include "common/data/digest.h"
+#include "common/data/json.h"
+#include "common/store/store.h"
+
+/* The version of buildah whose images ours are like, for the label that it puts into them. */
+#define LIKE_BUILDAH "1.43.2"
+
+/* ---- what is asked for: main.c ---- */
+
+struct build_opts {
+	struct hoy_strv files, tags, build_args, labels, annotations, run_opts[16];
+	struct hoy_strv unset_envs, unset_labels, envs;
+	const char *target, *format, *iidfile, *pull, *timestamp, *ignorefile, *network, *platform, *os, *arch, *variant, *isolation,
+		*authfile, *creds, *cert_dir;
+	bool no_cache, squash, squash_all, quiet, force_rm;
+	int layers, rm, tls_verify, identity_label, http_proxy;
+};
+
+/* ---- stages: plan.c ---- */
+
+struct stage {
+	size_t first, n;   /* instructions behind FROM, in the file; FROM is first - 1 */
+	char *name;	   /* of AS, or its number */
+	char *base;	   /* substituted */
+	long base_stage;   /* -1: an image */
+	bool needed, is_base, is_source; /* for the target; for another's FROM, COPY --from */
+	char image[HOY_ID_SIZE]; /* what became of it; "": not committed */
+	struct work *work; /* kept for COPY --from where no image was made, or NULL */
+	struct hoy_strv args; /* ARG of a stage holds for those that stand on it */
+};
+
+struct build {
+	struct build_opts *o;
+	struct hoy_store *s;
+	struct cfile f;
+	bool docker, layers, podman; /* podman: hoy's manner, not buildah's */
+	bool squash;		  /* all of it, what the base brings too */
+	struct hoy_strv heading;  /* ARG before the first FROM, and platform arguments: KEY=value */
+	struct hoy_strv given;	  /* --build-arg KEY=value */
+	struct hoy_strv used;	  /* keys of those that were asked for */
+	struct stage *stages;
+	size_t n, target;
+	const char *context;
+	char *ignore; /* path, or NULL */
+	char *tmp;    /* directory for here-documents, NULL as long as there are none */
+	int64_t time; /* of --timestamp in seconds, -1: none */
+	struct hoy_strv warned;
+	struct hoy_err err;
+	int status; /* what a failed RUN ended with */
+};
+
+/* Cut b->f into stages, put in arguments, and find those that the target needs. */
+int plan(struct build *b);
+/* The stage that WORD (name or number) means to stage AT: one before it; -1: none. */
+long find_stage(const struct build *b, const char *word, size_t at);
+
+/* ---- the config of what is built: config.c ---- */
+
+struct state {
+	struct build *b;
+	struct stage *st;
+	struct hoy_json_doc d;
+	struct hoy_json *cfg;	  /* as docker's config object */
+	struct hoy_json *notes;	  /* annotations */
+	struct hoy_strv args;	  /* ARG: KEY=value */
+	struct hoy_strv declared; /* ARG: names */
+	char *author;
+	bool cmd_set;
+	/* What the next step stands on: */
+	char image[HOY_ID_SIZE], layer[HOY_ID_SIZE]; /* "": nothing */
+	char *name;		  /* of the base image, for the first entry of the history; taken away by that */
+	struct hoy_json_doc base; /* config of that image */
+	struct hoy_strv pending;  /* created_by of steps that no image has yet, each with its time: "TIME\nTEXT" */
+	struct work *work;	  /* the working container; NULL: there is none */
+	bool missed;		  /* a step was not in the cache: none behind it is */
+	bool last;		  /* the step at hand is the target's last one */
+};
+void state_release(struct state *s);
+
+/* The config that S begins with: that of the base image, whose whole config BASE is; or with nothing below. */
+int config_begin(struct state *s, const struct hoy_json *base);
+int config_scratch(struct state *s);
+/* All that I says of the config; what it says of files is somebody else's. A sentence that names the line is in b->err. */
+int config_apply(struct state *s, const struct cf_instr *i);
+/* The variables that substitution sees: arguments, and over them the environment. */
+void config_vars(const struct state *s, struct hoy_strv *ret);
+/* WORD with S's variables, in new memory; NULL with a sentence. */
+char *config_word(struct state *s, const struct cf_instr *i, const char *word);
+const char *config_str(const struct state *s, const char *key);
+/* How the history tells of I, and so what the cache knows it by: SUM is the digest of what was copied. In new memory. */
+char *created_by(const struct state *s, const struct cf_instr *i, const char *sum);
+
+/* ---- images: image.c ---- */
+
+/* The image NAME, pulled as the policy says, into S: image, layer, name, base. */
+int image_base(struct state *s, const char *name, const char *platform);
+/* The image ID becomes what S stands on. */
+int image_use(struct state *s, const char *id);
+/* The id of the image NAME, pulled if need be, to copy from. */
+int image_source(struct build *b, const char *name, char id[HOY_ID_SIZE]);
+/* An image that stands on S's and adds one step, which the history tells of as BY. Its id, or "". */
+int cache_find(struct state *s, const char *by, bool layer, char id[HOY_ID_SIZE]);
+/*
+ * Commit S as an image without a name: BY is the last entry of its history, EMPTY: it has no layer of its own. S then stands on it.
+ */
+int image_commit(struct state *s, const char *by, bool empty);
+/* Give image ID the name NAME. */
+int image_tag(struct build *b, const char *id, const char *name);
+/* NAME as the store knows it: "localhost/a:latest". In new memory; NULL with a sentence. */
+char *full_name(const char *name, struct hoy_err *err);
+
+/* ---- working containers: work.c ---- */
+
+struct work {
+	struct build *b;
+	char id[HOY_ID_SIZE], layer[HOY_ID_SIZE];
+	char *name, *root; /* root: where it is mounted, or NULL */
+	struct hoy_strv stubs; /* what a RUN's mounts may have made */
+};
+/* A working container for what S stands on, mounted. It's S's. */
+int work_open(struct state *s);
+int work_unmount(struct work *w, struct hoy_err *err);
+/* Take it away with all that it holds; NULL is fine. */
+void work_drop(struct work *w);
+/* The RUN instruction I in S's working container. b->status is how it ended. */
+int work_run(struct state *s, const struct cf_instr *i);
+/* COPY or ADD; *RET_SUM is the digest of what was copied, in new memory. */
+int work_copy(struct state *s, const struct cf_instr *i, char **ret_sum);
+/* Make the directory PATH in it. */
+int work_mkdir(struct state *s, const char *path);
+/* Has the user asked for an end? Then ECANCELED is in b->err. */
+int stopped(struct build *b);
+
+/* ---- building: stage.c ---- */
+
+/* Build all stages that are needed; ID is the target's image. */
+int build_all(struct build *b, char id[HOY_ID_SIZE]);
+extern const struct hoy_verb verb_build, verb_bud;

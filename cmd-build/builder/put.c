@@ -1,0 +1,461 @@
+/* cmd-build/builder/put.c: files and trees of a context into a container's root, and the digest of what they are. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "cmd-build/builder/builder.h"
+#include "common/base/beneath.h"
+#include "common/base/err.h"
+#include "common/base/fd.h"
+#include "common/data/tar_write.h"
+
+#define MAX_DEPTH 1000
+
+static int fail(struct putter *p, int code, const char *what, const char *name)
+{
+	return hoy_fail_errno(p->err, code, "cannot %s '%s%s'", what, hoy_buf_str(&p->name), name);
+}
+
+static void owner(const struct putter *p, const struct stat *st, uid_t *uid, gid_t *gid)
+{
+	*uid = p->chown ? p->uid : p->keep_owner ? st->st_uid : 0;
+	*gid = p->chown ? p->gid : p->keep_owner ? st->st_gid : 0;
+}
+
+static mode_t mode_of(const struct putter *p, const struct stat *st)
+{
+	mode_t mode = st->st_mode & 07777;
+
+	if (p->chmod)
+		return p->mode;
+	if (S_ISLNK(st->st_mode))
+		return 0777;
+	return p->keep_setid ? mode : mode & ~06000U;
+}
+
+/* ---- the digest ---- */
+
+static int digest(struct putter *p, const void *data, size_t len)
+{
+	return EVP_DigestUpdate(p->md, data, len) == 1 ? 0 : hoy_fail_oom(p->err);
+}
+
+/* Extended attributes that an image keeps: what users set, and file capabilities. */
+struct xattrs {
+	struct tar_xattr_out v[64];
+	size_t n;
+	char names[4096], *values[64];
+};
+
+static int by_key(const void *a, const void *b)
+{
+	return strcmp(((const struct tar_xattr_out *)a)->key, ((const struct tar_xattr_out *)b)->key);
+}
+
+static void read_xattrs(int fd, struct xattrs *x)
+{
+	ssize_t n = flistxattr(fd, x->names, sizeof(x->names));
+
+	x->n = 0;
+	for (char *k = x->names; n > 0 && k < x->names + n && x->n < ARRAY_SIZE(x->v); k += strlen(k) + 1) {
+		char value[65536];
+		ssize_t len;
+
+		if (strcmp(k, "security.capability") && (strncmp(k, "user.", 5) || !strncmp(k, "user.overlay.", 13)))
+			continue;
+		len = fgetxattr(fd, k, value, sizeof(value));
+		x->values[x->n] = len < 0 ? NULL : malloc(len + 1);
+		if (!x->values[x->n])
+			continue;
+		memcpy(x->values[x->n], value, len);
+		x->v[x->n] = (struct tar_xattr_out){ k, x->values[x->n], len };
+		x->n++;
+	}
+	qsort(x->v, x->n, sizeof(*x->v), by_key);
+}
+
+static void set_xattrs(int fd, const struct xattrs *x)
+{
+	for (size_t i = 0; i < x->n; i++)
+		(void)fsetxattr(fd, x->v[i].key, x->v[i].value, x->v[i].len, 0);
+}
+
+static void xattrs_release(struct xattrs *x)
+{
+	for (size_t i = 0; i < x->n; i++)
+		free(x->values[i]);
+}
+
+/* The header of an entry, without its time: content counts, not when it was written. */
+static int digest_header(struct putter *p, const struct stat *st, char type, const char *link, const struct xattrs *x)
+{
+	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(1 << 20);
+	struct tar_item i = { .type = type, .name = hoy_buf_str(&p->name), .link = link, .mode = mode_of(p, st) };
+	uid_t uid;
+	gid_t gid;
+
+	owner(p, st, &uid, &gid);
+	i.uid = uid;
+	i.gid = gid;
+	i.size = type == '0' ? st->st_size : 0;
+	i.xattrs = x ? x->v : NULL;
+	i.n_xattrs = x ? x->n : 0;
+	if (type == '3' || type == '4') {
+		i.major = major(st->st_rdev);
+		i.minor = minor(st->st_rdev);
+	}
+	tar_put_header(&out, &i);
+	return out.error ? hoy_fail_oom(p->err) : digest(p, out.data, out.len);
+}
+
+/* ---- one file ---- */
+
+/* To the nearest second, as buildah's way through a tar has it. */
+static struct timespec whole(const struct stat *st)
+{
+	return (struct timespec){ .tv_sec = st->st_mtim.tv_sec + (st->st_mtim.tv_nsec >= 500000000) };
+}
+
+static int finish(struct putter *p, int to, const char *name, const struct stat *st)
+{
+	struct timespec times[2] = { whole(st), whole(st) };
+	uid_t uid;
+	gid_t gid;
+
+	owner(p, st, &uid, &gid);
+	if (fchownat(to, name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0)
+		return fail(p, errno, "change the owner of", "");
+	if (!S_ISLNK(st->st_mode) && fchmodat(to, name, mode_of(p, st), 0) < 0)
+		return fail(p, errno, "change the mode of", "");
+	(void)utimensat(to, name, times, AT_SYMLINK_NOFOLLOW);
+	return 0;
+}
+
+/* What is in the way of NAME goes; a directory only if it is empty. */
+static int make_room(struct putter *p, int to, const char *name)
+{
+	if (!unlinkat(to, name, 0) || errno == ENOENT)
+		return 0;
+	if (errno == EISDIR || errno == EPERM)
+		return unlinkat(to, name, AT_REMOVEDIR) < 0 ? fail(p, errno, "replace the directory", "") : 0;
+	return fail(p, errno, "replace", "");
+}
+
+static int put_data(struct putter *p, int in, int out, int64_t left)
+{
+	static const char zeros[TAR_BLOCK];
+	size_t pad = tar_padding(left);
+	char piece[65536];
+
+	while (left) {
+		ssize_t n = read(in, piece, left < (int64_t)sizeof(piece) ? (size_t)left : sizeof(piece));
+		int r;
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n ? fail(p, errno, "read", "") : hoy_fail(p->err, EIO, "'%s' became shorter while it was read", hoy_buf_str(&p->name));
+		r = hoy_write_full(out, piece, n);
+		if (r < 0)
+			return fail(p, -r, "write", "");
+		if (digest(p, piece, n) < 0)
+			return -ENOMEM;
+		left -= n;
+	}
+	return pad ? digest(p, zeros, pad) : 0;
+}
+
+static int put_regular(struct putter *p, int in, const struct stat *st, int to, const char *name)
+{
+	cleanup_fd int out = -1;
+	struct xattrs x;
+	int r = make_room(p, to, name);
+
+	if (r < 0)
+		return r;
+	out = openat(to, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (out < 0)
+		return fail(p, errno, "create", "");
+	read_xattrs(in, &x);
+	r = digest_header(p, st, '0', NULL, &x);
+	if (!r)
+		r = put_data(p, in, out, st->st_size);
+	if (!r)
+		r = finish(p, to, name, st);
+	/* After chown(), which takes file capabilities away. */
+	if (!r)
+		set_xattrs(out, &x);
+	xattrs_release(&x);
+	return r;
+}
+
+/* FIRST is the name that the file had within this item; it lies beneath the directory BASE. */
+static int put_link(struct putter *p, const struct stat *st, int base, const char *first, int to, const char *name)
+{
+	int r = make_room(p, to, name);
+
+	if (!r)
+		r = digest_header(p, st, '1', first, NULL);
+	if (!r && linkat(base, first, to, name, 0) < 0)
+		r = fail(p, errno, "link", "");
+	return r;
+}
+
+static int put_special(struct putter *p, int dir, const struct stat *st, int to, const char *name)
+{
+	char target[PATH_MAX] = "";
+	char type = S_ISLNK(st->st_mode) ? '2' : S_ISCHR(st->st_mode) ? '3' : S_ISBLK(st->st_mode) ? '4' : '6';
+	int r;
+
+	if (S_ISSOCK(st->st_mode))
+		return 0; /* a tar has none */
+	if (type == '2' && readlinkat(dir, name, target, sizeof(target) - 1) < 0)
+		return fail(p, errno, "read the link", "");
+	r = make_room(p, to, name);
+	if (!r)
+		r = digest_header(p, st, type, target, NULL);
+	if (!r && (type == '2' ? symlinkat(target, to, name) : mknodat(to, name, (st->st_mode & S_IFMT) | 0600, st->st_rdev)) < 0)
+		r = fail(p, errno, "create", "");
+	return r ? r : finish(p, to, name, st);
+}
+
+/* ---- trees ---- */
+
+struct walk {
+	int base;	    /* the directory that the item is put into */
+	size_t skip;	    /* of p->name, what is not relative to it */
+	struct hoy_buf rel; /* path in the context, for what is left out */
+	int depth;
+};
+
+static int put_dir(struct putter *p, struct walk *w, int from, int to);
+
+static int list(struct putter *p, int dir, struct hoy_strv *ret)
+{
+	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cleanup_dir DIR *dp = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+
+	if (!dp) {
+		int code = errno;
+
+		hoy_close(fd);
+		return fail(p, code, "read", "");
+	}
+	while ((e = readdir(dp)))
+		if (strcmp(e->d_name, ".") && strcmp(e->d_name, ".."))
+			hoy_strv_push(ret, e->d_name);
+	hoy_strv_sort(ret);
+	return ret->error ? hoy_fail_oom(p->err) : 0;
+}
+
+/* A directory within the item: LEFT_OUT if only what is beneath it may be copied. */
+static int put_subdir(struct putter *p, struct walk *w, int dir, const char *name, const struct stat *st, int to, bool left_out)
+{
+	cleanup_fd int from = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), into = -1;
+	struct xattrs x;
+	bool made;
+	int r;
+
+	if (from < 0)
+		return fail(p, errno, "open", "");
+	made = !mkdirat(to, name, 0755);
+	if (!made && errno != EEXIST)
+		return fail(p, errno, "create the directory", "");
+	into = openat(to, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (into < 0 && !made) {
+		/* A link to a directory, or a file in its place. */
+		r = make_room(p, to, name);
+		if (r < 0)
+			return r;
+		if (mkdirat(to, name, 0755) < 0)
+			return fail(p, errno, "create the directory", "");
+		into = openat(to, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	}
+	if (into < 0)
+		return fail(p, errno, "open the directory", "");
+	hoy_buf_putc(&p->name, '/');
+	read_xattrs(from, &x);
+	r = left_out ? 0 : digest_header(p, st, '5', NULL, &x);
+	if (!r && !left_out)
+		set_xattrs(into, &x);
+	xattrs_release(&x);
+	if (!r)
+		r = put_dir(p, w, from, into);
+	if (!r && left_out && made && !unlinkat(to, name, AT_REMOVEDIR))
+		return 0; /* nothing beneath it was wanted */
+	return r || left_out ? r : finish(p, to, name, st);
+}
+
+static int put_entry(struct putter *p, struct walk *w, int dir, const char *name, int to)
+{
+	bool out = p->ignore && ignore_matches(p->ignore, hoy_buf_str(&w->rel));
+	const char *first = NULL;
+	cleanup_fd int in = -1;
+	struct stat st;
+
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 0 : fail(p, errno, "look at", "");
+	if (out && !(S_ISDIR(st.st_mode) && ignore_look_below(p->ignore, hoy_buf_str(&w->rel))))
+		return 0;
+	if (S_ISDIR(st.st_mode))
+		return put_subdir(p, w, dir, name, &st, to, out);
+	if (S_ISSOCK(st.st_mode))
+		return 0;
+	if (hoy_links_name(&p->links, &st, hoy_buf_str(&p->name) + w->skip, &first) < 0)
+		return hoy_fail_oom(p->err);
+	if (first)
+		return put_link(p, &st, w->base, first, to, name);
+	if (!S_ISREG(st.st_mode))
+		return put_special(p, dir, &st, to, name);
+	in = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (in < 0 || fstat(in, &st) < 0)
+		return fail(p, errno, "open", "");
+	return S_ISREG(st.st_mode) ? put_regular(p, in, &st, to, name) : fail(p, EAGAIN, "read", "");
+}
+
+static void cut(struct hoy_buf *b, size_t len)
+{
+	if (!b->error && b->data)
+		b->data[b->len = len] = '\0';
+}
+
+static int put_dir(struct putter *p, struct walk *w, int from, int to)
+{
+	cleanup_strv struct hoy_strv names = HOY_STRV_INIT;
+	size_t name = p->name.len, rel = w->rel.len;
+	int r = ++w->depth > MAX_DEPTH ? fail(p, ELOOP, "copy", "") : list(p, from, &names);
+
+	for (size_t i = 0; i < names.n && !r; i++) {
+		hoy_buf_printf(&w->rel, "%s%s", rel ? "/" : "", names.v[i]);
+		hoy_buf_puts(&p->name, names.v[i]);
+		r = w->rel.error || p->name.error ? hoy_fail_oom(p->err) : put_entry(p, w, from, names.v[i], to);
+		cut(&p->name, name);
+		cut(&w->rel, rel);
+	}
+	w->depth--;
+	return r;
+}
+
+/* PATH relative to the context, without what a cleaner one has not. */
+static void relative(struct hoy_buf *b, const char *path)
+{
+	while (*path) {
+		size_t len;
+
+		path += strspn(path, "/");
+		len = strcspn(path, "/");
+		if (len && !(len == 1 && *path == '.')) {
+			if (b->len)
+				hoy_buf_putc(b, '/');
+			hoy_buf_add(b, path, len);
+		}
+		path += len;
+	}
+}
+
+static int put_special_item(struct putter *p, const char *path, const struct stat *st, int to, const char *name)
+{
+	if (S_ISSOCK(st->st_mode))
+		return hoy_fail(p->err, EINVAL, "'%s' is a socket, which an image cannot hold", path);
+	if (digest_header(p, st, '6', NULL, NULL) < 0 || make_room(p, to, name) < 0)
+		return -p->err->code;
+	if (mknodat(to, name, (st->st_mode & S_IFMT) | 0600, st->st_rdev) < 0)
+		return fail(p, errno, "create", "");
+	return finish(p, to, name, st);
+}
+
+int put_item(struct putter *p, const char *path, int to, const char *name)
+{
+	cleanup_fd int at = hoy_open_beneath(p->from, *path ? path : ".", O_PATH, 0, HOY_IN_ROOT), in = -1;
+	struct walk w = { .base = to, .rel = HOY_BUF_INIT(1 << 20) };
+	char self[40];
+	struct stat st;
+	int r;
+
+	hoy_buf_reset(&p->name);
+	if (at < 0 || fstat(at, &st) < 0)
+		return hoy_fail_errno(p->err, at < 0 ? -at : errno, "cannot open '%s'", path);
+	if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) {
+		hoy_buf_puts(&p->name, name);
+		return put_special_item(p, path, &st, to, name);
+	}
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", at);
+	in = open(self, O_RDONLY | O_CLOEXEC | (S_ISDIR(st.st_mode) ? O_DIRECTORY : 0));
+	if (in < 0)
+		return hoy_fail_errno(p->err, errno, "cannot open '%s'", path);
+	relative(&w.rel, path);
+	if (S_ISDIR(st.st_mode)) {
+		r = put_dir(p, &w, in, to);
+	} else {
+		hoy_buf_puts(&p->name, name);
+		r = put_regular(p, in, &st, to, name);
+	}
+	hoy_buf_release(&w.rel);
+	return r;
+}
+
+/* ---- where it goes ---- */
+
+static int parents(struct putter *p, int rootfd, const char *path, int links);
+
+/* WORD in the directory SOFAR (a path from the root) is a link to what isn't there: it's made, there. */
+static int through_link(struct putter *p, int rootfd, int dir, const char *sofar, const char *word, int links)
+{
+	char target[PATH_MAX] = "";
+	cleanup_free char *path = NULL;
+
+	if (links > 40 || readlinkat(dir, word, target, sizeof(target) - 1) < 0)
+		return links > 40 ? -ELOOP : -errno;
+	path = *target == '/' ? strdup(target) : hoy_path_join(sofar, target);
+	return path ? parents(p, rootfd, path, links + 1) : -ENOMEM;
+}
+
+static int make_one(struct putter *p, int dir, const char *word)
+{
+	if (!strcmp(word, "..") || mkdirat(dir, word, 0755) < 0)
+		return 0; /* it's there, or opening it tells */
+	if (fchownat(dir, word, p->chown ? p->uid : 0, p->chown ? p->gid : 0, AT_SYMLINK_NOFOLLOW) < 0 || fchmodat(dir, word, 0755, 0) < 0)
+		return -errno;
+	return 0;
+}
+
+static int parents(struct putter *p, int rootfd, const char *path, int links)
+{
+	cleanup_free char *copy = strdup(path);
+	char *save = NULL, *word = copy ? strtok_r(copy, "/", &save) : NULL;
+	cleanup_buf struct hoy_buf sofar = HOY_BUF_INIT(1 << 16);
+	int fd = copy ? hoy_open_beneath(rootfd, ".", O_RDONLY | O_DIRECTORY, 0, HOY_IN_ROOT) : -ENOMEM;
+
+	hoy_buf_puts(&sofar, "/");
+	for (; word && fd >= 0; word = strtok_r(NULL, "/", &save)) {
+		size_t before = sofar.len;
+		int next = make_one(p, fd, word);
+
+		hoy_buf_printf(&sofar, "%s/", word);
+		if (!next)
+			next = sofar.error ? -ENAMETOOLONG : hoy_open_beneath(rootfd, hoy_buf_str(&sofar), O_RDONLY | O_DIRECTORY, 0, HOY_IN_ROOT);
+		if (next == -ENOENT) {
+			cleanup_free char *dir = strndup(sofar.data, before);
+
+			next = dir ? through_link(p, rootfd, fd, dir, word, links) : -ENOMEM;
+		}
+		hoy_close(fd);
+		fd = next;
+	}
+	return fd;
+}
+
+int put_parents(struct putter *p, int rootfd, const char *path)
+{
+	int fd = parents(p, rootfd, path, 0);
+
+	return fd < 0 ? hoy_fail_errno(p->err, -fd, "cannot create the directory '%s'", path) : fd;
+}

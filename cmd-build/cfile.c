@@ -1,0 +1,543 @@
+#include "cmd-build/cfile.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/data/json.h"
+
+static const char *const spaces = " \t\v\f\r";
+
+enum form { F_TEXT, F_WORDS, F_PAIRS, F_JSON_TEXT, F_JSON_WORDS, F_HEALTH };
+static const struct kind {
+	const char *word;
+	enum form form;
+	bool docs;   /* may have here-documents */
+	const char *flags; /* those that it knows */
+} kinds[] = {
+	{ "ADD", F_JSON_WORDS, true, "chown chmod " },
+	{ "ARG", F_WORDS, false, "" },
+	{ "CMD", F_JSON_TEXT, false, "" },
+	{ "COPY", F_JSON_WORDS, true, "chown chmod from " },
+	{ "ENTRYPOINT", F_JSON_TEXT, false, "" },
+	{ "ENV", F_PAIRS, false, "" },
+	{ "EXPOSE", F_WORDS, false, "" },
+	{ "FROM", F_WORDS, false, "platform " },
+	{ "HEALTHCHECK", F_HEALTH, false, "interval timeout start-period start-interval retries " },
+	{ "LABEL", F_PAIRS, false, "" },
+	{ "MAINTAINER", F_TEXT, false, "" },
+	{ "ONBUILD", F_TEXT, false, NULL },
+	{ "RUN", F_JSON_TEXT, true, "network " },
+	{ "SHELL", F_JSON_TEXT, false, "" },
+	{ "STOPSIGNAL", F_TEXT, false, "" },
+	{ "USER", F_TEXT, false, "" },
+	{ "VOLUME", F_JSON_WORDS, false, "" },
+	{ "WORKDIR", F_TEXT, false, "" },
+};
+
+struct parser {
+	struct cfile *f;
+	const char *p, *end;
+	unsigned line; /* of what is at p */
+};
+
+static const struct kind *kind_of(const char *word)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		if (!strcmp(kinds[i].word, word))
+			return &kinds[i];
+	return NULL;
+}
+
+int cfile_fail(const struct cfile *f, const struct cf_instr *i, struct hoy_err *err, int code, const char *fmt, ...)
+{
+	char text[700];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	return hoy_fail(err, code, "%s:%u: %s%s%s", f->name, i->line, i->word ?: "", i->word ? ": " : "", text);
+}
+
+static void instr_release(struct cf_instr *i)
+{
+	for (size_t k = 0; k < i->n_docs; k++) {
+		free(i->docs[k].name);
+		free(i->docs[k].content);
+	}
+	free(i->docs);
+	free(i->word);
+	free(i->text);
+	free(i->rest);
+	hoy_strv_release(&i->flags);
+	hoy_strv_release(&i->args);
+}
+
+void cfile_release(struct cfile *f)
+{
+	for (size_t i = 0; i < f->n; i++)
+		instr_release(&f->v[i]);
+	free(f->v);
+	free(f->name);
+	*f = (struct cfile)CFILE_INIT;
+}
+
+const char *cf_flag(const struct cf_instr *i, const char *name)
+{
+	size_t len = strlen(name);
+	const char *found = NULL;
+
+	for (size_t k = 0; k < i->flags.n; k++)
+		if (!strncmp(i->flags.v[k] + 2, name, len)) {
+			if (i->flags.v[k][2 + len] == '=')
+				found = i->flags.v[k] + 3 + len;
+			else if (!i->flags.v[k][2 + len])
+				found = "";
+		}
+	return found;
+}
+
+/* ---- lines ---- */
+
+/* The line at p without its end; p moves behind it. */
+static const char *take_line(struct parser *ps, size_t *len)
+{
+	const char *at = ps->p, *nl = memchr(at, '\n', ps->end - at);
+
+	ps->p = nl ? nl + 1 : ps->end;
+	*len = (nl ?: ps->end) - at;
+	if (*len && at[*len - 1] == '\r')
+		--*len;
+	ps->line++;
+	return at;
+}
+
+static bool blank(const char *s, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (!strchr(spaces, s[i]))
+			return false;
+	return true;
+}
+
+static bool comment(const char *s, size_t len)
+{
+	while (len && strchr(spaces, *s)) {
+		s++;
+		len--;
+	}
+	return len && *s == '#';
+}
+
+/* Where the escape character that continues the line is; LEN if it ends here. */
+static size_t continued(const struct parser *ps, const char *s, size_t len)
+{
+	size_t n = len;
+
+	while (n && (s[n - 1] == ' ' || s[n - 1] == '\t'))
+		n--;
+	return n && s[n - 1] == ps->f->escape ? n - 1 : len;
+}
+
+/*
+ * The next instruction on one line, in new memory; NULL at the end. Comments and empty lines between continued lines are
+ * left out.
+ */
+static int take_logical(struct parser *ps, struct cf_instr *i, char **ret, struct hoy_err *err)
+{
+	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(CFILE_MAX);
+	size_t len, cut;
+	const char *s;
+	bool more = false;
+
+	while (ps->p < ps->end) {
+		s = take_line(ps, &len);
+		if (blank(s, len) || comment(s, len))
+			continue;
+		if (memchr(s, '\0', len))
+			return hoy_fail(err, HOY_EFORMAT, "%s:%u: a NUL byte", ps->f->name, ps->line);
+		if (!more) {
+			i->line = ps->line;
+			for (; len && strchr(spaces, *s); len--)
+				s++;
+		}
+		cut = continued(ps, s, len);
+		hoy_buf_add(&b, s, cut);
+		more = cut < len;
+		if (!more)
+			break;
+	}
+	while (b.len && strchr(spaces, b.data[b.len - 1]))
+		b.data[--b.len] = '\0';
+	if (b.error)
+		return hoy_fail_oom(err);
+	*ret = b.len ? hoy_buf_steal(&b) : NULL;
+	return 0;
+}
+
+/* ---- words ---- */
+
+/* The end of the word at S: quotes and escapes hold it together. */
+static const char *word_end(const struct cfile *f, const char *s)
+{
+	for (char quote = 0; *s && (quote || !strchr(spaces, *s)); s++) {
+		if (*s == f->escape && s[1] && quote != '\'')
+			s++;
+		else if (quote && *s == quote)
+			quote = 0;
+		else if (!quote && (*s == '"' || *s == '\''))
+			quote = *s;
+	}
+	return s;
+}
+
+static void split_words(const struct cfile *f, const char *s, struct hoy_strv *ret)
+{
+	for (s += strspn(s, spaces); *s; s += strspn(s, spaces)) {
+		const char *e = word_end(f, s);
+
+		hoy_strv_pushn(ret, s, e - s);
+		s = e;
+	}
+}
+
+/* KEY=VALUE words, or the old form: one key, and all the rest is its value. */
+static int split_pairs(const struct cfile *f, struct cf_instr *i, struct hoy_err *err)
+{
+	cleanup_strv struct hoy_strv words = HOY_STRV_INIT;
+	const char *e, *value;
+
+	split_words(f, i->rest, &words);
+	if (!words.n)
+		return cfile_fail(f, i, err, EINVAL, "requires at least one argument");
+	if (!strchr(words.v[0], '=')) {
+		e = i->rest + strcspn(i->rest, spaces);
+		value = e + strspn(e, spaces);
+		if (!*value)
+			return cfile_fail(f, i, err, EINVAL, "'%s' must have a value: NAME=VALUE, or NAME VALUE", words.v[0]);
+		hoy_strv_pushn(&i->args, i->rest, e - i->rest);
+		hoy_strv_push(&i->args, value);
+		return 0;
+	}
+	for (size_t k = 0; k < words.n; k++) {
+		const char *eq = strchr(words.v[k], '=');
+
+		if (!eq || eq == words.v[k])
+			return cfile_fail(f, i, err, EINVAL, "cannot find = in '%s': must be of the form NAME=VALUE", words.v[k]);
+		hoy_strv_pushn(&i->args, words.v[k], eq - words.v[k]);
+		hoy_strv_push(&i->args, eq + 1);
+	}
+	return words.error ? hoy_fail_oom(err) : 0;
+}
+
+/* TEXT as a JSON list of strings, appended to RET; false if it is none. */
+static bool json_list(const char *text, struct hoy_strv *ret)
+{
+	cleanup_json struct hoy_json_doc d = HOY_JSON_DOC_INIT;
+	struct hoy_err none = HOY_ERR_INIT;
+
+	if (*text != '[' || hoy_json_parse(&d, text, strlen(text), "", &none) < 0 || !hoy_json_is(d.root, HOY_JSON_ARRAY))
+		return false;
+	HOY_JSON_EACH(e, d.root)
+		if (!hoy_json_text(e))
+			return false;
+	HOY_JSON_EACH(e, d.root)
+		hoy_strv_push(ret, e->str);
+	return true;
+}
+
+/* ---- flags ---- */
+
+static bool flag_known(const char *known, const char *name, size_t len)
+{
+	for (const char *s = known; *s; s += strcspn(s, " ") + 1)
+		if (strcspn(s, " ") == len && !strncmp(s, name, len))
+			return true;
+	return false;
+}
+
+static int take_flags(const struct cfile *f, const struct kind *k, struct cf_instr *i, const char **at, struct hoy_err *err)
+{
+	const char *s = *at;
+
+	while (k->flags && !strncmp(s, "--", 2)) {
+		const char *e = word_end(f, s);
+		size_t len = strcspn(s + 2, "= \t");
+
+		if (e == s + 2) { /* "--" alone ends them */
+			s = e + strspn(e, spaces);
+			break;
+		}
+		if (!flag_known(k->flags, s + 2, len))
+			return cfile_fail(f, i, err, EINVAL, "unknown flag: %.*s", (int)len + 2, s);
+		hoy_strv_pushn(&i->flags, s, e - s);
+		s = e + strspn(e, spaces);
+	}
+	*at = s;
+	return 0;
+}
+
+/* ---- here-documents ---- */
+
+/* Is WORD the beginning of one: [0-9]*<<-?NAME, where NAME may be quoted? */
+static bool doc_begins(const char *word, struct cf_doc *ret)
+{
+	const char *s = word + strspn(word, "0123456789");
+	char *name, *out;
+	bool quoted = false;
+
+	if (strncmp(s, "<<", 2) || strchr(s + 2, '<'))
+		return false;
+	s += 2;
+	*ret = (struct cf_doc){ .chomp = *s == '-' };
+	s += ret->chomp;
+	name = out = malloc(strlen(s) + 1);
+	for (; name && *s; s++) {
+		if (*s == '"' || *s == '\'' || *s == '\\')
+			quoted = true;
+		else
+			*out++ = *s;
+	}
+	if (!name || out == name) {
+		free(name);
+		return false;
+	}
+	*out = '\0';
+	ret->name = name;
+	ret->expand = !quoted;
+	return true;
+}
+
+static int take_doc(struct parser *ps, const struct cf_instr *i, struct cf_doc *d, struct hoy_err *err)
+{
+	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(CFILE_MAX);
+	size_t len, name = strlen(d->name);
+
+	while (ps->p < ps->end) {
+		const char *s = take_line(ps, &len);
+
+		for (; d->chomp && len && *s == '\t'; len--)
+			s++;
+		if (len == name && !memcmp(s, d->name, len)) {
+			hoy_buf_puts(&b, "");
+			d->content = strdup(hoy_buf_str(&b));
+			return d->content && !b.error ? 0 : hoy_fail_oom(err);
+		}
+		if (memchr(s, '\0', len))
+			return hoy_fail(err, HOY_EFORMAT, "%s:%u: a NUL byte", ps->f->name, ps->line);
+		hoy_buf_add(&b, s, len);
+		hoy_buf_putc(&b, '\n');
+	}
+	return cfile_fail(ps->f, i, err, EINVAL, "unterminated heredoc '%s'", d->name);
+}
+
+static int take_docs(struct parser *ps, struct cf_instr *i, struct hoy_err *err)
+{
+	cleanup_strv struct hoy_strv words = HOY_STRV_INIT;
+	int r = 0;
+
+	split_words(ps->f, i->rest, &words);
+	i->docs = words.n ? calloc(words.n, sizeof(*i->docs)) : NULL;
+	if (words.error || (words.n && !i->docs))
+		return hoy_fail_oom(err);
+	for (size_t k = 0; k < words.n && !r; k++)
+		if (doc_begins(words.v[k], &i->docs[i->n_docs]))
+			r = take_doc(ps, i, &i->docs[i->n_docs++], err);
+	return r;
+}
+
+/* ---- instructions ---- */
+
+static int take_health(const struct cfile *f, struct cf_instr *i, struct hoy_err *err)
+{
+	const char *e = i->rest + strcspn(i->rest, spaces), *cmd = e + strspn(e, spaces);
+	char type[8] = "";
+
+	for (size_t k = 0; i->rest + k < e && k < sizeof(type) - 1; k++)
+		type[k] = toupper((unsigned char)i->rest[k]);
+	if (strcmp(type, "NONE") && strcmp(type, "CMD"))
+		return cfile_fail(f, i, err, EINVAL, "unknown type '%.*s': it is CMD or NONE", (int)(e - i->rest), i->rest);
+	if (!strcmp(type, "NONE") == !!*cmd)
+		return cfile_fail(f, i, err, EINVAL, *cmd ? "NONE takes no arguments" : "missing command after HEALTHCHECK CMD");
+	hoy_strv_push(&i->args, type);
+	i->json = json_list(cmd, &i->args);
+	if (!i->json && *cmd)
+		hoy_strv_push(&i->args, cmd);
+	return 0;
+}
+
+static int take_args(const struct cfile *f, const struct kind *k, struct cf_instr *i, struct hoy_err *err)
+{
+	int r = 0;
+
+	if (k->form == F_JSON_TEXT || k->form == F_JSON_WORDS)
+		i->json = json_list(i->rest, &i->args);
+	if (k->form == F_HEALTH)
+		r = take_health(f, i, err);
+	else if (k->form == F_PAIRS)
+		r = split_pairs(f, i, err);
+	else if (k->form == F_WORDS || (k->form == F_JSON_WORDS && !i->json))
+		split_words(f, i->rest, &i->args);
+	else if (!i->json && *i->rest)
+		hoy_strv_push(&i->args, i->rest);
+	return i->args.error ? hoy_fail_oom(err) : r;
+}
+
+/* What can be said of an instruction by looking at it alone. */
+static int check(const struct cfile *f, const struct cf_instr *i, struct hoy_err *err)
+{
+	const char *w = i->word;
+	size_t n = i->args.n;
+
+	if (!strcmp(w, "FROM") && n != 1 && !(n == 3 && !strcasecmp(i->args.v[1], "as")))
+		return cfile_fail(f, i, err, EINVAL, "requires one argument, or three: FROM IMAGE [AS NAME]");
+	if ((!strcmp(w, "COPY") || !strcmp(w, "ADD")) && n < 2)
+		return cfile_fail(f, i, err, EINVAL, "requires at least one source and a destination");
+	if (!strcmp(w, "SHELL") && (!i->json || !n))
+		return cfile_fail(f, i, err, EINVAL, "requires the arguments to be in JSON form");
+	/* An empty list of CMD or ENTRYPOINT takes away what the base image has. */
+	if (!n && !((!strcmp(w, "CMD") || !strcmp(w, "ENTRYPOINT")) && i->json))
+		return cfile_fail(f, i, err, EINVAL, "requires an argument");
+	return 0;
+}
+
+static int take_instr(struct parser *ps, struct cf_instr *i, const char *text, struct hoy_err *err)
+{
+	size_t len = strcspn(text, spaces);
+	const char *rest = text + len + strspn(text + len, spaces);
+	const struct kind *k;
+	int r;
+
+	i->text = strdup(text);
+	i->word = strndup(text, len);
+	if (!i->text || !i->word)
+		return hoy_fail_oom(err);
+	for (char *c = i->word; *c; c++)
+		*c = toupper((unsigned char)*c);
+	k = kind_of(i->word);
+	if (!k)
+		return hoy_fail(err, EINVAL, "%s:%u: unknown instruction: %s", ps->f->name, i->line, i->word);
+	r = take_flags(ps->f, k, i, &rest, err);
+	if (r < 0)
+		return r;
+	i->rest = strdup(rest);
+	if (!i->rest)
+		return hoy_fail_oom(err);
+	r = take_args(ps->f, k, i, err);
+	if (!r && k->docs && !i->json)
+		r = take_docs(ps, i, err);
+	return r ? r : check(ps->f, i, err);
+}
+
+static struct cf_instr *grow(struct cfile *f)
+{
+	struct cf_instr *v = f->n % 16 ? f->v : realloc(f->v, (f->n + 16) * sizeof(*v));
+
+	if (!v)
+		return NULL;
+	f->v = v;
+	f->v[f->n] = (struct cf_instr){ .args = HOY_STRV_INIT, .flags = HOY_STRV_INIT };
+	return &f->v[f->n++];
+}
+
+static int take_all(struct parser *ps, struct hoy_err *err)
+{
+	while (ps->p < ps->end) {
+		cleanup_free char *text = NULL;
+		struct cf_instr at = { 0 }, *i;
+		int r = take_logical(ps, &at, &text, err);
+
+		if (r < 0)
+			return r;
+		if (!text)
+			break;
+		i = grow(ps->f);
+		if (!i)
+			return hoy_fail_oom(err);
+		i->line = at.line;
+		r = take_instr(ps, i, text, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* ---- directives ---- */
+
+/* "# KEY=VALUE" lines at the very top; the first line that is something else ends them. */
+static int take_directives(struct parser *ps, struct hoy_err *err)
+{
+	bool seen = false;
+
+	while (ps->p < ps->end) {
+		struct parser look = *ps;
+		size_t len;
+		const char *s = take_line(&look, &len), *e = s + len, *key, *eq;
+
+		for (; s < e && strchr(spaces, *s); s++)
+			;
+		if (s == e || *s++ != '#')
+			return 0;
+		for (; s < e && strchr(spaces, *s); s++)
+			;
+		key = s;
+		for (; s < e && (isalnum((unsigned char)*s) || *s == '_'); s++)
+			;
+		eq = s;
+		for (; s < e && strchr(spaces, *s); s++)
+			;
+		if (eq == key || s == e || *s++ != '=')
+			return 0;
+		for (; s < e && strchr(spaces, *s); s++)
+			;
+		while (e > s && strchr(spaces, e[-1]))
+			e--;
+		if (eq - key == 6 && !strncasecmp(key, "escape", 6)) {
+			if (seen)
+				return hoy_fail(err, EINVAL, "%s:%u: only one escape parser directive can be used", ps->f->name, look.line);
+			if (e - s != 1 || (*s != '\\' && *s != '`'))
+				return hoy_fail(err, EINVAL, "%s:%u: invalid escape token '%.*s': must be ` or \\", ps->f->name, look.line,
+						(int)(e - s), s);
+			ps->f->escape = *s;
+			seen = true;
+		} else if (!(eq - key == 6 && !strncasecmp(key, "syntax", 6)) && !(eq - key == 5 && !strncasecmp(key, "check", 5))) {
+			return 0;
+		}
+		*ps = look;
+	}
+	return 0;
+}
+
+int cfile_parse(struct cfile *f, const char *name, const char *text, size_t len, struct hoy_err *err)
+{
+	struct parser ps = { f, text, text + len, 0 };
+	int r;
+
+	f->name = strdup(name);
+	if (!f->name)
+		return hoy_fail_oom(err);
+	if (len > CFILE_MAX)
+		return hoy_fail(err, EFBIG, "'%s' is larger than %zu bytes", name, CFILE_MAX);
+	if (len >= 3 && !memcmp(text, "\xef\xbb\xbf", 3))
+		ps.p += 3;
+	r = take_directives(&ps, err);
+	if (!r)
+		r = take_all(&ps, err);
+	return !r && !f->n ? hoy_fail(err, EINVAL, "%s: file with no instructions", name) : r;
+}
+
+int cfile_append(struct cfile *f, const char *text, struct hoy_err *err)
+{
+	struct parser ps = { f, text + strlen(text), text + strlen(text), 0 };
+	struct cf_instr *i = grow(f);
+
+	if (!i)
+		return hoy_fail_oom(err);
+	return take_instr(&ps, i, text + strspn(text, spaces), err);
+}

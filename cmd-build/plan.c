@@ -1,0 +1,157 @@
+/* cmd-build/plan.c: the stages of a Containerfile, and which of them are needed. */
+#include <ctype.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/utsname.h>
+
+#include "cmd-build/build.h"
+#include "cmd-build/subst.h"
+
+static int set_var(struct hoy_strv *vars, const char *key, const char *value)
+{
+	hoy_env_set(vars, key, value);
+	return vars->error ? -ENOMEM : 0;
+}
+
+/* BUILDPLATFORM, TARGETARCH, and their like. We build for what we run on. */
+static void platform_vars(struct hoy_strv *vars)
+{
+	static const char *const sides[] = { "BUILD", "TARGET" };
+	struct utsname u;
+	const char *arch;
+	char key[32], value[64];
+
+	uname(&u);
+	arch = !strcmp(u.machine, "x86_64") ? "amd64" : !strcmp(u.machine, "aarch64") ? "arm64" : u.machine;
+	snprintf(value, sizeof(value), "linux/%.40s", arch);
+	for (size_t i = 0; i < ARRAY_SIZE(sides); i++) {
+		const char *const parts[][2] = { { "PLATFORM", value }, { "OS", "linux" }, { "ARCH", arch }, { "VARIANT", "" } };
+
+		for (size_t k = 0; k < ARRAY_SIZE(parts); k++) {
+			snprintf(key, sizeof(key), "%s%s", sides[i], parts[k][0]);
+			set_var(vars, key, parts[k][1]);
+		}
+	}
+}
+
+/* ARG before the first FROM: one --build-arg counts more than what the file says. */
+static int heading_arg(struct build *b, const struct cf_instr *i)
+{
+	for (size_t k = 0; k < i->args.n; k++) {
+		const char *eq = strchr(i->args.v[k], '=');
+		cleanup_free char *key = strndup(i->args.v[k], eq ? (size_t)(eq - i->args.v[k]) : strlen(i->args.v[k]));
+		const char *given = key ? hoy_env_get(&b->given, key) : NULL;
+		cleanup_free char *value = NULL;
+
+		if (given)
+			hoy_strv_push(&b->used, key);
+		if (!given && eq && !(value = subst_word(eq + 1, '\\', &b->heading, &b->err)))
+			return cfile_fail(&b->f, i, &b->err, b->err.code, "%s", (char *)strdupa(b->err.msg));
+		if ((given || value) && set_var(&b->heading, key, given ?: value) < 0)
+			return hoy_fail_oom(&b->err);
+	}
+	return 0;
+}
+
+long find_stage(const struct build *b, const char *word, size_t at)
+{
+	char *end;
+	unsigned long n = strtoul(word, &end, 10);
+
+	/* The last of that name; a name that is a number is one. */
+	for (size_t k = at; k; k--)
+		if (!strcmp(b->stages[k - 1].name, word))
+			return (long)k - 1;
+	return isdigit((unsigned char)*word) && !*end && n < at ? (long)n : -1;
+}
+
+static int add_stage(struct build *b, size_t from)
+{
+	const struct cf_instr *i = &b->f.v[from];
+	struct stage *v = realloc(b->stages, (b->n + 1) * sizeof(*v)), *st;
+
+	if (!v)
+		return hoy_fail_oom(&b->err);
+	b->stages = v;
+	st = &v[b->n];
+	*st = (struct stage){ .first = from + 1, .base_stage = -1 };
+	st->name = i->args.n == 3 ? strdup(i->args.v[2]) : hoy_asprintf("%zu", b->n);
+	if (!st->name)
+		return hoy_fail_oom(&b->err);
+	b->n++;
+	st->base = subst_word(i->args.v[0], '\\', &b->heading, &b->err);
+	if (!st->base)
+		return cfile_fail(&b->f, i, &b->err, EINVAL, "%s", (char *)strdupa(b->err.msg));
+	if (!*st->base)
+		return cfile_fail(&b->f, i, &b->err, EINVAL, "base name (%s) should not be blank", i->args.v[0]);
+	st->base_stage = find_stage(b, st->base, b->n - 1);
+	return 0;
+}
+
+static int cut_stages(struct build *b)
+{
+	int r = 0;
+
+	platform_vars(&b->heading);
+	for (size_t k = 0; k < b->f.n && !r; k++) {
+		const struct cf_instr *i = &b->f.v[k];
+
+		if (!strcmp(i->word, "FROM"))
+			r = add_stage(b, k);
+		else if (b->n)
+			b->stages[b->n - 1].n++;
+		else if (!strcmp(i->word, "ARG"))
+			r = heading_arg(b, i);
+		else
+			r = cfile_fail(&b->f, i, &b->err, EINVAL, "no build stage in current context: only ARG may stand before the first FROM");
+	}
+	return !r && !b->n ? hoy_fail(&b->err, EINVAL, "%s: there is no FROM", b->f.name) : r;
+}
+
+/* Mark what stage AT stands on and copies from. Only stages before it can be meant, so there are no circles. */
+static void need(struct build *b, size_t at)
+{
+	struct stage *st = &b->stages[at];
+
+	if (st->needed)
+		return;
+	st->needed = true;
+	if (st->base_stage >= 0) {
+		b->stages[st->base_stage].is_base = true;
+		need(b, st->base_stage);
+	}
+	for (size_t k = 0; k < st->n; k++) {
+		const char *from = cf_flag(&b->f.v[st->first + k], "from");
+		/* (The arguments of the stage are not known yet; those of the heading are.) */
+		cleanup_free char *word = from ? subst_word(from, '\\', &b->heading, NULL) : NULL;
+		long source = word ? find_stage(b, word, at) : -1;
+
+		if (from && strchr(from, '$') && source < 0)
+			for (size_t all = 0; all < at; all++) {
+				b->stages[all].is_source = true;
+				need(b, all);
+			}
+		if (source < 0)
+			continue;
+		b->stages[source].is_source = true;
+		need(b, source);
+	}
+}
+
+int plan(struct build *b)
+{
+	int r = cut_stages(b);
+	long at;
+
+	if (r < 0)
+		return r;
+	b->target = b->n - 1;
+	if (b->o->target) {
+		at = find_stage(b, b->o->target, b->n);
+		if (at < 0)
+			return hoy_fail(&b->err, ENOENT, "the target \"%s\" was not found in the provided Dockerfile", b->o->target);
+		b->target = at;
+	}
+	need(b, b->target);
+	return 0;
+}
