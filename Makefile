@@ -102,6 +102,10 @@ install: all
 # Without any policy.json no image may come in (containers-policy.json(5)). Distributions bring one that accepts all; it belongs to the admin.
 	@f=$(DESTDIR)$(SYSCONFDIR)/containers/policy.json; [ -e $$f ] || { echo "installing $$f, which accepts all images: there was none"; \
 		install -D -m 644 common/conf/policy.json $$f; }
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	$(BUILD)/hoy completion bash -f $(DESTDIR)$(PREFIX)/share/bash-completion/completions/hoy
+	$(BUILD)/hoy completion zsh -f $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_hoy
+	$(BUILD)/hoy completion fish -f $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/hoy.fish
 	ln -sf $(BINDIR)/hoy-net $(DESTDIR)$(PREFIX)/libexec/hoy/podman/netavark
 	ln -sf $(BINDIR)/hoy-conmon $(DESTDIR)$(PREFIX)/libexec/hoy/podman/conmon
 	ln -sf $(BINDIR)/hoy-runtime $(DESTDIR)$(PREFIX)/libexec/hoy/podman/crun
@@ -110,7 +114,7 @@ install: all
 DEPS      := build-essential pkg-config libyajl-dev libcurl4-openssl-dev libssl-dev libarchive-dev libisal-dev libzstd-dev libgpgme-dev libsodium-dev libyaml-dev \
 	libseccomp-dev libcap-dev libmnl-dev uidmap passt nftables iproute2 ca-certificates
 TEST_DEPS := bats mmdebstrap docker-registry busybox-static podman runc jq hyperfine curl zstd isal openssl apache2-utils socat strace sudo \
-	python3 procps acl attr xfsprogs btrfs-progs clang libclang-rt-14-dev bear nginx-light slirp4netns mandoc binutils qemu-system-x86 cpio gnupg systemd dbus containerd docker.io musl-tools gperf
+	python3 procps acl attr xfsprogs btrfs-progs clang libclang-rt-14-dev bear nginx-light slirp4netns mandoc binutils qemu-system-x86 cpio gnupg systemd dbus zsh fish containerd docker.io musl-tools gperf
 apt_install = DEBIAN_FRONTEND=noninteractive; export DEBIAN_FRONTEND; dpkg -s $(1) >/dev/null 2>&1 || \
 	{ apt-get update -q && apt-get install -y -q --no-install-recommends $(1); }
 deps:
@@ -155,7 +159,7 @@ help:
 	@echo 'targets: all install deps check check-vm musl asan bench fuzz faults hammer compile_commands.json format clean'
 	@echo 'variables: PREFIX DESTDIR SYSCONFDIR CC CFLAGS SAN=address,undefined COV=1'
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) -type f -name '*.d' 2>/dev/null)
 .PHONY: all units install deps test-deps check check-vm musl asan bench fuzz faults hammer format clean help
 .DELETE_ON_ERROR:
 .SECONDARY:

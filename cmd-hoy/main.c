@@ -6,8 +6,10 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "cmd-hoy/completion.h"
 #include "common/base/err.h"
 #include "common/base/msg.h"
+#include "common/cli/complete.h"
 #include "common/cli/opts.h"
 #include "common/data/ref.h"
 #include "common/proc/sibling.h"
@@ -70,13 +72,20 @@ static const struct route {
 	{ "wait", "hoy-run", "Wait for containers to end" },
 };
 
+/* What we carry ourselves. */
+static const struct route own[] = {
+	{ "completion", NULL, "Print the script for a shell's completion" },
+	{ "version", NULL, "Print the version" },
+};
+
 static int help(void)
 {
 	printf("Containers without a daemon\n\nUsage:\n  hoy [options] COMMAND\n\nCommands:\n");
 	for (size_t i = 0; i < ARRAY_SIZE(routes); i++)
 		if (routes[i].summary)
 			printf("  %-12s %s\n", routes[i].verb, routes[i].summary);
-	printf("  %-12s %s\n", "version", "Print the version");
+	for (size_t i = 0; i < ARRAY_SIZE(own); i++)
+		printf("  %-12s %s\n", own[i].verb, own[i].summary);
 	printf("\nThe options before the command are those of every tool: see hoy(1), or `hoy run --help`.\n");
 	return hoy_finish_stdout(0);
 }
@@ -96,14 +105,28 @@ static int version(const char *format)
 	return hoy_finish_stdout(0);
 }
 
+/* "__complete [OPTION...] CUR": no verb is there yet. */
+static int complete_verb(const char *cur)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(routes); i++)
+		if (routes[i].summary)
+			hoy_complete_word(routes[i].verb, routes[i].summary, cur);
+	for (size_t i = 0; i < ARRAY_SIZE(own); i++)
+		hoy_complete_word(own[i].verb, own[i].summary, cur);
+	if (*cur == '-')
+		hoy_complete_options(hoy_global_opts, cur);
+	hoy_complete_end(false);
+	return hoy_finish_stdout(0);
+}
+
 static bool plain_word(const char *s) { return s && s[0] != '-'; }
 
 /* Index of the verb behind the global options, argc if there is none. */
 static int find_verb(int argc, char **argv)
 {
-	int i;
+	int i, first = 1 + (argc > 1 && !strcmp(argv[1], "__complete"));
 
-	for (i = 1; i < argc && !plain_word(argv[i]); i++) {
+	for (i = first; i < argc && !plain_word(argv[i]); i++) {
 		bool takes = false;
 
 		for (const struct hoy_opt *o = hoy_global_opts; o->name; o++)
@@ -119,6 +142,8 @@ int main(int argc, char **argv)
 	int at = find_verb(argc, argv), r;
 	const char *tool;
 
+	if (argc > 1 && !strcmp(argv[1], "__complete") && at >= argc - 1)
+		return complete_verb(argc > 2 ? argv[argc - 1] : "");
 	for (int i = 1; i < at; i++) {
 		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
 			return help();
@@ -136,6 +161,8 @@ int main(int argc, char **argv)
 		memmove(argv + at, argv + at + 1, (argc - at - 1) * sizeof(*argv));
 		argv[argc - 1] = (char *)"--help";
 	}
+	if (!strcmp(argv[at], "completion"))
+		return completion(argc - at, argv + at);
 	if (!strcmp(argv[at], "version")) {
 		if (at + 1 < argc && (!strcmp(argv[at + 1], "--format") || !strcmp(argv[at + 1], "-f")) && at + 2 < argc)
 			return version(argv[at + 2]);

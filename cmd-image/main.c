@@ -25,11 +25,11 @@ static int hand_over(const struct hoy_verb *v, int argc, char **argv)
 }
 
 #define HEAVY(verb_name, text) \
-	&(const struct hoy_verb){ .name = verb_name, .summary = text, .synopsis = "[options] ...", .run = hand_over, .flags = HOY_VERB_COMMAND }
+	&(const struct hoy_verb){ .name = verb_name, .summary = text, .synopsis = "[options] ...", .run = hand_over, .flags = HOY_VERB_COMMAND | HOY_VERB_ELSEWHERE }
 /* The verbs of skopeo, with its options before them. */
 #define SKOPEO(verb_name, text) \
 	&(const struct hoy_verb){ .name = verb_name, .summary = text, .synopsis = "[options] ...", .run = hand_over, \
-				  .flags = HOY_VERB_COMMAND | HOY_VERB_COPIES }
+				  .flags = HOY_VERB_COMMAND | HOY_VERB_COPIES | HOY_VERB_ELSEWHERE }
 
 static const struct hoy_verb *const verbs[] = {
 	&verb_images, &verb_image_ls, &verb_image_list, &verb_inspect, &verb_image_inspect, &verb_tag, &verb_image_tag,

@@ -36,6 +36,7 @@ struct hoy_opt {
 enum hoy_verb_flags {
 	HOY_VERB_COMMAND = 1 << 0, /* options end at the first argument: what follows is somebody's command line */
 	HOY_VERB_COPIES = 1 << 1,  /* hoy_copy_globals[] may stand before it and behind it */
+	HOY_VERB_ELSEWHERE = 1 << 3, /* another tool has its options: run() hands the command line over */
 	HOY_VERB_OUTSIDE = 1 << 2, /* an ordinary user's namespace isn't entered: nothing is done with a store */
 };
 

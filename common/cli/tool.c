@@ -7,6 +7,7 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/msg.h"
+#include "common/cli/complete.h"
 #include "common/cli/opts.h"
 #include "common/proc/userns.h"
 
@@ -163,6 +164,41 @@ static int no_verb(const struct hoy_verb *const *verbs, int argc, char **argv)
 	return hoy_finish_stdout(n == argc ? 125 : 0);
 }
 
+/* "__complete WORD... CUR": what may stand in place of CUR. GLOBALS parses what stands before the verb. */
+static int complete(const struct hoy_verb *globals, const struct hoy_verb *const *verbs, int argc, char **argv)
+{
+	const char *cur = argc > 2 ? argv[argc - 1] : "";
+	char last[64] = "";
+	struct hoy_err err = HOY_ERR_INIT;
+	const struct hoy_verb *v;
+	int words, n = hoy_opts_parse(globals, argc > 2 ? argc - 2 : 1, argv + 1, &hoy_globals, &err);
+
+	argv += 2;
+	v = n > 0 ? find_verb(verbs, n, argv, &words) : NULL;
+	if (v && v->flags & HOY_VERB_ELSEWHERE)
+		return v->run(v, 0, NULL);
+	if (v) {
+		hoy_complete_verb(v, n - words, argv + words, cur);
+		return hoy_finish_stdout(0);
+	}
+	if (!n && *cur == '-')
+		hoy_complete_options(hoy_global_opts, cur);
+	for (size_t i = 0; n >= 0 && *cur != '-' && verbs[i]; i++) {
+		const char *name = behind(verbs[i], n);
+		char word[64];
+
+		if ((n && group_of(verbs[i], n, argv) != n) || (!n && !verbs[i]->summary))
+			continue;
+		snprintf(word, sizeof(word), "%.*s", (int)strcspn(name, " "), name);
+		/* "trust show" and "trust set" are one word yet. */
+		if (strcmp(word, last))
+			hoy_complete_word(word, name[strcspn(name, " ")] ? NULL : summary_in_group(verbs, verbs[i], n), cur);
+		memcpy(last, word, sizeof(last));
+	}
+	hoy_complete_end(false);
+	return hoy_finish_stdout(0);
+}
+
 int hoy_tool_main(const char *tool, const char *summary, const struct hoy_verb *const *verbs, int argc, char **argv)
 {
 	const struct hoy_verb globals = { .name = "", .synopsis = "", .summary = summary, .opts = hoy_global_opts,
@@ -174,6 +210,8 @@ int hoy_tool_main(const char *tool, const char *summary, const struct hoy_verb *
 
 	/* "hoy" exec'ed us: its users see its name. */
 	hoy_tool_name = getenv("_HOY_DOOR") ? "hoy" : tool;
+	if (argc > 1 && !strcmp(argv[1], "__complete"))
+		return complete(&globals, verbs, argc, argv);
 	for (int i = 1; i < argc && argv[i][0] == '-'; i++)
 		if (hoy_asks_help(NULL, argv[i])) {
 			tool_help(hoy_tool_name, summary, verbs);
