@@ -135,6 +135,8 @@ void work_drop(struct work *w);
 int work_run(struct state *s, const struct cf_instr *i);
 /* COPY or ADD; *RET_SUM is the digest of what was copied, in new memory. */
 int work_copy(struct state *s, const struct cf_instr *i, char **ret_sum);
+/* That digest, without a working container; S stands on a layer. */
+int work_digest(struct state *s, const struct cf_instr *i, char **ret_sum);
 /* Make the directory PATH in it. */
 int work_mkdir(struct state *s, const char *path);
 /* Has the user asked for an end? Then ECANCELED is in b->err. */

@@ -122,23 +122,33 @@ static int from_cache(struct state *s, const char *by, bool layer, bool *ret)
 	return r;
 }
 
+/* A step with a layer needn't be carried out to know what it is; *RET: it's in the cache, and S stands on it. */
+static int look_first(struct state *s, const struct cf_instr *i, bool *ret)
+{
+	bool run = !strcmp(i->word, "RUN");
+	cleanup_free char *by = NULL, *sum = NULL;
+	int r = 0;
+
+	if (s->missed || s->b->o->no_cache || (!run && !*s->layer))
+		return 0;
+	if (!run)
+		r = work_digest(s, i, &sum);
+	if (r < 0)
+		return r;
+	by = created_by(s, i, sum);
+	return by ? from_cache(s, by, true, ret) : hoy_fail_oom(&s->b->err);
+}
+
 /* One step, one image. */
 static int step_of_layers(struct state *s, const struct cf_instr *i, bool last)
 {
-	bool layer = adds_layer(i), run = !strcmp(i->word, "RUN"), hit = false;
+	bool layer = adds_layer(i), hit = false;
 	cleanup_free char *by = NULL;
-	int r = 0;
+	int r = layer ? look_first(s, i, &hit) : 0;
 
-	/* What RUN does needn't be done to know what it is. */
-	if (run) {
-		by = created_by(s, i, NULL);
-		r = by ? from_cache(s, by, true, &hit) : hoy_fail_oom(&s->b->err);
-		free(by);
-		by = NULL;
-	}
 	if (!r && !hit)
 		r = carry_out(s, i, &by);
-	if (!r && !hit && !run)
+	if (!r && !hit && (!layer || !*s->layer))
 		r = from_cache(s, by, layer, &hit);
 	/* What is there already and gets no name isn't committed. */
 	if (!r && last && (!hit || first_tag(s->b)))

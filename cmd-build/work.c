@@ -571,7 +571,7 @@ static int push_paths(struct state *s, const struct cf_instr *i, struct hoy_strv
 	return r;
 }
 
-static int push_copy_flags(struct state *s, const struct cf_instr *i, const struct source *src, struct hoy_strv *argv)
+static int push_copy_flags(struct state *s, const struct cf_instr *i, const struct source *src, const char *root, struct hoy_strv *argv)
 {
 	static const char *const flags[] = { "chown", "chmod" };
 	const char *dir = config_str(s, "WorkingDir");
@@ -588,7 +588,7 @@ static int push_copy_flags(struct state *s, const struct cf_instr *i, const stru
 			hoy_strv_pushf(argv, "--%s=%s", flags[k], word);
 	}
 	hoy_strv_pushf(argv, "--what=%s:%u: %s", s->b->f.name, i->line, i->word);
-	hoy_strv_pushf(argv, "--root=%s", s->work->root);
+	hoy_strv_pushf(argv, "--root=%s", root);
 	hoy_strv_pushf(argv, "--context=%s", src->path);
 	hoy_strv_pushf(argv, "--workdir=%s", *dir ? dir : "/");
 	if (src->image)
@@ -600,7 +600,7 @@ static int push_copy_flags(struct state *s, const struct cf_instr *i, const stru
 	return 0;
 }
 
-static int copy(struct state *s, const struct cf_instr *i, const struct source *src, char **ret_sum)
+static int copy(struct state *s, const struct cf_instr *i, const struct source *src, const char *root, bool dry, char **ret_sum)
 {
 	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT, paths = HOY_STRV_INIT;
 	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(1 << 16);
@@ -608,9 +608,11 @@ static int copy(struct state *s, const struct cf_instr *i, const struct source *
 
 	hoy_strv_push(&argv, "copy");
 	if (!r)
-		r = push_copy_flags(s, i, src, &argv);
+		r = push_copy_flags(s, i, src, root, &argv);
 	if (r < 0)
 		return r;
+	if (dry)
+		hoy_strv_push(&argv, "--dry-run");
 	if (i->n_docs && s->b->tmp)
 		hoy_strv_pushf(&argv, "--docs=%s", s->b->tmp);
 	hoy_strv_push(&argv, "--");
@@ -635,7 +637,23 @@ int work_copy(struct state *s, const struct cf_instr *i, char **ret_sum)
 	if (!r)
 		r = open_source(s, i, &src);
 	if (!r)
-		r = copy(s, i, &src, ret_sum);
+		r = copy(s, i, &src, s->work->root, false, ret_sum);
 	close_source(s, &src);
+	return r ? r : stopped(s->b);
+}
+
+int work_digest(struct state *s, const struct cf_instr *i, char **ret_sum)
+{
+	struct source src = { .path = NULL };
+	cleanup_free char *root = NULL;
+	int r = mount_layer(s->b, s->layer, true, &root);
+
+	if (r < 0)
+		return r;
+	r = open_source(s, i, &src);
+	if (!r)
+		r = copy(s, i, &src, root, true, ret_sum);
+	close_source(s, &src);
+	(void)unmount_layer(s->b, s->layer, NULL);
 	return r ? r : stopped(s->b);
 }

@@ -22,6 +22,7 @@ struct putter {
 	uid_t uid;
 	gid_t gid;
 	bool chmod, keep_setid;
+	bool dry; /* nothing is written: only the digest is wanted */
 	mode_t mode;
 	EVP_MD_CTX *md; /* of the tar that the item at hand would be */
 	struct hoy_links links;
@@ -30,7 +31,7 @@ struct putter {
 };
 /*
  * Put the directory or file PATH (beneath p->from, symlinks followed) into the open directory TO: a directory's entries, or a file
- * as NAME. The digest of that goes to p->md. 0 or an error.
+ * as NAME. The digest of that goes to p->md. TO may be -1 if p->dry. 0 or an error.
  */
 int put_item(struct putter *p, const char *path, int to, const char *name);
 /* mkdir -p of PATH in ROOTFD, new directories being P's owner's. Its descriptor or an error. */

@@ -24,7 +24,7 @@
 #include "common/proc/sibling.h"
 
 struct copy_opts {
-	bool add, from_image;
+	bool add, dry, from_image;
 	const char *root, *context, *ignore, *docs, *chown, *chmod, *workdir, *what;
 };
 #define O(field) offsetof(struct copy_opts, field)
@@ -34,6 +34,7 @@ static const struct hoy_opt copy_opts[] = {
 	{ 0, "chown", HOY_OPT_STRING, O(chown), "USER[:GROUP]", "owner of what is copied, by the root's own accounts" },
 	{ 0, "context", HOY_OPT_STRING, O(context), "DIR", "what sources are beneath" },
 	{ 0, "docs", HOY_OPT_STRING, O(docs), "DIR", "the files that sources of the form <<NAME stand for" },
+	{ 0, "dry-run", HOY_OPT_FLAG, O(dry), NULL, "write nothing, print the digest" },
 	{ 0, "from-image", HOY_OPT_FLAG, O(from_image), NULL, "the context is a root itself: owners and set-id bits are kept" },
 	{ 0, "ignore", HOY_OPT_STRING, O(ignore), "FILE", "a .containerignore file" },
 	{ 0, "root", HOY_OPT_STRING, O(root), "DIR", "root of the container" },
@@ -251,19 +252,24 @@ static pid_t start_inflate(int fd, int *ret, struct hoy_err *err)
 	return pid;
 }
 
-/* hoy-transfer unpacks the tar IN into the directory TO, with the same care as for layers; OUT is what it prints. */
+/*
+ * hoy-transfer unpacks the tar IN into the directory TO, with the same care as for layers; -1: it only digests it. OUT is what it
+ * prints.
+ */
 static int unpack_tar(int in, int to, struct hoy_buf *out, struct hoy_err *err)
 {
 	char dir[40];
-	char *argv[] = { (char *)"hoy-transfer", (char *)"layer", (char *)"unpack", (char *)"--keep-whiteouts", dir, NULL };
+	char *unpack[] = { (char *)"hoy-transfer", (char *)"layer", (char *)"unpack", (char *)"--keep-whiteouts", dir, NULL };
+	char *digest[] = { (char *)"hoy-transfer", (char *)"layer", (char *)"digest", NULL };
 	cleanup_fd int own = fcntl(0, F_DUPFD_CLOEXEC, 3);
 	int status;
 
-	hoy_set_cloexec(to, false);
+	if (to >= 0)
+		hoy_set_cloexec(to, false);
 	snprintf(dir, sizeof(dir), "/proc/self/fd/%d", to);
 	if (own < 0 || dup2(in, 0) < 0)
 		return hoy_fail_errno(err, errno, "cannot read the archive");
-	status = hoy_sibling_run("hoy-transfer", argv, out);
+	status = hoy_sibling_run("hoy-transfer", to < 0 ? digest : unpack, out);
 	if (dup2(own, 0) < 0 || status)
 		return hoy_fail(err, HOY_EREMOTE, "cannot unpack the archive");
 	return out->len >= 71 && !strncmp(out->data, "sha256:", 7) ? 0 : hoy_fail(err, HOY_EFORMAT, "hoy-transfer printed no digest");
@@ -296,8 +302,8 @@ static int try_unpack(struct copy *c, const char *path, struct hoy_err *err)
 
 	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || !is_archive(fd))
 		return 0;
-	to = put_parents(&c->p, c->root, c->dest);
-	if (to < 0)
+	to = c->o->dry ? -1 : put_parents(&c->p, c->root, c->dest);
+	if (to < 0 && !c->o->dry)
 		return to;
 	return unpack(c, fd, to, err) < 0 ? -err->code : 1;
 }
@@ -331,14 +337,13 @@ static int copy_one(struct copy *c, const char *source, struct hoy_err *err)
 	c->p.from = doc ? c->docs : c->context;
 	c->p.ignore = doc || !c->ignore.n ? NULL : &c->ignore;
 	dir = is_dir(c->p.from, path);
-	if (dir || c->dir) {
-		to = put_parents(&c->p, c->root, c->dest);
-	} else {
+	if (!dir && !c->dir)
 		name = base_name(c->dest);
-		parent = strndup(c->dest, name - c->dest);
-		to = parent ? put_parents(&c->p, c->root, parent) : hoy_fail_oom(err);
-	}
-	if (to < 0)
+	parent = dir || c->dir ? strdup(c->dest) : strndup(c->dest, name - c->dest);
+	if (!parent)
+		return hoy_fail_oom(err);
+	to = c->o->dry ? -1 : put_parents(&c->p, c->root, parent);
+	if (to < 0 && !c->o->dry)
 		return to;
 	r = sum_begin(c, err);
 	if (!r)
@@ -360,6 +365,7 @@ static int settings(struct copy *c, struct hoy_err *err)
 	if (c->root < 0 || c->context < 0 || (o->docs && c->docs < 0))
 		return hoy_fail_errno(err, errno, "cannot open '%s'", c->root < 0 ? o->root : c->context < 0 ? o->context : o->docs);
 	c->p.keep_owner = c->p.keep_setid = o->from_image;
+	c->p.dry = o->dry;
 	if (o->chown) {
 		c->p.chown = true;
 		r = owner_parse(c->root, o->chown, &c->p.uid, &c->p.gid, err);

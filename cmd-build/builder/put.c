@@ -129,6 +129,8 @@ static int finish(struct putter *p, int to, const char *name, const struct stat 
 	uid_t uid;
 	gid_t gid;
 
+	if (p->dry)
+		return 0;
 	owner(p, st, &uid, &gid);
 	if (fchownat(to, name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0)
 		return fail(p, errno, "change the owner of", "");
@@ -141,7 +143,7 @@ static int finish(struct putter *p, int to, const char *name, const struct stat 
 /* What is in the way of NAME goes; a directory only if it is empty. */
 static int make_room(struct putter *p, int to, const char *name)
 {
-	if (!unlinkat(to, name, 0) || errno == ENOENT)
+	if (p->dry || !unlinkat(to, name, 0) || errno == ENOENT)
 		return 0;
 	if (errno == EISDIR || errno == EPERM)
 		return unlinkat(to, name, AT_REMOVEDIR) < 0 ? fail(p, errno, "replace the directory", "") : 0;
@@ -162,7 +164,7 @@ static int put_data(struct putter *p, int in, int out, int64_t left)
 			continue;
 		if (n <= 0)
 			return n ? fail(p, errno, "read", "") : hoy_fail(p->err, EIO, "'%s' became shorter while it was read", hoy_buf_str(&p->name));
-		r = hoy_write_full(out, piece, n);
+		r = p->dry ? 0 : hoy_write_full(out, piece, n);
 		if (r < 0)
 			return fail(p, -r, "write", "");
 		if (digest(p, piece, n) < 0)
@@ -180,8 +182,8 @@ static int put_regular(struct putter *p, int in, const struct stat *st, int to, 
 
 	if (r < 0)
 		return r;
-	out = openat(to, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (out < 0)
+	out = p->dry ? -1 : openat(to, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (out < 0 && !p->dry)
 		return fail(p, errno, "create", "");
 	read_xattrs(in, &x);
 	r = digest_header(p, st, '0', NULL, &x);
@@ -190,7 +192,7 @@ static int put_regular(struct putter *p, int in, const struct stat *st, int to, 
 	if (!r)
 		r = finish(p, to, name, st);
 	/* After chown(), which takes file capabilities away. */
-	if (!r)
+	if (!r && !p->dry)
 		set_xattrs(out, &x);
 	xattrs_release(&x);
 	return r;
@@ -203,7 +205,7 @@ static int put_link(struct putter *p, const struct stat *st, int base, const cha
 
 	if (!r)
 		r = digest_header(p, st, '1', first, NULL);
-	if (!r && linkat(base, first, to, name, 0) < 0)
+	if (!r && !p->dry && linkat(base, first, to, name, 0) < 0)
 		r = fail(p, errno, "link", "");
 	return r;
 }
@@ -221,7 +223,7 @@ static int put_special(struct putter *p, int dir, const struct stat *st, int to,
 	r = make_room(p, to, name);
 	if (!r)
 		r = digest_header(p, st, type, target, NULL);
-	if (!r && (type == '2' ? symlinkat(target, to, name) : mknodat(to, name, (st->st_mode & S_IFMT) | 0600, st->st_rdev)) < 0)
+	if (!r && !p->dry && (type == '2' ? symlinkat(target, to, name) : mknodat(to, name, (st->st_mode & S_IFMT) | 0600, st->st_rdev)) < 0)
 		r = fail(p, errno, "create", "");
 	return r ? r : finish(p, to, name, st);
 }
@@ -256,35 +258,43 @@ static int list(struct putter *p, int dir, struct hoy_strv *ret)
 	return ret->error ? hoy_fail_oom(p->err) : 0;
 }
 
+/* Make or open the directory NAME in TO. A link to a directory, or a file, gives way. */
+static int open_subdir(struct putter *p, int to, const char *name, bool *made)
+{
+	int r, fd;
+
+	*made = !mkdirat(to, name, 0755);
+	if (!*made && errno != EEXIST)
+		return fail(p, errno, "create the directory", "");
+	fd = openat(to, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd >= 0 || *made)
+		return fd < 0 ? fail(p, errno, "open the directory", "") : fd;
+	r = make_room(p, to, name);
+	if (r < 0)
+		return r;
+	if (mkdirat(to, name, 0755) < 0)
+		return fail(p, errno, "create the directory", "");
+	fd = openat(to, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	return fd < 0 ? fail(p, errno, "open the directory", "") : fd;
+}
+
 /* A directory within the item: LEFT_OUT if only what is beneath it may be copied. */
 static int put_subdir(struct putter *p, struct walk *w, int dir, const char *name, const struct stat *st, int to, bool left_out)
 {
 	cleanup_fd int from = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), into = -1;
+	bool made = false;
 	struct xattrs x;
-	bool made;
 	int r;
 
 	if (from < 0)
 		return fail(p, errno, "open", "");
-	made = !mkdirat(to, name, 0755);
-	if (!made && errno != EEXIST)
-		return fail(p, errno, "create the directory", "");
-	into = openat(to, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (into < 0 && !made) {
-		/* A link to a directory, or a file in its place. */
-		r = make_room(p, to, name);
-		if (r < 0)
-			return r;
-		if (mkdirat(to, name, 0755) < 0)
-			return fail(p, errno, "create the directory", "");
-		into = openat(to, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	}
-	if (into < 0)
-		return fail(p, errno, "open the directory", "");
+	into = p->dry ? -1 : open_subdir(p, to, name, &made);
+	if (into < 0 && !p->dry)
+		return into;
 	hoy_buf_putc(&p->name, '/');
 	read_xattrs(from, &x);
 	r = left_out ? 0 : digest_header(p, st, '5', NULL, &x);
-	if (!r && !left_out)
+	if (!r && !left_out && !p->dry)
 		set_xattrs(into, &x);
 	xattrs_release(&x);
 	if (!r)
@@ -367,7 +377,7 @@ static int put_special_item(struct putter *p, const char *path, const struct sta
 		return hoy_fail(p->err, EINVAL, "'%s' is a socket, which an image cannot hold", path);
 	if (digest_header(p, st, '6', NULL, NULL) < 0 || make_room(p, to, name) < 0)
 		return -p->err->code;
-	if (mknodat(to, name, (st->st_mode & S_IFMT) | 0600, st->st_rdev) < 0)
+	if (!p->dry && mknodat(to, name, (st->st_mode & S_IFMT) | 0600, st->st_rdev) < 0)
 		return fail(p, errno, "create", "");
 	return finish(p, to, name, st);
 }
