@@ -39,7 +39,7 @@ struct client {
 };
 
 static struct client clients[MAX_CLIENTS];
-static int epfd = -1, listener = -1;
+static int epfd = -1, listener = -1, bundle = -1;
 static int in = -1;	    /* container's stdin, not blocking */
 static char typed[PACKET]; /* what the container has not taken yet */
 static size_t typed_at, typed_len;
@@ -61,23 +61,33 @@ static int watch(int fd, uint32_t events, uint64_t tag, bool add)
 	return epoll_ctl(epfd, add ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd, &ev) < 0 ? -errno : 0;
 }
 
-/* <bundle>/attach, addressed through the directory's fd since a socket's path is short; CRI-O looks in its own directory. */
+static char *dir_link; /* --socket-dir-path: DIR/UUID points to the bundle */
+
+/* CRI-O looks in a directory of its own, where paths are short enough for a socket's address. */
+static int link_bundle(struct hoy_err *err)
+{
+	const char *dir = opt.socket_dir ? opt.socket_dir : "/var/run/crio";
+
+	if (opt.full_attach || (!opt.socket_dir && access(dir, F_OK) < 0))
+		return 0;
+	dir_link = hoy_path_join(dir, opt.cuuid ? opt.cuuid : opt.cid);
+	if (!dir_link)
+		return hoy_fail_oom(err);
+	unlink(dir_link);
+	return symlink(opt.bundle, dir_link) < 0 ? hoy_fail_errno(err, errno, "cannot make '%s'", dir_link) : 0;
+}
+
+/* <bundle>/attach, addressed through the directory's fd since a socket's path is short. */
 static int bind_socket(int fd, struct hoy_err *err)
 {
-	cleanup_fd int dir = open(opt.bundle ? opt.bundle : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	cleanup_free char *link = NULL;
 
-	if (dir < 0)
+	bundle = open(opt.bundle, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (bundle < 0)
 		return hoy_fail_errno(err, errno, "cannot open bundle '%s'", opt.bundle);
-	if (!opt.full_attach && opt.socket_dir) {
-		link = hoy_path_join(opt.socket_dir, opt.cuuid ? opt.cuuid : opt.cid);
-		if (link && symlink(opt.bundle, link) < 0 && errno != EEXIST)
-			return hoy_fail_errno(err, errno, "cannot make '%s'", link);
-	}
-	unlinkat(dir, "attach", 0);
-	snprintf(sa.sun_path, sizeof(sa.sun_path), "/proc/self/fd/%d/attach", dir);
-	if (bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 || fchmodat(dir, "attach", 0700, 0) < 0 || listen(fd, 10) < 0)
+	unlinkat(bundle, "attach", 0);
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "/proc/self/fd/%d/attach", bundle);
+	if (bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 || fchmodat(bundle, "attach", 0700, 0) < 0 || listen(fd, 10) < 0)
 		return hoy_fail_errno(err, errno, "cannot listen on the attach socket in '%s'", opt.bundle);
 	return 0;
 }
@@ -89,12 +99,14 @@ int attach_open(int ep, struct hoy_err *err)
 	epfd = ep;
 	for (int i = 0; i < MAX_CLIENTS; i++)
 		clients[i].fd = -1;
-	if (opt.exec && !opt.exec_attach)
+	if (!opt.bundle || log_passthrough())
 		return 0;
 	listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (listener < 0)
 		return hoy_fail_errno(err, errno, "cannot make the attach socket");
-	r = bind_socket(listener, err);
+	r = link_bundle(err);
+	if (!r)
+		r = bind_socket(listener, err);
 	return r ? r : watch(listener, EPOLLIN, TAG_LISTEN, true);
 }
 
@@ -344,6 +356,17 @@ void attach_event(uint64_t tag, uint32_t events)
 	}
 }
 
+void attach_unlisten(void)
+{
+	if (listener < 0)
+		return;
+	hoy_close(listener);
+	listener = -1;
+	unlinkat(bundle, "attach", 0);
+	if (dir_link)
+		unlink(dir_link);
+}
+
 void attach_close(void)
 {
 	for (int i = 0; i < MAX_CLIENTS; i++) {
@@ -358,6 +381,4 @@ void attach_close(void)
 		if (clients[i].fd >= 0)
 			drop(&clients[i]);
 	}
-	hoy_close(listener);
-	listener = -1;
 }

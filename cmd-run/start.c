@@ -186,6 +186,8 @@ static void monitor_argv(struct ctr *c, const char *root, struct hoy_strv *a)
 		hoy_strv_pushf(a, "k8s-file:%s%s", log ? log : c->dir, log ? "" : "/ctr.log");
 	else
 		hoy_strv_push(a, driver);
+	/* What a power cut takes from a log is not worth the wait for the disk at each container's end. */
+	hoy_strv_push(a, "--no-sync-log");
 	if (max > 0) {
 		hoy_strv_push(a, "--log-size-max");
 		hoy_strv_pushf(a, "%lld", (long long)max);
