@@ -2,8 +2,9 @@
  * cmd-conmon/attach.c: the attach socket, its clients, and what they type.
  *
  * A client gets packets: one byte for the stream (2 stdout, 3 stderr), then up to 8 KiB. What it sends goes to the
- * container's stdin. A client that reads slowly has a queue; when that is full, output waits for it as long as it
- * makes progress, and after ten seconds without any it is dropped.
+ * container's stdin. A client that reads slowly has a queue. When that is full, it depends: for who was there before
+ * the first output (`run` in the foreground: its output may be somebody's input, and must be whole) the container waits
+ * as long as it makes progress, at most ten seconds without any; who came later is dropped, nobody waits.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,7 +33,7 @@
 
 struct client {
 	int fd; /* -1: free */
-	bool reading;
+	bool reading, first; /* first: there before any output */
 	char *queue; /* packets, each with a 4 byte length in front; only while behind */
 	size_t head, len;
 	time_t progress;
@@ -45,6 +46,7 @@ static char typed[PACKET]; /* what the container has not taken yet */
 static size_t typed_at, typed_len;
 static bool in_closing; /* close it when that is gone */
 static int typist = -1;	/* client whose bytes those are */
+static bool any_output;
 
 static time_t now(void)
 {
@@ -141,7 +143,7 @@ static bool accept_client(void)
 		close(fd);
 		return true;
 	}
-	clients[i] = (struct client){ .fd = fd, .reading = true };
+	clients[i] = (struct client){ .fd = fd, .reading = true, .first = !any_output };
 	if (watch(fd, EPOLLIN, TAG_CLIENT + (uint64_t)i, true) < 0)
 		drop(&clients[i]);
 	return true;
@@ -267,10 +269,12 @@ static void send_packet(struct client *c, char head, const char *data, size_t le
 		drop(c);
 		return;
 	}
-	if (!enqueue(c, &head, data, len))
+	if (!enqueue(c, &head, data, len)) {
+		warn("an attached client reads too slowly, dropped");
 		drop(c);
-	else if (first)
+	} else if (first) {
 		rewatch(c);
+	}
 }
 
 static void flush(struct client *c)
@@ -295,6 +299,7 @@ static void flush(struct client *c)
 
 void attach_write(int stream, const char *data, size_t len)
 {
+	any_output = true;
 	for (int i = 0; i < MAX_CLIENTS; i++)
 		for (size_t at = 0; at < len && clients[i].fd >= 0; at += PACKET)
 			send_packet(&clients[i], (char)(stream + 1), data + at, len - at < PACKET ? len - at : PACKET);
@@ -305,7 +310,7 @@ bool attach_full(void)
 	bool full = false;
 
 	for (int i = 0; i < MAX_CLIENTS; i++) {
-		if (clients[i].fd < 0 || clients[i].len < QUEUE / 2)
+		if (clients[i].fd < 0 || !clients[i].first || clients[i].len < QUEUE / 2)
 			continue;
 		if (now() - clients[i].progress > PATIENCE) {
 			warn("an attached client does not read, dropped");

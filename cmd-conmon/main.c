@@ -292,6 +292,7 @@ int main(int argc, char **argv)
 		r = serve(&code, &err);
 	if (r < 0) {
 		sync_send(-1, err.msg);
+		attach_unlisten();
 		(void)hoy_report(&err, 1);
 		/* With --sync the parent still waits for us, perhaps with locks that the exit command needs: it knows, and cleans up. */
 		if (opt.sync)

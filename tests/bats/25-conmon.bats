@@ -74,3 +74,62 @@ same() {
 @test "logs: journald" {
 	same -j log_journald log_journald_tag log_journald_both log_journald_binary log_journald_long
 }
+
+# ours SCENARIO LINE...: these lines are in the transcript of hoy-conmon.
+ours() {
+	local with=monitor s=$1 line
+	[[ $1 != log_labels ]] || with=journal_monitor
+	"$with" ours "$s" >"$T/ours" 2>&1
+	for line in "${@:2}"; do
+		grep -qxF -- "$line" "$T/ours" || { echo "scenario $s, missing: $line"; cat "$T/ours"; return 1; }
+	done
+	! grep -E '^(never|Traceback)' "$T/ours" || { echo "scenario: $s"; return 1; }
+}
+
+@test "logs: rotation loses no line; two files; allowed directories; labels and priorities for the journal" {
+	ours rotation "files: ['log', 'log.1', 'log.2', 'log.3']" 'sizes: True' 'all lines in order: True'
+	ours rotation_drops "files: ['log', 'log.1', 'log.2']" 'the last ones: True'
+	ours log_two_files 'log: "TIME stdout F out\n"' 'log2: "TIME stdout F out\n"'
+	ours log_allowed
+	[[ $(grep -c 'PID' "$T/ours") == 2 && $(grep -c 'is not below an allowed directory' "$T/ours") == 2 ]]
+	ours log_labels
+	grep -F "('COLOR', 'red')" "$T/ours" | grep -F "('SIZE_2', 'big')" | grep -F "('MESSAGE', 'careful\n')" | grep -F "('PRIORITY', '4')"
+	! grep PARTIAL "$T/ours"
+}
+
+@test "hostile labels, tags, arguments and control lines are refused" {
+	monitor ours refused >"$T/ours"
+	[[ $(wc -l <"$T/ours") == 8 && $(grep -c ': (1, True, 1)$' "$T/ours") == 8 ]] || { cat "$T/ours"; return 1; }
+	ours bad_control 'size: True'
+}
+
+@test "a killed runtime is a clear error and leaves nothing that is used" {
+	ours killed_runtime "left: ['ctl', 'winsz']" 'exit command: "two\nwords here\n"'
+	grep "was killed by signal 9" "$T/ours"
+}
+
+@test "a hanging client stalls nobody, a slow one that was there first gets all; bytes are whole" {
+	ours hanging_client 'at once: True' 'lines: True'
+	ours slow_client 'all: True'
+	ours binary 'client: True' 'log: True'
+}
+
+@test "no wake-ups while nothing happens" {
+	ours idle 'woken: 0'
+}
+
+@test "speed and memory: nothing lost, no slower than the real one, at most 200 kB" {
+	local line who dir
+	dir=$(mktemp -d /dev/shm/hoy-conmon-XXXXXX)
+	for line in 100 4096; do
+		for who in real ours; do
+			T=$dir SPEED_LINE=$line SPEED_BYTES=200000000 monitor "$who" speed >"$T/$who"
+			rm -rf "${dir:?}"/*
+			grep '^{' "$T/$who"
+			jq -e .log <(grep '^{' "$T/$who")
+		done
+		# half of it: other work on the machine must not fail the test
+		jq -e --argjson real "$(grep '^{' "$T/real")" '."MB/s" > $real."MB/s" / 2 and .kB <= 200' <(grep '^{' "$T/ours")
+	done
+	rmdir "$dir"
+}
