@@ -12,7 +12,7 @@ struct options {
 	int64_t exit_delay, log_max, log_global_max, log_max_files, timeout;
 	const char *bundle, *cid, *cuuid, *name, *pidfile, *conmon_pidfile, *runtime, *exit_dir, *persist_dir, *exit_command, *log_level,
 		*log_tag, *process_spec, *socket_dir, *restore, *sdnotify, *seccomp_socket, *seccomp_plugins;
-	bool api_version, exec, exec_attach, full_attach, stdin_open, leave_stdin_open, terminal, systemd_cgroup, no_new_keyring, no_pivot, no_sync_log,
+	bool api_version, control, exec, exec_attach, full_attach, stdin_open, leave_stdin_open, terminal, systemd_cgroup, no_new_keyring, no_pivot, no_sync_log,
 		sync, syslog, replace_listen_pid, version, log_rotate, no_partial;
 	struct hoy_strv exit_args, runtime_args, runtime_opts, log_paths, log_labels, log_allow;
 };
@@ -33,6 +33,18 @@ bool log_passthrough(void);
 int journal_open(struct hoy_err *err);
 void journal_write(int stream, const char *data, size_t len);
 void journal_eof(int stream);
+
+/* ---- control.c ---- */
+/* With --control: listen for what hoy-run has us do. */
+int control_open(int epfd, struct hoy_err *err);
+/* A message is there; it is time; a child has ended. */
+void control_event(void);
+void control_due(void);
+void control_reaped(pid_t pid);
+
+/* ---- main.c ---- */
+/* What we start may be chosen by the kernel when memory runs out, as whoever started us. Async-signal-safe. */
+void unshield(void);
 
 /* ---- notify.c ---- */
 /* With --sdnotify-socket: listen on notify/notify.sock in the bundle. */
@@ -85,7 +97,7 @@ int oom_watch(pid_t pid, uint32_t *ret_events);
 int oom_happened(int fd);
 
 /* ---- loop.c ---- */
-enum tag { TAG_OUT = 1, TAG_ERR, TAG_SIGNAL, TAG_TIMER, TAG_CTL, TAG_WINSZ, TAG_OOM, TAG_NOTIFY, TAG_ATTACH = 16 /* the listener; the rest of attach.c's follow */ };
+enum tag { TAG_OUT = 1, TAG_ERR, TAG_SIGNAL, TAG_TIMER, TAG_CTL, TAG_WINSZ, TAG_OOM, TAG_NOTIFY, TAG_CONTROL, TAG_DUE, TAG_ATTACH = 16 /* the listener; the rest of attach.c's follow */ };
 /* Make the ctl and winsz fifos: before the runtime runs, since clients open them as soon as it has. */
 void loop_fifos(void);
 /* Serve until the container has ended and its output is drained; its exit code. */

@@ -63,7 +63,7 @@ void sync_open(void)
 void sync_send(int64_t data, const char *message)
 {
 	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(1 << 16), text = HOY_BUF_INIT(1 << 16);
-	struct hoy_jw w = hoy_jw_on(&text, NULL);
+	struct hoy_jw w = { .out = &text };
 
 	if (sync_fd < 0)
 		return;

@@ -163,6 +163,8 @@ static void reap(struct loop *l)
 		if (pid == l->c->pid) {
 			l->ended = true;
 			l->status = status;
+		} else {
+			control_reaped(pid);
 		}
 }
 
@@ -231,6 +233,12 @@ static void dispatch(struct loop *l, const struct epoll_event *ev)
 		break;
 	case TAG_OOM:
 		look_at_oom(l);
+		break;
+	case TAG_CONTROL:
+		control_event();
+		break;
+	case TAG_DUE:
+		control_due();
 		break;
 	case TAG_NOTIFY:
 		notify_relay();

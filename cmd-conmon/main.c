@@ -31,6 +31,7 @@ static const struct hoy_opt table[] = {
 	STR('c', "cid", cid, "ID", "container id"),
 	STR('P', "conmon-pidfile", conmon_pidfile, "PATH", "write our own pid to a file"),
 	STR('p', "container-pidfile", pidfile, "PATH", "file for the container's pid"),
+	FLAG(0, "control", control, "listen to hoy-run on the socket control in the bundle"),
 	STR('u', "cuuid", cuuid, "ID", "container UUID"),
 	FLAG('e', "exec", exec, "run a process in an existing container"),
 	FLAG(0, "exec-attach", exec_attach, "attach to that process"),
@@ -218,7 +219,7 @@ static void shield(void)
 		(void)hoy_write_small(AT_FDCWD, "/proc/self/oom_score_adj", "-1000");
 }
 
-static void unshield(void)
+void unshield(void)
 {
 	if (*oom_score)
 		(void)hoy_write_small(AT_FDCWD, "/proc/self/oom_score_adj", oom_score);
@@ -239,6 +240,8 @@ static int serve(int *ret_code, struct hoy_err *err)
 		return r;
 	loop_fifos();
 	r = notify_open(epfd, err);
+	if (!r)
+		r = control_open(epfd, err);
 	if (r < 0)
 		return r;
 	if (opt.exec_attach) {
