@@ -2,8 +2,9 @@
  * cmd-conmon/attach.c: the attach socket, its clients, and what they type.
  *
  * A client gets packets: one byte for the stream (2 stdout, 3 stderr), then up to 8 KiB. What it sends goes to the
- * container's stdin. A client that reads slowly has a queue; when that is full, output waits for it as long as it
- * makes progress, and after ten seconds without any it is dropped.
+ * container's stdin. A client that reads slowly has a queue. When that is full, it depends: for who was there before
+ * the first output (`run` in the foreground: its output may be somebody's input, and must be whole) the container waits
+ * as long as it makes progress, at most ten seconds without any; who came later is dropped, nobody waits.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,19 +33,20 @@
 
 struct client {
 	int fd; /* -1: free */
-	bool reading;
+	bool reading, first; /* first: there before any output */
 	char *queue; /* packets, each with a 4 byte length in front; only while behind */
 	size_t head, len;
 	time_t progress;
 };
 
 static struct client clients[MAX_CLIENTS];
-static int epfd = -1, listener = -1;
+static int epfd = -1, listener = -1, bundle = -1;
 static int in = -1;	    /* container's stdin, not blocking */
 static char typed[PACKET]; /* what the container has not taken yet */
 static size_t typed_at, typed_len;
 static bool in_closing; /* close it when that is gone */
 static int typist = -1;	/* client whose bytes those are */
+static bool any_output;
 
 static time_t now(void)
 {
@@ -61,23 +63,33 @@ static int watch(int fd, uint32_t events, uint64_t tag, bool add)
 	return epoll_ctl(epfd, add ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd, &ev) < 0 ? -errno : 0;
 }
 
-/* <bundle>/attach, addressed through the directory's fd since a socket's path is short; CRI-O looks in its own directory. */
+static char *dir_link; /* --socket-dir-path: DIR/UUID points to the bundle */
+
+/* CRI-O looks in a directory of its own, where paths are short enough for a socket's address. */
+static int link_bundle(struct hoy_err *err)
+{
+	const char *dir = opt.socket_dir ? opt.socket_dir : "/var/run/crio";
+
+	if (opt.full_attach || (!opt.socket_dir && access(dir, F_OK) < 0))
+		return 0;
+	dir_link = hoy_path_join(dir, opt.cuuid ? opt.cuuid : opt.cid);
+	if (!dir_link)
+		return hoy_fail_oom(err);
+	unlink(dir_link);
+	return symlink(opt.bundle, dir_link) < 0 ? hoy_fail_errno(err, errno, "cannot make '%s'", dir_link) : 0;
+}
+
+/* <bundle>/attach, addressed through the directory's fd since a socket's path is short. */
 static int bind_socket(int fd, struct hoy_err *err)
 {
-	cleanup_fd int dir = open(opt.bundle ? opt.bundle : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	cleanup_free char *link = NULL;
 
-	if (dir < 0)
+	bundle = open(opt.bundle, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (bundle < 0)
 		return hoy_fail_errno(err, errno, "cannot open bundle '%s'", opt.bundle);
-	if (!opt.full_attach && opt.socket_dir) {
-		link = hoy_path_join(opt.socket_dir, opt.cuuid ? opt.cuuid : opt.cid);
-		if (link && symlink(opt.bundle, link) < 0 && errno != EEXIST)
-			return hoy_fail_errno(err, errno, "cannot make '%s'", link);
-	}
-	unlinkat(dir, "attach", 0);
-	snprintf(sa.sun_path, sizeof(sa.sun_path), "/proc/self/fd/%d/attach", dir);
-	if (bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 || fchmodat(dir, "attach", 0700, 0) < 0 || listen(fd, 10) < 0)
+	unlinkat(bundle, "attach", 0);
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "/proc/self/fd/%d/attach", bundle);
+	if (bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 || fchmodat(bundle, "attach", 0700, 0) < 0 || listen(fd, 10) < 0)
 		return hoy_fail_errno(err, errno, "cannot listen on the attach socket in '%s'", opt.bundle);
 	return 0;
 }
@@ -89,12 +101,14 @@ int attach_open(int ep, struct hoy_err *err)
 	epfd = ep;
 	for (int i = 0; i < MAX_CLIENTS; i++)
 		clients[i].fd = -1;
-	if (opt.exec && !opt.exec_attach)
+	if (!opt.bundle || log_passthrough())
 		return 0;
 	listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (listener < 0)
 		return hoy_fail_errno(err, errno, "cannot make the attach socket");
-	r = bind_socket(listener, err);
+	r = link_bundle(err);
+	if (!r)
+		r = bind_socket(listener, err);
 	return r ? r : watch(listener, EPOLLIN, TAG_LISTEN, true);
 }
 
@@ -129,7 +143,7 @@ static bool accept_client(void)
 		close(fd);
 		return true;
 	}
-	clients[i] = (struct client){ .fd = fd, .reading = true };
+	clients[i] = (struct client){ .fd = fd, .reading = true, .first = !any_output };
 	if (watch(fd, EPOLLIN, TAG_CLIENT + (uint64_t)i, true) < 0)
 		drop(&clients[i]);
 	return true;
@@ -255,10 +269,12 @@ static void send_packet(struct client *c, char head, const char *data, size_t le
 		drop(c);
 		return;
 	}
-	if (!enqueue(c, &head, data, len))
+	if (!enqueue(c, &head, data, len)) {
+		warn("an attached client reads too slowly, dropped");
 		drop(c);
-	else if (first)
+	} else if (first) {
 		rewatch(c);
+	}
 }
 
 static void flush(struct client *c)
@@ -283,6 +299,7 @@ static void flush(struct client *c)
 
 void attach_write(int stream, const char *data, size_t len)
 {
+	any_output = true;
 	for (int i = 0; i < MAX_CLIENTS; i++)
 		for (size_t at = 0; at < len && clients[i].fd >= 0; at += PACKET)
 			send_packet(&clients[i], (char)(stream + 1), data + at, len - at < PACKET ? len - at : PACKET);
@@ -293,7 +310,7 @@ bool attach_full(void)
 	bool full = false;
 
 	for (int i = 0; i < MAX_CLIENTS; i++) {
-		if (clients[i].fd < 0 || clients[i].len < QUEUE / 2)
+		if (clients[i].fd < 0 || !clients[i].first || clients[i].len < QUEUE / 2)
 			continue;
 		if (now() - clients[i].progress > PATIENCE) {
 			warn("an attached client does not read, dropped");
@@ -344,6 +361,17 @@ void attach_event(uint64_t tag, uint32_t events)
 	}
 }
 
+void attach_unlisten(void)
+{
+	if (listener < 0)
+		return;
+	hoy_close(listener);
+	listener = -1;
+	unlinkat(bundle, "attach", 0);
+	if (dir_link)
+		unlink(dir_link);
+}
+
 void attach_close(void)
 {
 	for (int i = 0; i < MAX_CLIENTS; i++) {
@@ -358,6 +386,4 @@ void attach_close(void)
 		if (clients[i].fd >= 0)
 			drop(&clients[i]);
 	}
-	hoy_close(listener);
-	listener = -1;
 }

@@ -77,32 +77,48 @@ static int console_receive(struct console *k)
 	return fd;
 }
 
+static void create_argv(struct hoy_strv *a)
+{
+	hoy_strv_push(a, opt.restore ? "restore" : "create");
+	hoy_strv_push(a, "--bundle");
+	hoy_strv_push(a, opt.bundle);
+	hoy_strv_push(a, "--pid-file");
+	hoy_strv_push(a, opt.pidfile);
+	if (opt.no_pivot)
+		hoy_strv_push(a, "--no-pivot");
+	if (opt.no_new_keyring)
+		hoy_strv_push(a, "--no-new-keyring");
+	if (!opt.restore)
+		return;
+	/* A restored container runs at once: the runtime must not wait for its end. CRIU's logs go into the bundle. */
+	hoy_strv_push(a, "--detach");
+	hoy_strv_push(a, "--image-path");
+	hoy_strv_push(a, opt.restore);
+	hoy_strv_push(a, "--work-path");
+	hoy_strv_push(a, opt.bundle);
+}
+
+static void exec_argv(struct hoy_strv *a)
+{
+	hoy_strv_push(a, "exec");
+	hoy_strv_push(a, "--pid-file");
+	hoy_strv_push(a, opt.pidfile);
+	hoy_strv_push(a, "--process");
+	hoy_strv_push(a, opt.process_spec);
+	hoy_strv_push(a, "--detach");
+}
+
 static void runtime_argv(struct hoy_strv *a, const struct console *k)
 {
 	hoy_strv_push(a, opt.runtime);
+	if (opt.systemd_cgroup && !opt.exec)
+		hoy_strv_push(a, "--systemd-cgroup");
 	for (size_t i = 0; i < opt.runtime_args.n; i++)
 		hoy_strv_push(a, opt.runtime_args.v[i]);
-	if (opt.systemd_cgroup)
-		hoy_strv_push(a, "--systemd-cgroup");
-	hoy_strv_push(a, opt.exec ? "exec" : "create");
-	if (opt.exec) {
-		hoy_strv_push(a, "--process");
-		hoy_strv_push(a, opt.process_spec);
-		hoy_strv_push(a, "--detach");
-		if (opt.terminal)
-			hoy_strv_push(a, "--tty");
-	} else {
-		hoy_strv_push(a, "--bundle");
-		hoy_strv_push(a, opt.bundle ? opt.bundle : ".");
-		if (opt.no_pivot)
-			hoy_strv_push(a, "--no-pivot");
-		if (opt.no_new_keyring)
-			hoy_strv_push(a, "--no-new-keyring");
-	}
-	if (opt.pidfile) {
-		hoy_strv_push(a, "--pid-file");
-		hoy_strv_push(a, opt.pidfile);
-	}
+	if (opt.exec)
+		exec_argv(a);
+	else
+		create_argv(a);
 	for (size_t i = 0; i < opt.runtime_opts.n; i++)
 		hoy_strv_push(a, opt.runtime_opts.v[i]);
 	if (k->path[0]) {
@@ -134,6 +150,36 @@ static void exec_readonly(char *const *argv)
 	hoy_close(fd);
 }
 
+static char listen_pid[32] = "LISTEN_PID=";
+static char **listen_entry; /* in environ; NULL: it is none of ours */
+
+/* Sockets that were passed to us, or with --replace-listen-pid to anybody, are meant for the runtime. */
+static int find_listen_pid(struct hoy_err *err)
+{
+	for (char **e = environ; *e; e++) {
+		if (strncmp(*e, listen_pid, 11))
+			continue;
+		if (atoi(*e + 11) <= 0)
+			return hoy_fail(err, EINVAL, "Invalid LISTEN_PID %.10s", *e + 11);
+		if (opt.replace_listen_pid || atoi(*e + 11) == getpid())
+			listen_entry = e;
+	}
+	return 0;
+}
+
+static void set_listen_pid(void)
+{
+	char digits[16];
+	int n = 0, at = 11;
+
+	for (int pid = getpid(); pid; pid /= 10)
+		digits[n++] = (char)('0' + pid % 10);
+	while (n)
+		listen_pid[at++] = digits[--n];
+	listen_pid[at] = '\0';
+	*listen_entry = listen_pid;
+}
+
 /* Between vfork and exec: system calls only. */
 static void become_runtime(char *const *argv, const struct pipes *p)
 {
@@ -149,6 +195,8 @@ static void become_runtime(char *const *argv, const struct pipes *p)
 		dup2(p->out[1] >= 0 ? p->out[1] : null, 1);
 		dup2(p->err[1] >= 0 ? p->err[1] : null, 2);
 	}
+	if (listen_entry)
+		set_listen_pid();
 	exec_readonly(argv);
 	execv(argv[0], argv);
 	_exit(127);
@@ -167,16 +215,19 @@ static int make_pipes(struct pipes *p)
 /* The runtime ended badly: what it said goes to whoever asked. */
 static int failed(const struct child *c, int status, struct hoy_err *err)
 {
-	char text[900] = "";
+	static char text[8192];
 	struct pollfd p = { c->err, POLLIN, 0 };
 	ssize_t n = c->err >= 0 && poll(&p, 1, 0) > 0 ? read(c->err, text, sizeof(text) - 1) : 0;
 
-	while (n > 0 && text[n - 1] == '\n')
-		n--;
 	text[n > 0 ? n : 0] = '\0';
+	if (*text) {
+		/* Its own words to the byte: engines look for some of them. */
+		sync_send(-1, text);
+		return hoy_fail(err, HOY_EREMOTE, "the runtime said: %.400s", text);
+	}
 	if (WIFSIGNALED(status))
-		return hoy_fail(err, HOY_EREMOTE, "the runtime was killed by signal %d%s%s", WTERMSIG(status), *text ? ": " : "", text);
-	return hoy_fail(err, HOY_EREMOTE, "%s%s", *text ? text : "container create failed (no logs from conmon)", "");
+		return hoy_fail(err, HOY_EREMOTE, "the runtime '%s' was killed by signal %d", opt.runtime, WTERMSIG(status));
+	return hoy_fail(err, HOY_EREMOTE, "the runtime '%s' ended with exit status %d and said nothing", opt.runtime, WEXITSTATUS(status));
 }
 
 /* Wait for the runtime and, with a terminal, for the pty that it sends before it ends. */
@@ -208,13 +259,11 @@ static int wait_runtime(struct child *c, struct console *k, struct hoy_err *err)
 
 static int read_pid(struct child *c, struct hoy_err *err)
 {
-	cleanup_free char *dflt = hoy_asprintf("pidfile-%s", opt.cid);
-	const char *path = opt.pidfile ? opt.pidfile : dflt;
 	char text[32];
-	ssize_t n = path ? hoy_read_small(AT_FDCWD, path, text, sizeof(text)) : -ENOMEM;
+	ssize_t n = hoy_read_small(AT_FDCWD, opt.pidfile, text, sizeof(text));
 
 	c->pid = n > 0 ? (pid_t)atoi(text) : 0;
-	return c->pid > 0 ? 0 : hoy_fail(err, HOY_EREMOTE, "the runtime left no pid in '%s'", path ? path : "");
+	return c->pid > 0 ? 0 : hoy_fail(err, HOY_EREMOTE, "the runtime left no pid in '%s'", opt.pidfile);
 }
 
 int child_start(struct child *c, struct hoy_err *err)
@@ -231,6 +280,8 @@ int child_start(struct child *c, struct hoy_err *err)
 	runtime_argv(&argv, &k);
 	if (!r && argv.error)
 		r = hoy_fail_oom(err);
+	if (!r)
+		r = find_listen_pid(err);
 	if (!r) {
 		c->runtime = vfork();
 		if (!c->runtime)

@@ -6,7 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -16,19 +19,36 @@
 #include "common/data/json.h"
 
 static int sync_fd = -1;
+static int level = LOG_WARNING;
+
+bool log_level_set(const char *name)
+{
+	static const struct { const char *name; int level; } levels[] = {
+		{ "fatal", LOG_CRIT }, { "panic", LOG_CRIT }, { "error", LOG_ERR }, { "warn", LOG_WARNING }, { "warning", LOG_WARNING },
+		{ "info", LOG_INFO }, { "debug", LOG_DEBUG }, { "trace", LOG_DEBUG },
+	};
+
+	for (size_t i = 0; name && i < ARRAY_SIZE(levels); i++)
+		if (!strcasecmp(name, levels[i].name)) {
+			level = levels[i].level;
+			return true;
+		}
+	return !name;
+}
 
 void warn(const char *fmt, ...)
 {
 	char line[512];
 	va_list ap;
 
+	if (level < LOG_WARNING)
+		return;
 	va_start(ap, fmt);
 	vsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);
 	if (opt.syslog)
 		syslog(LOG_DAEMON | LOG_WARNING, "hoy-conmon %.12s: %s", opt.cid ? opt.cid : "", line);
-	else
-		hoy_warning("%.12s: %s", opt.cid ? opt.cid : "", line);
+	hoy_warning("%.12s: %s", opt.cid ? opt.cid : "", line);
 }
 
 void sync_open(void)
@@ -42,17 +62,20 @@ void sync_open(void)
 
 void sync_send(int64_t data, const char *message)
 {
-	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(1 << 16);
-	struct hoy_jw w = hoy_jw_on(&b, NULL);
+	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(1 << 16), text = HOY_BUF_INIT(1 << 16);
+	struct hoy_jw w = { .out = &text };
 
 	if (sync_fd < 0)
 		return;
-	hoy_jw_object(&w, NULL);
-	hoy_jw_int(&w, opt.api_version >= 1 ? "data" : opt.exec ? "exit_code" : "pid", data);
-	hoy_jw_string_opt(&w, "message", message);
-	hoy_jw_end_object(&w);
-	hoy_buf_putc(&b, '\n');
-	if (b.error || hoy_write_full(sync_fd, b.data, b.len) < 0) {
+	/* conmon's line to the byte, blanks too: not every reader is a JSON parser. */
+	hoy_buf_printf(&b, "{\"%s\": %lld", opt.api_version ? "data" : opt.exec ? "exit_code" : "pid", (long long)data);
+	if (message && *message) {
+		hoy_jw_string(&w, NULL, message);
+		hoy_buf_puts(&b, ", \"message\": ");
+		hoy_buf_add(&b, text.data, text.len);
+	}
+	hoy_buf_puts(&b, "}\n");
+	if (b.error || text.error || hoy_write_full(sync_fd, b.data, b.len) < 0 || data < 0) {
 		close(sync_fd);
 		sync_fd = -1;
 	}
@@ -73,7 +96,7 @@ static void put(const char *dir, const char *name, int code, bool sync)
 	}
 }
 
-void write_exit_files(int code, bool oom)
+void write_exit_files(int code, const char *message)
 {
 	if (opt.persist_dir)
 		put(opt.persist_dir, "exit", code, false);
@@ -81,7 +104,7 @@ void write_exit_files(int code, bool oom)
 	if (opt.exit_dir)
 		put(opt.exit_dir, opt.cid, code, false);
 	if (opt.exec)
-		sync_send(code, oom ? "OOM killed" : NULL);
+		sync_send(code, message);
 }
 
 void note_oom(void)
@@ -96,28 +119,42 @@ void note_oom(void)
 	}
 }
 
+/* Between vfork and exec. */
+static void become_exit_command(char *const *argv)
+{
+	static sigset_t none;
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGPIPE, SIG_DFL);
+	execv(argv[0], argv);
+	_exit(127);
+}
+
 void run_exit_command(void)
 {
 	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
-	sigset_t none;
+	int status = 0;
+	pid_t pid;
 
 	if (!opt.exit_command)
 		return;
-	if (opt.exit_delay > 0)
-		sleep((unsigned)opt.exit_delay);
 	hoy_strv_push(&argv, opt.exit_command);
 	for (size_t i = 0; i < opt.exit_args.n; i++)
 		hoy_strv_push(&argv, opt.exit_args.v[i]);
 	unsetenv("_OCI_SYNCPIPE");
 	unsetenv("_OCI_STARTPIPE");
 	unsetenv("_OCI_ATTACHPIPE");
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	signal(SIGPIPE, SIG_DFL);
-	/* Ports that we kept bound are free now. */
+	/* Ports that we kept bound are free now. What the command starts and leaves behind (a container again) is not ours to wait for. */
 	syscall(SYS_close_range, 3U, ~0U, 0);
-	if (!argv.error)
-		execv(opt.exit_command, argv.v);
-	warn("cannot run the exit command '%s': %s", opt.exit_command, strerror(errno));
-	_exit(1);
+	prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0);
+	if (opt.exit_delay > 0)
+		sleep((unsigned)opt.exit_delay);
+	pid = argv.error ? -1 : vfork();
+	if (!pid)
+		become_exit_command(argv.v);
+	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (pid < 0 || (WIFEXITED(status) && WEXITSTATUS(status) == 127))
+		warn("cannot run the exit command '%s'", opt.exit_command);
 }

@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,54 +17,103 @@
 #include "common/base/err.h"
 #include "common/base/fd.h"
 
-static const char *path; /* NULL: no log file */
-static int fd = -1;
-static int64_t size;
-static bool passthrough;
-static bool mid_line[3]; /* the stream's last piece was a P */
-static char zone[8];	 /* "+01:00", once: conmon's times are local */
+#define MAX_FILES 8
+#define MAX_IOV 120
 
+struct file {
+	const char *path;
+	int fd;
+	int64_t size, total; /* of this file; of all that was ever written */
+	bool told;	     /* that it cannot be written */
+};
+
+static struct file files[MAX_FILES];
+static int n_files;
+static bool passthrough, journal;
+static char zone[8]; /* "+01:00", once: conmon's times are local */
 
 bool log_passthrough(void)
 {
 	return passthrough;
 }
 
-static int open_file(void)
+static int open_file(struct file *f)
 {
 	struct stat st;
 
-	fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0640);
-	if (fd < 0)
+	f->fd = open(f->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0640);
+	if (f->fd < 0)
 		return -errno;
-	size = fstat(fd, &st) < 0 ? 0 : st.st_size;
+	f->size = fstat(f->fd, &st) < 0 ? 0 : st.st_size;
 	return 0;
 }
 
+/* --log-allowlist-dir: the directory that PATH leads to, symlinks and all, must be one of those or below it. */
+static int check_allowed(const char *path, struct hoy_err *err)
+{
+	cleanup_free char *parent = strdup(path);
+	char real[PATH_MAX], allowed[PATH_MAX], *slash = parent ? strrchr(parent, '/') : NULL;
+
+	if (!opt.log_allow.n)
+		return 0;
+	if (slash)
+		slash[slash == parent] = '\0';
+	if (!parent || !realpath(slash ? parent : ".", real))
+		return hoy_fail_errno(err, errno, "cannot find the directory of log file '%s'", path);
+	for (size_t i = 0; i < opt.log_allow.n; i++) {
+		size_t n = realpath(opt.log_allow.v[i], allowed) ? strlen(allowed) : 0;
+
+		if (n && !strncmp(real, allowed, n) && (!real[n] || real[n] == '/' || n == 1))
+			return 0;
+	}
+	return hoy_fail(err, EACCES, "log file '%s' is not below an allowed directory", path);
+}
+
+static int add_file(const char *path, const char *driver, struct hoy_err *err)
+{
+	if (!path || !*path)
+		return hoy_fail(err, EINVAL, "%s requires a filename", driver);
+	if (n_files == MAX_FILES)
+		return hoy_fail(err, E2BIG, "more than %d log files", MAX_FILES);
+	files[n_files++] = (struct file){ .path = path, .fd = -1 };
+	return check_allowed(path, err);
+}
+
+/* DRIVER, DRIVER:PATH, PATH alone or :PATH. */
 static int driver(const char *text, struct hoy_err *err)
 {
-	const char *colon = strchr(text, ':');
+	const char *colon = strchr(text, ':'), *path = colon ? colon + 1 : NULL;
 	size_t len = colon ? (size_t)(colon - text) : strlen(text);
 
+	if (!*text)
+		return hoy_fail(err, EINVAL, "log-path must not be empty");
+	if (colon == text)
+		return add_file(path, "k8s-file", err);
 #define IS(s) (len == strlen(s) && !strncmp(text, s, len))
 	if (IS("none") || IS("off") || IS("null"))
 		return 0;
-	if (IS("passthrough")) {
-		passthrough = true;
-		return 0;
-	}
+	if (IS("passthrough"))
+		return passthrough = true, 0;
 	if (IS("journald"))
-		return hoy_fail(err, HOY_EUNSUPPORTED, "log driver 'journald' is not supported");
-	if (path)
-		return hoy_fail(err, HOY_EUNSUPPORTED, "a second log file ('%s') is not supported", text);
-	if ((IS("k8s-file") || IS("json-file")) && colon)
-		path = colon + 1;
-	else if (!colon && !IS("k8s-file") && !IS("json-file"))
-		path = text;
-	else
-		return hoy_fail(err, EINVAL, "no such log driver: %s", text);
+		return journal = true, 0;
+	if (IS("k8s-file") || IS("json-file"))
+		return add_file(path, IS("k8s-file") ? "k8s-file" : "json-file", err);
 #undef IS
-	return *path ? 0 : hoy_fail(err, EINVAL, "log path is empty in '%s'", text);
+	return colon ? hoy_fail(err, EINVAL, "No such log driver %.*s", (int)len, text) : add_file(text, "k8s-file", err);
+}
+
+/* What the drivers given do not do is refused. */
+static int check_drivers(struct hoy_err *err)
+{
+	if (!journal && n_files && opt.log_tag)
+		return hoy_fail(err, EINVAL, "k8s-file doesn't support --log-tag");
+	if (!journal && n_files && opt.log_labels.n)
+		return hoy_fail(err, EINVAL, "k8s-file doesn't support --log-label");
+	if (opt.log_rotate && opt.log_max_files < 1)
+		return hoy_fail(err, EINVAL, "--log-max-files must be at least 1");
+	if (passthrough && (isatty(0) || isatty(1) || isatty(2)))
+		return hoy_fail(err, EINVAL, "cannot use a tty with passthrough logging mode to prevent attacks via TIOCSTI");
+	return 0;
 }
 
 int log_open(struct hoy_err *err)
@@ -72,13 +122,20 @@ int log_open(struct hoy_err *err)
 	struct tm tm;
 	int r = 0;
 
+	if (!opt.log_paths.n)
+		return hoy_fail(err, EINVAL, "Log driver not provided. Use --log-path");
 	localtime_r(&now, &tm);
 	snprintf(zone, sizeof(zone), "%c%02ld:%02ld", tm.tm_gmtoff < 0 ? '-' : '+', labs(tm.tm_gmtoff) / 3600 % 100, labs(tm.tm_gmtoff) / 60 % 60);
 	for (size_t i = 0; i < opt.log_paths.n && !r; i++)
 		r = driver(opt.log_paths.v[i], err);
-	if (!r && path && (r = open_file()) < 0)
-		hoy_fail_errno(err, -r, "cannot open log file '%s'", path);
-	return r;
+	if (!r)
+		r = check_drivers(err);
+	for (int i = 0; i < n_files && !r; i++) {
+		if ((r = open_file(&files[i])) < 0)
+			hoy_fail_errno(err, -r, "cannot open log file '%s'", files[i].path);
+		files[i].total = files[i].size;
+	}
+	return r || !journal ? r : journal_open(err);
 }
 
 /* "TIME STREAM X ": the seconds are formatted once a second. */
@@ -98,58 +155,65 @@ static size_t stamp(char *buf, int stream, char tag)
 	return (size_t)snprintf(buf, 80, "%s.%09ld%s %s %c ", text, ts.tv_nsec, zone, stream == 2 ? "stderr" : "stdout", tag);
 }
 
-/* Old files move up to PATH.1, PATH.2...; without rotation the file begins anew, as conmon's. */
-static void rotate(void)
+static void reopen(struct file *f)
 {
-	char from[4200], to[4200];
+	int r;
 
-	if (opt.log_rotate)
-		for (int64_t i = opt.log_max_files - 1; i >= 0; i--) {
-			snprintf(to, sizeof(to), "%.4000s.%lld", path, (long long)i + 1);
-			if (i)
-				snprintf(from, sizeof(from), "%.4000s.%lld", path, (long long)i);
-			else
-				snprintf(from, sizeof(from), "%.4000s", path);
-			rename(from, to);
-		}
-	else
-		unlink(path);
-	log_reopen();
+	hoy_close(f->fd);
+	r = open_file(f);
+	if (r < 0)
+		warn("cannot open log file '%s' again: %s", f->path, strerror(-r));
 }
 
 void log_reopen(void)
 {
-	int r;
+	for (int i = 0; i < n_files; i++)
+		reopen(&files[i]);
+}
 
-	if (!path)
+/*
+ * Old files move up to PATH.1, PATH.2...: what is in them stays. Without rotation a new file takes the place of the old
+ * one, as conmon's; a reader that has the old one open reads it to its end.
+ */
+static void rotate(struct file *f)
+{
+	char from[PATH_MAX + 24], to[PATH_MAX + 24];
+
+	if (!opt.log_rotate) {
+		unlink(f->path);
+		reopen(f);
 		return;
-	hoy_close(fd);
-	r = open_file();
-	if (r < 0)
-		warn("cannot open log file '%s' again: %s", path, strerror(-r));
+	}
+	for (int64_t i = opt.log_max_files - 1; i >= 0; i--) {
+		snprintf(to, sizeof(to), "%s.%lld", f->path, (long long)i + 1);
+		if (i)
+			snprintf(from, sizeof(from), "%s.%lld", f->path, (long long)i);
+		else
+			snprintf(from, sizeof(from), "%s", f->path);
+		rename(from, to);
+	}
+	reopen(f);
 }
 
 /* A full disk loses log lines, never the container. */
-static void put(struct iovec *v, int n, size_t bytes)
+static void put(struct file *f, struct iovec *v, int n, size_t bytes)
 {
-	static bool told;
-	ssize_t w;
+	while (n && f->fd >= 0) {
+		ssize_t w = writev(f->fd, v, n);
 
-	if (opt.log_max > 0 && size && size + (int64_t)bytes > opt.log_max)
-		rotate();
-	if (fd < 0)
-		return;
-	while ((w = writev(fd, v, n)) < (ssize_t)bytes) {
 		if (w < 0 && errno == EINTR)
 			continue;
 		if (w < 0) {
-			if (!told)
-				warn("cannot write to log file '%s': %s", path, strerror(errno));
-			told = true;
+			if (!f->told)
+				warn("cannot write to log file '%s': %s", f->path, strerror(errno));
+			f->told = true;
 			return;
 		}
+		f->size += w;
+		f->total += w;
+		if ((size_t)w == bytes)
+			return;
 		bytes -= w;
-		size += w;
 		while (n && (size_t)w >= v->iov_len) {
 			w -= v->iov_len;
 			v++;
@@ -160,59 +224,81 @@ static void put(struct iovec *v, int n, size_t bytes)
 			v->iov_len -= w;
 		}
 	}
-	size += w;
 }
 
-#define MAX_IOV 120
+/* Lines that wait for one writev. */
+struct batch {
+	struct iovec v[MAX_IOV];
+	int n;
+	size_t bytes;
+};
+
+static void flush(struct file *f, struct batch *b)
+{
+	if (b->n)
+		put(f, b->v, b->n, b->bytes);
+	b->n = 0;
+	b->bytes = 0;
+}
+
+static void add(struct batch *b, const char *data, size_t len)
+{
+	b->v[b->n++] = (struct iovec){ (char *)data, len };
+	b->bytes += len;
+}
+
+/* FULL and PART are what stands before a whole line and before a piece of one; both have HEAD bytes. */
+static void write_lines(struct file *f, const char *full, const char *part, size_t head, const char *data, size_t len)
+{
+	struct batch b = { .n = 0 };
+
+	while (len) {
+		const char *nl = memchr(data, '\n', len);
+		size_t take = nl ? (size_t)(nl - data) + 1 : len, bytes = head + take + !nl;
+
+		if (opt.log_global_max > 0 && f->total + (int64_t)b.bytes >= opt.log_global_max)
+			break;
+		if (opt.log_max > 0 && f->size + (int64_t)(b.bytes + bytes) > opt.log_max && f->size + b.bytes) {
+			flush(f, &b);
+			rotate(f);
+		}
+		if (b.n + 3 > MAX_IOV)
+			flush(f, &b);
+		add(&b, nl ? full : part, head);
+		add(&b, data, take);
+		if (!nl)
+			add(&b, "\n", 1);
+		data += take;
+		len -= take;
+	}
+	flush(f, &b);
+}
 
 void log_write(int stream, const char *data, size_t len)
 {
 	static char full[80], part[80];
-	struct iovec v[MAX_IOV];
-	size_t nf, np, bytes = 0;
-	int n = 0;
+	size_t head;
 
-	if (!path)
+	if (journal)
+		journal_write(stream, data, len);
+	if (!n_files)
 		return;
-	nf = stamp(full, stream, 'F');
-	np = stamp(part, stream, 'P');
-	while (len) {
-		const char *nl = memchr(data, '\n', len);
-		size_t take = nl ? (size_t)(nl - data) + 1 : len;
-
-		if (n + 3 > MAX_IOV) {
-			put(v, n, bytes);
-			n = 0;
-			bytes = 0;
-		}
-		v[n++] = (struct iovec){ nl ? full : part, nl ? nf : np };
-		v[n++] = (struct iovec){ (char *)data, take };
-		bytes += v[n - 2].iov_len + take;
-		if (!nl) {
-			v[n++] = (struct iovec){ (char *)"\n", 1 };
-			bytes++;
-		}
-		mid_line[stream] = !nl;
-		data += take;
-		len -= take;
-	}
-	if (n)
-		put(v, n, bytes);
+	head = stamp(full, stream, 'F');
+	memcpy(part, full, sizeof(part));
+	part[head - 2] = 'P';
+	for (int i = 0; i < n_files; i++)
+		write_lines(&files[i], full, part, head, data, len);
 }
 
 void log_eof(int stream)
 {
-	char buf[80];
-	size_t n;
+	if (journal)
+		journal_eof(stream);
+}
 
-	/* An empty F closes a line whose last piece was a P. */
-	if (path && mid_line[stream] && !opt.no_partial) {
-		struct iovec v[2];
-
-		n = stamp(buf, stream, 'F');
-		v[0] = (struct iovec){ buf, n };
-		v[1] = (struct iovec){ (char *)"\n", 1 };
-		put(v, 2, n + 1);
-	}
-	mid_line[stream] = false;
+void log_finish(void)
+{
+	for (int i = 0; i < n_files; i++)
+		if (!opt.no_sync_log && files[i].fd >= 0)
+			(void)fsync(files[i].fd);
 }

@@ -45,12 +45,12 @@ static void watch(struct loop *l, int fd, uint64_t tag) { watch_events(l, fd, ta
 /* Held open for writing by ourselves too, so that it never reads as ended. */
 static int open_fifo(const char *name)
 {
-	cleanup_free char *path = hoy_path_join(opt.bundle ? opt.bundle : ".", name);
+	cleanup_free char *path = hoy_path_join(opt.bundle, name);
 
 	if (!path)
 		return -1;
 	unlink(path);
-	if (mkfifo(path, 0640) < 0)
+	if (mkfifo(path, 0660) < 0)
 		return -1;
 	return open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
 }
@@ -59,6 +59,8 @@ static int fifos[2] = { -1, -1 };
 
 void loop_fifos(void)
 {
+	if (!opt.bundle || log_passthrough())
+		return;
 	fifos[0] = open_fifo("ctl");
 	fifos[1] = open_fifo("winsz");
 }
@@ -108,7 +110,7 @@ static void resize(struct loop *l, int rows, int columns)
 {
 	struct winsize ws = { .ws_row = (unsigned short)rows, .ws_col = (unsigned short)columns };
 
-	if (l->c->tty >= 0 && rows > 0 && columns > 0)
+	if (l->c->tty >= 0 && rows >= 0 && columns >= 0 && rows <= 1000 && columns <= 1000)
 		ioctl(l->c->tty, TIOCSWINSZ, &ws);
 }
 
@@ -161,6 +163,8 @@ static void reap(struct loop *l)
 		if (pid == l->c->pid) {
 			l->ended = true;
 			l->status = status;
+		} else {
+			control_reaped(pid);
 		}
 }
 
@@ -172,20 +176,24 @@ static void on_signal(struct loop *l)
 		if (si.ssi_signo == SIGCHLD)
 			reap(l);
 		else if (!l->ended && l->c->pid > 0)
-			/* Told to go, we take the container with us, as conmon does. */
-			kill(l->c->pid, si.ssi_signo == SIGTERM || si.ssi_signo == SIGINT ? SIGKILL : (int)si.ssi_signo);
+			/* It is the container that somebody wants to end; we end after it. */
+			kill(l->c->pid, (int)si.ssi_signo);
 	}
 }
 
 static void on_timer(struct loop *l)
 {
 	uint64_t n;
+	pid_t group;
 
 	if (read(l->timer, &n, sizeof(n)) != sizeof(n))
 		return;
 	l->timed_out = true;
-	if (l->c->pid > 0)
-		kill(l->c->pid, SIGKILL);
+	if (l->ended || l->c->pid <= 0)
+		return;
+	/* Its process group, so that no child of an exec stays; never our own. */
+	group = getpgid(l->c->pid);
+	kill(group > 1 && group != getpgrp() ? -group : l->c->pid, SIGKILL);
 }
 
 static void look_at_oom(struct loop *l)
@@ -225,6 +233,15 @@ static void dispatch(struct loop *l, const struct epoll_event *ev)
 		break;
 	case TAG_OOM:
 		look_at_oom(l);
+		break;
+	case TAG_CONTROL:
+		control_event();
+		break;
+	case TAG_DUE:
+		control_due();
+		break;
+	case TAG_NOTIFY:
+		notify_relay();
 		break;
 	default:
 		attach_event(ev->data.u64, ev->events);
@@ -309,10 +326,11 @@ int loop_run(struct child *c, int epfd)
 		l.oom_killed = true;
 		note_oom();
 	}
-	code = WIFEXITED(l.status) ? WEXITSTATUS(l.status) : 128 + WTERMSIG(l.status);
-	if (l.timed_out)
-		warn("container ended by timeout");
-	write_exit_files(code, l.oom_killed);
+	log_finish();
+	code = l.timed_out ? -1 : WIFEXITED(l.status) ? WEXITSTATUS(l.status) : 128 + WTERMSIG(l.status);
+	attach_unlisten();
+	write_exit_files(code, l.timed_out ? "command timed out" : l.oom_killed ? "OOM killed" : NULL);
+	/* Last: a client may be slow. */
 	attach_close();
 	return code;
 }

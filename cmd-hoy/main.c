@@ -28,6 +28,7 @@ static const struct route {
 	{ "diff", "hoy-image", "Show what a container or an image changes in its files" },
 	{ "events", "hoy-run", "Show what happens" },
 	{ "exec", "hoy-run", "Run a command in a running container" },
+	{ "healthcheck", "hoy-run", "Run the health check of a container" },
 	{ "history", "hoy-image", "Show how an image was made" },
 	{ "image", "hoy-image", "Manage images" },
 	{ "images", "hoy-image", "List images" },

@@ -16,7 +16,7 @@
 struct exec_opts {
 	bool detach, interactive, tty, privileged, latest;
 	int64_t preserve_fds;
-	const char *user, *workdir, *detach_keys;
+	const char *user, *workdir, *detach_keys, *pid_file;
 	struct hoy_strv env, env_file;
 };
 #define O(f) offsetof(struct exec_opts, f)
@@ -156,37 +156,42 @@ static int spec_fd(const struct hoy_buf *b, struct hoy_err *err)
 	return fd;
 }
 
-static int become_runtime(const struct ctr *c, const struct exec_opts *o, int fd, struct hoy_err *err)
+/* FD has the process. */
+static int runtime_words(const struct ctr *c, const struct exec_opts *o, int fd, struct hoy_strv *argv, struct hoy_err *err)
 {
-	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
-
 	/* Our stderr is the user's: the runtime's own complaints come there. */
-	hoy_strv_push(&argv, hoy_json_str(c->live.root, "runtime") ?: "hoy-runtime");
-	hoy_strv_push(&argv, "--root");
-	hoy_strv_pushf(&argv, "%s/hoy/runtime", c->s->conf.runroot);
-	hoy_strv_push(&argv, "exec");
+	hoy_strv_push(argv, hoy_json_str(c->live.root, "runtime") ?: "hoy-runtime");
+	hoy_strv_push(argv, "--root");
+	hoy_strv_pushf(argv, "%s/hoy/runtime", c->s->conf.runroot);
+	hoy_strv_push(argv, "exec");
 	if (o->detach)
-		hoy_strv_push(&argv, "--detach");
+		hoy_strv_push(argv, "--detach");
 	if (o->tty)
-		hoy_strv_push(&argv, "--tty");
+		hoy_strv_push(argv, "--tty");
 	if (o->preserve_fds)
-		hoy_strv_pushf(&argv, "--preserve-fds=%lld", (long long)o->preserve_fds);
-	hoy_strv_push(&argv, "--process");
-	hoy_strv_pushf(&argv, "/proc/self/fd/%d", fd);
-	hoy_strv_push(&argv, c->id);
-	if (argv.error)
-		return hoy_fail_oom(err);
+		hoy_strv_pushf(argv, "--preserve-fds=%lld", (long long)o->preserve_fds);
+	if (o->pid_file)
+		hoy_strv_pushf(argv, "--pid-file=%s", o->pid_file);
+	hoy_strv_push(argv, "--process");
+	hoy_strv_pushf(argv, "/proc/self/fd/%d", fd);
+	hoy_strv_push(argv, c->id);
+	return argv->error ? hoy_fail_oom(err) : 0;
+}
+
+static int become_runtime(const struct exec_opts *o, const struct hoy_strv *argv, struct hoy_err *err)
+{
 	if (!o->interactive && !o->tty) {
 		int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
 		if (null >= 0)
 			dup2(null, STDIN_FILENO);
 	}
-	execvp(argv.v[0], argv.v);
-	return hoy_fail_errno(err, errno, "cannot run the OCI runtime '%s'", argv.v[0]);
+	execvp(argv->v[0], argv->v);
+	return hoy_fail_errno(err, errno, "cannot run the OCI runtime '%s'", argv->v[0]);
 }
 
-static int do_exec(struct ctr *c, struct exec_opts *o, char **words, int *code, struct hoy_err *err)
+/* From the words of the user to those of the runtime. */
+static int prepare(struct ctr *c, const struct exec_opts *o, char **words, struct hoy_strv *argv, int *ret_fd, int *code, struct hoy_err *err)
 {
 	cleanup_strv struct hoy_strv env = HOY_STRV_INIT;
 	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(4 << 20);
@@ -220,7 +225,25 @@ static int do_exec(struct ctr *c, struct exec_opts *o, char **words, int *code, 
 	*code = 125;
 	process(&b, c, o, &u, &env, cwd, words);
 	fd = b.error ? hoy_fail_oom(err) : spec_fd(&b, err);
-	return fd < 0 ? fd : become_runtime(c, o, fd, err);
+	if (fd < 0)
+		return fd;
+	*ret_fd = fd;
+	return runtime_words(c, o, fd, argv, err);
+}
+
+int exec_command(struct ctr *c, char **words, const char *pidfile, struct hoy_strv *argv, int *ret_fd, int *ret_code, struct hoy_err *err)
+{
+	struct exec_opts o = { .pid_file = pidfile };
+
+	return prepare(c, &o, words, argv, ret_fd, ret_code, err);
+}
+
+static int do_exec(struct ctr *c, struct exec_opts *o, char **words, int *code, struct hoy_err *err)
+{
+	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
+	int fd, r = prepare(c, o, words, &argv, &fd, code, err);
+
+	return r ? r : become_runtime(o, &argv, err);
 }
 
 static int run_exec(const struct hoy_verb *v, int argc, char **argv)

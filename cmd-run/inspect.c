@@ -42,6 +42,7 @@ static void put_state(struct hoy_jw *w, const struct ctr *c)
 {
 	enum status st = ctr_status(c);
 	const char *cg = hoy_json_str(c->live.root, "cgroup");
+	cleanup_json struct hoy_json_doc health = HOY_JSON_DOC_INIT;
 
 	hoy_jw_object(w, "State");
 	hoy_jw_string(w, "OciVersion", "1.2.0");
@@ -60,6 +61,8 @@ static void put_state(struct hoy_jw *w, const struct ctr *c)
 	time_member(w, "FinishedAt", hoy_json_str(c->state.root, "finished"));
 	if (cg && ctr_pid(c))
 		hoy_jw_string(w, "CgroupPath", cg);
+	if (health_checked(c) && !health_load(c, &health))
+		hoy_jw_value(w, "Health", health.root);
 	hoy_jw_string(w, "CheckpointedAt", "0001-01-01T00:00:00Z");
 	hoy_jw_string(w, "RestoredAt", "0001-01-01T00:00:00Z");
 	hoy_jw_end_object(w);
@@ -286,7 +289,12 @@ static void config(struct hoy_jw *w, const struct ctr *c)
 	hoy_jw_string(w, "StopSignal", hoy_json_int(c->def.root, "stopSignal", 15) == 15 ? "SIGTERM" :
 		      hoy_json_int(c->def.root, "stopSignal", 15) == 9 ? "SIGKILL" : hoy_json_int(c->def.root, "stopSignal", 15) == 3 ? "SIGQUIT" :
 		      hoy_json_int(c->def.root, "stopSignal", 15) == 2 ? "SIGINT" : "SIGRTMIN+3");
-	hoy_jw_string(w, "HealthcheckOnFailureAction", "none");
+	if (hoy_json_get(c->def.root, "health"))
+		hoy_jw_value(w, "Healthcheck", hoy_json_get(c->def.root, "health"));
+	hoy_jw_string(w, "HealthcheckOnFailureAction", ds(c, "healthOnFailure") ?: "none");
+	hoy_jw_string(w, "HealthLogDestination", "local");
+	hoy_jw_int(w, "HealthcheckMaxLogCount", hoy_json_int(c->def.root, "healthLogCount", 5));
+	hoy_jw_int(w, "HealthcheckMaxLogSize", hoy_json_int(c->def.root, "healthLogSize", 500));
 	list(w, "CreateCommand", hoy_json_get(c->def.root, "createCommand"));
 	hoy_jw_string(w, "Umask", ds(c, "umask"));
 	hoy_jw_int(w, "Timeout", hoy_json_int(c->def.root, "timeout", 0));

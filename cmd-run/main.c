@@ -32,7 +32,7 @@ int main(int argc, char **argv)
 	const struct hoy_verb *const verbs[] = {
 		&verb_run, &verb_create, &verb_start, &verb_stop, &verb_restart, &verb_kill, &verb_rm, &verb_ps, &verb_logs, &verb_exec,
 		&verb_inspect, &verb_wait, &verb_attach, &verb_pause, &verb_unpause, &verb_port, &verb_rename, &verb_commit, &verb_top, &verb_info, &verb_init,
-		&verb_cleanup, &verb_exists, &verb_system_check, &verb_container_diff,
+		&verb_cleanup, &verb_exists, &verb_healthcheck, &verb_system_check, &verb_container_diff,
 		&verb_container_prune, &verb_volume_prune, &verb_system_df, &verb_system_prune,
 		ALSO("container run", verb_run), ALSO("container create", verb_create), ALSO("container start", verb_start),
 		ALSO("container stop", verb_stop), ALSO("container restart", verb_restart), ALSO("container kill", verb_kill),

@@ -18,13 +18,11 @@
 
 static const struct hoy_opt no_opts[] = { HOY_OPTS_END };
 
-void event(const struct ctr *c, const char *what, int code)
+static void write_event(const struct ctr *c, const struct hoy_event *e)
 {
 	const char *backend = hoy_globals.events_backend ?: hoy_json_str(hoy_json_get(conf(), "engine"), "events_logger");
 	const char *path = hoy_json_str(hoy_json_get(conf(), "engine"), "events_logfile_path");
 	cleanup_free char *run = NULL, *own = NULL;
-	struct hoy_event e = { .type = "container", .status = what, .id = c->id, .name = ctr_name(c),
-			       .image = hoy_json_str(c->state.root, "imageName"), .exit_code = code };
 
 	if (backend && !strcmp(backend, "none"))
 		return;
@@ -36,8 +34,21 @@ void event(const struct ctr *c, const char *what, int code)
 		      strdup("/run/libpod/events/events.log");
 		path = own;
 	}
-	if (path && hoy_event_write(path, &e) < 0)
-		hoy_debug("event %s of %.12s was not written to '%s'", what, c->id, path);
+	if (path && hoy_event_write(path, e) < 0)
+		hoy_debug("event %s of %.12s was not written to '%s'", e->status, c->id, path);
+}
+
+void event(const struct ctr *c, const char *what, int code)
+{
+	write_event(c, &(struct hoy_event){ .type = "container", .status = what, .id = c->id, .name = ctr_name(c),
+					    .image = hoy_json_str(c->state.root, "imageName"), .exit_code = code });
+}
+
+void health_event(const struct ctr *c, const char *status, int64_t streak)
+{
+	write_event(c, &(struct hoy_event){ .type = "container", .status = "health_status", .id = c->id, .name = ctr_name(c),
+					    .image = hoy_json_str(c->state.root, "imageName"), .exit_code = -1, .health = status,
+					    .failing_streak = streak });
 }
 
 /* ---- start ---- */

@@ -53,6 +53,14 @@ const struct hoy_opt run_options[] = {
 	COMMAS(0, "gidmap", gidmap, "INSIDE:OUTSIDE[:SIZE]", "map group ids in a user namespace"),
 	COMMAS(0, "group-add", group_add, "GROUP", "add a supplementary group"),
 	STR(0, "group-entry", group_entry, "LINE", "what to add to /etc/group: $GROUPNAME, $GID, $USERLIST"),
+	STR(0, "health-cmd", health_cmd, "COMMAND", "command that tells whether the container is healthy; none: do not check"),
+	STR(0, "health-interval", health_interval, "TIME", "time between checks (default 30s), or disable"),
+	STR(0, "health-max-log-count", health_log_count, "N", "results to keep (default 5, 0: all)"),
+	STR(0, "health-max-log-size", health_log_size, "N", "bytes of output to keep of each (default 500, 0: no limit)"),
+	STR(0, "health-on-failure", health_on_failure, "ACTION", "when it is unhealthy: none, kill, restart or stop"),
+	STR(0, "health-retries", health_retries, "N", "failures in a row that make it unhealthy (default 3)"),
+	STR(0, "health-start-period", health_start_period, "TIME", "time after the start in which failures do not count"),
+	STR(0, "health-timeout", health_timeout, "TIME", "time that a check may take (default 30s)"),
 	STR('h', "hostname", hostname, "NAME", "host name of the container"),
 	LIST(0, "hostuser", hostuser, "USER", "add a user of the host to /etc/passwd"),
 	{ 0, "http-proxy", HOY_OPT_TRI, O(http_proxy), NULL, "pass on proxy variables (default true)" },
@@ -65,7 +73,7 @@ const struct hoy_opt run_options[] = {
 	STR(0, "ipc", ipc, "MODE", "IPC namespace: private, shareable, host, none"),
 	LIST('l', "label", label, "KEY=VALUE", "add a label"),
 	LIST(0, "label-file", label_file, "PATH", "read labels from a file"),
-	STR(0, "log-driver", log_driver, "NAME", "k8s-file, json-file, none, passthrough"),
+	STR(0, "log-driver", log_driver, "NAME", "k8s-file, json-file, journald, none, passthrough"),
 	LIST(0, "log-opt", log_opt, "KEY=VALUE", "path, max-size or tag of the log"),
 	STR(0, "mac-address", mac, "MAC", "hardware address in the network"),
 	STR('m', "memory", memory, "SIZE", "limit of memory"),
@@ -76,6 +84,7 @@ const struct hoy_opt run_options[] = {
 	LIST(0, "network", network, "MODE", "none, host, bridge, NETWORK[:OPTIONS], container:ID, ns:PATH, pasta"),
 	LIST(0, "net", network, "MODE", NULL),
 	LIST(0, "network-alias", network_alias, "NAME", "further name in the network"),
+	FLAG(0, "no-healthcheck", no_healthcheck, "ignore the image's health check"),
 	FLAG(0, "no-hosts", no_hosts, "leave /etc/hosts alone"),
 	FLAG(0, "no-hostname", no_hostname, "leave /etc/hostname alone"),
 	FLAG(0, "oom-kill-disable", oom_kill_disable, "do not kill when memory runs out (cgroup v1)"),
@@ -308,11 +317,9 @@ static int network(struct ctr *c, const struct create_opts *o, struct hoy_err *e
 
 static int log_options(struct ctr *c, const struct create_opts *o, struct hoy_err *err)
 {
-	static const char *const drivers[] = { "k8s-file", "json-file", "none", "passthrough", NULL };
+	static const char *const drivers[] = { "k8s-file", "json-file", "journald", "none", "passthrough", NULL };
 	const char *driver = o->log_driver ?: hoy_json_str(hoy_json_get(conf(), "containers"), "log_driver") ?: "k8s-file";
 
-	if (!strcmp(driver, "journald"))
-		return hoy_fail(err, HOY_EUNSUPPORTED, "log driver 'journald' is not supported");
 	if (!one_of(driver, drivers))
 		return hoy_fail(err, EINVAL, "invalid log driver '%s'", driver);
 	set(c, "logDriver", !strcmp(driver, "json-file") ? "k8s-file" : driver);
@@ -461,6 +468,8 @@ int define(struct ctr *c, const struct create_opts *o, char **words, const struc
 		r = restart(c, o, err);
 	if (!r)
 		r = stopping(c, o, cfg, err);
+	if (!r)
+		r = define_health(c, o, hoy_json_get(cfg, "Healthcheck"), err);
 	if (!r)
 		r = define_limits(c, o, err);
 	return r ? r : define_security(c, o, err);

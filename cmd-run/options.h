@@ -10,13 +10,14 @@ struct create_opts {
 	int64_t preserve_fds;
 	/* of both */
 	bool tty, interactive, rm, privileged, read_only, replace, quiet, publish_all, no_hosts, env_host, init, no_hostname, oom_kill_disable,
-		rootfs, tls_verify_given;
+		rootfs, tls_verify_given, no_healthcheck;
 	int read_only_tmpfs, http_proxy, tls_verify, passwd;
 	const char *name, *workdir, *user, *entrypoint, *hostname, *memory, *memory_swap, *memory_reservation, *cpus, *cpuset_cpus,
 		*cpuset_mems, *pull, *platform, *arch, *os, *variant, *authfile, *creds, *stop_signal, *shm_size, *pid, *ipc, *uts, *userns,
 		*cgroupns, *restart, *log_driver, *umask, *tz, *cidfile, *pidfile, *conmon_pidfile, *ip, *ip6, *mac, *image_volume, *timeout,
 		*systemd, *cgroup_parent, *cgroups, *stop_timeout, *pids_limit, *oom_score_adj, *cpu_shares, *cpu_quota, *cpu_period, *init_path, *subuidname, *subgidname, *passwd_entry,
-		*group_entry;
+		*group_entry, *health_cmd, *health_interval, *health_timeout, *health_start_period, *health_retries, *health_on_failure,
+		*health_log_count, *health_log_size;
 	struct hoy_strv env, env_file, unsetenv, publish, expose, volume, mount, tmpfs, network, network_alias, cap_add, cap_drop,
 		security_opt, ulimit, label, label_file, annotation, attach, device, group_add, dns, dns_search, dns_option, add_host, sysctl,
 		log_opt, uidmap, gidmap, hostuser;
@@ -36,6 +37,8 @@ int define_userns(struct ctr *c, const struct create_opts *o, const char *image_
 int parse_idmaps(const struct hoy_strv *uids, const struct hoy_strv *gids, struct hoy_idmaps *ret, struct hoy_err *err);
 int parse_auto_map(const char *text, const char *kind, struct hoy_idmap *ret, struct hoy_err *err);
 int parse_uint32(const char *text, uint32_t *ret, struct hoy_err *err);
+/* health.c: the health check; IMAGE is the image's Healthcheck, or NULL. */
+int define_health(struct ctr *c, const struct create_opts *o, const struct hoy_json *image, struct hoy_err *err);
 /* env.c */
 int define_env(struct ctr *c, const struct create_opts *o, const struct hoy_json *image_env, struct hoy_err *err);
 

@@ -20,7 +20,7 @@ struct ps_opts {
 static const struct hoy_opt opts[] = {
 	{ 'a', "all", HOY_OPT_FLAG, O(all), NULL, "show containers that do not run too" },
 	{ 0, "external", HOY_OPT_FLAG, O(external), NULL, "show containers that other engines made too" },
-	{ 'f', "filter", HOY_OPT_LIST, O(filters), "KEY=VALUE", "ancestor, before, exited, id, label, name, network, since, status, until" },
+	{ 'f', "filter", HOY_OPT_LIST, O(filters), "KEY=VALUE", "ancestor, before, exited, health, id, label, name, network, since, status, until" },
 	{ 0, "format", HOY_OPT_STRING, O(format), "FORMAT", "json, or a Go template" },
 	{ 'n', "last", HOY_OPT_INT, O(last), "N", "show the N containers made last" },
 	{ 'l', "latest", HOY_OPT_FLAG, O(latest), NULL, "show the container made last" },
@@ -37,6 +37,7 @@ struct row {
 	int64_t created, started, finished;
 	struct hoy_json_doc def; /* loaded only if a filter or field needs it */
 	bool external;
+	char health[16]; /* "starting", "healthy", ...; empty: nobody checks */
 	const struct hoy_json *rec;
 };
 
@@ -99,6 +100,8 @@ static int filter_one(struct listing *l, struct row *r, const char *f, struct ho
 		return is(state_of(r), v) || (is(v, "stopped") && r->st == ST_EXITED);
 	if (IS("exited"))
 		return r->st == ST_EXITED && hoy_json_int(r->c.state.root, "exitCode", 0) == atoi(v);
+	if (IS("health"))
+		return is(r->health, v) || (is(v, "none") && !r->health[0]);
 	if (IS("label"))
 		return hoy_label_match(hoy_json_get(def_of(r), "labels"), v);
 	if (IS("ancestor"))
@@ -162,6 +165,15 @@ static bool needs_all(const struct ps_opts *o)
 	return lists_all(o) || o->external || o->filters.n;
 }
 
+/* Containers that somebody checks have a second file for it; the others cost nothing. */
+static void load_health(struct row *r)
+{
+	cleanup_json struct hoy_json_doc doc = HOY_JSON_DOC_INIT;
+
+	if (!health_load(&r->c, &doc))
+		snprintf(r->health, sizeof(r->health), "%s", hoy_json_str(doc.root, "Status") ?: "");
+}
+
 /* False for a container that is being made or removed: it is not there yet, or no longer. */
 static bool load_row(struct listing *l, struct row *r, const char *id, bool live)
 {
@@ -176,6 +188,8 @@ static bool load_row(struct listing *l, struct row *r, const char *id, bool live
 	if (r->started == HOY_TIME_ZERO)
 		r->started = hoy_json_time(r->c.state.root, "started");
 	r->finished = hoy_json_time(r->c.state.root, "finished");
+	if (r->st == ST_RUNNING && health_checked(&r->c))
+		load_health(r);
 	return true;
 }
 
@@ -317,6 +331,8 @@ static void status_text(const struct row *r, char *buf, size_t size)
 
 	if (r->external)
 		snprintf(buf, size, "Storage");
+	else if (r->st == ST_RUNNING && r->health[0])
+		snprintf(buf, size, "Up %s (%s)", hoy_time_human(hoy_now() - r->started, t), r->health);
 	else if (r->st == ST_RUNNING)
 		snprintf(buf, size, "Up %s", hoy_time_human(hoy_now() - r->started, t));
 	else if (r->st == ST_PAUSED)

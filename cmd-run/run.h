@@ -36,7 +36,7 @@ struct ctr {
 
 extern const struct hoy_verb verb_run, verb_create, verb_start, verb_stop, verb_restart, verb_kill, verb_rm, verb_ps, verb_logs,
 	verb_exec, verb_inspect, verb_wait, verb_cleanup, verb_attach, verb_pause, verb_unpause, verb_port, verb_rename, verb_commit, verb_top,
-	verb_info, verb_unshare, verb_exists, verb_init, verb_container_prune, verb_volume_prune, verb_system_df, verb_system_prune;
+	verb_info, verb_unshare, verb_exists, verb_init, verb_container_prune, verb_volume_prune, verb_system_df, verb_system_prune, verb_healthcheck;
 
 /* ---- env.c ---- */
 /* The lines of FILES but blank ones and comments, without leading blanks, as --env-file and --label-file take them. */
@@ -178,6 +178,18 @@ int ctr_stop(struct ctr *c, int64_t timeout, struct hoy_err *err);
 int ctr_kill(struct ctr *c, int sig, bool all, struct hoy_err *err);
 int parse_signal(const char *s);
 
+/* ---- exec.c ---- */
+/* The runtime's command line that runs WORDS in the running container (definition loaded), and its specification on an inherited fd. */
+int exec_command(struct ctr *c, char **words, const char *pidfile, struct hoy_strv *argv, int *ret_fd, int *ret_code, struct hoy_err *err);
+
+/* ---- health.c ---- */
+/* How the container is: Status, FailingStreak, Log, as podman's inspect has them. */
+int health_load(const struct ctr *c, struct hoy_json_doc *ret);
+/* Has it a command that tells? */
+bool health_checked(const struct ctr *c);
+/* It has just been started: forget how it was, and have the monitor check. */
+void health_begin(struct ctr *c);
+
 /* ---- attach.c ---- */
 int attach_connect(const struct ctr *c);
 /* Copy between our stdio and the attach socket SOCK (owned) until it ends or the keys are typed: 0, 1 for detached, -errno. */
@@ -261,3 +273,4 @@ int ctr_choose_ids(struct ctr *c, const struct hoy_json *image, struct hoy_idmap
 
 /* ---- events ---- */
 void event(const struct ctr *c, const char *what, int code);
+void health_event(const struct ctr *c, const char *status, int64_t streak);

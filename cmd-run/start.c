@@ -186,6 +186,8 @@ static void monitor_argv(struct ctr *c, const char *root, struct hoy_strv *a)
 		hoy_strv_pushf(a, "k8s-file:%s%s", log ? log : c->dir, log ? "" : "/ctr.log");
 	else
 		hoy_strv_push(a, driver);
+	/* What a power cut takes from a log is not worth the wait for the disk at each container's end. */
+	hoy_strv_push(a, "--no-sync-log");
 	if (max > 0) {
 		hoy_strv_push(a, "--log-size-max");
 		hoy_strv_pushf(a, "%lld", (long long)max);
@@ -206,6 +208,8 @@ static void monitor_argv(struct ctr *c, const char *root, struct hoy_strv *a)
 	/* Ours need not go into the background first: it has a session of its own, and we tell it apart by its pid. */
 	if (own_monitor(path))
 		hoy_strv_push(a, "--sync");
+	if (own_monitor(path) && health_checked(c))
+		hoy_strv_push(a, "--control");
 	hoy_strv_push(a, "--conmon-pidfile");
 	hoy_strv_pushf(a, "%s/conmon.pid", c->rundir);
 	exit_command(c, a);
@@ -448,6 +452,7 @@ int ctr_start(struct ctr *c, const struct start_how *how, int *ret_code, struct 
 	write_pidfile(hoy_json_str(c->def.root, "pidFile"), hoy_json_int(c->live.root, "pid", 0));
 	write_pidfile(hoy_json_str(c->def.root, "conmonPidFile"), hoy_json_int(c->live.root, "monitor", 0));
 	event(c, "start", -1);
+	health_begin(c);
 	if (!how->attach) {
 		*ret_code = 0;
 		return 0;

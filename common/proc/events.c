@@ -23,6 +23,9 @@ static void line(struct hoy_buf *b, const struct hoy_event *e)
 	hoy_jw_string(&w, "Status", e->status);
 	hoy_jw_string(&w, "Time", hoy_time_local(hoy_now(), now));
 	hoy_jw_string(&w, "Type", e->type);
+	hoy_jw_string_opt(&w, "health_status", e->health);
+	if (e->failing_streak)
+		hoy_jw_int(&w, "health_failing_streak", e->failing_streak);
 	hoy_jw_null(&w, "Attributes");
 	hoy_jw_end_object(&w);
 	hoy_buf_putc(b, '\n');

@@ -9,6 +9,8 @@ struct hoy_event {
 	const char *status; /* "create", "start", "died", ... */
 	const char *id, *name, *image;
 	int exit_code;	    /* -1: none */
+	const char *health; /* of a health_status */
+	int64_t failing_streak;
 };
 
 /* Append to PATH (made 0700 with its directory if missing); 0 or -errno. Nobody fails because of an event. */

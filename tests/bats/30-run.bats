@@ -164,7 +164,8 @@ run_none() { hoy run --network none "$@"; }
 	try hoy logs c
 	assert_stdout $'line 1\nline 2\nline 3\nline 4\nline 5\nunfinished'
 	assert_stderr err
-	[[ $(hoy logs --tail 2 c 2>/dev/null) == unfinished ]]
+	# as podman's: what has no line end yet is no line (the other one is on stderr)
+	[[ $(hoy logs --tail 2 c 2>/dev/null) == $'line 5\nunfinished' ]]
 	[[ $(hoy logs -t c 2>/dev/null | head -1) =~ ^20[0-9-]+T[0-9:.+-]+\ line\ 1$ ]]
 	run_none -d --name f busybox sh -c 'for i in 1 2 3; do echo $i; sleep 0.2; done'
 	[[ $(timeout 10 "$HOY_BIN/hoy" "${HOY_OPTS[@]}" logs -f f | tr '\n' ' ') == '1 2 3 ' ]]

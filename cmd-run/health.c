@@ -1,0 +1,463 @@
+/*
+ * cmd-run/health.c: health checks: a command in the container, from time to time.
+ *
+ * What is checked is the definition's `health`; how the container is, <container>/health: status, streak of failures,
+ * the last results. The monitor runs `hoy-run healthcheck run ID` when it is time (hoy-conmon(1), control).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cmd-run/options.h"
+#include "common/base/fd.h"
+#include "common/data/time.h"
+#include "common/proc/sibling.h"
+
+extern char **environ;
+
+#define HEALTH_MAX ((size_t)16 << 20)
+
+/* ---- the definition ---- */
+
+static int duration(const char *text, const char *what, int64_t absent, int64_t *ret, struct hoy_err *err)
+{
+	*ret = absent;
+	if (text && (!hoy_duration_parse(text, ret) || *ret < 0))
+		return hoy_fail(err, EINVAL, "invalid healthcheck-%s: %s", what, text);
+	return 0;
+}
+
+static int number(const char *text, const char *what, int64_t absent, int64_t *ret, struct hoy_err *err)
+{
+	char *end;
+
+	*ret = text ? strtoll(text, &end, 10) : absent;
+	if (text && (!*text || *end || *ret < 0))
+		return hoy_fail(err, EINVAL, "invalid argument \"%s\" for \"--health-%s\" flag: it is a number", text, what);
+	return 0;
+}
+
+/* --health-cmd: a JSON array of words, or a line for the shell; NONE and CMD in front of a line are taken as docker's. */
+static int test_of(struct ctr *c, const char *text, struct hoy_json *test, struct hoy_err *err)
+{
+	cleanup_json struct hoy_json_doc doc = HOY_JSON_DOC_INIT;
+	cleanup_strv struct hoy_strv words = HOY_STRV_INIT;
+
+	if (!hoy_json_parse(&doc, text, strlen(text), "--health-cmd", NULL) && hoy_json_is(doc.root, HOY_JSON_ARRAY)) {
+		const char *first = hoy_json_text(doc.root->child);
+
+		if (!first)
+			return hoy_fail(err, EINVAL, "must define a healthcheck command for all healthchecks");
+		if (strcasecmp(first, "CMD") && strcasecmp(first, "CMD-SHELL"))
+			hoy_json_set_string(&c->def, test, NULL, doc.root->count > 1 ? "CMD" : "CMD-SHELL");
+		HOY_JSON_EACH(it, doc.root)
+			hoy_json_set_string(&c->def, test, NULL, it->str ?: "");
+		return 0;
+	}
+	if (!text[strspn(text, " \t")])
+		return hoy_fail(err, EINVAL, "must define a healthcheck command for all healthchecks");
+	if (strncasecmp(text, "CMD ", 4)) {
+		hoy_json_set_string(&c->def, test, NULL, "CMD-SHELL");
+		hoy_json_set_string(&c->def, test, NULL, text);
+		return 0;
+	}
+	hoy_strv_split(&words, text, ' ');
+	for (size_t i = 0; i < words.n; i++)
+		if (*words.v[i])
+			hoy_json_set_string(&c->def, test, NULL, words.v[i]);
+	return 0;
+}
+
+static int on_failure(const char *action, const struct create_opts *o, struct hoy_err *err)
+{
+	if (strcmp(action, "none") && strcmp(action, "kill") && strcmp(action, "restart") && strcmp(action, "stop"))
+		return hoy_fail(err, EINVAL, "invalid on-failure action \"%s\" for health check: supported actions are none,kill,restart,stop", action);
+	if (!strcmp(action, "restart") && o->restart && strcmp(o->restart, "no"))
+		return hoy_fail(err, EINVAL, "--health-on-failure=restart and --restart exclude each other");
+	return 0;
+}
+
+int define_health(struct ctr *c, const struct create_opts *o, const struct hoy_json *image, struct hoy_err *err)
+{
+	const char *action = o->health_on_failure ?: "none";
+	int64_t interval, timeout, start, retries, count, size;
+	bool none = o->no_healthcheck || (o->health_cmd && !strcasecmp(o->health_cmd, "none"));
+	struct hoy_json *h;
+	int r;
+
+	if (o->no_healthcheck && o->health_cmd)
+		return hoy_fail(err, EINVAL, "cannot specify both --no-healthcheck and --health-cmd");
+	if (!none && !o->health_cmd && !hoy_json_get(image, "Test"))
+		return 0;
+	r = duration(o->health_interval && !strcmp(o->health_interval, "disable") ? "0" : o->health_interval, "interval",
+		     hoy_json_int(image, "Interval", 0) ?: 30 * HOY_NS, &interval, err);
+	if (!r)
+		r = duration(o->health_timeout, "timeout", hoy_json_int(image, "Timeout", 0) ?: 30 * HOY_NS, &timeout, err);
+	if (!r && timeout < HOY_NS)
+		r = hoy_fail(err, EINVAL, "healthcheck-timeout must be at least 1 second");
+	if (!r)
+		r = duration(o->health_start_period, "start-period", hoy_json_int(image, "StartPeriod", 0), &start, err);
+	if (!r)
+		r = number(o->health_retries, "retries", hoy_json_int(image, "Retries", 0) ?: 3, &retries, err);
+	if (!r && retries < 1)
+		r = hoy_fail(err, EINVAL, "healthcheck-retries must be greater than 0");
+	if (!r)
+		r = number(o->health_log_count, "max-log-count", 5, &count, err);
+	if (!r)
+		r = number(o->health_log_size, "max-log-size", 500, &size, err);
+	if (!r)
+		r = on_failure(action, o, err);
+	h = r ? NULL : hoy_json_need(&c->def, c->def.root, "health", HOY_JSON_OBJECT);
+	if (!h)
+		return r ? r : hoy_fail_oom(err);
+	if (none)
+		hoy_json_set_string(&c->def, hoy_json_need(&c->def, h, "Test", HOY_JSON_ARRAY), NULL, "NONE");
+	else if (o->health_cmd)
+		r = test_of(c, o->health_cmd, hoy_json_need(&c->def, h, "Test", HOY_JSON_ARRAY), err);
+	else
+		hoy_json_put(&c->def, h, "Test", hoy_json_copy(&c->def, hoy_json_get(image, "Test")));
+	if (o->no_healthcheck)
+		return r;
+	if (start)
+		hoy_json_set_int(&c->def, h, "StartPeriod", start);
+	hoy_json_set_int(&c->def, h, "Interval", interval);
+	hoy_json_set_int(&c->def, h, "Timeout", timeout);
+	hoy_json_set_int(&c->def, h, "Retries", retries);
+	hoy_json_set_string(&c->def, c->def.root, "healthOnFailure", action);
+	hoy_json_set_int(&c->def, c->def.root, "healthLogCount", count);
+	hoy_json_set_int(&c->def, c->def.root, "healthLogSize", size);
+	if (!none)
+		hoy_json_set_bool(&c->state, c->state.root, "health", true);
+	return r;
+}
+
+/* ---- how it is ---- */
+
+int health_load(const struct ctr *c, struct hoy_json_doc *ret)
+{
+	cleanup_free char *path = hoy_path_join(c->dir, "health");
+
+	return path ? hoy_json_load(ret, AT_FDCWD, path, HEALTH_MAX, NULL) : -ENOMEM;
+}
+
+/* Not synced: after a power loss the container does not run, and the next start begins anew. */
+static int save(const struct ctr *c, const struct hoy_json *root, struct hoy_err *err)
+{
+	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(HEALTH_MAX);
+	struct hoy_jw w = hoy_jw_on(&b, NULL);
+	int r;
+
+	hoy_jw_value(&w, NULL, root);
+	r = b.error ? -b.error : hoy_replace_locked(c->dirfd, "health", b.data, b.len, 0600, false);
+	return r < 0 ? hoy_fail_errno(err, -r, "cannot write '%s/health'", c->dir) : 0;
+}
+
+bool health_checked(const struct ctr *c)
+{
+	return hoy_json_bool(c->state.root, "health", false);
+}
+
+/* Tell the monitor how often to check, and with which command. */
+static int schedule(const struct ctr *c, int64_t ms)
+{
+	cleanup_fd int dir = open(c->rundir, O_PATH | O_DIRECTORY | O_CLOEXEC), sock = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	cleanup_strv struct hoy_strv words = HOY_STRV_INIT;
+	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(8000);
+	cleanup_free char *self = hoy_sibling("hoy-run");
+
+	hoy_strv_push(&words, "health");
+	hoy_strv_pushf(&words, "%lld", (long long)ms);
+	hoy_strv_push(&words, self ? self : "hoy-run");
+	hoy_globals_argv(&words);
+	hoy_strv_push(&words, "healthcheck");
+	hoy_strv_push(&words, "run");
+	hoy_strv_push(&words, c->id);
+	for (size_t i = 0; i < words.n; i++)
+		hoy_buf_add(&b, words.v[i], strlen(words.v[i]) + 1);
+	if (b.error || words.error || dir < 0 || sock < 0)
+		return -ENOMEM;
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "/proc/self/fd/%d/control", dir);
+	return sendto(sock, b.data, b.len, MSG_NOSIGNAL, (struct sockaddr *)&sa, sizeof(sa)) < 0 ? -errno : 0;
+}
+
+void health_begin(struct ctr *c)
+{
+	cleanup_json struct hoy_json_doc doc = HOY_JSON_DOC_INIT;
+	const struct hoy_json *h = hoy_json_get(c->def.root, "health");
+	int64_t ms = hoy_json_int(h, "Interval", 0) / 1000000;
+	int r;
+
+	if (!health_checked(c))
+		return;
+	doc.root = hoy_json_new(&doc, HOY_JSON_OBJECT);
+	hoy_json_set_string(&doc, doc.root, "Status", "starting");
+	hoy_json_set_int(&doc, doc.root, "FailingStreak", 0);
+	hoy_json_need(&doc, doc.root, "Log", HOY_JSON_ARRAY);
+	if (!doc.root || save(c, doc.root, NULL) < 0)
+		hoy_warning("cannot write the health of container %.12s, ignoring", c->id);
+	r = ms ? schedule(c, ms) : 0;
+	if (r < 0)
+		hoy_warning("the monitor of container %.12s does not schedule health checks (%s), ignoring", c->id, strerror(-r));
+}
+
+/* ---- one check ---- */
+
+/* Everything that the command says, at most MAX bytes of it; false when the time is over. */
+static bool listen_to(int fd, int pidfd, int64_t until, struct hoy_buf *out, size_t max)
+{
+	char buf[4096];
+
+	for (bool ended = false;;) {
+		struct pollfd p[2] = { { fd, POLLIN, 0 }, { ended ? -1 : pidfd, POLLIN, 0 } };
+		int64_t left = (until - hoy_now()) / 1000000;
+		ssize_t n;
+
+		if (left <= 0 && !ended)
+			return false;
+		/* What a child of it in the background may still say does not matter. */
+		if (poll(p, 2, ended ? 0 : (int)(left < 3600000 ? left : 3600000)) < 0 && errno != EINTR)
+			return false;
+		if (p[0].revents) {
+			n = read(fd, buf, sizeof(buf));
+			if (n > 0 && out->len < max)
+				hoy_buf_add(out, buf, (size_t)n < max - out->len ? (size_t)n : max - out->len);
+			if (n > 0)
+				continue;
+			if (ended)
+				return true;
+			fd = -1;
+		} else if (ended) {
+			return true;
+		}
+		ended = ended || p[1].revents;
+	}
+}
+
+static void kill_check(const char *pidfile, pid_t runtime)
+{
+	char text[32];
+
+	if (hoy_read_small(AT_FDCWD, pidfile, text, sizeof(text)) > 0 && atoi(text) > 1)
+		kill(atoi(text), SIGKILL);
+	kill(runtime, SIGKILL);
+}
+
+/* Run WORDS in the container; 0 and its exit status (-1: it took too long), or -errno. */
+static int run_words(struct ctr *c, char **words, int64_t timeout, struct hoy_buf *out, size_t max, int *ret, struct hoy_err *err)
+{
+	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
+	cleanup_free char *pidfile = hoy_asprintf("%s/health-%d.pid", c->rundir, (int)getpid());
+	posix_spawn_file_actions_t fa;
+	int fds[2], spec = -1, status = 0, r;
+	bool in_time;
+	pid_t pid;
+
+	r = pidfile ? exec_command(c, words, pidfile, &argv, &spec, ret, err) : -ENOMEM;
+	if (r < 0 && (*ret == 126 || *ret == 127))
+		return 0; /* the command is not there: it failed */
+	if (r < 0)
+		return r;
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return hoy_fail_errno(err, errno, "cannot make a pipe");
+	posix_spawn_file_actions_init(&fa);
+	posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDONLY, 0);
+	posix_spawn_file_actions_adddup2(&fa, fds[1], 1);
+	posix_spawn_file_actions_adddup2(&fa, fds[1], 2);
+	r = -posix_spawnp(&pid, argv.v[0], &fa, NULL, argv.v, environ);
+	posix_spawn_file_actions_destroy(&fa);
+	hoy_close(fds[1]);
+	hoy_close(spec);
+	if (!r) {
+		cleanup_fd int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+
+		in_time = listen_to(fds[0], pidfd, hoy_now() + timeout, out, max);
+		if (!in_time)
+			kill_check(pidfile, pid);
+		while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+			;
+		*ret = in_time ? (WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status)) : -1;
+	}
+	hoy_close(fds[0]);
+	unlink(pidfile);
+	return r < 0 ? hoy_fail_errno(err, -r, "cannot run the OCI runtime '%s'", argv.v[0]) : 0;
+}
+
+/* The words of Test: CMD ..., CMD-SHELL LINE (its words are joined if there are several), or as they are. */
+static int test_words(const struct hoy_json *test, struct hoy_strv *words)
+{
+	const char *first = test ? hoy_json_text(test->child) : NULL;
+	cleanup_buf struct hoy_buf line = HOY_BUF_INIT(1 << 20);
+
+	if (!first || !*first || !strcasecmp(first, "NONE") || (!strncasecmp(first, "CMD", 3) && !test->child->next))
+		return -ENOENT;
+	if (strcasecmp(first, "CMD-SHELL")) {
+		for (const struct hoy_json *it = strcasecmp(first, "CMD") ? test->child : test->child->next; it; it = it->next)
+			hoy_strv_push(words, it->str ?: "");
+		return words->error ? -ENOMEM : 0;
+	}
+	for (const struct hoy_json *it = test->child->next; it; it = it->next)
+		hoy_buf_printf(&line, "%s%s", line.len ? " " : "", it->str ?: "");
+	hoy_strv_push(words, "/bin/sh");
+	hoy_strv_push(words, "-c");
+	hoy_strv_push(words, line.data ?: "");
+	return words->error || line.error ? -ENOMEM : 0;
+}
+
+struct result {
+	int64_t start, end;
+	int code;
+	struct hoy_buf output;
+};
+
+/* What the result makes of the container's health. */
+static void judge(struct ctr *c, struct hoy_json_doc *d, const struct result *res)
+{
+	const struct hoy_json *h = hoy_json_get(c->def.root, "health");
+	const char *was = hoy_json_str(d->root, "Status") ?: "starting";
+	int64_t streak = hoy_json_int(d->root, "FailingStreak", 0), started = hoy_json_time(c->live.root, "startedAt");
+	bool grace = !strcmp(was, "starting") && res->start < started + hoy_json_int(h, "StartPeriod", 0);
+
+	if (!res->code) {
+		streak = 0;
+		was = "healthy";
+	} else if (!grace && ++streak >= hoy_json_int(h, "Retries", 3)) {
+		was = "unhealthy";
+	}
+	hoy_json_set_string(d, d->root, "Status", was);
+	hoy_json_set_int(d, d->root, "FailingStreak", streak);
+}
+
+static void note(struct ctr *c, struct hoy_json_doc *d, const struct result *res)
+{
+	struct hoy_json *log = hoy_json_need(d, d->root, "Log", HOY_JSON_ARRAY), *e = hoy_json_new(d, HOY_JSON_OBJECT);
+	int64_t max = hoy_json_int(c->def.root, "healthLogCount", 5);
+	char t[HOY_TIME_SIZE];
+
+	if (!log || !e)
+		return;
+	hoy_json_set_string(d, e, "Start", hoy_time_format(res->start, t));
+	hoy_json_set_string(d, e, "End", hoy_time_format(res->end, t));
+	hoy_json_set_int(d, e, "ExitCode", res->code);
+	hoy_json_set_string(d, e, "Output", res->output.data ?: "");
+	hoy_json_put(d, log, NULL, e);
+	while (max && log->count > max)
+		hoy_json_remove(log, log->child);
+}
+
+/* Unhealthy: the deed is a command of ours, and need not be waited for: restart ends the monitor that has started us. */
+static void act(const struct ctr *c)
+{
+	const char *action = hoy_json_str(c->def.root, "healthOnFailure") ?: "none";
+	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
+	cleanup_free char *self = hoy_sibling("hoy-run");
+	pid_t pid;
+
+	if (!strcmp(action, "none"))
+		return;
+	hoy_strv_push(&argv, self ? self : "hoy-run");
+	hoy_globals_argv(&argv);
+	hoy_strv_push(&argv, action);
+	hoy_strv_push(&argv, c->id);
+	if (argv.error || posix_spawnp(&pid, argv.v[0], NULL, NULL, argv.v, environ))
+		hoy_warning("cannot %s the unhealthy container %.12s", action, c->id);
+}
+
+static int record(struct ctr *c, const struct result *res, struct hoy_err *err)
+{
+	cleanup_json struct hoy_json_doc doc = HOY_JSON_DOC_INIT;
+	bool unhealthy;
+	int r = ctr_lock(c, err);
+
+	if (r < 0)
+		return r;
+	if (health_load(c, &doc) < 0)
+		doc.root = hoy_json_new(&doc, HOY_JSON_OBJECT);
+	if (!doc.root)
+		return hoy_fail_oom(err);
+	judge(c, &doc, res);
+	note(c, &doc, res);
+	r = save(c, doc.root, err);
+	unhealthy = !strcmp(hoy_json_str(doc.root, "Status") ?: "", "unhealthy");
+	health_event(c, hoy_json_str(doc.root, "Status"), hoy_json_int(doc.root, "FailingStreak", 0));
+	ctr_unlock(c);
+	if (!r && unhealthy && ctr_pid(c))
+		act(c);
+	return r;
+}
+
+/* Text that is no UTF-8 could not be read again. */
+static void tidy(struct hoy_buf *b)
+{
+	for (size_t i = 0; i < b->len; i++)
+		if (!b->data[i] || (unsigned char)b->data[i] >= 0x80)
+			b->data[i] = '?';
+}
+
+static int check(struct ctr *c, int *ret_status, struct hoy_err *err)
+{
+	const struct hoy_json *h;
+	cleanup_strv struct hoy_strv words = HOY_STRV_INIT;
+	size_t max;
+	struct result res;
+	int r = ctr_load_def(c, err);
+
+	if (!r)
+		r = ctr_load_live(c, err);
+	if (r < 0)
+		return r;
+	h = hoy_json_get(c->def.root, "health");
+	if (ctr_status(c) != ST_RUNNING)
+		return hoy_fail(err, HOY_EUNSUPPORTED, "container %s is not running", c->id);
+	if (test_words(hoy_json_get(h, "Test"), &words) < 0)
+		return hoy_fail(err, ENOENT, "container %s has no defined healthcheck", c->id);
+	max = (size_t)hoy_json_int(c->def.root, "healthLogSize", 500);
+	max = max && max < 1 << 20 ? max : 1 << 20;
+	res = (struct result){ .start = hoy_now(), .output = HOY_BUF_INIT(max + 64) };
+	r = run_words(c, words.v, hoy_json_int(h, "Timeout", 30 * HOY_NS), &res.output, max, &res.code, err);
+	res.end = hoy_now();
+	if (!r) {
+		tidy(&res.output);
+		if (res.code > 0)
+			res.code = 1; /* podman's: it tells only that it failed */
+		*ret_status = res.code ? 1 : 0;
+		r = record(c, &res, err);
+	}
+	hoy_buf_release(&res.output);
+	return r;
+}
+
+static int run_healthcheck(const struct hoy_verb *v, int argc, char **argv)
+{
+	struct hoy_err err = HOY_ERR_INIT;
+	cleanup_store struct hoy_store *s = NULL;
+	cleanup_ctr struct ctr c = CTR_INIT;
+	int status, failed = 0, r, n = hoy_verb_args(v, argc, argv, NULL, 1, 1, &status);
+
+	if (n < 0)
+		return status;
+	s = open_store(HOY_STORE_RDONLY);
+	if (!s)
+		return 125;
+	r = ctr_open(&c, s, argv[1], &err);
+	if (!r)
+		r = check(&c, &failed, &err);
+	if (r < 0)
+		return hoy_report(&err, 125);
+	if (failed)
+		puts("unhealthy");
+	return hoy_finish_stdout(failed);
+}
+static const struct hoy_opt no_opts[] = { HOY_OPTS_END };
+const struct hoy_verb verb_healthcheck = { "healthcheck run", "CONTAINER", "Run the health check of a container", no_opts, run_healthcheck, 0 };
