@@ -2,6 +2,7 @@
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "cmd-build/cfile.h"
 #include "common/base/err.h"
@@ -131,14 +132,31 @@ int work_open(struct state *s);
 int work_unmount(struct work *w, struct hoy_err *err);
 /* Take it away with all that it holds; NULL is fine. */
 void work_drop(struct work *w);
+/* Make the directory PATH in it. */
+int work_mkdir(struct state *s, const char *path);
+/* Mount it, if it isn't. */
+int work_mount(struct work *w);
+/* What the mounts of a RUN will need and isn't there, is noted; afterwards it's taken away. ROOT is the working container's. */
+void work_note_stubs(struct work *w, int root);
+void work_drop_stubs(struct work *w, int root);
+/* Mount any LAYER; *RET is where, in new memory. Its sentence is in b->err. */
+int mount_layer(struct build *b, const char *layer, bool rdonly, char **ret);
+int unmount_layer(struct build *b, const char *layer, struct hoy_err *err);
+
+/* ---- steps: runstep.c, copystep.c, docs.c, signals.c ---- */
+
 /* The RUN instruction I in S's working container. b->status is how it ended. */
 int work_run(struct state *s, const struct cf_instr *i);
 /* COPY or ADD; *RET_SUM is the digest of what was copied, in new memory. */
 int work_copy(struct state *s, const struct cf_instr *i, char **ret_sum);
 /* That digest, without a working container; S stands on a layer. */
 int work_digest(struct state *s, const struct cf_instr *i, char **ret_sum);
-/* Make the directory PATH in it. */
-int work_mkdir(struct state *s, const char *path);
+/* Write TEXT as the file NAME to the build's directory for here-documents. */
+int doc_file(struct build *b, const char *name, const char *text, mode_t mode);
+/* Run a tool of ours, whose container is NAME, to its end; a signal for us ends the container. Its exit status, or an error. */
+int run_and_wait(struct build *b, char **argv, const char *name);
+/* From now on signals are noted for stopped(). */
+void catch_signals(void);
 /* Has the user asked for an end? Then ECANCELED is in b->err. */
 int stopped(struct build *b);
 

@@ -7,4 +7,3 @@ struct run_option {
 };
 extern const struct run_option run_options[];
 extern const size_t n_run_options;
-void catch_signals(void);

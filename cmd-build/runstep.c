@@ -1,0 +1,164 @@
+/* cmd-build/runstep.c: RUN: a command in the working container. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cmd-build/build.h"
+#include "cmd-build/runopts.h"
+#include "common/base/fd.h"
+#include "common/cli/call.h"
+
+/* Is I's text nothing but one here-document? */
+static bool only_doc(const struct cf_instr *i)
+{
+	return i->n_docs == 1 && !strncmp(i->rest, "<<", 2) && !i->rest[strcspn(i->rest, " \t")];
+}
+
+static void push_shell(const struct state *s, struct hoy_strv *argv)
+{
+	const struct hoy_json *shell = hoy_json_get(s->cfg, "Shell");
+
+	if (!shell || !shell->count) {
+		hoy_strv_push(argv, "/bin/sh");
+		hoy_strv_push(argv, "-c");
+	}
+	HOY_JSON_EACH(e, shell)
+		hoy_strv_push(argv, hoy_json_text(e) ?: "");
+}
+
+/* The command of I. With here-documents it's the shell that reads them, or a script with an interpreter of its own. */
+static int push_command(struct state *s, const struct cf_instr *i, struct hoy_strv *argv)
+{
+	cleanup_buf struct hoy_buf text = HOY_BUF_INIT(CFILE_MAX);
+
+	if (i->json) {
+		for (size_t k = 0; k < i->args.n; k++)
+			hoy_strv_push(argv, i->args.v[k]);
+		return 0;
+	}
+	if (only_doc(i) && !strncmp(i->docs[0].content, "#!", 2)) {
+		hoy_strv_pushf(argv, "/dev/pipes/%s", i->docs[0].name);
+		return 0;
+	}
+	if (only_doc(i)) {
+		hoy_buf_puts(&text, i->docs[0].content);
+	} else {
+		hoy_buf_puts(&text, i->rest);
+		for (size_t k = 0; k < i->n_docs; k++)
+			hoy_buf_printf(&text, "\n%s%s", i->docs[k].content, i->docs[k].name);
+	}
+	push_shell(s, argv);
+	hoy_strv_push(argv, hoy_buf_str(&text));
+	return text.error ? hoy_fail_oom(&s->b->err) : 0;
+}
+
+static int push_script(struct state *s, const struct cf_instr *i, struct hoy_strv *argv)
+{
+	int r = 0;
+
+	if (only_doc(i) && !strncmp(i->docs[0].content, "#!", 2)) {
+		r = doc_file(s->b, i->docs[0].name, i->docs[0].content, 0755);
+		if (!r)
+			hoy_strv_pushf(argv, "--volume=%s/%s:/dev/pipes/%s:ro", s->b->tmp, i->docs[0].name, i->docs[0].name);
+	}
+	return r;
+}
+
+static void push_env(const struct state *s, struct hoy_strv *argv)
+{
+	cleanup_strv struct hoy_strv vars = HOY_STRV_INIT;
+
+	config_vars(s, &vars);
+	hoy_strv_push(argv, "--unsetenv=container");
+	for (size_t k = 0; k < vars.n; k++)
+		hoy_strv_pushf(argv, "--env=%s", vars.v[k]);
+	for (size_t k = 0; k < s->b->given.n; k++) {
+		const char *eq = strchr(s->b->given.v[k], '=');
+		size_t len = eq ? (size_t)(eq - s->b->given.v[k]) : 0;
+
+		/* Those that need no ARG. */
+		if (len > 6 && !strncasecmp(eq - 6, "_proxy", 6))
+			hoy_strv_pushf(argv, "--env=%s", s->b->given.v[k]);
+	}
+}
+
+static void push_options(const struct state *s, const struct cf_instr *i, struct hoy_strv *argv)
+{
+	const struct build_opts *o = s->b->o;
+	const char *network = cf_flag(i, "network") ?: "default", *user = config_str(s, "User"), *dir = config_str(s, "WorkingDir");
+
+	if (!strcmp(network, "default"))
+		network = o->network ?: "";
+	if (*network)
+		hoy_strv_pushf(argv, "--network=%s", network);
+	/* As buildah has it: then /etc/hosts is the image's. */
+	if (!strcmp(network, "none"))
+		hoy_strv_push(argv, "--no-hosts");
+	if (*user)
+		hoy_strv_pushf(argv, "--user=%s", user);
+	hoy_strv_pushf(argv, "--workdir=%s", *dir ? dir : "/");
+	if (o->http_proxy == 0)
+		hoy_strv_push(argv, "--http-proxy=false");
+	for (size_t k = 0; k < n_run_options; k++)
+		for (size_t m = 0; m < o->run_opts[k].n; m++)
+			hoy_strv_pushf(argv, "--%s=%s", run_options[k].name, o->run_opts[k].v[m]);
+}
+
+static int make_argv(struct state *s, const struct cf_instr *i, const char *name, struct hoy_strv *argv)
+{
+	int r;
+
+	hoy_strv_push(argv, "hoy-run");
+	hoy_globals_argv(argv);
+	hoy_strv_push(argv, "--events-backend=none");
+	hoy_strv_push(argv, "run");
+	hoy_strv_push(argv, "--rm");
+	hoy_strv_push(argv, "--rootfs");
+	hoy_strv_push(argv, "--log-driver=none");
+	hoy_strv_push(argv, "--passwd=false");
+	hoy_strv_pushf(argv, "--name=%s", name);
+	push_env(s, argv);
+	push_options(s, i, argv);
+	r = push_script(s, i, argv);
+	if (r < 0)
+		return r;
+	hoy_strv_push(argv, s->work->root);
+	r = push_command(s, i, argv);
+	return argv->error ? hoy_fail_oom(&s->b->err) : r;
+}
+
+int work_run(struct state *s, const struct cf_instr *i)
+{
+	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
+	cleanup_free char *name = NULL;
+	cleanup_fd int root = -1;
+	const char *dir = config_str(s, "WorkingDir");
+	int r = work_open(s);
+
+	if (!r)
+		r = stopped(s->b);
+	if (!r && *dir && strcmp(dir, "/"))
+		r = work_mkdir(s, dir);
+	HOY_JSON_EACH(v, hoy_json_get(s->cfg, "Volumes"))
+		if (!r)
+			r = work_mkdir(s, v->key);
+	if (r < 0)
+		return r;
+	root = open(s->work->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	name = hoy_asprintf("hoy-build-%.12s", s->work->id);
+	r = root < 0 ? hoy_fail_errno(&s->b->err, errno, "cannot open '%s'", s->work->root) : name ? 0 : hoy_fail_oom(&s->b->err);
+	if (!r)
+		r = make_argv(s, i, name, &argv);
+	if (r < 0)
+		return r;
+	work_note_stubs(s->work, root);
+	r = run_and_wait(s->b, argv.v, name);
+	work_drop_stubs(s->work, root);
+	if (r < 0)
+		return hoy_fail_errno(&s->b->err, -r, "cannot run hoy-run");
+	if (stopped(s->b) < 0)
+		return -ECANCELED;
+	s->b->status = r;
+	return r ? cfile_fail(&s->b->f, i, &s->b->err, ECHILD, "building at STEP \"%s\": while running runtime: exit status %d", i->text, r) : 0;
+}
