@@ -25,7 +25,7 @@ struct copy_out {
 	{ 0, "retry", HOY_OPT_INT, O(reg.retry), "N", "attempts after a failed one (default 3)" }, \
 	{ 0, "retry-delay", HOY_OPT_STRING, O(reg.retry_delay), "DURATION", "time between attempts" }
 
-static const struct hoy_opt pull_opts[] = { COMMON_OPTS, HOY_OPTS_END };
+static const struct hoy_opt pull_opts[] = { COMMON_OPTS, DECRYPTION_OPT(HOY_OPT_LIST, O(copy.crypt)), HOY_OPTS_END };
 static const struct hoy_opt push_opts[] = {
 	COMMON_OPTS,
 	{ 0, "digestfile", HOY_OPT_STRING, O(digestfile), "FILE", "write the manifest's digest there" },
@@ -88,11 +88,14 @@ static int run_pull(const struct hoy_verb *v, int argc, char **argv)
 	from = hoy_asprintf("docker://%s", argv[1]);
 	r = from ? check_name(argv[1], &err) : hoy_fail_oom(&err);
 	if (!r)
+		r = crypt_load(&o.copy.crypt, &err);
+	if (!r)
 		r = source_open(&src, from, &o.reg, &err);
 	if (!r)
 		r = hoy_artifacts_open(&a, &hoy_globals.storage, true, &err);
 	if (!r)
 		r = receive(&a, src, argv[1], &o.copy, digest, &err);
+	crypt_opts_release(&o.copy.crypt);
 	return r < 0 ? hoy_report(&err, 125) : 0;
 }
 const struct hoy_verb verb_artifact_pull = { "artifact pull", "[options] ARTIFACT", "Pull an artifact from a registry", pull_opts, run_pull, 0 };
