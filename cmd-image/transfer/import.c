@@ -15,7 +15,7 @@
 
 struct import_opts {
 	struct hoy_strv changes;
-	const char *message, *arch, *os, *variant, *max_layer;
+	const char *message, *arch, *os, *variant, *max_layer, *progress;
 	bool quiet;
 };
 #define O(field) offsetof(struct import_opts, field)
@@ -25,6 +25,7 @@ static const struct hoy_opt import_opts[] = {
 	MAX_LAYER_OPT(O(max_layer)),
 	{ 'm', "message", HOY_OPT_STRING, O(message), "TEXT", "comment in the image's history" },
 	{ 0, "os", HOY_OPT_STRING, O(os), "OS", "operating system of the image" },
+	PROGRESS_OPT(O(progress)),
 	{ 'q', "quiet", HOY_OPT_FLAG, O(quiet), NULL, "no progress" },
 	{ 0, "variant", HOY_OPT_STRING, O(variant), "VARIANT", "variant of the architecture" },
 	HOY_OPTS_END,
@@ -127,9 +128,11 @@ static int run_import(const struct hoy_verb *v, int argc, char **argv)
 
 	if (n < 0)
 		return status;
-	si.quiet = o.quiet;
 	ch.c = hoy_json_new(&ch.doc, HOY_JSON_OBJECT);
-	r = store_in_limit(&si, o.max_layer, &err);
+	r = progress_choose(o.progress, &o.quiet, &err);
+	si.quiet = o.quiet;
+	if (!r)
+		r = store_in_limit(&si, o.max_layer, &err);
 	for (size_t i = 0; ch.c && !r && i < o.changes.n; i++)
 		r = changes_apply(&ch, o.changes.v[i], &err);
 	d.config = ch.c;

@@ -34,6 +34,7 @@ struct out_opts {
 static const struct hoy_opt push_opts[] = {
 	COMMON_OPTS,
 	REG_CREDS_OPTS(O(dst), "", ""),
+	{ 0, "compress", HOY_OPT_FLAG, O(save_compress), NULL, "compress layers on their way into a directory (dir:)" },
 	{ 0, "compression-format", HOY_OPT_STRING, O(copy.compression), "FORMAT", "gzip, zstd or zstd:chunked" },
 	{ 0, "compression-level", HOY_OPT_INT, O(copy.level), "N", "level of zstd" },
 	ENCRYPTION_OPTS(HOY_OPT_LIST, O(copy.crypt)),
@@ -208,6 +209,8 @@ static int run_push(const struct hoy_verb *v, int argc, char **argv)
 	to = hoy_asprintf("%s%s", hoy_names_transport(name) ? "" : "docker://", name);
 	if (!from || !to)
 		return hoy_report((hoy_fail_oom(&err), &err), 125);
+	if (o.save_compress && !strncmp(to, "dir:", 4) && !o.copy.compression)
+		o.copy.compression = "gzip";
 	status = run_out(from, to, &o, &err) < 0 ? hoy_report(&err, 125) : 0;
 	crypt_opts_release(&o.copy.crypt);
 	return status;
@@ -241,6 +244,7 @@ static const struct hoy_opt save_opts[] = {
 	{ 'o', "output", HOY_OPT_STRING, O(output), "FILE", "where to (default: stdout)" },
 	PROGRESS_OPT(O(progress)),
 	{ 'q', "quiet", HOY_OPT_FLAG, O(copy.quiet), NULL, "no progress" },
+	{ 0, "uncompressed", HOY_OPT_FLAG, O(dst.accept_plain), NULL, "leave layers plain that are so (oci-archive, oci-dir)" },
 	HOY_OPTS_END,
 };
 
