@@ -92,9 +92,9 @@ static int oci_blob(struct source *s, const struct desc *d, int layer, struct st
 
 	(void)layer;
 	at = place_of((struct file_source *)s, d->digest, path);
-	if (!web_address(d->json) || files_has(at, path))
+	if (!desc_url(d) || files_has(at, path))
 		return files_stream(at, path, ret, NULL, err);
-	*ret = web_stream(web_address(d->json), d->size, err);
+	*ret = web_stream(desc_url(d), d->size, err);
 	return *ret ? 0 : -err->code;
 }
 

@@ -7,7 +7,6 @@
 #include "cmd-image/transfer/referrers.h"
 #include "cmd-image/transfer/registry.h"
 #include "cmd-image/transfer/schema1.h"
-#include "cmd-image/transfer/web.h"
 #include "common/conf/policy.h"
 #include "common/conf/registries.h"
 #include "common/data/ref.h"
@@ -89,8 +88,8 @@ static int rs_resume(struct source *s, const struct desc *d, struct part *part, 
 
 	if (!path)
 		return hoy_fail_oom(err);
-	if (web_address(d->json) && !has_blob(x, path))
-		return registry_stream(x->r, web_address(d->json), d->size, part, ret, err);
+	if (desc_url(d) && !has_blob(x, path))
+		return registry_stream(x->r, desc_url(d), d->size, part, ret, err);
 	return registry_stream(x->r, path, d->size, part, ret, err);
 }
 

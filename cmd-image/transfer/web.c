@@ -41,11 +41,3 @@ struct stream *web_stream(const char *url, int64_t size, struct hoy_err *err)
 	web_free(&w->s);
 	return NULL;
 }
-
-const char *web_address(const struct hoy_json *d)
-{
-	HOY_JSON_EACH(it, hoy_json_get(d, "urls"))
-		if (hoy_json_text(it) && (!strncmp(it->str, "https://", 8) || !strncmp(it->str, "http://", 7)))
-			return it->str;
-	return NULL;
-}
