@@ -304,3 +304,21 @@ told() { sed -E 's/[0-9a-f]{64}/ID/g; s/--> [0-9a-f]{12}$/--> ID12/'; }
 	assert_status 9
 	[[ -z $(as_user podman ps -a -q --external) ]]
 }
+
+@test "docker's names for it: buildx build, builder build, image build, buildx prune, version, inspect" {
+	cd "$T"
+	printf 'FROM scratch\nCOPY a /\n' >Containerfile
+	echo a >a
+	for name in 'buildx build' 'builder build' 'image build'; do
+		# shellcheck disable=SC2086
+		id=$(hoy $name -q -t "localhost/${name/ /-}" .)
+		[[ $(hoy image inspect --format '{{.Id}}' "localhost/${name/ /-}") == "$id" ]]
+	done
+	hoy untag "$id"
+	[[ $(hoy buildx prune -f) == "$id" && -z $(hoy images -aq) ]]
+	[[ $(hoy buildx version) == 'hoy-build '* ]]
+	diff <(hoy buildx inspect --bootstrap | sed 's/hoy/podman/') <(oracle_podman buildx inspect --bootstrap)
+	[[ $(hoy help buildx build) == "$(hoy build --help)" ]]
+	try hoy buildx bake
+	assert_status 125
+}
