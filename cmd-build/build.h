@@ -52,7 +52,8 @@ struct build {
 	size_t n, target;
 	const char *context;
 	char *ignore; /* path, or NULL */
-	char *tmp;    /* directory for here-documents, NULL as long as there are none */
+	char *tmp;    /* directory for what goes with the build, NULL as long as there is nothing */
+	struct hoy_strv fetched; /* what was asked for, and its path: see fetch.h */
 	int64_t time; /* of --timestamp in seconds, -1: none */
 	struct hoy_strv warned;
 	struct hoy_err err;

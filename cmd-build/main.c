@@ -270,7 +270,7 @@ static int finish(struct build *b, const char *id)
 static void build_release(struct build *b)
 {
 	struct build_opts *o = b->o;
-	struct hoy_strv *lists[] = { &o->files, &o->tags, &o->build_args, &o->labels, &o->annotations, &b->heading, &b->given, &b->used, &b->warned,
+	struct hoy_strv *lists[] = { &o->files, &o->tags, &o->build_args, &o->labels, &o->annotations, &b->heading, &b->given, &b->used, &b->warned, &b->fetched,
 				      &o->secrets, &o->ssh, &o->allow };
 
 	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
