@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/utsname.h>
+#include <unistd.h>
 
 #include "cmd-build/build.h"
 #include "cmd-build/runopts.h"
@@ -15,8 +15,9 @@
 #define RUN_OPT(k, letter, option, arg, help) { letter, option, HOY_OPT_LIST, O(run_opts) + (k) * sizeof(struct hoy_strv), arg, help }
 static const struct hoy_opt build_opts[] = {
 	RUN_OPT(0, 0, "add-host", "NAME:IP", "add a line to /etc/hosts"),
+	{ 0, "all-platforms", HOY_OPT_FLAG, O(all_platforms), NULL, "an image for each platform that all base images are for" },
 	{ 0, "annotation", HOY_OPT_LIST, O(annotations), "KEY=VALUE", "add an annotation to the image's manifest" },
-	{ 0, "arch", HOY_OPT_STRING, O(arch), "ARCH", "architecture of the image: this machine's" },
+	{ 0, "arch", HOY_OPT_STRING, O(arch), "ARCH", "architecture of the image (default: the base's)" },
 	{ 0, "authfile", HOY_OPT_STRING, O(authfile), "FILE", "credentials of registries" },
 	{ 0, "build-arg", HOY_OPT_LIST, O(build_args), "KEY=VALUE", "value of an ARG" },
 	RUN_OPT(1, 0, "cap-add", "CAP", "give RUN a capability"),
@@ -34,18 +35,22 @@ static const struct hoy_opt build_opts[] = {
 	{ 0, "identity-label", HOY_OPT_TRI, O(identity_label), NULL, "add the label io.buildah.version (default true)" },
 	{ 0, "ignorefile", HOY_OPT_STRING, O(ignorefile), "FILE", "instead of .containerignore and .dockerignore" },
 	{ 0, "iidfile", HOY_OPT_STRING, O(iidfile), "FILE", "write the image's id to a file" },
+	{ 0, "jobs", HOY_OPT_INT, O(jobs), "N", "stages at once; 0: any number (default: one per processor)" },
 	{ 0, "label", HOY_OPT_LIST, O(labels), "KEY=VALUE", "add a label to the image" },
 	{ 0, "layers", HOY_OPT_TRI, O(layers), NULL, "an image of each step, from the cache if it is there (default true; of hoy-build false)" },
+	{ 0, "manifest", HOY_OPT_STRING, O(manifest), "LIST", "list of images that the image is put into" },
 	RUN_OPT(7, 'm', "memory", "SIZE", "limit of memory of RUN"),
 	{ 0, "network", HOY_OPT_STRING, O(network), "MODE", "network of RUN: none, host, NETWORK, ..." },
 	{ 0, "no-cache", HOY_OPT_FLAG, O(no_cache), NULL, "carry all steps out" },
-	{ 0, "os", HOY_OPT_STRING, O(os), "OS", "operating system of the image: linux" },
-	{ 0, "platform", HOY_OPT_STRING, O(platform), "OS/ARCH", "platform of the image: this machine's" },
+	{ 0, "os", HOY_OPT_STRING, O(os), "OS", "operating system of the image" },
+	{ 0, "platform", HOY_OPT_COMMAS, O(platforms), "OS/ARCH[/VARIANT],...", "platforms, with an image for each" },
+	{ 0, "progress", HOY_OPT_STRING, O(progress), "HOW", "auto (default), plain, tty, or json: events on stderr" },
 	{ 0, "pull", HOY_OPT_OPTARG, O(pull), "[=true]", "always, missing (default), never or newer" },
 	{ 'q', "quiet", HOY_OPT_FLAG, O(quiet), NULL, "print the image's id alone" },
 	{ 0, "rm", HOY_OPT_TRI, O(rm), NULL, "take working containers away (default true, nothing else is possible)" },
 	RUN_OPT(8, 0, "security-opt", "OPTION", "of RUN: seccomp=, label=, ..."),
 	RUN_OPT(9, 0, "shm-size", "SIZE", "size of /dev/shm of RUN"),
+	{ 0, "skip-unused-stages", HOY_OPT_TRI, O(skip_unused), NULL, "build only the stages that the target needs (default true)" },
 	{ 0, "squash", HOY_OPT_FLAG, O(squash), NULL, "one layer for all new steps; hoy-build: one for all there is" },
 	{ 0, "squash-all", HOY_OPT_FLAG, O(squash_all), NULL, "one layer for all there is" },
 	{ 't', "tag", HOY_OPT_LIST, O(tags), "NAME", "name of the image" },
@@ -164,19 +169,19 @@ static int take_build_args(struct build *b)
 	return b->given.error ? hoy_fail_oom(&b->err) : 0;
 }
 
-static int check_platform(struct build *b)
+/* On a terminal, what runs is seen. */
+static int take_view(struct build *b)
 {
-	const struct build_opts *o = b->o;
-	struct utsname u;
-	const char *arch, *slash = o->platform ? strchr(o->platform, '/') : NULL;
+	static const char *const kinds[] = { "plain", "tty", "json" };
+	const char *how = b->o->progress ?: "auto";
 
-	uname(&u);
-	arch = !strcmp(u.machine, "x86_64") ? "amd64" : !strcmp(u.machine, "aarch64") ? "arm64" : u.machine;
-	if ((o->os && strcmp(o->os, "linux")) || (o->arch && strcmp(o->arch, arch) && strcmp(o->arch, u.machine)) ||
-	    (o->variant && *o->variant) ||
-	    (o->platform && strcmp(o->platform, "local") && (!slash || strncmp(o->platform, "linux/", 6) || strcmp(slash + 1, arch))))
-		return hoy_fail(&b->err, HOY_EUNSUPPORTED, "only images for linux/%s can be built here", arch);
-	return 0;
+	b->view = isatty(1) && isatty(2) && !b->o->quiet ? VIEW_TTY : VIEW_PLAIN;
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		if (!strcmp(how, kinds[i])) {
+			b->view = i;
+			return 0;
+		}
+	return strcmp(how, "auto") ? hoy_fail(&b->err, EINVAL, "--progress must be auto, plain, tty or json, not '%s'", how) : 0;
 }
 
 static int take_settings(struct build *b)
@@ -203,6 +208,8 @@ static int take_settings(struct build *b)
 	b->squash = o->squash_all || (o->squash && !b->podman);
 	if (o->squash || o->squash_all)
 		b->layers = false;
+	if (o->jobs < -1)
+		return hoy_fail(&b->err, EINVAL, "building: invalid value for jobs.  It must be a positive integer");
 	b->time = -1;
 	if (o->timestamp) {
 		b->time = strtoll(o->timestamp, &end, 10);
@@ -246,32 +253,25 @@ static void warn_unused(const struct build *b)
 		hoy_warning("one or more build args were not consumed: [%s]", list.data);
 }
 
-static int finish(struct build *b, const char *id)
+int write_iid(struct build *b, const char *id)
 {
 	cleanup_free char *text = hoy_asprintf("sha256:%s", id);
 	int r = 0;
 
-	warn_unused(b);
 	if (b->o->iidfile)
 		r = text ? hoy_replace_file(AT_FDCWD, b->o->iidfile, text, strlen(text), 0644, false) : -ENOMEM;
-	if (r < 0)
-		return hoy_fail_errno(&b->err, -r, "cannot write '%s'", b->o->iidfile);
-	puts(id);
-	return 0;
+	return r < 0 ? hoy_fail_errno(&b->err, -r, "cannot write '%s'", b->o->iidfile) : 0;
 }
 
 static void build_release(struct build *b)
 {
 	struct build_opts *o = b->o;
-	struct hoy_strv *lists[] = { &o->files, &o->tags, &o->build_args, &o->labels, &o->annotations, &b->heading, &b->given, &b->used, &b->warned };
+	struct hoy_strv *lists[] = { &o->files, &o->tags, &o->build_args, &o->labels, &o->annotations, &o->platforms, &b->given, &b->used };
 
 	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
 		hoy_strv_release(lists[i]);
 	for (size_t i = 0; i < ARRAY_SIZE(o->run_opts); i++)
 		hoy_strv_release(&o->run_opts[i]);
-	if (b->tmp)
-		hoy_remove_tree(AT_FDCWD, b->tmp);
-	free(b->tmp);
 	free(b->ignore);
 	cfile_release(&b->f);
 	hoy_store_free(b->s);
@@ -279,16 +279,15 @@ static void build_release(struct build *b)
 
 static int run_build(const struct hoy_verb *v, int argc, char **argv)
 {
-	struct build_opts o = { .layers = -1, .rm = -1, .tls_verify = -1, .identity_label = -1, .http_proxy = -1 };
+	struct build_opts o = { .layers = -1, .rm = -1, .tls_verify = -1, .identity_label = -1, .http_proxy = -1, .skip_unused = -1, .jobs = -1 };
 	struct build b = { .o = &o, .f = CFILE_INIT, .err = HOY_ERR_INIT };
-	char id[HOY_ID_SIZE];
 	int status, r, n = hoy_verb_args(v, argc, argv, &o, 0, 1, &status);
 
 	if (n < 0)
 		return status;
 	r = take_settings(&b);
 	if (!r)
-		r = check_platform(&b);
+		r = take_view(&b);
 	if (!r)
 		r = take_context(&b, n ? argv[1] : NULL);
 	if (!r)
@@ -301,9 +300,9 @@ static int run_build(const struct hoy_verb *v, int argc, char **argv)
 		r = hoy_store_open(&b.s, &hoy_globals.storage, 0, &b.err);
 	catch_signals();
 	if (!r)
-		r = build_all(&b, id);
+		r = build_all(&b);
 	if (!r)
-		r = finish(&b, id);
+		warn_unused(&b);
 	fflush(stdout);
 	/* Without a sentence of ours, the tool that failed has said it. */
 	if (r < 0 && b.err.code)

@@ -143,7 +143,8 @@ static void put_docker_config(struct hoy_jw *w, const char *name, const struct h
 
 static void put_config(const struct commit *c, struct hoy_jw *w, const char *now, const char *diff_id)
 {
-	struct platform here = platform_here(&(struct platform){ hoy_json_str(c->base.root, "os"), hoy_json_str(c->base.root, "architecture"), NULL });
+	struct platform here = platform_here(&(struct platform){ hoy_json_str(build(c), "os") ?: hoy_json_str(c->base.root, "os"),
+								 hoy_json_str(build(c), "architecture") ?: hoy_json_str(c->base.root, "architecture"), NULL });
 	const char *author = c->o->author ?: hoy_json_str(c->base.root, "author");
 
 	hoy_jw_object(w, NULL);
