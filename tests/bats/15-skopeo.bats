@@ -210,9 +210,11 @@ name_in() {
 	for tag in 1 2; do
 		skopeo copy -q --dest-tls-verify=false "$src" "docker://$REGISTRY/b:$tag"
 	done
+	skopeo copy -q --dest-tls-verify=false "oci:$(fixture stack)/oci:latest" "docker://$REGISTRY/b:3"
 	try ours delete --tls-verify=false "docker://$REGISTRY/b:1"
 	assert_success
 	assert_stdout ''
+	[[ $stderr == "$REGISTRY/b:2 was the same image, and is gone too" ]]
 	same_failure inspect --tls-verify=false "docker://$REGISTRY/b:2"
 	same_failure delete --tls-verify=false "docker://$REGISTRY/b:1"
 	ours copy -q "$src" oci:o:1
