@@ -2,6 +2,7 @@
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 #include "cmd-build/cfile.h"
@@ -17,16 +18,28 @@
 /* The version of buildah whose images ours are like, for the label that it puts into them. */
 #define LIKE_BUILDAH "1.43.2"
 
-/* ---- what is asked for: main.c ---- */
+/* ---- what is asked for: main.c, options.c ---- */
 
 struct build_opts {
-	struct hoy_strv files, tags, build_args, labels, annotations, run_opts[16], platforms;
+	struct hoy_strv files, tags, build_args, labels, annotations, run_opts[40], platforms, envs, unset_envs, unset_labels, unset_notes,
+		layer_labels, os_features, outputs, hooks_dirs, runtime_flags, decryption_keys, refused[13];
 	const char *target, *format, *iidfile, *pull, *timestamp, *ignorefile, *network, *os, *arch, *variant, *authfile, *creds, *cert_dir,
-		*manifest, *progress;
-	bool no_cache, squash, squash_all, quiet, force_rm, all_platforms;
-	int layers, rm, tls_verify, identity_label, http_proxy, skip_unused;
-	int64_t jobs;
+		*manifest, *progress, *from, *os_version, *epoch, *logfile, *metadata_file, *retry_delay, *sign_by, *userns, *runtime;
+	bool no_cache, squash, squash_all, quiet, force_rm, all_platforms, rewrite_timestamp, omit_history, logsplit, compat_volumes, no_hosts,
+		no_hostname, compress, disable_trust;
+	int layers, rm, tls_verify, identity_label, http_proxy, skip_unused, inherit_labels, inherit_notes, created_note, no_compression;
+	int64_t jobs, retry;
 };
+
+extern const struct hoy_opt build_options[];
+/* Nothing is asked for yet; free what was. */
+void options_init(struct build_opts *o);
+void options_release(struct build_opts *o);
+struct build;
+/* Check what is asked for, and note what it means to B. */
+int options_take(struct build *b);
+/* The time that is asked for: b->given is known. */
+int options_times(struct build *b);
 
 /* ---- stages: plan.c ---- */
 
@@ -58,11 +71,15 @@ struct build {
 	struct platform plat; /* what the target is for */
 	bool plat_given, many; /* many: there are builds for other platforms beside it */
 	enum view_kind view;
+	int out;	  /* stdout, where that is for a tar; or -1 */
+	int told[2];	  /* stdout and stderr, while they are a log; or -1 */
+	FILE *log;	  /* of this platform alone, or NULL */
 	char mark[40];	  /* what begins the lines that tell our parent of events; "": we have none */
 	const char *context;
 	char *ignore; /* path, or NULL */
 	char *tmp;    /* directory for here-documents, NULL as long as there are none */
-	int64_t time; /* of --timestamp in seconds, -1: none */
+	int64_t time; /* of the image and its history in seconds, -1: now */
+	enum { MTIME_OWN, MTIME_FORCE, MTIME_CLAMP } mtime; /* the files have it, too; those that are younger have it */
 	struct hoy_strv warned;
 	struct hoy_err err;
 	int status; /* what a failed RUN ended with */
@@ -185,6 +202,19 @@ int build_all(struct build *b);
 const char *build_image(const struct build *b);
 /* Free what planning and building made. */
 void build_forget(struct build *b);
-/* --iidfile, with ID in it. */
+
+/* ---- what a build gives beside an image: outputs.c ---- */
+
+/* Is all right that --output says? */
+int outputs_check(struct build *b);
+/* Write what --output asks for, of the target's image. */
+int outputs_write(struct build *b);
+/* --iidfile and --metadata-file, of image ID. */
 int write_iid(struct build *b, const char *id);
+int write_metadata(struct build *b, const char *id);
+/* --logfile: from now on what is printed goes there; with --logsplit, what the build for one of several platforms says, to b->log. */
+int log_begin(struct build *b);
+int log_split(struct build *b);
+/* Back to where it went before. */
+void log_end(struct build *b);
 extern const struct hoy_verb verb_build, verb_bud;

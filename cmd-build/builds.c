@@ -29,6 +29,7 @@ static int add_build(struct builds *l, const struct build *b, const struct platf
 	*one = *b;
 	one->plat = *p;
 	one->plat_given = given;
+	one->used = (struct hoy_strv)HOY_STRV_INIT;
 	return 0;
 }
 
@@ -185,7 +186,7 @@ static int name_it(struct build *b, const char *id)
 		r = hoy_store_peek(b->s, HOY_LAYERS | HOY_IMAGES, &b->err);
 	if (!r && !b->o->quiet && b->o->tags.n)
 		HOY_JSON_EACH(n, hoy_json_get(hoy_image_get(b->s, id), "names"))
-			printf("Successfully tagged %s\n", hoy_json_text(n) ?: "");
+			fprintf(b->log ?: stdout, "Successfully tagged %s\n", hoy_json_text(n) ?: "");
 	return r;
 }
 
@@ -252,6 +253,8 @@ void build_forget(struct build *b)
 	if (b->tmp)
 		hoy_remove_tree(AT_FDCWD, b->tmp);
 	free(b->tmp);
+	if (b->log)
+		fclose(b->log);
 }
 
 static int finish(struct builds *l, struct build *b)
@@ -261,16 +264,20 @@ static int finish(struct builds *l, struct build *b)
 
 	for (size_t i = 0; i < l->n && !r; i++) {
 		r = name_it(&l->v[i], build_image(&l->v[i]));
+		if (!r)
+			r = outputs_write(&l->v[i]);
 		if (r < 0)
 			b->err = l->v[i].err;
 		else
-			puts(build_image(&l->v[i]));
+			fprintf(l->v[i].log ?: stdout, "%s\n", build_image(&l->v[i]));
 	}
 	fflush(stdout);
 	snprintf(id, sizeof(id), "%s", r ? "" : build_image(&l->v[0]));
 	if (!r && b->o->manifest)
 		r = list_them(l, b, id);
-	return r ? r : write_iid(b, id);
+	if (!r)
+		r = write_iid(b, id);
+	return r ? r : write_metadata(b, id);
 }
 
 int build_all(struct build *b)
@@ -281,6 +288,8 @@ int build_all(struct build *b)
 	for (size_t i = 0; i < l.n && !r; i++) {
 		l.v[i].many = l.n > 1;
 		r = plan(&l.v[i]);
+		if (!r)
+			r = log_split(&l.v[i]);
 		if (r < 0)
 			b->err = l.v[i].err;
 	}

@@ -21,7 +21,7 @@ static bool same_entry(const struct hoy_json *a, const struct hoy_json *b)
 }
 
 /* Is the config DERIVED that of BASE with one step more, which is BY? */
-static bool one_step(const struct hoy_json *base, const struct hoy_json *derived, const char *by, bool layer)
+static bool one_step(const struct hoy_json *base, const struct hoy_json *derived, const char *by, bool layer, int64_t at)
 {
 	const struct hoy_json *bh = hoy_json_get(base, "history"), *dh = hoy_json_get(derived, "history");
 	const struct hoy_json *bd = hoy_json_path(base, "rootfs", "diff_ids", NULL), *dd = hoy_json_path(derived, "rootfs", "diff_ids", NULL);
@@ -39,7 +39,8 @@ static bool one_step(const struct hoy_json *base, const struct hoy_json *derived
 			return false;
 		id = id->next;
 	}
-	return !strcmp(hoy_json_str(d, "created_by") ?: "", by);
+	/* With a time given, what was made at another one is something else. */
+	return !strcmp(hoy_json_str(d, "created_by") ?: "", by) && (at < 0 || hoy_json_time(d, "created") == at * HOY_NS);
 }
 
 static bool kind_fits(const struct build *b, const struct hoy_json *rec)
@@ -88,7 +89,7 @@ int cache_find(struct state *s, const char *by, bool layer, char id[HOY_ID_SIZE]
 		int64_t created = hoy_json_time(rec, "created");
 
 		if (!on_top(s, rec, layer) || created < newest || hoy_image_config(b->s, rec, &cfg, &ignored) < 0 ||
-		    !one_step(s->base.root, cfg.root, by, layer) ||
+		    !one_step(s->base.root, cfg.root, by, layer, b->time) ||
 		    !platform_is(s, cfg.root) || !kind_fits(b, rec))
 			continue;
 		newest = created;

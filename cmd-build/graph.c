@@ -369,7 +369,7 @@ int graph_run(struct build *v, size_t n, long jobs, enum view_kind kind)
 	if (jobs < 0)
 		jobs = get_nprocs();
 	if (!r)
-		r = kind != VIEW_JSON && (jobs == 1 || is_chain(&g)) ? run_here(&g) : run_beside(&g, v, n, jobs, kind);
+		r = kind != VIEW_JSON && !v->log && (jobs == 1 || is_chain(&g)) ? run_here(&g) : run_beside(&g, v, n, jobs, kind);
 	view_free(g.view);
 	if (g.who && g.who != v) {
 		v->err = g.who->err;

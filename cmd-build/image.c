@@ -26,7 +26,8 @@ static const char *policy_of(const struct build_opts *o)
 static int pull(struct build *b, const char *name, const char *policy, const struct platform *p, char id[HOY_ID_SIZE])
 {
 	const struct build_opts *o = b->o;
-	const char *const opts[][2] = { { "authfile", o->authfile }, { "creds", o->creds }, { "cert-dir", o->cert_dir }, { "policy", policy } };
+	const char *const opts[][2] = { { "authfile", o->authfile }, { "creds", o->creds }, { "cert-dir", o->cert_dir },
+					{ "policy", policy }, { "retry-delay", o->retry_delay } };
 	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
 	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(1 << 16);
 	char text[PLATFORM_SIZE];
@@ -40,6 +41,10 @@ static int pull(struct build *b, const char *name, const char *policy, const str
 			hoy_strv_pushf(&argv, "--%s=%s", opts[i][0], opts[i][1]);
 	if (o->tls_verify >= 0)
 		hoy_strv_pushf(&argv, "--tls-verify=%s", o->tls_verify ? "true" : "false");
+	if (o->retry >= 0)
+		hoy_strv_pushf(&argv, "--retry=%lld", (long long)o->retry);
+	for (size_t i = 0; i < o->decryption_keys.n; i++)
+		hoy_strv_pushf(&argv, "--decryption-key=%s", o->decryption_keys.v[i]);
 	if (o->quiet)
 		hoy_strv_push(&argv, "-q");
 	hoy_strv_push(&argv, name);
@@ -267,34 +272,129 @@ static int complete_docker(struct state *s, struct hoy_json_doc *d, struct hoy_j
 	return hoy_json_need(d, cfg, "Volumes", HOY_JSON_OBJECT) ? 0 : hoy_fail_oom(&s->b->err);
 }
 
+/* KEY=VALUE lists into the object O. */
+static int set_pairs(struct hoy_json_doc *d, struct hoy_json *o, const struct hoy_strv *list)
+{
+	for (size_t i = 0; o && i < list->n; i++) {
+		const char *eq = strchr(list->v[i], '=');
+		cleanup_free char *key = strndup(list->v[i], eq ? (size_t)(eq - list->v[i]) : strlen(list->v[i]));
+
+		if (!key || !hoy_json_set_string(d, o, key, eq ? eq + 1 : ""))
+			return -ENOMEM;
+	}
+	return o ? 0 : -ENOMEM;
+}
+
+static void unset_keys(struct hoy_json *o, const struct hoy_strv *keys)
+{
+	for (size_t i = 0; i < keys->n; i++)
+		hoy_json_unset(o, keys->v[i]);
+}
+
+/* Labels of steps go beneath the config's own; who made it, above. */
+static int add_labels(struct state *s, struct hoy_json_doc *d, struct hoy_json *cfg)
+{
+	const struct build_opts *o = s->b->o;
+	bool named = s->last && o->tags.n, known = o->identity_label > 0 || (o->identity_label < 0 && s->b->time < 0);
+	struct hoy_json *old = hoy_json_get(cfg, "Labels"), *labels;
+
+	if (!old && !known && (named || !o->layer_labels.n))
+		return 0;
+	labels = hoy_json_new(d, HOY_JSON_OBJECT);
+	if (!labels || (!named && set_pairs(d, labels, &o->layer_labels) < 0))
+		return hoy_fail_oom(&s->b->err);
+	HOY_JSON_EACH(l, old)
+		if (!hoy_json_set_string(d, labels, l->key, hoy_json_text(l) ?: ""))
+			return hoy_fail_oom(&s->b->err);
+	if (known && !hoy_json_set_string(d, labels, "io.buildah.version", LIKE_BUILDAH))
+		return hoy_fail_oom(&s->b->err);
+	unset_keys(labels, &o->unset_labels);
+	if (!labels->count) {
+		hoy_json_unset(cfg, "Labels");
+		return 0;
+	}
+	return hoy_json_put(d, cfg, "Labels", labels) ? 0 : hoy_fail_oom(&s->b->err);
+}
+
+static void unset_envs(const struct state *s, struct hoy_json *cfg)
+{
+	struct hoy_json *env = hoy_json_get(cfg, "Env"), *next;
+
+	for (struct hoy_json *e = env ? env->child : NULL; e; e = next) {
+		const char *text = hoy_json_text(e) ?: "";
+		cleanup_free char *key = strndup(text, strcspn(text, "="));
+
+		next = e->next;
+		if (key && hoy_strv_has(&s->b->o->unset_envs, key))
+			hoy_json_remove(env, e);
+	}
+}
+
 static int add_config(struct state *s, struct hoy_json_doc *d, struct hoy_json *root)
 {
-	struct hoy_json *cfg = hoy_json_put(d, root, "config", hoy_json_copy(d, s->cfg)), *labels;
+	struct hoy_json *cfg = hoy_json_put(d, root, "config", hoy_json_copy(d, s->cfg));
+	int r = cfg ? add_labels(s, d, cfg) : hoy_fail_oom(&s->b->err);
 
-	if (!cfg)
-		return hoy_fail_oom(&s->b->err);
-	/* With a time given, the bits are to be the same whoever builds them. */
-	if (s->b->o->identity_label > 0 || (s->b->o->identity_label < 0 && s->b->time < 0)) {
-		labels = hoy_json_need(d, cfg, "Labels", HOY_JSON_OBJECT);
-		if (!labels || !hoy_json_set_string(d, labels, "io.buildah.version", LIKE_BUILDAH))
-			return hoy_fail_oom(&s->b->err);
-	}
+	if (r < 0)
+		return r;
+	unset_envs(s, cfg);
 	return s->b->docker ? complete_docker(s, d, cfg) : 0;
 }
 
 static int add_notes(struct state *s, struct hoy_json_doc *d, struct hoy_json *root)
 {
-	struct hoy_json *notes = hoy_json_put(d, root, "annotations", hoy_json_copy(d, s->notes));
-	const struct hoy_strv *own = &s->b->o->annotations;
+	const struct build_opts *o = s->b->o;
+	bool none = s->last && o->inherit_notes == 0;
+	struct hoy_json *notes = hoy_json_put(d, root, "annotations", none ? hoy_json_new(d, HOY_JSON_OBJECT) : hoy_json_copy(d, s->notes));
 
-	for (size_t i = 0; notes && i < own->n; i++) {
-		const char *eq = strchr(own->v[i], '=');
-		cleanup_free char *key = strndup(own->v[i], eq ? (size_t)(eq - own->v[i]) : strlen(own->v[i]));
+	if (!notes || (s->last && set_pairs(d, notes, &o->annotations) < 0))
+		return hoy_fail_oom(&s->b->err);
+	if (s->last)
+		unset_keys(notes, &o->unset_notes);
+	return 0;
+}
 
-		if (!key || !hoy_json_set_string(d, notes, key, eq ? eq + 1 : ""))
-			return hoy_fail_oom(&s->b->err);
+/* Features of the system: the base's, and with those that are given, "NAME-" takes one away. */
+static bool add_features(struct state *s, struct hoy_json_doc *d, struct hoy_json *build)
+{
+	const struct hoy_strv *given = &s->b->o->os_features;
+	struct hoy_json *list = hoy_json_need(d, build, "os.features", HOY_JSON_ARRAY);
+	cleanup_strv struct hoy_strv all = HOY_STRV_INIT;
+
+	HOY_JSON_EACH(f, hoy_json_get(s->base.root, "os.features"))
+		hoy_strv_push(&all, hoy_json_text(f) ?: "");
+	for (size_t i = 0; i < given->n; i++) {
+		size_t len = strlen(given->v[i]);
+		cleanup_free char *name = strndup(given->v[i], len - (len && given->v[i][len - 1] == '-'));
+		long at = name ? hoy_strv_find(&all, name) : -1;
+
+		if (name && strcmp(name, given->v[i]) && at >= 0)
+			hoy_strv_remove(&all, at);
+		else if (name && !strcmp(name, given->v[i]) && at < 0)
+			hoy_strv_push(&all, name);
 	}
-	return notes ? 0 : hoy_fail_oom(&s->b->err);
+	for (size_t i = 0; list && i < all.n; i++)
+		if (!hoy_json_set_string(d, list, NULL, all.v[i]))
+			return false;
+	return list && !all.error;
+}
+
+/* What the config says beside: platform, the system's version, whether there is a history. */
+static int add_system(struct state *s, struct hoy_json_doc *d, struct hoy_json *build)
+{
+	const struct build_opts *o = s->b->o;
+	const struct platform *p = &s->st->plat;
+	bool ok = !o->os_features.n || add_features(s, d, build);
+
+	if (s->st->plat_given)
+		ok = ok && hoy_json_set_string(d, build, "os", p->os) && hoy_json_set_string(d, build, "architecture", p->arch) &&
+		     hoy_json_set_string(d, build, "variant", p->variant);
+	if (o->os_version)
+		ok = ok && hoy_json_set_string(d, build, "os.version", o->os_version);
+	if (s->b->mtime)
+		ok = ok && hoy_json_set_int(d, build, "mtime", s->b->time) && hoy_json_set_bool(d, build, "clamp", s->b->mtime == MTIME_CLAMP);
+	ok = ok && hoy_json_set_bool(d, build, "bare", o->omit_history) && hoy_json_set_bool(d, build, "undated", o->created_note == 0);
+	return ok ? 0 : hoy_fail_oom(&s->b->err);
 }
 
 /* What hoy-transfer is told, in a file without a name: its descriptor. */
@@ -315,13 +415,9 @@ static int make_spec(struct state *s, const char *by, bool empty)
 	hoy_json_set_string(&d, root, "image", s->image);
 	hoy_json_set_string(&d, build, "created", when);
 	hoy_json_set_bool(&d, build, "empty", empty);
-	if (s->st->plat_given) {
-		hoy_json_set_string(&d, build, "os", s->st->plat.os);
-		hoy_json_set_string(&d, build, "architecture", s->st->plat.arch);
-	}
-	if (s->b->time >= 0)
-		hoy_json_set_int(&d, build, "mtime", s->b->time);
-	r = add_config(s, &d, root);
+	r = add_system(s, &d, build);
+	if (!r)
+		r = add_config(s, &d, root);
 	if (!r)
 		r = add_notes(s, &d, root);
 	if (!r)

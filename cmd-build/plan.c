@@ -73,7 +73,7 @@ static int add_stage(struct build *b, size_t from)
 	if (!st->name)
 		return hoy_fail_oom(&b->err);
 	b->n++;
-	st->base = subst_word(i->args.v[0], '\\', &b->heading, &b->err);
+	st->base = b->n == 1 && b->o->from ? strdup(b->o->from) : subst_word(i->args.v[0], '\\', &b->heading, &b->err);
 	if (!st->base)
 		return cfile_fail(&b->f, i, &b->err, EINVAL, "%s", (char *)strdupa(b->err.msg));
 	if (!*st->base)

@@ -63,6 +63,15 @@ static int carry_out(struct state *s, const struct cf_instr *i, char **ret_by)
 
 static bool is_target(const struct state *s) { return s->st == &s->b->stages[s->b->target]; }
 
+/* Behind a step that wasn't in the cache, nothing is; and what histories don't tell of, isn't found by them. */
+static bool may_look(const struct state *s)
+{
+	const struct build_opts *o = s->b->o;
+	bool untold = o->unset_envs.n || o->omit_history || o->created_note == 0 || o->os_version || o->os_features.n;
+
+	return (!s->missed || s->waited) && !o->no_cache && !(s->last && untold);
+}
+
 /* Look for a step in the cache that BY tells of; S stands on it then, and *RET is true. */
 static int from_cache(struct state *s, const char *by, bool layer, bool *ret)
 {
@@ -70,7 +79,7 @@ static int from_cache(struct state *s, const char *by, bool layer, bool *ret)
 	int r;
 
 	*ret = false;
-	if ((s->missed && !s->waited) || s->b->o->no_cache)
+	if (!may_look(s))
 		return 0;
 	r = cache_find(s, by, layer, id);
 	if (r < 0 || !*id)
@@ -93,7 +102,7 @@ static int look_first(struct state *s, const struct cf_instr *i, bool *ret)
 	cleanup_free char *by = NULL, *sum = NULL;
 	int r = 0;
 
-	if ((s->missed && !s->waited) || s->b->o->no_cache || (!run && !*s->layer))
+	if (!may_look(s) || (!run && !*s->layer))
 		return 0;
 	if (!run)
 		r = work_digest(s, i, &sum);
@@ -175,6 +184,8 @@ static int begin(struct state *s, size_t steps)
 	if (!below && !strcmp(base, "scratch"))
 		return config_scratch(s);
 	r = image_base(s, base);
+	if (!r && b->o->inherit_labels == 0)
+		hoy_json_unset(s->cfg, "Labels");
 	if (r < 0 && r != -HOY_EREMOTE)
 		return cfile_fail(&b->f, from, &b->err, b->err.code ?: EIO, "%s", (char *)strdupa(b->err.msg));
 	if (below) {
@@ -185,36 +196,43 @@ static int begin(struct state *s, size_t steps)
 	return r;
 }
 
-/* The triggers of the base image, and one LABEL for all of --label, beside what the file says. */
+/* WORD with all of LIST ("KEY=VALUE") as one instruction behind those of F; nothing if there is nothing in it. */
+static int append_pairs(struct state *s, struct cfile *f, const char *word, const struct hoy_strv *list)
+{
+	cleanup_buf struct hoy_buf text = HOY_BUF_INIT(1 << 20);
+
+	hoy_buf_puts(&text, word);
+	for (size_t i = 0; i < list->n; i++) {
+		const char *eq = strchr(list->v[i], '=');
+		size_t len = eq ? (size_t)(eq - list->v[i]) : strlen(list->v[i]);
+
+		hoy_buf_printf(&text, " \"%.*s\"=\"", (int)len, list->v[i]);
+		for (const char *c = eq ? eq + 1 : ""; *c; c++) {
+			if (*c == '"' || *c == '\\')
+				hoy_buf_putc(&text, '\\');
+			hoy_buf_putc(&text, *c);
+		}
+		hoy_buf_putc(&text, '"');
+	}
+	if (text.error)
+		return hoy_fail_oom(&s->b->err);
+	return list->n ? cfile_append(f, text.data, &s->b->err) : 0;
+}
+
+/* Beside what the file says: --env, the triggers of the base image, and --label. */
 static int extras(struct state *s, struct cfile *before, struct cfile *behind)
 {
-	cleanup_buf struct hoy_buf label = HOY_BUF_INIT(1 << 20);
-	const struct hoy_strv *own = &s->b->o->labels;
-	int r = 0;
+	int r;
 
 	before->name = hoy_asprintf("%s: ONBUILD of %s", s->b->f.name, s->st->base);
 	behind->name = strdup("--label");
 	if (!before->name || !behind->name)
 		return hoy_fail_oom(&s->b->err);
+	r = append_pairs(s, before, "ENV", &s->b->o->envs);
 	HOY_JSON_EACH(t, hoy_json_path(s->base.root, "config", "OnBuild", NULL))
 		if (!r && hoy_json_text(t))
 			r = cfile_append(before, t->str, &s->b->err);
-	if (r < 0 || !own->n || !is_target(s))
-		return r;
-	hoy_buf_puts(&label, "LABEL");
-	for (size_t i = 0; i < own->n; i++) {
-		const char *eq = strchr(own->v[i], '=');
-		size_t len = eq ? (size_t)(eq - own->v[i]) : strlen(own->v[i]);
-
-		hoy_buf_printf(&label, " \"%.*s\"=\"", (int)len, own->v[i]);
-		for (const char *c = eq ? eq + 1 : ""; *c; c++) {
-			if (*c == '"' || *c == '\\')
-				hoy_buf_putc(&label, '\\');
-			hoy_buf_putc(&label, *c);
-		}
-		hoy_buf_putc(&label, '"');
-	}
-	return label.error ? hoy_fail_oom(&s->b->err) : cfile_append(behind, label.data, &s->b->err);
+	return r || !is_target(s) ? r : append_pairs(s, behind, "LABEL", &s->b->o->labels);
 }
 
 static int step(struct state *s, const struct cf_instr *i, size_t at, size_t of)
@@ -237,6 +255,7 @@ static int nothing_to_do(struct state *s)
 	if (!is_target(s))
 		return 0;
 	say_commit(s);
+	s->last = true;
 	if (s->b->squash || !*s->image) {
 		r = *s->image ? work_open(s) : 0;
 		if (!r)
@@ -267,7 +286,7 @@ int build_stage(struct build *b, struct stage *st)
 {
 	cleanup_cfile struct cfile before = CFILE_INIT, behind = CFILE_INIT;
 	struct state s = { .b = b, .st = st };
-	size_t own = st->n + 1 + (st == &b->stages[b->target] && b->o->labels.n);
+	size_t own = st->n + 1 + (st == &b->stages[b->target] && b->o->labels.n) + !!b->o->envs.n;
 	int r = begin(&s, own);
 
 	if (!r)

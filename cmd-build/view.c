@@ -224,7 +224,7 @@ void view_line(struct view *v, const struct build *b, const struct stage *st, ch
 	cleanup_json struct hoy_json_doc doc = HOY_JSON_DOC_INIT;
 	size_t mark = strlen(b->mark);
 	bool event = !err && mark && !strncmp(line, b->mark, mark) && !hoy_json_parse(&doc, line + mark, strlen(line + mark), "event", NULL);
-	FILE *to = err ? stderr : stdout;
+	FILE *to = b->log ?: err ? stderr : stdout;
 
 	if (event)
 		note_step(v, st, doc.root);
