@@ -22,7 +22,7 @@
 
 struct build_opts {
 	struct hoy_strv files, tags, build_args, labels, annotations, run_opts[40], platforms, envs, unset_envs, unset_labels, unset_notes,
-		layer_labels, os_features, outputs, hooks_dirs, runtime_flags, decryption_keys, refused[13];
+		layer_labels, os_features, outputs, hooks_dirs, runtime_flags, decryption_keys, secrets, ssh, allow, refused[13];
 	const char *target, *format, *iidfile, *pull, *timestamp, *ignorefile, *network, *os, *arch, *variant, *authfile, *creds, *cert_dir,
 		*manifest, *progress, *from, *os_version, *epoch, *logfile, *metadata_file, *retry_delay, *sign_by, *userns, *runtime;
 	bool no_cache, squash, squash_all, quiet, force_rm, all_platforms, rewrite_timestamp, omit_history, logsplit, compat_volumes, no_hosts,
@@ -124,7 +124,9 @@ void config_vars(const struct state *s, struct hoy_strv *ret);
 /* WORD with S's variables, in new memory; NULL with a sentence. */
 char *config_word(struct state *s, const struct cf_instr *i, const char *word);
 const char *config_str(const struct state *s, const char *key);
-/* How the history tells of I, and so what the cache knows it by: SUM is the digest of what was copied. In new memory. */
+/* As Go's path.Join(): one slash between the parts, no "." and ".."; PATH alone if it is absolute. In new memory. */
+char *join_clean(const char *dir, const char *path);
+/* How the history tells of I, and so what the cache knows it by: SUM is the digest of what was copied, or those of a RUN's mounts. In new memory. */
 char *created_by(const struct state *s, const struct cf_instr *i, const char *sum);
 
 /* ---- images: image.c, cache.c ---- */
@@ -158,6 +160,7 @@ struct work {
 	char id[HOY_ID_SIZE], layer[HOY_ID_SIZE];
 	char *name, *root; /* root: where it is mounted, or NULL */
 	struct hoy_strv stubs; /* what a RUN's mounts may have made */
+	struct hoy_strv parents; /* directories in which that was, innermost first: paths without a slash in front */
 };
 /* A working container for what S stands on, mounted. It's S's. */
 int work_open(struct state *s);
@@ -183,6 +186,8 @@ int work_run(struct state *s, const struct cf_instr *i);
 int work_copy(struct state *s, const struct cf_instr *i, char **ret_sum);
 /* That digest, without a working container; S stands on a layer. */
 int work_digest(struct state *s, const struct cf_instr *i, char **ret_sum);
+/* The build's directory for what goes with it, made by the first who asks: b->tmp. */
+int need_tmp(struct build *b);
 /* Write TEXT as the file NAME to the build's directory for here-documents. */
 int doc_file(struct build *b, const char *name, const char *text, mode_t mode);
 /* Run a tool of ours, whose container is NAME, to its end; a signal for us ends the container. Its exit status, or an error. */

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "cmd-build/build.h"
+#include "cmd-build/mounts.h"
 #include "common/base/fd.h"
 #include "common/base/msg.h"
 
@@ -166,6 +167,8 @@ static int run_build(const struct hoy_verb *v, int argc, char **argv)
 		r = take_build_args(&b);
 	if (!r)
 		r = options_times(&b);
+	if (!r)
+		r = secrets_check(&b);
 	if (!r)
 		r = read_file(&b);
 	if (!r)

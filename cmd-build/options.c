@@ -14,6 +14,7 @@
 const struct hoy_opt build_options[] = {
 	RUN_OPT(0, 0, "add-host", "NAME:IP", "add a line to /etc/hosts"),
 	{ 0, "all-platforms", HOY_OPT_FLAG, O(all_platforms), NULL, "an image for each platform that all base images are for" },
+	{ 0, "allow", HOY_OPT_LIST, O(allow), "WHAT", "security.insecure: RUN --security=insecure may do all; network.host always may be" },
 	{ 0, "annotation", HOY_OPT_LIST, O(annotations), "KEY=VALUE", "add an annotation to the image's manifest" },
 	{ 0, "arch", HOY_OPT_STRING, O(arch), "ARCH", "architecture of the image (default: the base's)" },
 	{ 0, "authfile", HOY_OPT_STRING, O(authfile), "FILE", "credentials of registries" },
@@ -92,6 +93,7 @@ const struct hoy_opt build_options[] = {
 	REFUSED(6, "sbom-purl-output"),
 	REFUSED(7, "sbom-scanner-command"),
 	REFUSED(8, "sbom-scanner-image"),
+	{ 0, "secret", HOY_OPT_LIST, O(secrets), "id=ID[,src=FILE|VARIABLE][,type=file|env]", "a secret for RUN --mount=type=secret" },
 	RUN_OPT(19, 0, "security-opt", "OPTION", "of RUN: seccomp=, label=, ..."),
 	RUN_OPT(20, 0, "shm-size", "SIZE", "size of /dev/shm of RUN"),
 	{ 0, "sign-by", HOY_OPT_STRING, O(sign_by), "FINGERPRINT", "sign the image with this key of gpg" },
@@ -99,6 +101,7 @@ const struct hoy_opt build_options[] = {
 	{ 0, "source-date-epoch", HOY_OPT_STRING, O(epoch), "SECONDS", "time of the image and its history (default: $SOURCE_DATE_EPOCH)" },
 	{ 0, "squash", HOY_OPT_FLAG, O(squash), NULL, "one layer for all new steps; hoy-build: one for all there is" },
 	{ 0, "squash-all", HOY_OPT_FLAG, O(squash_all), NULL, "one layer for all there is" },
+	{ 0, "ssh", HOY_OPT_LIST, O(ssh), "ID[=SOCKET|KEY,...]", "an ssh agent for RUN --mount=type=ssh (default: of $SSH_AUTH_SOCK)" },
 	{ 't', "tag", HOY_OPT_LIST, O(tags), "NAME", "name of the image" },
 	{ 0, "target", HOY_OPT_STRING, O(target), "STAGE", "the stage that is built (default the last)" },
 	{ 0, "timestamp", HOY_OPT_STRING, O(timestamp), "SECONDS", "time of the image, its history and all its new files" },
@@ -302,6 +305,9 @@ int options_take(struct build *b)
 		r = hoy_fail(&b->err, EINVAL, "unable to parse value provided \"%s\" as --retry-delay: time: invalid duration \"%s\"", o->retry_delay, o->retry_delay);
 	if (!r && o->jobs < -1)
 		r = hoy_fail(&b->err, EINVAL, "building: invalid value for jobs.  It must be a positive integer");
+	for (size_t i = 0; i < o->allow.n && !r; i++)
+		if (strcmp(o->allow.v[i], "security.insecure") && strcmp(o->allow.v[i], "network.host"))
+			r = hoy_fail(&b->err, EINVAL, "--allow must be security.insecure or network.host, not '%s'", o->allow.v[i]);
 	for (size_t i = 0; i < o->tags.n && !r; i++) {
 		cleanup_free char *name = full_name(o->tags.v[i], &b->err);
 

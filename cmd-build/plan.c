@@ -107,42 +107,25 @@ static int cut_stages(struct build *b)
 static void need(struct build *b, size_t at);
 
 /* Stage AT takes something from stage SOURCE. */
-static void need_source(struct build *b, size_t at, size_t source)
+static void need_stage(struct build *b, size_t at, size_t source)
 {
 	b->stages[source].is_source = true;
 	b->deps[at * b->n + source] = true;
 	need(b, source);
 }
 
-/* "--from=X", "--mount=type=bind,from=X,..."; in new memory, or NULL. */
-static char *source_of(const char *flag)
+/* Stage AT takes files from what FROM names. */
+static void need_source(struct build *b, size_t at, const char *from)
 {
-	cleanup_strv struct hoy_strv parts = HOY_STRV_INIT;
+	/* (The arguments of the stage are not known yet; those of the heading are.) */
+	cleanup_free char *word = subst_word(from, '\\', &b->heading, NULL);
+	long source = word ? find_stage(b, word, at) : -1;
 
-	if (!strncmp(flag, "--from=", 7))
-		return strdup(flag + 7);
-	if (strncmp(flag, "--mount=", 8))
-		return NULL;
-	hoy_strv_split(&parts, flag + 8, ',');
-	for (size_t i = 0; i < parts.n; i++)
-		if (!strncmp(parts.v[i], "from=", 5))
-			return strdup(parts.v[i] + 5);
-	return NULL;
-}
-
-static void need_sources(struct build *b, size_t at, const struct cf_instr *i)
-{
-	for (size_t k = 0; k < i->flags.n; k++) {
-		/* (The arguments of the stage are not known yet; those of the heading are.) */
-		cleanup_free char *from = source_of(i->flags.v[k]), *word = from ? subst_word(from, '\\', &b->heading, NULL) : NULL;
-		long source = word ? find_stage(b, word, at) : -1;
-
-		if (from && strchr(from, '$') && source < 0)
-			for (size_t all = 0; all < at; all++)
-				need_source(b, at, all);
-		if (source >= 0)
-			need_source(b, at, source);
-	}
+	if (strchr(from, '$') && source < 0)
+		for (size_t all = 0; all < at; all++)
+			need_stage(b, at, all);
+	if (source >= 0)
+		need_stage(b, at, source);
 }
 
 /* Mark what stage AT stands on and copies from. Only stages before it can be meant, so there are no circles. */
@@ -158,8 +141,13 @@ static void need(struct build *b, size_t at)
 		b->deps[at * b->n + st->base_stage] = true;
 		need(b, st->base_stage);
 	}
-	for (size_t k = 0; k < st->n; k++)
-		need_sources(b, at, &b->f.v[st->first + k]);
+	for (size_t k = 0; k < st->n; k++) {
+		cleanup_strv struct hoy_strv from = HOY_STRV_INIT;
+
+		cf_sources(&b->f.v[st->first + k], &from);
+		for (size_t m = 0; m < from.n; m++)
+			need_source(b, at, from.v[m]);
+	}
 }
 
 /* --skip-unused-stages=false: what nobody needs is built, too. */

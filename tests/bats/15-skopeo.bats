@@ -387,7 +387,7 @@ name_in() {
 	same_failure delete
 	same_failure list-tags
 	try ours copy --encryption-key x "$src" dir:x
-	assert_error "an encryption key is PROTOCOL:FILE" 1
+	assert_error "an encryption key is PROTOCOL:KEY" 1
 	try ours --override-arch x images
 	assert_error 'images has no option --override-arch'
 	# podman's exit status behind podman's name

@@ -443,6 +443,6 @@ files() { (cd "$1" && find . -mindepth 1 -printf '%P %y %m %U:%G %l %n %T@\n' | 
 	{ oracle_podman build --help; oracle_buildah build --help; } | options >theirs
 	hoy build --help | options >ours
 	[[ $(wc -l <theirs) -gt 100 ]]
-	comm -23 theirs ours | grep -vxE 'help|build-arg-file|build-context|cpp-flag|isolation|secret|ssh|stdin|cache-(from|to|ttl)' >missing || true
+	comm -23 theirs ours | grep -vxE 'help|build-arg-file|build-context|cpp-flag|isolation|stdin|cache-(from|to|ttl)' >missing || true
 	diff /dev/null missing
 }
