@@ -239,8 +239,7 @@ static int apply_volume(struct state *s, const struct cf_instr *i)
 	return r;
 }
 
-/* As Go's path.Join(): one slash between the parts, no "." and "..". In new memory. */
-static char *join_clean(const char *dir, const char *path)
+char *join_clean(const char *dir, const char *path)
 {
 	cleanup_strv struct hoy_strv parts = HOY_STRV_INIT, words = HOY_STRV_INIT;
 	cleanup_free char *whole = *path == '/' ? strdup(path) : hoy_path_join(*dir ? dir : "/", path);
@@ -394,7 +393,7 @@ static void run_args(const struct state *s, struct hoy_buf *b)
 		hoy_buf_printf(b, "%s%s", i ? " " : "", list.v[i]);
 }
 
-static void run_by(const struct state *s, const struct cf_instr *i, struct hoy_buf *b)
+static void run_by(const struct state *s, const struct cf_instr *i, const char *sums, struct hoy_buf *b)
 {
 	cleanup_buf struct hoy_buf args = HOY_BUF_INIT(1 << 20);
 	unsigned n = 1;
@@ -415,6 +414,7 @@ static void run_by(const struct state *s, const struct cf_instr *i, struct hoy_b
 		hoy_buf_putc(b, '\n');
 		hoy_buf_add(b, c, e - c);
 	}
+	hoy_buf_puts(b, sums ?: "");
 }
 
 static void arg_by(const struct state *s, struct hoy_buf *b)
@@ -432,14 +432,27 @@ static void arg_by(const struct state *s, struct hoy_buf *b)
 /* What beside the instruction decides on the result: buildah's spelling, so that the cache is one. */
 static void settings_by(const struct state *s, bool copy, struct hoy_buf *b)
 {
-	const struct hoy_strv *notes = &s->b->o->annotations;
+	const struct build_opts *o = s->b->o;
+	const char *gap = copy ? " " : "";
 
-	if (s->b->time >= 0)
-		hoy_buf_printf(b, "|force-mtime=%lld", (long long)s->b->time);
-	if (copy)
-		hoy_buf_putc(b, ' ');
-	for (size_t i = 0; s->last && i < notes->n; i++)
-		hoy_buf_printf(b, "%s%s", i ? "," : "", notes->v[i]);
+	for (size_t i = 0; i < o->unset_labels.n; i++)
+		hoy_buf_printf(b, "|unsetLabel=%s", o->unset_labels.v[i]);
+	hoy_buf_printf(b, "%s%s%s", gap, o->inherit_labels == 0 ? "|inheritLabels=false" : "", gap);
+	for (size_t i = 0; s->last && i < o->unset_notes.n; i++)
+		hoy_buf_printf(b, "|unsetAnnotation=%s", o->unset_notes.v[i]);
+	hoy_buf_printf(b, "%s%s%s", gap, s->last && o->inherit_notes == 0 ? "|inheritAnnotations=false" : "", gap);
+	if (s->b->mtime)
+		hoy_buf_printf(b, "|%s-mtime=%lld", s->b->mtime == MTIME_FORCE ? "force" : "clamp", (long long)s->b->time);
+	hoy_buf_puts(b, gap);
+	for (size_t i = 0; s->last && i < o->annotations.n; i++)
+		hoy_buf_printf(b, "%s%s", i ? "," : "", o->annotations.v[i]);
+}
+
+static bool is_linked(const struct state *s, const struct cf_instr *i)
+{
+	bool on;
+
+	return !cf_bool(&s->b->f, i, "link", false, &on, NULL) && on;
 }
 
 char *created_by(const struct state *s, const struct cf_instr *i, const char *sum)
@@ -447,13 +460,13 @@ char *created_by(const struct state *s, const struct cf_instr *i, const char *su
 	struct hoy_buf b = HOY_BUF_INIT(16 << 20);
 
 	if (!strcmp(i->word, "RUN"))
-		run_by(s, i, &b);
+		run_by(s, i, sum, &b);
 	else if (!strcmp(i->word, "ARG"))
 		arg_by(s, &b);
 	else if (sum)
-		hoy_buf_printf(&b, "/bin/sh -c #(nop) %s %s in %s     ", i->word, sum, i->args.v[i->args.n - 1]);
+		hoy_buf_printf(&b, "/bin/sh -c #(nop) %s%s %s in %s ", i->word, is_linked(s, i) ? " --link" : "", sum, i->args.v[i->args.n - 1]);
 	else
 		hoy_buf_printf(&b, "/bin/sh -c #(nop) %s", i->text);
-	settings_by(s, sum != NULL, &b);
+	settings_by(s, sum && strcmp(i->word, "RUN"), &b);
 	return hoy_buf_steal(&b);
 }

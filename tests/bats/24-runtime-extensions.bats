@@ -1,0 +1,104 @@
+#!/usr/bin/env bats
+# hoy-runtime: what crun and runc have beyond the specification.
+
+load ../lib/hoy
+load ../lib/runtime
+
+@test "runtime: personality with flags, offsets of a time namespace by annotation" {
+	edit '.linux.personality = {domain: "LINUX32", flags: ["ADDR_NO_RANDOMIZE", "SHORT_INODE"]} | .process.args = ["sh", "-c", "uname -m; cat /proc/self/personality"]'
+	try rt run -b "$B" c1
+	assert_stdout 'i686
+01040008'
+	edit '.linux.personality.flags = ["NO_SUCH"]'
+	try rt run -b "$B" c1
+	assert_status 1
+	assert_stderr "linux.personality: unknown flag 'NO_SUCH'"
+	edit 'del(.linux.personality) | .linux.namespaces += [{type: "time"}] | .annotations["run.oci.timens_offset"] = "boottime 864000 0"'
+	run_sh 'cut -d. -f1 /proc/uptime'
+	(($(cut -d. -f1 /proc/uptime) + 863000 < output))
+	edit '.annotations["run.oci.timens_offset"] = "sometime 1 2"'
+	run_sh true
+	assert_status 1
+	assert_stderr "annotation run.oci.timens_offset: cannot set 'sometime 1 2': Invalid argument"
+}
+
+@test "runtime: cgroup v1's own systemd hierarchy in place of a mount; no delegation on v1" {
+	[[ -d /sys/fs/cgroup/systemd ]] || skip 'no cgroup v1'
+	edit '.annotations["run.oci.systemd.force_cgroup_v1"] = "/sys/fs/cgroup"'
+	run_sh 'ls /sys/fs/cgroup; grep " /sys/fs/cgroup/systemd " /proc/mounts; mkdir /sys/fs/cgroup/systemd/mine && rmdir /sys/fs/cgroup/systemd/mine && echo ok'
+	assert_stdout_like '^systemd
+cgroup /sys/fs/cgroup/systemd cgroup rw,.*name=systemd.*
+ok$'
+	edit 'del(.annotations) | .annotations["run.oci.delegate-cgroup"] = "mine"'
+	run_sh true
+	assert_status 1
+	assert_stderr 'annotation run.oci.delegate-cgroup needs cgroup v2 alone'
+}
+
+@test "runtime: features name what crun's and runc's do, and an annotation that cannot be kept is an error" {
+	local member
+	rt features >"$T/ours"
+	oracle crun features >"$T/crun"
+	oracle runc features >"$T/runc"
+	# Each of their members, but for what names themselves and their own libraries.
+	for member in crun runc; do
+		jq -r '[paths(scalars) | map(select(type == "string"))] | map(join(".")) | unique[]' "$T/$member" | grep -v "\.crun\.\|\.runc\.commit\|\.runc\.version\|annotations" >"$T/wanted"
+		jq -r '[paths(scalars) | map(select(type == "string"))] | map(join(".")) | unique[]' "$T/ours" >"$T/have"
+		try grep -vxFf "$T/have" "$T/wanted"
+		assert_stdout ''
+		# And what lists they have: nothing of theirs is missing.
+		for list in hooks linux.namespaces linux.capabilities linux.seccomp.actions linux.seccomp.operators linux.seccomp.archs linux.seccomp.supportedFlags linux.memoryPolicy.modes; do
+			try jq -c --slurpfile theirs "$T/$member" --arg path "$list" '($theirs[0] | getpath($path / ".") // []) - getpath($path / ".")' "$T/ours"
+			assert_stdout '[]'
+		done
+	done
+	[[ $(jq -r '.ociVersionMin + " " + .ociVersionMax' "$T/ours") == '1.0.0 1.3.0' ]]
+	for name in run.oci.handler run.oci.seccomp.plugins; do
+		edit ".annotations = {\"$name\": \"x\"}"
+		run_sh true
+		assert_status 1
+		assert_stderr "annotation $name is not supported"
+	done
+}
+
+@test "runtime: an ordinary user needs no user namespace in config.json, and may map more than one id" {
+	local look rt seen=()
+	install -d -o hoytest -g hoytest -m 755 "$T/user" "$T/user/run"
+	install -m 755 "$RT" "$T/user/hoy-runtime"
+	mv "$B" "$T/user/b" && B=$T/user/b
+	look='["sh", "-c", "id -u; cat /proc/self/uid_map /proc/self/gid_map /proc/self/setgroups; touch /tmp/f; stat -c %u /tmp/f; awk '"'/NoNewPrivs|CapBnd/'"' /proc/self/status"]'
+	edit "del(.linux.cgroupsPath, .linux.resources, .linux.uidMappings, .linux.gidMappings, .process.rlimits) | .process.args = $look | .process.user = {uid: 0, gid: 0} |
+		.linux.namespaces |= map(select(.type != \"user\" and .type != \"cgroup\")) | .mounts += [{destination: \"/tmp\", type: \"tmpfs\", source: \"tmpfs\"}]"
+	chown -R hoytest:hoytest "$B"
+	u() { (cd "$B" && setpriv --reuid hoytest --regid hoytest --clear-groups env -i HOME="$T/user" XDG_RUNTIME_DIR="$T/user/run" PATH="$PATH" "$T/user/hoy-runtime" "$@"); }
+	try u run c1
+	assert_success
+	assert_stderr ''
+	assert_stdout "$("$HOY_TESTS/oracle" run --user hoytest -C "$B" -- crun --root /tmp/hoy-crun-$BASHPID --cgroup-manager=disabled run c1 </dev/null)"
+	assert_stdout_like '0 +4711 +1
+ +1 +471100000 +65536'
+	# All the same in exec, with a user who is not root.
+	edit '.process.args = ["sleep", "1000"]'
+	u run -d c1 </dev/null >/dev/null 2>&1
+	try u exec -u 7:8 c1 sh -c 'id -u; id -g; cat /proc/self/uid_map | wc -l'
+	assert_stdout '7
+8
+2'
+	u delete -f c1
+	# A mapping of his own, of which newuidmap decides.
+	edit '.process.args = ["cat", "/proc/self/uid_map"] | .linux.uidMappings = [{containerID: 0, hostID: 471100000, size: 1000}, {containerID: 1000, hostID: 4711, size: 1}] |
+		.linux.gidMappings = .linux.uidMappings'
+	chmod -R a+rX "$B"
+	try u run c1
+	assert_stdout_like '^ +0 +471100000 +1000
+ +1000 +4711 +1$'
+	edit '.linux.uidMappings[0].hostID = 0'
+	try u run c1
+	assert_status 1
+	assert_stderr_like '^newuidmap: uid range .* not allowed
+newuidmap cannot map your ids: check /etc/subuid and /etc/subgid$'
+	edit '.linux.uidMappings[0].hostID = 99999999999'
+	try u run c1
+	assert_stderr 'linux.uidMappings: there is no id 99999999999'
+	[[ -z $(ls "$T/user/run/hoy-runtime" | grep -v seccomp) ]]
+}
