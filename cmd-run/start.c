@@ -144,11 +144,17 @@ static void runtime_args(const struct ctr *c, const char *root, struct hoy_strv 
 		hoy_strv_pushf(argv, "--runtime-arg=%s", rt.v[i]);
 }
 
+/* The command line's, containers.conf's, else ours. */
 static char *monitor_path(void)
 {
 	const char *name = hoy_globals.conmon;
 
-	return name && *name ? strdup(name) : hoy_sibling("hoy-conmon");
+	if (name && *name)
+		return strdup(name);
+	HOY_JSON_EACH(it, hoy_json_path(conf(), "engine", "conmon_path", NULL))
+		if (hoy_json_text(it) && !access(it->str, X_OK))
+			return strdup(it->str);
+	return hoy_sibling("hoy-conmon");
 }
 
 static bool own_monitor(const char *path)
@@ -217,6 +223,23 @@ static void monitor_argv(struct ctr *c, const char *root, struct hoy_strv *a)
 	exit_command(c, a);
 }
 
+/* Beside another monitor ours watches, for what that one does not do. */
+static void watcher_argv(const struct ctr *c, struct hoy_strv *a)
+{
+	cleanup_free char *path = hoy_sibling("hoy-conmon");
+
+	hoy_strv_push(a, path ? path : "hoy-conmon");
+	hoy_strv_push(a, "--watch");
+	hoy_strv_push(a, c->id);
+	hoy_strv_push(a, "-b");
+	hoy_strv_push(a, c->rundir);
+	hoy_strv_push(a, "-p");
+	hoy_strv_pushf(a, "%s/pidfile", c->rundir);
+	hoy_strv_push(a, "--conmon-pidfile");
+	hoy_strv_pushf(a, "%s/conmon.pid", c->rundir);
+	exit_command(c, a);
+}
+
 /* Only async-signal-safe calls: we share the parent's memory until the exec. */
 static void become_monitor(char *const *argv, char *const *env, int sync, const int *keep, int n_keep, int stdio_from)
 {
@@ -263,6 +286,39 @@ static int read_sync(struct ctr *c, int fd, pid_t *ret, int *ret_code, struct ho
 	return 0;
 }
 
+/* Our environment may be that of a monitor's exit command, with pipes that were its own. */
+static void monitor_env(int sync, struct hoy_strv *env)
+{
+	char number[16];
+
+	for (char **e = environ; *e; e++)
+		if (strncmp(*e, "_OCI_", 5))
+			hoy_strv_push(env, *e);
+	snprintf(number, sizeof(number), "%d", sync);
+	hoy_env_set(env, "_OCI_SYNCPIPE", number);
+}
+
+static int spawn_watcher(struct ctr *c, struct hoy_err *err)
+{
+	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT, env = HOY_STRV_INIT;
+	int sync[2], code, r;
+	pid_t child, pid;
+
+	if (pipe2(sync, O_CLOEXEC) < 0)
+		return hoy_fail_errno(err, errno, "cannot make a pipe");
+	watcher_argv(c, &argv);
+	monitor_env(sync[1], &env);
+	if (argv.error || env.error)
+		return hoy_fail_oom(err);
+	child = vfork();
+	if (!child)
+		become_monitor(argv.v, env.v, sync[1], NULL, 0, 1);
+	hoy_close(sync[1]);
+	r = child < 0 ? hoy_fail_errno(err, errno, "cannot start hoy-conmon") : read_sync(c, sync[0], &pid, &code, err);
+	hoy_close(sync[0]);
+	return r;
+}
+
 static int spawn_monitor(struct ctr *c, const char *root, const struct start_how *how, int *ret_code, struct hoy_err *err)
 {
 	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT, env = HOY_STRV_INIT;
@@ -282,9 +338,7 @@ static int spawn_monitor(struct ctr *c, const char *root, const struct start_how
 	}
 	for (int i = 0; i < c->n_port_fds; i++)
 		keep[n_keep++] = c->port_fds[i];
-	for (char **e = environ; *e; e++)
-		hoy_strv_push(&env, *e);
-	hoy_strv_pushf(&env, "_OCI_SYNCPIPE=%d", sync[1]);
+	monitor_env(sync[1], &env);
 	if (argv.error || env.error || !pidfile)
 		return hoy_fail_oom(err);
 	child = vfork();
@@ -316,7 +370,8 @@ static int spawn_monitor(struct ctr *c, const char *root, const struct start_how
 		hoy_json_set_int(&c->live, c->live.root, "monitor", child);
 		hoy_json_set_int(&c->live, c->live.root, "monitorStart", (int64_t)start_time(child));
 	}
-	return ctr_save_live(c, err);
+	r = ctr_save_live(c, err);
+	return r || own_monitor(argv.v[0]) ? r : spawn_watcher(c, err);
 }
 
 static int note_started(struct ctr *c, struct hoy_err *err)
@@ -333,6 +388,7 @@ static int note_started(struct ctr *c, struct hoy_err *err)
 	hoy_json_set_int(&c->state, c->state.root, "exitCode", 0);
 	hoy_json_unset(c->state.root, "oomKilled");
 	hoy_json_unset(c->state.root, "stoppedByUser");
+	hoy_json_unset(c->state.root, "again");
 	/* The state says after a reboot that it has run; with --rm nobody will ask. */
 	return r || hoy_json_bool(c->state.root, "rm", false) ? r : ctr_save_state(c, err);
 }
@@ -454,6 +510,10 @@ int ctr_start(struct ctr *c, const struct start_how *how, int *ret_code, struct 
 	if (r < 0) {
 		struct hoy_err ignored = HOY_ERR_INIT;
 
+		if (hoy_json_bool(c->state.root, "again", false)) {
+			hoy_json_unset(c->state.root, "again");
+			(void)ctr_save_state(c, &ignored);
+		}
 		/* What was half made goes away again; the error that we report stays the first one. */
 		ctr_abort(c, &ignored);
 		return r;
