@@ -10,6 +10,7 @@
 
 #include "cmd-run/run.h"
 #include "common/base/fd.h"
+#include "common/cli/template.h"
 #include "common/data/time.h"
 #include "common/proc/boot.h"
 #include "common/proc/sibling.h"
@@ -157,11 +158,51 @@ static char *monitor_path(void)
 	return hoy_sibling("hoy-conmon");
 }
 
+/* Does the container get the streams of who starts it? */
+static bool passthrough(const struct ctr *c)
+{
+	const char *driver = hoy_json_str(c->def.root, "logDriver") ?: "";
+
+	return !strcmp(driver, "passthrough") || !strcmp(driver, "passthrough-tty");
+}
+
 static bool own_monitor(const char *path)
 {
 	const char *base = path && strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
 
 	return base && !strcmp(base, "hoy-conmon");
+}
+
+/* A tag may be a template over what inspect says; one that cannot be evaluated stays as it is. */
+static char *log_tag(struct ctr *c)
+{
+	const char *tag = hoy_json_str(c->def.root, "logTag");
+	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(HOY_BUF_OURS), out = HOY_BUF_INIT(4096);
+	cleanup_json struct hoy_json_doc doc = HOY_JSON_DOC_INIT;
+	struct hoy_jw w = hoy_jw_on(&b, NULL);
+	struct hoy_template *t = NULL;
+	char *ret = NULL;
+
+	if (tag && strstr(tag, "{{") && !ctr_inspect(&w, c, NULL) && !hoy_json_parse(&doc, hoy_buf_str(&b), b.len, "tag", NULL) &&
+	    !hoy_template_new(&t, tag, NULL) && !hoy_template_eval(t, doc.root, &out, NULL))
+		ret = strdup(hoy_buf_str(&out));
+	hoy_template_free(t);
+	return ret ? ret : tag ? strdup(tag) : NULL;
+}
+
+/* What the journal is told beside the output. */
+static void journal_words(struct ctr *c, struct hoy_strv *a)
+{
+	cleanup_free char *tag = log_tag(c);
+
+	if (tag && *tag) {
+		hoy_strv_push(a, "--log-tag");
+		hoy_strv_push(a, tag);
+	}
+	HOY_JSON_EACH(it, hoy_json_get(c->def.root, "logLabels")) {
+		hoy_strv_push(a, "--log-label");
+		hoy_strv_push(a, it->str);
+	}
 }
 
 /* conmon's command line, as podman gives it. */
@@ -190,7 +231,7 @@ static void monitor_argv(struct ctr *c, const char *root, struct hoy_strv *a)
 	hoy_strv_pushf(a, "%s/persist", c->rundir);
 	hoy_strv_push(a, "--full-attach");
 	hoy_strv_push(a, "-l");
-	if (!strcmp(driver, "k8s-file"))
+	if (!strcmp(driver, "k8s-file") || !strcmp(driver, "json-file"))
 		hoy_strv_pushf(a, "k8s-file:%s%s", log ? log : c->dir, log ? "" : "/ctr.log");
 	else
 		hoy_strv_push(a, driver);
@@ -200,10 +241,8 @@ static void monitor_argv(struct ctr *c, const char *root, struct hoy_strv *a)
 		hoy_strv_push(a, "--log-size-max");
 		hoy_strv_pushf(a, "%lld", (long long)max);
 	}
-	if (hoy_json_str(c->def.root, "logTag")) {
-		hoy_strv_push(a, "--log-tag");
-		hoy_strv_push(a, hoy_json_str(c->def.root, "logTag"));
-	}
+	if (!strcmp(driver, "journald"))
+		journal_words(c, a);
 	hoy_strv_push(a, "--log-level");
 	hoy_strv_push(a, "error");
 	runtime_args(c, root, a);
@@ -241,16 +280,15 @@ static void watcher_argv(const struct ctr *c, struct hoy_strv *a)
 }
 
 /* Only async-signal-safe calls: we share the parent's memory until the exec. */
-static void become_monitor(char *const *argv, char *const *env, int sync, const int *keep, int n_keep, int stdio_from)
+static void become_monitor(char *const *argv, char *const *env, int sync, const int *keep, int n_keep, bool own_streams)
 {
 	static sigset_t none;
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	for (int i = 0; i < 3; i++)
-		if (stdio_from != 0 || i == 0)
-			dup2(null, i);
+	for (int i = 0; i < 3 && !own_streams; i++)
+		dup2(null, i);
 	fcntl(sync, F_SETFD, 0);
 	for (int i = 0; i < n_keep; i++)
 		fcntl(keep[i], F_SETFD, 0);
@@ -312,7 +350,7 @@ static int spawn_watcher(struct ctr *c, struct hoy_err *err)
 		return hoy_fail_oom(err);
 	child = vfork();
 	if (!child)
-		become_monitor(argv.v, env.v, sync[1], NULL, 0, 1);
+		become_monitor(argv.v, env.v, sync[1], NULL, 0, false);
 	hoy_close(sync[1]);
 	r = child < 0 ? hoy_fail_errno(err, errno, "cannot start hoy-conmon") : read_sync(c, sync[0], &pid, &code, err);
 	hoy_close(sync[0]);
@@ -323,7 +361,6 @@ static int spawn_monitor(struct ctr *c, const char *root, const struct start_how
 {
 	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT, env = HOY_STRV_INIT;
 	cleanup_free char *pidfile = hoy_path_join(c->rundir, "conmon.pid");
-	bool passthrough = !strcmp(hoy_json_str(c->def.root, "logDriver") ?: "", "passthrough");
 	int sync[2], status = 0, r, keep[300], n_keep = 0;
 	char text[32];
 	pid_t child, pid = 0;
@@ -343,7 +380,7 @@ static int spawn_monitor(struct ctr *c, const char *root, const struct start_how
 		return hoy_fail_oom(err);
 	child = vfork();
 	if (!child)
-		become_monitor(argv.v, env.v, sync[1], keep, n_keep, passthrough ? 0 : 1);
+		become_monitor(argv.v, env.v, sync[1], keep, n_keep, passthrough(c));
 	hoy_close(sync[1]);
 	while (c->n_port_fds)
 		hoy_close(c->port_fds[--c->n_port_fds]);
@@ -447,7 +484,7 @@ static int follow(struct ctr *c, int sock, const struct start_how *how, int *ret
 	int r;
 
 	ctr_unlock(c);
-	r = attach_run(c, sock, how, tty);
+	r = sock < 0 ? attach_wait(c, how) : attach_run(c, sock, how, tty);
 	if (r == 1) { /* detached by keys */
 		*ret_code = 0;
 		return 0;
@@ -501,7 +538,7 @@ int ctr_start(struct ctr *c, const struct start_how *how, int *ret_code, struct 
 		r = ctr_prepare(c, how, ret_code, err);
 	else
 		r = ctr_load_def(c, err);
-	if (!r && how->attach && (sock = attach_connect(c)) < 0)
+	if (!r && how->attach && !passthrough(c) && (sock = attach_connect(c)) < 0)
 		r = hoy_fail_errno(err, -sock, "cannot attach to container %.12s", c->id);
 	if (!r)
 		r = runtime_start(c, ret_code, err);
