@@ -53,8 +53,8 @@ struct commit {
 static const char *spec(const struct commit *c, const char *key) { return hoy_json_str(c->spec.root, key) ?: ""; }
 
 /*
- * hoy-build commits steps: history and annotations are its own, a step may have no layer ("empty"), the times may be given
- * ("created", and "mtime" for the files).
+ * hoy-build commits steps: history (omitHistory: none at all) and annotations are its own, a step may have no layer ("empty"), the times
+ * may be given ("created", and "mtime" for the files), and what the image is for: os, architecture, variant, os.version, os.features.
  */
 static const struct hoy_json *build(const struct commit *c) { return hoy_json_get(c->spec.root, "build"); }
 static bool layerless(const struct commit *c) { return hoy_json_bool(build(c), "empty", false); }
@@ -70,6 +70,8 @@ static void put_history(const struct commit *c, struct hoy_jw *w, const char *no
 {
 	cleanup_free char *from = *spec(c, "imageName") ? hoy_asprintf("FROM %s", spec(c, "imageName")) : NULL;
 
+	if (hoy_json_bool(build(c), "omitHistory", false))
+		return;
 	hoy_jw_array(w, "history");
 	if (!c->o->squash)
 		HOY_JSON_EACH(h, hoy_json_get(c->base.root, "history"))
@@ -141,9 +143,41 @@ static void put_docker_config(struct hoy_jw *w, const char *name, const struct h
 	hoy_jw_end_object(w);
 }
 
+/* What the image is for: KEY as the build says, else as its base does. */
+static const struct hoy_json *platform_part(const struct commit *c, const char *key)
+{
+	return hoy_json_get(build(c), key) ?: hoy_json_get(c->base.root, key);
+}
+
+/* The parts in the order that the format has them; those that docker's has at the end are its own. */
+static void put_platform(const struct commit *c, struct hoy_jw *w)
+{
+	struct platform here = platform_here(&(struct platform){ hoy_json_text(platform_part(c, "os")), hoy_json_text(platform_part(c, "architecture")), NULL });
+	const char *variant = hoy_json_text(platform_part(c, "variant"));
+
+	hoy_jw_string(w, "architecture", here.arch);
+	if (c->docker || !build(c))
+		hoy_jw_string_opt(w, "variant", variant);
+	hoy_jw_string(w, "os", here.os);
+	if (c->docker || !build(c))
+		return;
+	hoy_jw_string_opt(w, "os.version", hoy_json_text(platform_part(c, "os.version")));
+	if (platform_part(c, "os.features") && platform_part(c, "os.features")->count)
+		hoy_jw_value(w, "os.features", platform_part(c, "os.features"));
+	hoy_jw_string_opt(w, "variant", variant);
+}
+
+static void put_docker_platform(const struct commit *c, struct hoy_jw *w)
+{
+	if (!c->docker || !build(c))
+		return;
+	hoy_jw_string_opt(w, "os.version", hoy_json_text(platform_part(c, "os.version")));
+	if (platform_part(c, "os.features") && platform_part(c, "os.features")->count)
+		hoy_jw_value(w, "os.features", platform_part(c, "os.features"));
+}
+
 static void put_config(const struct commit *c, struct hoy_jw *w, const char *now, const char *diff_id)
 {
-	struct platform here = platform_here(&(struct platform){ hoy_json_str(c->base.root, "os"), hoy_json_str(c->base.root, "architecture"), NULL });
 	const char *author = c->o->author ?: hoy_json_str(c->base.root, "author");
 
 	hoy_jw_object(w, NULL);
@@ -151,15 +185,13 @@ static void put_config(const struct commit *c, struct hoy_jw *w, const char *now
 		hoy_jw_string_opt(w, "comment", c->o->message);
 	hoy_jw_string(w, "created", now);
 	if (c->docker) {
-		hoy_jw_string(w, "container", spec(c, "container"));
+		hoy_jw_string_opt(w, "container", spec(c, "container"));
 		put_docker_config(w, "container_config", hoy_json_get(c->spec.root, "config"));
 	}
 	hoy_jw_string_opt(w, "author", author);
 	if (c->docker)
 		put_docker_config(w, "config", c->config);
-	hoy_jw_string(w, "architecture", here.arch);
-	hoy_jw_string_opt(w, "variant", hoy_json_str(c->base.root, "variant"));
-	hoy_jw_string(w, "os", here.os);
+	put_platform(c, w);
 	if (!c->docker)
 		changes_put(w, c->config);
 	else if (*spec(c, "image") && !build(c)) {
@@ -169,6 +201,7 @@ static void put_config(const struct commit *c, struct hoy_jw *w, const char *now
 	}
 	put_rootfs(c, w, diff_id);
 	put_history(c, w, now);
+	put_docker_platform(c, w);
 	hoy_jw_end_object(w);
 }
 
@@ -217,7 +250,9 @@ static int describe(void *arg, const struct layer_got *g, struct hoy_buf *config
 		hoy_json_put(&notes, notes.root, "annotations",
 			     hoy_json_copy(&notes, hoy_json_need(&c->spec, c->spec.root, "annotations", HOY_JSON_OBJECT)));
 	annotations = notes.root ? hoy_json_need(&notes, notes.root, "annotations", HOY_JSON_OBJECT) : NULL;
-	if (config->error || !annotations || !hoy_json_set_string(&notes, annotations, "org.opencontainers.image.created", now) ||
+	if (config->error || !annotations ||
+	    (hoy_json_bool(build(c), "createdAnnotation", true) &&
+	     !hoy_json_set_string(&notes, annotations, "org.opencontainers.image.created", now)) ||
 	    layers_of(c, g, &digests, &layers, &n) < 0)
 		return hoy_fail_oom(err);
 	sha_of(config->data, config->len, sum);
