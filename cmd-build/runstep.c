@@ -153,7 +153,7 @@ int work_run(struct state *s, const struct cf_instr *i)
 	if (r < 0)
 		return r;
 	work_note_stubs(s->work, root);
-	r = run_and_wait(s->b, argv.v, name);
+	r = run_and_wait(s->b, argv.v, name, s->b->o->quiet ? RUN_QUIET : 0);
 	work_drop_stubs(s->work, root);
 	if (r < 0)
 		return hoy_fail_errno(&s->b->err, -r, "cannot run hoy-run");
