@@ -18,7 +18,7 @@
 /* ---- what is asked for: main.c ---- */
 
 struct build_opts {
-	struct hoy_strv files, tags, build_args, labels, annotations, run_opts[16];
+	struct hoy_strv files, tags, build_args, labels, annotations, run_opts[16], secrets, ssh, allow;
 	struct hoy_strv unset_envs, unset_labels, envs;
 	const char *target, *format, *iidfile, *pull, *timestamp, *ignorefile, *network, *platform, *os, *arch, *variant, *isolation,
 		*authfile, *creds, *cert_dir;
@@ -97,7 +97,9 @@ void config_vars(const struct state *s, struct hoy_strv *ret);
 /* WORD with S's variables, in new memory; NULL with a sentence. */
 char *config_word(struct state *s, const struct cf_instr *i, const char *word);
 const char *config_str(const struct state *s, const char *key);
-/* How the history tells of I, and so what the cache knows it by: SUM is the digest of what was copied. In new memory. */
+/* As Go's path.Join(): one slash between the parts, no "." and ".."; PATH alone if it is absolute. In new memory. */
+char *join_clean(const char *dir, const char *path);
+/* How the history tells of I, and so what the cache knows it by: SUM is the digest of what was copied, or those of a RUN's mounts. In new memory. */
 char *created_by(const struct state *s, const struct cf_instr *i, const char *sum);
 
 /* ---- images: image.c ---- */
@@ -126,6 +128,7 @@ struct work {
 	char id[HOY_ID_SIZE], layer[HOY_ID_SIZE];
 	char *name, *root; /* root: where it is mounted, or NULL */
 	struct hoy_strv stubs; /* what a RUN's mounts may have made */
+	struct hoy_strv parents; /* directories in which that was, innermost first: paths without a slash in front */
 };
 /*
  * Make the layer and the record of W, whose name and ids are there, on what S stands on. TEXT, if wanted, is its buildah.json.
@@ -158,6 +161,8 @@ int work_run(struct state *s, const struct cf_instr *i);
 int work_copy(struct state *s, const struct cf_instr *i, char **ret_sum);
 /* That digest, without a working container; S stands on a layer. */
 int work_digest(struct state *s, const struct cf_instr *i, char **ret_sum);
+/* The build's directory for what goes with it, made by the first who asks: b->tmp. */
+int need_tmp(struct build *b);
 /* Write TEXT as the file NAME to the build's directory for here-documents. */
 int doc_file(struct build *b, const char *name, const char *text, mode_t mode);
 /* Run a tool of ours, whose container is NAME, to its end; a signal for us ends the container. Its exit status, or an error. */

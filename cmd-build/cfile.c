@@ -32,7 +32,7 @@ static const struct kind {
 	{ "LABEL", F_PAIRS, false, "" },
 	{ "MAINTAINER", F_TEXT, false, "" },
 	{ "ONBUILD", F_TEXT, false, NULL },
-	{ "RUN", F_JSON_TEXT, true, "network " },
+	{ "RUN", F_JSON_TEXT, true, "mount network security " },
 	{ "SHELL", F_JSON_TEXT, false, "" },
 	{ "STOPSIGNAL", F_TEXT, false, "" },
 	{ "USER", F_TEXT, false, "" },
@@ -101,6 +101,21 @@ const char *cf_flag(const struct cf_instr *i, const char *name)
 				found = "";
 		}
 	return found;
+}
+
+void cf_sources(const struct cf_instr *i, struct hoy_strv *ret)
+{
+	for (size_t k = 0; k < i->flags.n; k++) {
+		const char *flag = i->flags.v[k];
+
+		if (!strncmp(flag, "--from=", 7))
+			hoy_strv_push(ret, flag + 7);
+		if (strncmp(flag, "--mount=", 8))
+			continue;
+		for (const char *word = flag + 8; *word; word += strcspn(word, ",") + (word[strcspn(word, ",")] == ','))
+			if (!strncmp(word, "from=", 5))
+				hoy_strv_pushn(ret, word + 5, strcspn(word + 5, ","));
+	}
 }
 
 /* ---- lines ---- */

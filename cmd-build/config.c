@@ -239,8 +239,7 @@ static int apply_volume(struct state *s, const struct cf_instr *i)
 	return r;
 }
 
-/* As Go's path.Join(): one slash between the parts, no "." and "..". In new memory. */
-static char *join_clean(const char *dir, const char *path)
+char *join_clean(const char *dir, const char *path)
 {
 	cleanup_strv struct hoy_strv parts = HOY_STRV_INIT, words = HOY_STRV_INIT;
 	cleanup_free char *whole = *path == '/' ? strdup(path) : hoy_path_join(*dir ? dir : "/", path);
@@ -394,7 +393,7 @@ static void run_args(const struct state *s, struct hoy_buf *b)
 		hoy_buf_printf(b, "%s%s", i ? " " : "", list.v[i]);
 }
 
-static void run_by(const struct state *s, const struct cf_instr *i, struct hoy_buf *b)
+static void run_by(const struct state *s, const struct cf_instr *i, const char *sums, struct hoy_buf *b)
 {
 	cleanup_buf struct hoy_buf args = HOY_BUF_INIT(1 << 20);
 	unsigned n = 1;
@@ -415,6 +414,7 @@ static void run_by(const struct state *s, const struct cf_instr *i, struct hoy_b
 		hoy_buf_putc(b, '\n');
 		hoy_buf_add(b, c, e - c);
 	}
+	hoy_buf_puts(b, sums ?: "");
 }
 
 static void arg_by(const struct state *s, struct hoy_buf *b)
@@ -447,13 +447,13 @@ char *created_by(const struct state *s, const struct cf_instr *i, const char *su
 	struct hoy_buf b = HOY_BUF_INIT(16 << 20);
 
 	if (!strcmp(i->word, "RUN"))
-		run_by(s, i, &b);
+		run_by(s, i, sum, &b);
 	else if (!strcmp(i->word, "ARG"))
 		arg_by(s, &b);
 	else if (sum)
 		hoy_buf_printf(&b, "/bin/sh -c #(nop) %s %s in %s     ", i->word, sum, i->args.v[i->args.n - 1]);
 	else
 		hoy_buf_printf(&b, "/bin/sh -c #(nop) %s", i->text);
-	settings_by(s, sum != NULL, &b);
+	settings_by(s, sum && strcmp(i->word, "RUN"), &b);
 	return hoy_buf_steal(&b);
 }

@@ -4,68 +4,9 @@
 #include <string.h>
 
 #include "cmd-build/build.h"
+#include "cmd-build/source.h"
 #include "cmd-build/subst.h"
 #include "common/cli/call.h"
-#include "common/store/images.h"
-
-struct source {
-	char *path;	  /* of its root */
-	const char *layer; /* mounted for this, or NULL */
-	char id[HOY_ID_SIZE], top[HOY_ID_SIZE];
-	bool image;
-};
-
-static int open_image(struct state *s, struct source *src)
-{
-	struct build *b = s->b;
-	const struct hoy_json *rec = hoy_image_get(b->s, src->id);
-	int r;
-
-	snprintf(src->top, sizeof(src->top), "%s", hoy_json_str(rec, "layer") ?: "");
-	if (!*src->top)
-		return hoy_fail(&b->err, ENOENT, "image %.12s has no files to copy", src->id);
-	r = mount_layer(b, src->top, true, &src->path);
-	if (!r)
-		src->layer = src->top;
-	return r;
-}
-
-static int open_source(struct state *s, const struct cf_instr *i, struct source *src)
-{
-	struct build *b = s->b;
-	const char *flag = cf_flag(i, "from");
-	cleanup_free char *from = flag ? config_word(s, i, flag) : NULL;
-	long at;
-	int r;
-
-	if (!flag) {
-		src->path = strdup(b->context);
-		return src->path ? 0 : hoy_fail_oom(&b->err);
-	}
-	if (!from)
-		return -b->err.code;
-	src->image = true;
-	at = find_stage(b, from, s->st - b->stages);
-	if (at >= 0 && b->stages[at].work) {
-		r = work_mount(b->stages[at].work);
-		src->path = r ? NULL : strdup(b->stages[at].work->root);
-		return r ? r : src->path ? 0 : hoy_fail_oom(&b->err);
-	}
-	if (at >= 0 && *b->stages[at].image) {
-		snprintf(src->id, sizeof(src->id), "%s", b->stages[at].image);
-		r = hoy_store_peek(b->s, HOY_LAYERS | HOY_IMAGES, &b->err);
-	} else {
-		r = image_source(b, from, src->id);
-	}
-	return r ? r : open_image(s, src);
-}
-
-static void close_source(struct state *s, struct source *src)
-{
-	if (src->layer)
-		(void)unmount_layer(s->b, src->layer, NULL);
-	free(src->path);
-}
 
 /* A here-document among the sources: "<<NAME" for hoy-builder, its text in a file. */
 static int push_doc(struct state *s, const struct cf_instr *i, size_t *nth, struct hoy_strv *argv)
@@ -164,16 +105,24 @@ static int copy(struct state *s, const struct cf_instr *i, const struct source *
 	return *ret_sum ? 0 : hoy_fail_oom(&s->b->err);
 }
 
+static int open_from(struct state *s, const struct cf_instr *i, struct source *src)
+{
+	const char *flag = cf_flag(i, "from");
+	cleanup_free char *from = flag ? config_word(s, i, flag) : NULL;
+
+	return flag && !from ? -s->b->err.code : source_open(s, from, src);
+}
+
 int work_copy(struct state *s, const struct cf_instr *i, char **ret_sum)
 {
 	struct source src = { .path = NULL };
 	int r = work_open(s);
 
 	if (!r)
-		r = open_source(s, i, &src);
+		r = open_from(s, i, &src);
 	if (!r)
 		r = copy(s, i, &src, s->work->root, false, ret_sum);
-	close_source(s, &src);
+	source_close(s, &src);
 	return r ? r : stopped(s->b);
 }
 
@@ -185,10 +134,10 @@ int work_digest(struct state *s, const struct cf_instr *i, char **ret_sum)
 
 	if (r < 0)
 		return r;
-	r = open_source(s, i, &src);
+	r = open_from(s, i, &src);
 	if (!r)
 		r = copy(s, i, &src, root, true, ret_sum);
-	close_source(s, &src);
+	source_close(s, &src);
 	(void)unmount_layer(s->b, s->layer, NULL);
 	return r ? r : stopped(s->b);
 }

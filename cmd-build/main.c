@@ -7,6 +7,7 @@
 #include <sys/utsname.h>
 
 #include "cmd-build/build.h"
+#include "cmd-build/mounts.h"
 #include "cmd-build/runopts.h"
 #include "cmd-build/verbs.h"
 #include "common/base/fd.h"
@@ -16,6 +17,7 @@
 #define RUN_OPT(k, letter, option, arg, help) { letter, option, HOY_OPT_LIST, O(run_opts) + (k) * sizeof(struct hoy_strv), arg, help }
 static const struct hoy_opt build_opts[] = {
 	RUN_OPT(0, 0, "add-host", "NAME:IP", "add a line to /etc/hosts"),
+	{ 0, "allow", HOY_OPT_LIST, O(allow), "WHAT", "security.insecure: RUN --security=insecure may do all; network.host always may be" },
 	{ 0, "annotation", HOY_OPT_LIST, O(annotations), "KEY=VALUE", "add an annotation to the image's manifest" },
 	{ 0, "arch", HOY_OPT_STRING, O(arch), "ARCH", "architecture of the image: this machine's" },
 	{ 0, "authfile", HOY_OPT_STRING, O(authfile), "FILE", "credentials of registries" },
@@ -45,10 +47,12 @@ static const struct hoy_opt build_opts[] = {
 	{ 0, "pull", HOY_OPT_OPTARG, O(pull), "[=true]", "always, missing (default), never or newer" },
 	{ 'q', "quiet", HOY_OPT_FLAG, O(quiet), NULL, "print the image's id alone" },
 	{ 0, "rm", HOY_OPT_TRI, O(rm), NULL, "take working containers away (default true, nothing else is possible)" },
+	{ 0, "secret", HOY_OPT_LIST, O(secrets), "id=ID[,src=FILE|VARIABLE][,type=file|env]", "a secret for RUN --mount=type=secret" },
 	RUN_OPT(8, 0, "security-opt", "OPTION", "of RUN: seccomp=, label=, ..."),
 	RUN_OPT(9, 0, "shm-size", "SIZE", "size of /dev/shm of RUN"),
 	{ 0, "squash", HOY_OPT_FLAG, O(squash), NULL, "one layer for all new steps; hoy-build: one for all there is" },
 	{ 0, "squash-all", HOY_OPT_FLAG, O(squash_all), NULL, "one layer for all there is" },
+	{ 0, "ssh", HOY_OPT_LIST, O(ssh), "ID[=SOCKET|KEY,...]", "an ssh agent for RUN --mount=type=ssh (default: of $SSH_AUTH_SOCK)" },
 	{ 't', "tag", HOY_OPT_LIST, O(tags), "NAME", "name of the image" },
 	{ 0, "target", HOY_OPT_STRING, O(target), "STAGE", "the stage that is built (default the last)" },
 	{ 0, "timestamp", HOY_OPT_STRING, O(timestamp), "SECONDS", "time of the image and of all its new files" },
@@ -210,6 +214,9 @@ static int take_settings(struct build *b)
 		if (!*o->timestamp || *end || b->time < 0)
 			return hoy_fail(&b->err, EINVAL, "--timestamp must be a number of seconds since 1970, not '%s'", o->timestamp);
 	}
+	for (size_t i = 0; i < o->allow.n; i++)
+		if (strcmp(o->allow.v[i], "security.insecure") && strcmp(o->allow.v[i], "network.host"))
+			return hoy_fail(&b->err, EINVAL, "--allow must be security.insecure or network.host, not '%s'", o->allow.v[i]);
 	for (size_t i = 0; i < o->tags.n; i++) {
 		cleanup_free char *name = full_name(o->tags.v[i], &b->err);
 
@@ -264,7 +271,8 @@ static int finish(struct build *b, const char *id)
 static void build_release(struct build *b)
 {
 	struct build_opts *o = b->o;
-	struct hoy_strv *lists[] = { &o->files, &o->tags, &o->build_args, &o->labels, &o->annotations, &b->heading, &b->given, &b->used, &b->warned };
+	struct hoy_strv *lists[] = { &o->files, &o->tags, &o->build_args, &o->labels, &o->annotations, &b->heading, &b->given, &b->used, &b->warned,
+				      &o->secrets, &o->ssh, &o->allow };
 
 	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
 		hoy_strv_release(lists[i]);
@@ -294,6 +302,8 @@ static int run_build(const struct hoy_verb *v, int argc, char **argv)
 		r = take_context(&b, n ? argv[1] : NULL);
 	if (!r)
 		r = take_build_args(&b);
+	if (!r)
+		r = secrets_check(&b);
 	if (!r)
 		r = read_file(&b);
 	if (!r)

@@ -108,6 +108,26 @@ static int cut_stages(struct build *b)
 	return !r && !b->n ? hoy_fail(&b->err, EINVAL, "%s: there is no FROM", b->f.name) : r;
 }
 
+static void need(struct build *b, size_t at);
+
+/* Stage AT takes files from what FROM names. */
+static void need_source(struct build *b, size_t at, const char *from)
+{
+	/* (The arguments of the stage are not known yet; those of the heading are.) */
+	cleanup_free char *word = subst_word(from, '\\', &b->heading, NULL);
+	long source = word ? find_stage(b, word, at) : -1;
+
+	if (strchr(from, '$') && source < 0)
+		for (size_t all = 0; all < at; all++) {
+			b->stages[all].is_source = true;
+			need(b, all);
+		}
+	if (source < 0)
+		return;
+	b->stages[source].is_source = true;
+	need(b, source);
+}
+
 /* Mark what stage AT stands on and copies from. Only stages before it can be meant, so there are no circles. */
 static void need(struct build *b, size_t at)
 {
@@ -121,20 +141,11 @@ static void need(struct build *b, size_t at)
 		need(b, st->base_stage);
 	}
 	for (size_t k = 0; k < st->n; k++) {
-		const char *from = cf_flag(&b->f.v[st->first + k], "from");
-		/* (The arguments of the stage are not known yet; those of the heading are.) */
-		cleanup_free char *word = from ? subst_word(from, '\\', &b->heading, NULL) : NULL;
-		long source = word ? find_stage(b, word, at) : -1;
+		cleanup_strv struct hoy_strv from = HOY_STRV_INIT;
 
-		if (from && strchr(from, '$') && source < 0)
-			for (size_t all = 0; all < at; all++) {
-				b->stages[all].is_source = true;
-				need(b, all);
-			}
-		if (source < 0)
-			continue;
-		b->stages[source].is_source = true;
-		need(b, source);
+		cf_sources(&b->f.v[st->first + k], &from);
+		for (size_t m = 0; m < from.n; m++)
+			need_source(b, at, from.v[m]);
 	}
 }
 

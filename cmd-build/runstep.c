@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cmd-build/build.h"
+#include "cmd-build/mounts.h"
 #include "cmd-build/runopts.h"
 #include "common/base/fd.h"
 #include "common/cli/call.h"
@@ -83,11 +84,13 @@ static void push_env(const struct state *s, struct hoy_strv *argv)
 	}
 }
 
-static void push_options(const struct state *s, const struct cf_instr *i, struct hoy_strv *argv)
+static int push_options(const struct state *s, const struct cf_instr *i, struct hoy_strv *argv)
 {
 	const struct build_opts *o = s->b->o;
 	const char *network = cf_flag(i, "network") ?: "default", *user = config_str(s, "User"), *dir = config_str(s, "WorkingDir");
 
+	if (strcmp(network, "default") && strcmp(network, "none") && strcmp(network, "host"))
+		return cfile_fail(&s->b->f, i, &s->b->err, EINVAL, "unsupported value \"%s\" for \"RUN --network\", must be either \"host\" or \"none\"", network);
 	if (!strcmp(network, "default"))
 		network = o->network ?: "";
 	if (*network)
@@ -103,9 +106,32 @@ static void push_options(const struct state *s, const struct cf_instr *i, struct
 	for (size_t k = 0; k < n_run_options; k++)
 		for (size_t m = 0; m < o->run_opts[k].n; m++)
 			hoy_strv_pushf(argv, "--%s=%s", run_options[k].name, o->run_opts[k].v[m]);
+	return 0;
 }
 
-static int make_argv(struct state *s, const struct cf_instr *i, const char *name, struct hoy_strv *argv)
+/* --security=insecure is all that the machine has: only whoever builds can allow that. */
+static int push_security(struct state *s, const struct cf_instr *i, struct hoy_strv *argv)
+{
+	const char *mode = cf_flag(i, "security") ?: "sandbox";
+
+	if (!strcmp(mode, "insecure") && !hoy_strv_has(&s->b->o->allow, "security.insecure"))
+		return cfile_fail(&s->b->f, i, &s->b->err, EPERM, "--security=insecure is not allowed (build with: --allow security.insecure)");
+	if (strcmp(mode, "insecure") && strcmp(mode, "sandbox"))
+		return cfile_fail(&s->b->f, i, &s->b->err, EINVAL, "unsupported value \"%s\" for \"RUN --security\", must be either \"insecure\" or \"sandbox\"", mode);
+	if (*mode == 'i')
+		hoy_strv_push(argv, "--privileged");
+	return 0;
+}
+
+/* Secrets go through our own environment: everybody can read a command line. */
+static void push_mounts(const struct run_mounts *m, struct hoy_strv *argv)
+{
+	mounts_argv(m, argv);
+	for (size_t k = 0; k < m->env.n; k++)
+		hoy_strv_pushf(argv, "--env=%.*s", (int)strcspn(m->env.v[k], "="), m->env.v[k]);
+}
+
+static int make_argv(struct state *s, const struct cf_instr *i, const char *name, const struct run_mounts *m, struct hoy_strv *argv)
 {
 	int r;
 
@@ -119,17 +145,49 @@ static int make_argv(struct state *s, const struct cf_instr *i, const char *name
 	hoy_strv_push(argv, "--passwd=false");
 	hoy_strv_pushf(argv, "--name=%s", name);
 	push_env(s, argv);
-	push_options(s, i, argv);
-	r = push_script(s, i, argv);
+	r = push_options(s, i, argv);
+	if (!r)
+		r = push_security(s, i, argv);
+	if (!r)
+		r = push_script(s, i, argv);
 	if (r < 0)
 		return r;
+	push_mounts(m, argv);
 	hoy_strv_push(argv, s->work->root);
 	r = push_command(s, i, argv);
 	return argv->error ? hoy_fail_oom(&s->b->err) : r;
 }
 
+/* Run it with the secrets of M in its environment, and in nobody else's. */
+static int run_with(struct state *s, const struct run_mounts *m, char **argv, const char *name)
+{
+	cleanup_strv struct hoy_strv env = HOY_STRV_INIT;
+	unsigned flags = s->b->o->quiet ? RUN_QUIET : 0;
+	char **own = environ;
+	int r;
+
+	if (!m->env.n)
+		return run_and_wait(s->b, argv, name, flags);
+	for (char **e = own; *e; e++)
+		hoy_strv_push(&env, *e);
+	for (size_t k = 0; k < m->env.n; k++) {
+		cleanup_free char *key = strndup(m->env.v[k], strcspn(m->env.v[k], "="));
+
+		hoy_env_set(&env, key ?: "", m->env.v[k] + strcspn(m->env.v[k], "=") + 1);
+	}
+	if (env.error)
+		return -ENOMEM;
+	environ = env.v;
+	r = run_and_wait(s->b, argv, name, flags);
+	environ = own;
+	for (size_t k = 0; k < env.n; k++)
+		explicit_bzero(env.v[k], strlen(env.v[k]));
+	return r;
+}
+
 int work_run(struct state *s, const struct cf_instr *i)
 {
+	struct run_mounts mounts = RUN_MOUNTS_INIT;
 	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
 	cleanup_free char *name = NULL;
 	cleanup_fd int root = -1;
@@ -149,14 +207,17 @@ int work_run(struct state *s, const struct cf_instr *i)
 	name = hoy_asprintf("hoy-build-%.12s", s->work->id);
 	r = root < 0 ? hoy_fail_errno(&s->b->err, errno, "cannot open '%s'", s->work->root) : name ? 0 : hoy_fail_oom(&s->b->err);
 	if (!r)
-		r = make_argv(s, i, name, &argv);
-	if (r < 0)
-		return r;
-	work_note_stubs(s->work, root);
-	r = run_and_wait(s->b, argv.v, name, s->b->o->quiet ? RUN_QUIET : 0);
+		r = mounts_open(s, i, &mounts);
+	if (!r)
+		r = make_argv(s, i, name, &mounts, &argv);
+	if (!r) {
+		work_note_stubs(s->work, root);
+		r = run_with(s, &mounts, argv.v, name);
+	}
+	mounts_close(s, &mounts);
 	work_drop_stubs(s->work, root);
 	if (r < 0)
-		return hoy_fail_errno(&s->b->err, -r, "cannot run hoy-run");
+		return s->b->err.code ? r : hoy_fail_errno(&s->b->err, -r, "cannot run hoy-run");
 	if (stopped(s->b) < 0)
 		return -ECANCELED;
 	s->b->status = r;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cmd-build/build.h"
+#include "cmd-build/mounts.h"
 #include "common/base/buf.h"
 #include "common/base/msg.h"
 #include "common/data/time.h"
@@ -75,7 +76,7 @@ static int carry_out(struct state *s, const struct cf_instr *i, char **ret_by)
 	int r;
 
 	if (!strcmp(i->word, "RUN"))
-		r = work_run(s, i);
+		r = mounts_sums(s, i, &sum) ?: work_run(s, i);
 	else if (adds_layer(i))
 		r = work_copy(s, i, &sum);
 	else
@@ -131,8 +132,7 @@ static int look_first(struct state *s, const struct cf_instr *i, bool *ret)
 
 	if (s->missed || s->b->o->no_cache || (!run && !*s->layer))
 		return 0;
-	if (!run)
-		r = work_digest(s, i, &sum);
+	r = run ? mounts_sums(s, i, &sum) : work_digest(s, i, &sum);
 	if (r < 0)
 		return r;
 	by = created_by(s, i, sum);

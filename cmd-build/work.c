@@ -119,6 +119,7 @@ void work_drop(struct work *w)
 		hoy_store_unlock(w->b->s);
 	}
 	hoy_strv_release(&w->stubs);
+	hoy_strv_release(&w->parents);
 	free(w->name);
 	free(w->root);
 	free(w);
@@ -185,20 +186,31 @@ static bool as_below(struct work *w, const char *name, const struct stat *st)
  * A stub that came and went has left its directory in the upper layer, with a new time and nothing in it. It isn't mounted now: the
  * directory goes if it says nothing that those below don't.
  */
+static void drop_if_as_below(struct work *w, int upper, const char *path)
+{
+	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+	cleanup_free char *above = slash ? strndup(path, slash - path) : strdup(".");
+	cleanup_fd int dir = above ? hoy_open_beneath(upper, above, O_PATH | O_DIRECTORY, 0, HOY_BENEATH) : -1;
+	cleanup_fd int fd = dir < 0 ? -1 : openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0 || fgetxattr(fd, "trusted.overlay.opaque", NULL, 0) >= 0 ||
+	    fgetxattr(fd, "user.overlay.opaque", NULL, 0) >= 0 || fgetxattr(fd, "trusted.overlay.redirect", NULL, 0) >= 0)
+		return;
+	if (as_below(w, path, &st))
+		(void)unlinkat(dir, name, AT_REMOVEDIR);
+}
+
 static void drop_copied_up(struct work *w)
 {
 	cleanup_fd int upper = hoy_layer_open_diff(w->b->s, w->layer);
 
-	for (size_t i = 0; upper >= 0 && i < ARRAY_SIZE(stubs); i++) {
-		cleanup_fd int fd = strchr(stubs[i], '/') ? -1 : openat(upper, stubs[i], O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		struct stat st;
-
-		if (fd < 0 || fstat(fd, &st) < 0 || fgetxattr(fd, "trusted.overlay.opaque", NULL, 0) >= 0 ||
-		    fgetxattr(fd, "user.overlay.opaque", NULL, 0) >= 0 || fgetxattr(fd, "trusted.overlay.redirect", NULL, 0) >= 0)
-			continue;
-		if (as_below(w, stubs[i], &st))
-			(void)unlinkat(upper, stubs[i], AT_REMOVEDIR);
-	}
+	for (size_t i = 0; upper >= 0 && i < w->parents.n; i++)
+		drop_if_as_below(w, upper, w->parents.v[i]);
+	for (size_t i = 0; upper >= 0 && i < ARRAY_SIZE(stubs); i++)
+		if (!strchr(stubs[i], '/'))
+			drop_if_as_below(w, upper, stubs[i]);
+	hoy_strv_release(&w->parents);
 }
 
 /* By somebody else, who wouldn't bear changes beneath. */

@@ -276,7 +276,8 @@ int parse_tmpfs(struct hoy_json_doc *d, struct hoy_json *mounts, const char *tex
 	if (colon)
 		hoy_strv_split(&m.options, colon + 1, ',');
 	for (size_t i = 0; i < ARRAY_SIZE(defaults); i++)
-		if (!hoy_strv_has(&m.options, defaults[i]) && !hoy_strv_has(&m.options, defaults[i] + 2))
+		if (!hoy_strv_has(&m.options, defaults[i]) && !hoy_strv_has(&m.options, defaults[i] + 2) &&
+		    !(*defaults[i] == 't' && hoy_strv_has(&m.options, "notmpcopyup")))
 			hoy_strv_push(&m.options, defaults[i]);
 	for (size_t i = m.options.n; i-- > 0;)
 		if (!strcmp(m.options.v[i], "notmpcopyup"))

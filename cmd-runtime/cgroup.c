@@ -13,7 +13,7 @@
 
 void cgroup_init(struct cgroup *cg)
 {
-	*cg = (struct cgroup){ .all = HOY_CGROUPS_INIT, .v2 = -1 };
+	*cg = (struct cgroup){ .all = HOY_CGROUPS_INIT, .v2 = -1, .below_dir = -1, .below_procs = -1 };
 	for (int i = 0; i < HOY_CGROUP_MAX; i++)
 		cg->enter[i] = cg->dir[i] = -1;
 }
@@ -24,6 +24,8 @@ void cgroup_release(struct cgroup *cg)
 		hoy_close(cg->enter[i]);
 		hoy_close(cg->dir[i]);
 	}
+	hoy_close(cg->below_dir);
+	hoy_close(cg->below_procs);
 	free(cg->path);
 	scope_release(&cg->scope);
 	hoy_cgroups_release(&cg->all);
@@ -174,6 +176,25 @@ int cgroup_choose(struct cgroup *cg, const struct rt *rt, const struct spec *s, 
 	return rt->systemd ? scope_name(s, id, &cg->scope, err) : choose_path(cg, s, id, err);
 }
 
+/* Without limits of its own; those above it hold whatever the container does there. */
+static int make_below(struct cgroup *cg, const struct spec *s, struct hoy_err *err)
+{
+	const char *name = spec_annotation(s, "run.oci.delegate-cgroup");
+
+	if (!name || !*name)
+		return 0;
+	if (!cg->all.unified)
+		return hoy_fail(err, HOY_EUNSUPPORTED, "annotation run.oci.delegate-cgroup needs cgroup v2 alone");
+	if (strchr(name, '/') || *name == '.')
+		return hoy_fail(err, EINVAL, "annotation run.oci.delegate-cgroup: '%s' is no name", name);
+	if (mkdirat(cg->v2, name, 0755) < 0 && errno != EEXIST)
+		return hoy_fail_errno(err, errno, "cannot make cgroup '%s/%s'", cg->path, name);
+	cg->below = name;
+	cg->below_dir = openat(cg->v2, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	cg->below_procs = openat(cg->below_dir, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+	return cg->below_procs < 0 ? hoy_fail_errno(err, errno, "cannot open cgroup '%s/%s'", cg->path, name) : 0;
+}
+
 int cgroup_create(struct cgroup *cg, const struct rt *rt, const struct spec *s, const char *id, struct hoy_err *err)
 {
 	bool limits = cgroup_wants_limits(s->resources), any = false;
@@ -194,9 +215,11 @@ int cgroup_create(struct cgroup *cg, const struct rt *rt, const struct spec *s, 
 		cg->path = NULL;
 		return limits ? hoy_fail(err, ENOENT, "limits were asked for, but no cgroups are mounted") : 0;
 	}
-	if (cg->all.unified)
-		return cgroup_v2_limits(cg->dir[0], s->resources, true, err);
-	return cgroup_v1_limits(cg, s->resources, true, err);
+	if (cg->all.unified && cgroup_v2_limits(cg->dir[0], s->resources, true, err) < 0)
+		return -err->code;
+	if (make_below(cg, s, err) < 0)
+		return -err->code;
+	return cg->all.unified ? 0 : cgroup_v1_limits(cg, s->resources, true, err);
 }
 
 static bool host_root(const struct hoy_json *maps, uid_t *ret)
@@ -212,18 +235,19 @@ static bool host_root(const struct hoy_json *maps, uid_t *ret)
 /* What cannot be given stays ours: the limits hold anyway. */
 void cgroup_delegate(const struct cgroup *cg, const struct spec *s)
 {
+	int dir = cg->below_dir >= 0 ? cg->below_dir : cg->v2;
 	char files[1024], *save = NULL;
 	uid_t uid, gid;
 
 	if (cg->v2 < 0 || !s->ns_new[NS_USER] || !host_root(hoy_json_get(s->linux_, "uidMappings"), &uid) ||
 	    !host_root(hoy_json_get(s->linux_, "gidMappings"), &gid))
 		return;
-	if (fchownat(cg->v2, "", uid, gid, AT_EMPTY_PATH) < 0)
+	if (fchownat(dir, "", uid, gid, AT_EMPTY_PATH) < 0)
 		log_debug("cgroup '%s' cannot be given to user %u", cg->path, uid);
 	if (hoy_read_small(AT_FDCWD, "/sys/kernel/cgroup/delegate", files, sizeof(files)) <= 0)
 		snprintf(files, sizeof(files), "cgroup.procs\ncgroup.threads\ncgroup.subtree_control");
 	for (char *f = strtok_r(files, "\n", &save); f; f = strtok_r(NULL, "\n", &save))
-		(void)!fchownat(cg->v2, f, uid, gid, AT_SYMLINK_NOFOLLOW);
+		(void)!fchownat(dir, f, uid, gid, AT_SYMLINK_NOFOLLOW);
 }
 
 int cgroup_open_existing(struct cgroup *cg, const char *path, struct hoy_err *err)
@@ -276,6 +300,13 @@ int cgroup_enter_self(const struct cgroup *cg, struct hoy_err *err)
 	return 0;
 }
 
+int cgroup_enter_below(const struct cgroup *cg, struct hoy_err *err)
+{
+	if (cg->below_procs >= 0 && write(cg->below_procs, "0", 1) < 0)
+		return hoy_fail_errno(err, errno, "cannot enter cgroup '%s/%s'", cg->path, cg->below);
+	return 0;
+}
+
 int cgroup_update(struct cgroup *cg, const struct hoy_json *resources, struct hoy_err *err)
 {
 	bool devices = hoy_json_get(resources, "devices") != NULL;
@@ -295,6 +326,8 @@ void cgroup_undo(struct cgroup *cg)
 		if (!cg->made[i] || snprintf(full, sizeof(full), "%s%s", cg->all.h[i].mount, cg->path) >= (int)sizeof(full))
 			continue;
 		/* The process was waited for, but its tasks leave the cgroup a moment later. */
+		for (int tries = 0; cg->below && unlinkat(cg->dir[i], cg->below, AT_REMOVEDIR) < 0 && errno == EBUSY && tries < 200; tries++)
+			usleep(1000);
 		for (int tries = 0; rmdir(full) < 0 && errno == EBUSY && tries < 200; tries++)
 			usleep(1000);
 	}

@@ -75,6 +75,25 @@ static void link_controllers(const struct hoy_cgroup_hier *h, int dir)
 	}
 }
 
+/* Of the host's hierarchy, which must be mounted there too, for a systemd in the container that knows no cgroup v2. */
+int cgroup_mount_systemd_v1(struct root *r, int target, struct hoy_err *err)
+{
+	cleanup_fd int top = -1, dir = -1;
+	int n = mount_on(target, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=1024k,mode=755");
+
+	if (!n)
+		n = top = mounts_reopen(r, r->current);
+	if (n >= 0)
+		n = mkdirat(top, "systemd", 0755) < 0 ? -errno : 0;
+	if (!n)
+		n = dir = openat(top, "systemd", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (n >= 0)
+		n = mount_on(dir, "cgroup", MS_NOSUID | MS_NODEV | MS_NOEXEC, "none,name=systemd,xattr");
+	if (n == -EPERM || n == -EBUSY)
+		n = bind_on(dir, "/sys/fs/cgroup/systemd", 0);
+	return n < 0 ? hoy_fail_errno(err, -n, "annotation run.oci.systemd.force_cgroup_v1: cannot mount cgroup v1's 'name=systemd'") : 0;
+}
+
 int cgroup_mount(struct root *r, int target, const struct mount_opts *o, struct hoy_err *err)
 {
 	cleanup_cgroups struct hoy_cgroups all = HOY_CGROUPS_INIT;

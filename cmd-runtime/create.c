@@ -121,6 +121,8 @@ static int prepare(struct birth *b, const struct create_opts *o, const char *id,
 	if (!r)
 		cgroup_delegate(&b->cgroup, &b->spec);
 	if (!r)
+		r = rdt_make(&b->state, &b->spec, err);
+	if (!r)
 		r = mounts_parse(b->jobs, &b->spec, err);
 	if (!r)
 		r = idmap_prepare(b->jobs, &r0, &b->spec, err);
@@ -142,7 +144,8 @@ static int record(struct birth *b, const struct create_opts *o, struct hoy_err *
 		return hoy_fail_errno(err, -r, "the container's process died early");
 	if (save_config(b, err) < 0 || state_save(&b->state, err) < 0)
 		return -err->code;
-	if (b->spec.process.has_oom)
+	r = rdt_enter(&b->state, b->state.pid, err);
+	if (!r && b->spec.process.has_oom)
 		r = procattr_oom(b->state.pid, b->spec.process.oom, true, err);
 	if (!r)
 		r = pidfd_send(o->pidfd_socket, b->spawn.pidfd, err);
@@ -223,6 +226,7 @@ static void undo(struct birth *b)
 			;
 	}
 	cgroup_undo(&b->cgroup);
+	rdt_remove(&b->state);
 	if (b->state.dirfd >= 0)
 		state_remove(&b->state, b->rt, &ignored);
 }

@@ -355,6 +355,28 @@ static int prepare(struct exec *x, int n, char **argv, struct hoy_err *err)
 	return seccomp_build(x->rt, &x->spec, &x->filter, &x->flags, err);
 }
 
+/*
+ * On cgroup v2 nothing can enter a cgroup whose controllers are handed on to those below, as a systemd in the container does
+ * it: then we go where the container's first process is.
+ */
+static int follow_first(struct exec *x, struct hoy_err *err)
+{
+	cleanup_free char *text = NULL;
+	char file[64], *path;
+	int r;
+
+	snprintf(file, sizeof(file), "/proc/%d/cgroup", x->st.pid);
+	r = hoy_read_file(AT_FDCWD, file, 1 << 16, &text, NULL, err);
+	path = r < 0 ? NULL : strstr(text, "0::");
+	if (!path)
+		return hoy_fail(err, ENOENT, "cannot find the cgroup of container '%s'", x->st.id);
+	path += 3;
+	path[strcspn(path, "\n")] = '\0';
+	r = cgroup_reopen(&x->cg, "", path, err);
+	x->spawn.cgroup_fd = x->cg.v2;
+	return r;
+}
+
 static int run(struct exec *x, struct hoy_err *err)
 {
 	int master = -1, r;
@@ -363,6 +385,11 @@ static int run(struct exec *x, struct hoy_err *err)
 		return hoy_fail_errno(err, errno, "cannot make a socket pair");
 	signals_block(NULL);
 	r = spawn_in_pidns(x, err);
+	if (r == -EBUSY && x->spawn.cgroup_fd >= 0 && !x->cgroups.n) {
+		r = follow_first(x, err);
+		if (!r)
+			r = spawn_in_pidns(x, err);
+	}
 	if (r < 0)
 		return r;
 	hoy_close(x->sock[1]);

@@ -86,6 +86,8 @@ static int enter_namespaces(struct birth *b, struct hoy_err *err)
 		return -err->code;
 	if (b->spec.ns_new[NS_CGROUP] && unshare(CLONE_NEWCGROUP) < 0)
 		return hoy_fail_errno(err, errno, "cannot make a cgroup namespace");
+	if (cgroup_enter_below(&b->cgroup, err) < 0)
+		return -err->code;
 	return b->spec.ns_new[NS_NET] ? loopback_up(err) : 0;
 }
 

@@ -233,6 +233,7 @@ int container_destroy(struct state *st, const struct rt *rt, const struct spec *
 		if (r < 0)
 			return hoy_fail_errno(err, -r, "cannot remove cgroup '%s'", st->cgroup);
 	}
+	rdt_remove(st);
 	if (*st->scope && scope_stop(st->scope, err) < 0)
 		log_warning("%s", err->msg);
 	r = state_remove(st, rt, err);

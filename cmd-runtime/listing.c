@@ -204,11 +204,16 @@ static void linux_features(struct hoy_jw *w)
 	hoy_jw_bool(w, "v2", true);
 	hoy_jw_bool(w, "systemd", true);
 	hoy_jw_bool(w, "systemdUser", true);
+	hoy_jw_bool(w, "rdma", true);
 	hoy_jw_end_object(w);
 	seccomp_features(w);
 	feature(w, "apparmor", true);
 	feature(w, "selinux", true);
-	feature(w, "intelRdt", false);
+	hoy_jw_object(w, "intelRdt");
+	hoy_jw_bool(w, "enabled", true);
+	hoy_jw_bool(w, "schemata", true);
+	hoy_jw_bool(w, "monitoring", true);
+	hoy_jw_end_object(w);
 	feature(w, "netDevices", true);
 	sched_policy_features(w);
 	hoy_jw_object(w, "mountExtensions");
@@ -221,7 +226,8 @@ int cmd_features(struct rt *rt, int argc, char **argv, struct hoy_err *err)
 {
 	static const char *const hooks[] = { "prestart", "createRuntime", "createContainer", "startContainer", "poststart",
 					     "poststop" };
-	static const char *const unsafe[] = { "run.oci.keep_original_groups", "run.oci.seccomp.receiver" };
+	/* One that ends in a dot stands for all that begin so. */
+	static const char *const unsafe[] = { "run.oci.", "org.systemd.property.", "org.criu." };
 	const struct cli cli = { "features", NULL, 0, 0, 0, false };
 	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(HOY_BUF_OURS);
 	struct hoy_jw w = hoy_jw_on(&b, "  ");
@@ -230,11 +236,12 @@ int cmd_features(struct rt *rt, int argc, char **argv, struct hoy_err *err)
 		return -err->code;
 	hoy_jw_object(&w, NULL);
 	hoy_jw_string(&w, "ociVersionMin", "1.0.0");
-	hoy_jw_string(&w, "ociVersionMax", OCI_VERSION);
+	hoy_jw_string(&w, "ociVersionMax", "1.3.0");
 	strings(&w, "hooks", hooks, ARRAY_SIZE(hooks));
 	mountopts_features(&w);
 	linux_features(&w);
 	hoy_jw_object(&w, "annotations");
+	seccomp_annotation(&w);
 	hoy_jw_string(&w, "io.hoy.version", HOY_VERSION);
 	hoy_jw_end_object(&w);
 	strings(&w, "potentiallyUnsafeConfigAnnotations", unsafe, ARRAY_SIZE(unsafe));

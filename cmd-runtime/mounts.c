@@ -350,15 +350,23 @@ void mounts_release(struct mount_jobs *jobs)
 	*jobs = (struct mount_jobs){ NULL, 0 };
 }
 
+static int mount_one(struct root *r, struct mount_job *m, struct hoy_err *err)
+{
+	const char *v1 = spec_annotation(&r->b->spec, "run.oci.systemd.force_cgroup_v1");
+	cleanup_fd int to = -1;
+
+	r->current = m->target;
+	if (!v1 || strcmp(v1, m->target))
+		return m->o.bind && !is_cgroup(m) ? do_bind(r, m, err) : do_fs(r, m, err);
+	to = mounts_target(r, m->target, true, true, err);
+	return to < 0 ? to : cgroup_mount_systemd_v1(r, to, err);
+}
+
 int mounts_all(struct root *r, struct hoy_err *err)
 {
-	for (size_t i = 0; i < r->jobs->n; i++) {
-		struct mount_job *m = &r->jobs->v[i];
-
-		r->current = m->target;
-		if ((m->o.bind && !is_cgroup(m) ? do_bind(r, m, err) : do_fs(r, m, err)) < 0)
+	for (size_t i = 0; i < r->jobs->n; i++)
+		if (mount_one(r, &r->jobs->v[i], err) < 0)
 			return -err->code;
-	}
 	return 0;
 }
 

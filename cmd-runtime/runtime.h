@@ -123,6 +123,8 @@ struct state {
 	pid_t pid;
 	uint64_t ticks; /* start time of pid */
 	char *bundle, *rootfs, *cgroup, *scope, *created, *owner; /* scope: systemd's unit or "" */
+	char *rdt;     /* its group of the resctrl file system or "" */
+	bool rdt_made; /* which is ours to remove */
 	bool no_cgroup, detached, no_keyring;
 	struct hoy_json_doc doc; /* status as read */
 	const char *status;	 /* "created", "running", "paused", "stopped"; "creating" */
@@ -160,6 +162,8 @@ struct cgroup {
 	int v2; /* that of cgroup2, for CLONE_INTO_CGROUP (borrowed); -1 */
 	bool made[HOY_CGROUP_MAX];
 	struct scope scope; /* with the systemd manager */
+	const char *below;  /* annotation run.oci.delegate-cgroup: its name below the one with the limits, or NULL */
+	int below_dir, below_procs; /* and its directory and cgroup.procs, or -1 */
 };
 void cgroup_init(struct cgroup *cg);
 void cgroup_release(struct cgroup *cg);
@@ -169,6 +173,8 @@ int cgroup_create(struct cgroup *cg, const struct rt *rt, const struct spec *s, 
 int cgroup_open_existing(struct cgroup *cg, const char *path, struct hoy_err *err);
 /* Move the calling process into all v1 hierarchies, by the fds that cgroup_create() opened. */
 int cgroup_enter_self(const struct cgroup *cg, struct hoy_err *err);
+/* Into the cgroup below that the container may manage, if there is one: once the cgroup namespace is made. */
+int cgroup_enter_below(const struct cgroup *cg, struct hoy_err *err);
 /* Enter PATH, which exists, in place of the cgroup opened before: in the hierarchy of CONTROLLER, or in all (NULL). */
 int cgroup_reopen(struct cgroup *cg, const char *controller, const char *path, struct hoy_err *err);
 int cgroup_update(struct cgroup *cg, const struct hoy_json *resources, struct hoy_err *err);
@@ -264,6 +270,8 @@ unsigned long mountopts_propagation(const char *name);
 void mountopts_features(struct hoy_jw *w);
 int dev_setup(struct root *r, struct hoy_err *err);
 int cgroup_mount(struct root *r, int target, const struct mount_opts *o, struct hoy_err *err);
+/* A tmpfs with systemd's own hierarchy of cgroup v1 in it (annotation run.oci.systemd.force_cgroup_v1). */
+int cgroup_mount_systemd_v1(struct root *r, int target, struct hoy_err *err);
 
 /* tty.c */
 int tty_open(int rootfd, const struct process *p, int *ret_master, int *ret_slave, struct hoy_err *err);
@@ -297,6 +305,16 @@ int sched_set_cpus(const char *list, struct hoy_err *err);     /* "0-3,7"; NULL 
 int sched_memory_policy(const struct spec *s, struct hoy_err *err);
 void sched_policy_features(struct hoy_jw *w);
 
+/* rdt.c: linux.intelRdt. Make the group and note it in ST; PID enters it; change it; and take away what was made. */
+int rdt_make(struct state *st, const struct spec *s, struct hoy_err *err);
+int rdt_enter(const struct state *st, pid_t pid, struct hoy_err *err);
+int rdt_update(const struct state *st, const struct hoy_json *rdt, struct hoy_err *err);
+void rdt_remove(const struct state *st);
+/* The same in the directory TOP. */
+int rdt_make_at(int top, struct state *st, const struct hoy_json *rdt, struct hoy_err *err);
+int rdt_enter_at(int top, const struct state *st, pid_t pid, struct hoy_err *err);
+void rdt_remove_at(int top, const struct state *st);
+
 /* Last steps, shared by init and exec: everything between "in the container" and execve. */
 struct final {
 	const struct process *process;
@@ -322,6 +340,7 @@ int seccomp_build(const struct rt *rt, const struct spec *s, struct hoy_buf *ret
 int seccomp_connect(const struct spec *s, int *ret, struct hoy_err *err);
 int seccomp_install(const struct final *f, struct hoy_err *err);
 void seccomp_features(struct hoy_jw *w);
+void seccomp_annotation(struct hoy_jw *w); /* which library of it is in here */
 int seccomp_compile(const struct hoy_json *sec, bool fail_unknown, struct hoy_buf *ret, struct hoy_err *err);
 
 /* hooks.c */

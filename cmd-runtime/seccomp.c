@@ -475,3 +475,12 @@ void seccomp_features(struct hoy_jw *w)
 	}
 	hoy_jw_end_object(w);
 }
+
+void seccomp_annotation(struct hoy_jw *w)
+{
+	const struct scmp_version *v = seccomp_version();
+	char text[64];
+
+	snprintf(text, sizeof(text), "%u.%u.%u", v->major, v->minor, v->micro);
+	hoy_jw_string(w, "io.github.seccomp.libseccomp.version", text);
+}

@@ -64,13 +64,15 @@ int spawn_join(const struct spawn *sp, struct hoy_err *err)
 /* Offsets can only be written while no process is in a new time namespace, which holds until the clone. */
 static int make_time_namespace(const struct spec *s, struct hoy_err *err)
 {
+	const char *more = spec_annotation(s, "run.oci.timens_offset");
+	int r = 0;
+
 	if (!s->ns_new[NS_TIME])
 		return 0;
 	if (unshare(CLONE_NEWTIME) < 0)
 		return hoy_fail_errno(err, errno, "cannot make a time namespace");
 	HOY_JSON_EACH(o, hoy_json_get(s->linux_, "timeOffsets")) {
 		char line[128];
-		int r;
 
 		snprintf(line, sizeof(line), "%s %lld %lld", o->key, (long long)hoy_json_int(o, "secs", 0),
 			 (long long)hoy_json_int(o, "nanosecs", 0));
@@ -78,7 +80,9 @@ static int make_time_namespace(const struct spec *s, struct hoy_err *err)
 		if (r < 0)
 			return hoy_fail_errno(err, -r, "cannot set the time offset '%s'", line);
 	}
-	return 0;
+	if (more)
+		r = hoy_write_small(AT_FDCWD, "/proc/self/timens_offsets", more);
+	return r < 0 ? hoy_fail_errno(err, -r, "annotation run.oci.timens_offset: cannot set '%s'", more) : 0;
 }
 
 static int run_clone(struct spawn *sp, uint64_t extra, struct hoy_err *err)

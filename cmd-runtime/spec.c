@@ -39,6 +39,27 @@ static int parse_namespaces(struct spec *s, struct hoy_err *err)
 	return 0;
 }
 
+/* The kernel's names; the specification has none of its own yet. */
+static const struct { const char *name; unsigned long flag; } persona_flags[] = {
+	{ "UNAME26", UNAME26 }, { "ADDR_NO_RANDOMIZE", ADDR_NO_RANDOMIZE }, { "FDPIC_FUNCPTRS", FDPIC_FUNCPTRS },
+	{ "MMAP_PAGE_ZERO", MMAP_PAGE_ZERO }, { "ADDR_COMPAT_LAYOUT", ADDR_COMPAT_LAYOUT },
+	{ "READ_IMPLIES_EXEC", READ_IMPLIES_EXEC }, { "ADDR_LIMIT_32BIT", ADDR_LIMIT_32BIT },
+	{ "SHORT_INODE", SHORT_INODE }, { "WHOLE_SECONDS", WHOLE_SECONDS }, { "STICKY_TIMEOUTS", STICKY_TIMEOUTS },
+	{ "ADDR_LIMIT_3GB", ADDR_LIMIT_3GB },
+};
+
+static int add_persona_flag(struct spec *s, const struct hoy_json *j, struct hoy_err *err)
+{
+	const char *name = hoy_json_text(j);
+
+	for (size_t i = 0; name && i < ARRAY_SIZE(persona_flags); i++)
+		if (!strcmp(persona_flags[i].name, name)) {
+			s->personality |= persona_flags[i].flag;
+			return 0;
+		}
+	return hoy_fail(err, EINVAL, "linux.personality: unknown flag '%s'", name ? name : "");
+}
+
 static int parse_personality(struct spec *s, struct hoy_err *err)
 {
 	const struct hoy_json *p = hoy_json_get(s->linux_, "personality");
@@ -53,20 +74,16 @@ static int parse_personality(struct spec *s, struct hoy_err *err)
 		s->personality = PER_LINUX32;
 	else
 		return hoy_fail(err, EINVAL, "unknown persona specified '%s'", domain ? domain : "");
-	if (hoy_json_get(p, "flags") && hoy_json_get(p, "flags")->count)
-		return hoy_fail(err, HOY_EUNSUPPORTED, "linux.personality.flags are not supported");
+	HOY_JSON_EACH(f, hoy_json_get(p, "flags"))
+		if (add_persona_flag(s, f, err) < 0)
+			return -err->code;
 	return 0;
 }
 
 static int unsupported(const struct spec *s, struct hoy_err *err)
 {
-	static const char *const members[] = { "intelRdt" };
-	static const char *const annotations[] = { "run.oci.handler", "run.oci.seccomp.plugins", "run.oci.delegate-cgroup",
-						   "run.oci.systemd.force_cgroup_v1" };
+	static const char *const annotations[] = { "run.oci.handler", "run.oci.seccomp.plugins" };
 
-	for (size_t i = 0; i < ARRAY_SIZE(members); i++)
-		if (hoy_json_get(s->linux_, members[i]) && hoy_json_get(s->linux_, members[i])->count)
-			return hoy_fail(err, HOY_EUNSUPPORTED, "linux.%s is not supported", members[i]);
 	for (size_t i = 0; i < ARRAY_SIZE(annotations); i++)
 		if (spec_annotation(s, annotations[i]))
 			return hoy_fail(err, HOY_EUNSUPPORTED, "annotation %s is not supported", annotations[i]);

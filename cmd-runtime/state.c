@@ -57,7 +57,8 @@ int state_create(struct state *st, const struct rt *rt, const char *id, struct h
 	snprintf(owner, sizeof(owner), "%u", geteuid());
 	st->created = strdup(hoy_time_format(hoy_now(), now));
 	st->owner = strdup(geteuid() ? owner : "root");
-	return st->created && st->owner ? 0 : hoy_fail_oom(err);
+	st->rdt = strdup("");
+	return st->created && st->owner && st->rdt ? 0 : hoy_fail_oom(err);
 }
 
 int state_save(struct state *st, struct hoy_err *err)
@@ -72,6 +73,10 @@ int state_save(struct state *st, struct hoy_err *err)
 	hoy_jw_string(&w, "cgroup-path", st->cgroup);
 	hoy_jw_bool(&w, "no-cgroup", st->no_cgroup);
 	hoy_jw_string(&w, "scope", st->scope);
+	if (*st->rdt) {
+		hoy_jw_string(&w, "resctrl-group", st->rdt);
+		hoy_jw_bool(&w, "resctrl-made", st->rdt_made);
+	}
 	hoy_jw_string(&w, "rootfs", st->rootfs);
 	hoy_jw_string(&w, "bundle", st->bundle);
 	hoy_jw_string(&w, "created", st->created);
@@ -101,6 +106,7 @@ static int load(struct state *st, struct hoy_err *err)
 		st->rootfs = strdup("");
 		st->cgroup = strdup("");
 		st->scope = strdup("");
+		st->rdt = strdup("");
 		st->created = strdup("");
 		st->owner = strdup("");
 		return 0;
@@ -117,9 +123,11 @@ static int load(struct state *st, struct hoy_err *err)
 	st->rootfs = copy(d, "rootfs");
 	st->cgroup = copy(d, "cgroup-path");
 	st->scope = copy(d, "scope");
+	st->rdt = copy(d, "resctrl-group");
+	st->rdt_made = hoy_json_bool(d, "resctrl-made", false);
 	st->created = copy(d, "created");
 	st->owner = copy(d, "owner");
-	return st->bundle && st->rootfs && st->cgroup && st->scope && st->created && st->owner ? 0 : hoy_fail_oom(err);
+	return st->bundle && st->rootfs && st->cgroup && st->scope && st->rdt && st->created && st->owner ? 0 : hoy_fail_oom(err);
 }
 
 int state_open(struct state *st, const struct rt *rt, const char *id, bool lock, struct hoy_err *err)
@@ -204,9 +212,10 @@ void state_release(struct state *st)
 	free(st->rootfs);
 	free(st->cgroup);
 	free(st->scope);
+	free(st->rdt);
 	free(st->created);
 	free(st->owner);
-	st->bundle = st->rootfs = st->cgroup = st->scope = st->created = st->owner = NULL;
+	st->bundle = st->rootfs = st->cgroup = st->scope = st->rdt = st->created = st->owner = NULL;
 	hoy_json_release(&st->doc);
 }
 

@@ -61,7 +61,7 @@ static int load(struct hoy_json_doc *doc, const char *file, struct hoy_err *err)
 	return text ? hoy_json_parse(doc, text, len, "standard input", err) : hoy_fail_oom(err);
 }
 
-static int apply(struct rt *rt, const char *id, const struct hoy_json *resources, struct hoy_err *err)
+static int apply(struct rt *rt, const char *id, const struct hoy_json *resources, const struct hoy_json *rdt, struct hoy_err *err)
 {
 	struct state st = STATE_INIT;
 	struct cgroup cg;
@@ -70,11 +70,13 @@ static int apply(struct rt *rt, const char *id, const struct hoy_json *resources
 	cgroup_init(&cg);
 	if (r >= 0 && !strcmp(st.status, "stopped"))
 		r = hoy_fail(err, ESRCH, "container '%s' is not running", id);
-	if (r >= 0 && (st.no_cgroup || !*st.cgroup))
+	if (r >= 0 && rdt->count)
+		r = rdt_update(&st, rdt, err);
+	if (r >= 0 && resources->count && (st.no_cgroup || !*st.cgroup))
 		r = hoy_fail(err, ENOENT, "container '%s' has no cgroup to limit", id);
-	if (r >= 0)
+	if (r >= 0 && resources->count)
 		r = cgroup_open_existing(&cg, st.cgroup, err);
-	if (r >= 0)
+	if (r >= 0 && resources->count)
 		r = cgroup_update(&cg, resources, err);
 	cgroup_release(&cg);
 	state_release(&st);
@@ -86,20 +88,21 @@ int cmd_update(struct rt *rt, int argc, char **argv, struct hoy_err *err)
 	const char *file = NULL, *l3 = NULL, *bandwidth = NULL, *values[ARRAY_SIZE(limits)] = { NULL };
 	struct cli_opt opts[ARRAY_SIZE(limits) + 3] = {
 		{ "resources", 'r', CLI_STR, &file, "FILE", "read a linux.resources object, '-': standard input" },
-		{ "l3-cache-schema", 0, CLI_STR, &l3, "SCHEMA", "Intel RDT: an error, not supported" },
-		{ "mem-bw-schema", 0, CLI_STR, &bandwidth, "SCHEMA", "Intel RDT: an error, not supported" },
+		{ "l3-cache-schema", 0, CLI_STR, &l3, "SCHEMA", "share of the caches (Intel RDT), \"L3:0=f\"" },
+		{ "mem-bw-schema", 0, CLI_STR, &bandwidth, "SCHEMA", "share of the memory's bandwidth, \"MB:0=50\"" },
 	};
 	const struct cli cli = { "update [OPTION]... ID", opts, ARRAY_SIZE(opts), 1, 1, false };
-	cleanup_json struct hoy_json_doc doc = HOY_JSON_DOC_INIT;
+	cleanup_json struct hoy_json_doc doc = HOY_JSON_DOC_INIT, rdt = HOY_JSON_DOC_INIT;
 
 	for (size_t i = 0; i < ARRAY_SIZE(limits); i++)
 		opts[i + 3] = (struct cli_opt){ limits[i].option, 0, CLI_STR, &values[i], limits[i].arg, limits[i].help };
-	if (cli_parse(&cli, argc, argv, err) < 0 || load(&doc, file, err) < 0)
+	if (cli_parse(&cli, argc, argv, err) < 0 || load(&doc, file, err) < 0 || load(&rdt, NULL, err) < 0)
 		return -err->code;
-	if (l3 || bandwidth)
-		return hoy_fail(err, HOY_EUNSUPPORTED, "Intel RDT (--l3-cache-schema, --mem-bw-schema) is not supported");
 	for (size_t i = 0; i < ARRAY_SIZE(limits); i++)
 		if (values[i] && add(&doc, &limits[i], values[i], err) < 0)
 			return -err->code;
-	return apply(rt, argv[0], doc.root, err);
+	if ((l3 && !hoy_json_set_string(&rdt, rdt.root, "l3CacheSchema", l3)) ||
+	    (bandwidth && !hoy_json_set_string(&rdt, rdt.root, "memBwSchema", bandwidth)))
+		return hoy_fail_oom(err);
+	return apply(rt, argv[0], doc.root, rdt.root, err);
 }

@@ -9,6 +9,7 @@
 #include "common/base/buf.h"
 #include "common/base/links.h"
 #include "common/base/strv.h"
+#include "common/cli/opts.h"
 
 struct hoy_err;
 
@@ -29,6 +30,8 @@ struct putter {
 	struct hoy_buf name; /* in it */
 	struct hoy_err *err;
 };
+/* What is in the directory DIR, sorted, into RET; 0 or -errno. */
+int list_names(int dir, struct hoy_strv *ret);
 /*
  * Put the directory or file PATH (beneath p->from, symlinks followed) into the open directory TO: a directory's entries, or a file
  * as NAME. The digest of that goes to p->md. TO may be -1 if p->dry. 0 or an error.
@@ -36,3 +39,5 @@ struct putter {
 int put_item(struct putter *p, const char *path, int to, const char *name);
 /* mkdir -p of PATH in ROOTFD, new directories being P's owner's. Its descriptor or an error. */
 int put_parents(struct putter *p, int rootfd, const char *path);
+
+extern const struct hoy_verb verb_copy, verb_checksum, verb_name;

@@ -239,7 +239,7 @@ struct walk {
 
 static int put_dir(struct putter *p, struct walk *w, int from, int to);
 
-static int list(struct putter *p, int dir, struct hoy_strv *ret)
+int list_names(int dir, struct hoy_strv *ret)
 {
 	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	cleanup_dir DIR *dp = fd < 0 ? NULL : fdopendir(fd);
@@ -249,13 +249,13 @@ static int list(struct putter *p, int dir, struct hoy_strv *ret)
 		int code = errno;
 
 		hoy_close(fd);
-		return fail(p, code, "read", "");
+		return -code;
 	}
 	while ((e = readdir(dp)))
 		if (strcmp(e->d_name, ".") && strcmp(e->d_name, ".."))
 			hoy_strv_push(ret, e->d_name);
 	hoy_strv_sort(ret);
-	return ret->error ? hoy_fail_oom(p->err) : 0;
+	return ret->error ? -ENOMEM : 0;
 }
 
 /* Make or open the directory NAME in TO. A link to a directory, or a file, gives way. */
@@ -331,24 +331,20 @@ static int put_entry(struct putter *p, struct walk *w, int dir, const char *name
 	return S_ISREG(st.st_mode) ? put_regular(p, in, &st, to, name) : fail(p, EAGAIN, "read", "");
 }
 
-static void cut(struct hoy_buf *b, size_t len)
-{
-	if (!b->error && b->data)
-		b->data[b->len = len] = '\0';
-}
-
 static int put_dir(struct putter *p, struct walk *w, int from, int to)
 {
 	cleanup_strv struct hoy_strv names = HOY_STRV_INIT;
 	size_t name = p->name.len, rel = w->rel.len;
-	int r = ++w->depth > MAX_DEPTH ? fail(p, ELOOP, "copy", "") : list(p, from, &names);
+	int r = ++w->depth > MAX_DEPTH ? -ELOOP : list_names(from, &names);
 
+	if (r < 0)
+		return fail(p, -r, "copy", "");
 	for (size_t i = 0; i < names.n && !r; i++) {
 		hoy_buf_printf(&w->rel, "%s%s", rel ? "/" : "", names.v[i]);
 		hoy_buf_puts(&p->name, names.v[i]);
 		r = w->rel.error || p->name.error ? hoy_fail_oom(p->err) : put_entry(p, w, from, names.v[i], to);
-		cut(&p->name, name);
-		cut(&w->rel, rel);
+		hoy_buf_cut(&p->name, name);
+		hoy_buf_cut(&w->rel, rel);
 	}
 	w->depth--;
 	return r;

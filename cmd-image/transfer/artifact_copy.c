@@ -16,16 +16,17 @@ struct copy_out {
 	struct reg_opts reg;
 	struct copy_opts copy;
 	struct trust trust;
-	const char *digestfile;
+	const char *digestfile, *progress;
 };
 #define O(field) offsetof(struct copy_out, field)
 #define COMMON_OPTS \
 	REG_AUTHFILE_OPT(O(reg), "", ""), REG_CREDS_OPTS(O(reg), "", ""), \
+	PROGRESS_OPT(O(progress)), \
 	{ 'q', "quiet", HOY_OPT_FLAG, O(copy.quiet), NULL, "no progress" }, \
 	{ 0, "retry", HOY_OPT_INT, O(reg.retry), "N", "attempts after a failed one (default 3)" }, \
 	{ 0, "retry-delay", HOY_OPT_STRING, O(reg.retry_delay), "DURATION", "time between attempts" }
 
-static const struct hoy_opt pull_opts[] = { COMMON_OPTS, HOY_OPTS_END };
+static const struct hoy_opt pull_opts[] = { COMMON_OPTS, DECRYPTION_OPT(HOY_OPT_LIST, O(copy.crypt)), HOY_OPTS_END };
 static const struct hoy_opt push_opts[] = {
 	COMMON_OPTS,
 	{ 0, "digestfile", HOY_OPT_STRING, O(digestfile), "FILE", "write the manifest's digest there" },
@@ -88,11 +89,16 @@ static int run_pull(const struct hoy_verb *v, int argc, char **argv)
 	from = hoy_asprintf("docker://%s", argv[1]);
 	r = from ? check_name(argv[1], &err) : hoy_fail_oom(&err);
 	if (!r)
+		r = progress_choose(o.progress, &o.copy.quiet, &err);
+	if (!r)
+		r = crypt_load(&o.copy.crypt, &err);
+	if (!r)
 		r = source_open(&src, from, &o.reg, &err);
 	if (!r)
 		r = hoy_artifacts_open(&a, &hoy_globals.storage, true, &err);
 	if (!r)
 		r = receive(&a, src, argv[1], &o.copy, digest, &err);
+	crypt_opts_release(&o.copy.crypt);
 	return r < 0 ? hoy_report(&err, 125) : 0;
 }
 const struct hoy_verb verb_artifact_pull = { "artifact pull", "[options] ARTIFACT", "Pull an artifact from a registry", pull_opts, run_pull, 0 };
@@ -134,7 +140,9 @@ static int run_push(const struct hoy_verb *v, int argc, char **argv)
 
 	if (hoy_verb_args(v, argc, argv, &o, 1, 1, &status) < 0)
 		return status;
-	r = sign_check(&o.copy.sign, &err);
+	r = progress_choose(o.progress, &o.copy.quiet, &err);
+	if (!r)
+		r = sign_check(&o.copy.sign, &err);
 	if (!r)
 		r = hoy_artifacts_open(&a, &hoy_globals.storage, false, &err);
 	if (!r)

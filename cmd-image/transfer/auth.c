@@ -3,11 +3,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <spawn.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 
+#include "cmd-image/transfer/helper.h"
 #include "common/base/err.h"
 #include "common/base/fd.h"
 #include "common/base/strv.h"
@@ -17,8 +16,6 @@
 #include "common/data/json.h"
 
 #define FILE_MAX ((size_t)1 << 20)
-
-extern char **environ;
 
 void creds_release(struct creds *c)
 {
@@ -54,53 +51,16 @@ static int decode(struct creds *c, const char *b64)
 
 /* ---- helpers ---- */
 
-static int read_pipe(int fd, char **ret)
-{
-	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(FILE_MAX);
-	char part[4096];
-	ssize_t n;
-
-	while ((n = read(fd, part, sizeof(part))) > 0 || (n < 0 && errno == EINTR))
-		hoy_buf_add(&b, part, n > 0 ? n : 0);
-	if (n < 0)
-		return -errno;
-	*ret = hoy_buf_steal(&b);
-	return *ret ? 0 : -ENOMEM;
-}
-
 /* docker-credential-NAME VERB, with INPUT on its stdin; RET is what it prints. */
 static int run_helper(const char *name, const char *verb, const char *input, char **ret)
 {
+	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(FILE_MAX);
 	cleanup_free char *prog = hoy_asprintf("docker-credential-%s", name);
 	char *argv[] = { prog, (char *)verb, NULL };
-	posix_spawn_file_actions_t fa;
-	int in[2], out[2], status = 1, r;
-	pid_t pid;
+	int r = !prog || strchr(name, '/') ? -EINVAL : helper_ask(argv, input, strlen(input), &b);
 
-	if (!prog || strchr(name, '/') || pipe2(in, O_CLOEXEC) < 0)
-		return -EINVAL;
-	if (pipe2(out, O_CLOEXEC) < 0) {
-		hoy_close(in[0]);
-		hoy_close(in[1]);
-		return -errno;
-	}
-	posix_spawn_file_actions_init(&fa);
-	posix_spawn_file_actions_adddup2(&fa, in[0], 0);
-	posix_spawn_file_actions_adddup2(&fa, out[1], 1);
-	r = -posix_spawnp(&pid, prog, &fa, NULL, argv, environ);
-	posix_spawn_file_actions_destroy(&fa);
-	hoy_close(in[0]);
-	hoy_close(out[1]);
-	if (!r) {
-		hoy_write_full(in[1], input, strlen(input));
-		hoy_close(in[1]);
-		in[1] = -1;
-		r = read_pipe(out[0], ret);
-		waitpid(pid, &status, 0);
-	}
-	hoy_close(in[1]);
-	hoy_close(out[0]);
-	return r < 0 ? r : status ? -ENOENT : 0;
+	*ret = hoy_buf_steal(&b);
+	return r < 0 ? r : r ? -ENOENT : *ret ? 0 : -ENOMEM;
 }
 
 static int from_helper(struct creds *c, const char *name, const char *server)

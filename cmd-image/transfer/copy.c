@@ -59,19 +59,15 @@ static int begin_crypt(struct copy *c, size_t i, struct encryptor **ret, struct 
 	return r > 0 ? encryptor_new(ret, err) : r;
 }
 
-/* The annotations of layer I, as a copy that may be changed; those of an encryption that is gone are left out. */
+/* The annotations of layer I, as a copy that may be changed. */
 static struct hoy_json *own_annotations(struct copy *c, size_t i)
 {
-	const struct hoy_json *have = hoy_json_get(c->out[i].json, "annotations");
 	struct hoy_json_doc *doc = &c->notes[i];
 	struct hoy_json *ret;
 
 	if (!doc->root)
 		doc->root = c->out[i].json ? hoy_json_copy(doc, c->out[i].json) : hoy_json_new(doc, HOY_JSON_OBJECT);
 	ret = doc->root ? hoy_json_need(doc, doc->root, "annotations", HOY_JSON_OBJECT) : NULL;
-	HOY_JSON_EACH(it, have)
-		if (ret && crypt_annotation(it->key))
-			hoy_json_unset(ret, it->key);
 	c->out[i].json = doc->root;
 	return ret;
 }
@@ -92,18 +88,11 @@ static int end_crypt(struct copy *c, size_t i, struct encryptor *e, int r, struc
 	return r;
 }
 
-static bool is_encrypted(const struct desc *d)
-{
-	size_t n = d->type ? strlen(d->type) : 0, e = strlen(CRYPT_ENDING);
-
-	return n > e && !strcmp(d->type + n - e, CRYPT_ENDING);
-}
-
 /* A layer that comes encrypted and goes on decrypted, packed if it isn't and shall be. */
 static int decrypt_layer(struct copy *c, size_t i, struct hoy_err *err)
 {
 	const struct desc *d = &c->m->v[i];
-	cleanup_free char *type = strndup(d->type, strlen(d->type) - strlen(CRYPT_ENDING));
+	cleanup_free char *type = crypt_inner_type(d->type);
 	const char *suffix = type ? layer_suffix(type) : NULL;
 	struct layer_key key;
 	struct origin from = { .src = c->src, .d = d, .layer = i, .key = &key, .want_size = d->size };
@@ -121,13 +110,11 @@ static int decrypt_layer(struct copy *c, size_t i, struct hoy_err *err)
 	r = flow(c->dst, &from, &p, &out, err);
 	meter_end(from.meter, !r);
 	layer_key_forget(&key);
-	c->out[i].json = d->json;
+	c->out[i].json = crypt_opened(&c->notes[i], d->json);
+	if (!r && !c->out[i].json)
+		r = hoy_fail_oom(err);
 	if (!r)
 		r = set(&c->out[i], out.digest, suffix ? layer_type_like(c->kind, from.inflate ? "" : p.suffix ? p.suffix : suffix, type) : type, out.size, err);
-	if (!r && !own_annotations(c, i))
-		r = hoy_fail_oom(err);
-	if (!r && !hoy_json_get(c->notes[i].root, "annotations")->child)
-		hoy_json_unset(c->notes[i].root, "annotations");
 	return r;
 }
 
@@ -245,7 +232,7 @@ static int one_layer(struct copy *c, size_t i, struct hoy_err *err)
 
 	if (c->src->plain)
 		return plain_layer(c, i, err);
-	if (c->o->crypt.decrypt.n && is_encrypted(&c->m->v[i]))
+	if (c->o->crypt.decrypt.n && crypt_type(c->m->v[i].type))
 		return decrypt_layer(c, i, err);
 	if (c->dst->takes_urls && elsewhere(&c->m->v[i]) && (suffix || c->kind == c->m->kind)) {
 		c->out[i].json = c->m->v[i].json;

@@ -9,10 +9,13 @@
 #include "cmd-image/transfer/store_name.h"
 #include "cmd-image/transfer/transfer.h"
 #include "common/base/fd.h"
+#include "common/base/msg.h"
 #include "common/data/digest.h"
 #include "common/data/ref.h"
 
 /* ---- registries ---- */
+
+#define LOOKED_AT 256
 
 /* The digest of what REF means there: registries remove manifests by it alone. */
 static int find_digest(struct registry *r, const char *ref, char ret[SHA_DIGEST_SIZE], struct hoy_err *err)
@@ -34,6 +37,27 @@ static int find_digest(struct registry *r, const char *ref, char ret[SHA_DIGEST_
 	return 0;
 }
 
+/*
+ * The tags beside SKIP (NULL: all) that mean the manifest DIGEST: they go with it. What the registry doesn't tell, or what would be asked for
+ * too long, is not known, which is no reason to delete nothing.
+ */
+static void find_others(struct registry *r, const char *digest, const char *skip, struct hoy_strv *ret)
+{
+	static const char accept[] = T_OCI ", " T_V2S2 ", " T_OCI_INDEX ", " T_V2S2_LIST;
+	cleanup_strv struct hoy_strv tags = HOY_STRV_INIT;
+	size_t n = registry_tags(r, &tags, NULL) < 0 ? 0 : tags.n;
+
+	if (n > LOOKED_AT)
+		hoy_warning("only %d of %zu tags were looked at for others that go with this image", LOOKED_AT, n);
+	for (size_t i = 0; i < n && i < LOOKED_AT; i++) {
+		cleanup_free char *path = skip && !strcmp(tags.v[i], skip) ? NULL : hoy_asprintf("/v2/%s/manifests/%s", registry_path(r), tags.v[i]);
+		cleanup_answer struct answer a = { 0 };
+
+		if (path && !registry_do(r, "HEAD", path, accept, NULL, NULL, 0, 0, &a, NULL) && a.status == 200 && a.digest && !strcmp(a.digest, digest))
+			hoy_strv_push(ret, tags.v[i]);
+	}
+}
+
 static int delete_manifest(struct registry *r, const char *digest, struct hoy_err *err)
 {
 	cleanup_free char *path = hoy_asprintf("/v2/%s/manifests/%s", registry_path(r), digest);
@@ -46,6 +70,8 @@ static int delete_manifest(struct registry *r, const char *digest, struct hoy_er
 static int delete_remote(const char *rest, const struct reg_opts *o, struct hoy_err *err)
 {
 	cleanup_ref struct hoy_ref ref = HOY_REF_INIT;
+	cleanup_strv struct hoy_strv others = HOY_STRV_INIT;
+	cleanup_free char *repo = NULL;
 	struct registry *r = NULL;
 	char digest[SHA_DIGEST_SIZE];
 	int res = hoy_ref_parse(&ref, rest, err);
@@ -61,7 +87,12 @@ static int delete_remote(const char *rest, const struct reg_opts *o, struct hoy_
 	if (!res)
 		res = find_digest(r, ref.digest ? ref.digest : ref.tag, digest, err);
 	if (!res)
+		find_others(r, digest, ref.digest ? NULL : ref.tag, &others);
+	if (!res)
 		res = delete_manifest(r, digest, err);
+	repo = hoy_ref_repo(&ref);
+	for (size_t i = 0; !res && i < others.n; i++)
+		progress(false, "%s:%s was the same image, and is gone too", repo ? repo : "", others.v[i]);
 	registry_free(r);
 	return res;
 }

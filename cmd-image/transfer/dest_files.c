@@ -506,7 +506,7 @@ static int make_dest(struct dest **ret, enum kind kind, const char *name, char *
 	f->list.max = MANIFEST_MAX;
 	f->path = path;
 	f->tag = tag;
-	f->d.layers = kind == DOCKER_ARCHIVE ? LAYERS_PLAIN : kind == DIRECTORY || (o && o->accept_plain && kind == OCI) ? LAYERS_KEEP : LAYERS_PACKED;
+	f->d.layers = kind == DOCKER_ARCHIVE ? LAYERS_PLAIN : kind == DIRECTORY || (o && o->accept_plain && (kind == OCI || kind == OCI_ARCHIVE)) ? LAYERS_KEEP : LAYERS_PACKED;
 	f->d.takes_urls = kind == OCI || kind == OCI_ARCHIVE;
 	for (int i = 0; i < MAN_KINDS; i++)
 		f->d.takes[i] = kind == DIRECTORY || (kind == DOCKER_ARCHIVE ? i == MAN_V2S2 : i == MAN_OCI || i == MAN_OCI_INDEX);

@@ -5,8 +5,8 @@
 #include <gpgme.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
+#include "cmd-image/transfer/helper.h"
 #include "cmd-image/transfer/signature.h"
 #include "common/base/err.h"
 #include "common/base/fd.h"
@@ -25,7 +25,7 @@ int gpg_open(struct gpg *g, bool own, struct hoy_err *err)
 	gpgme_ctx_t ctx;
 	gpgme_error_t e;
 
-	*g = (struct gpg){ .umask = umask(077) };
+	*g = (struct gpg){ NULL };
 	gpgme_check_version(NULL);
 	e = gpgme_new(&ctx);
 	if (e)
@@ -47,14 +47,25 @@ int gpg_open(struct gpg *g, bool own, struct hoy_err *err)
 	return e ? failed(err, e, "cannot use gpg") : 0;
 }
 
+/* The agent that gpg has started for secret keys in HOME ends. */
+static void stop_agent(const char *home)
+{
+	char *argv[] = { (char *)"gpgconf", (char *)"--homedir", (char *)home, (char *)"--kill", (char *)"gpg-agent", NULL };
+	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(4096);
+	cleanup_free char *keys = hoy_path_join(home, "private-keys-v1.d");
+
+	if (keys && hoy_exists(AT_FDCWD, keys))
+		(void)helper_ask(argv, "", 0, &out);
+}
+
 void gpg_close(struct gpg *g)
 {
-	if (g->ctx) {
+	if (g->ctx)
 		gpgme_release(g->ctx);
-		umask(g->umask);
-	}
-	if (g->home)
+	if (g->home) {
+		stop_agent(g->home);
 		hoy_remove_tree(AT_FDCWD, g->home);
+	}
 	free(g->home);
 	hoy_strv_release(&g->fingerprints);
 	*g = (struct gpg){ NULL };
@@ -163,6 +174,13 @@ static gpgme_error_t say_passphrase(void *arg, const char *hint, const char *inf
 	return 0;
 }
 
+/* Nobody is asked at a terminal. */
+static gpgme_error_t use_passphrase(struct gpg *g, const char *passphrase)
+{
+	gpgme_set_passphrase_cb(g->ctx, say_passphrase, (void *)passphrase);
+	return gpgme_set_pinentry_mode(g->ctx, GPGME_PINENTRY_MODE_LOOPBACK);
+}
+
 int gpg_sign(struct gpg *g, const char *key, const char *passphrase, const void *data, size_t len, struct hoy_buf *ret,
 	     struct hoy_err *err)
 {
@@ -176,10 +194,8 @@ int gpg_sign(struct gpg *g, const char *key, const char *passphrase, const void 
 	gpgme_signers_clear(g->ctx);
 	e = gpgme_signers_add(g->ctx, k);
 	gpgme_key_unref(k);
-	if (!e && passphrase) {
-		gpgme_set_passphrase_cb(g->ctx, say_passphrase, (void *)passphrase);
-		e = gpgme_set_pinentry_mode(g->ctx, GPGME_PINENTRY_MODE_LOOPBACK);
-	}
+	if (!e && passphrase)
+		e = use_passphrase(g, passphrase);
 	if (!e)
 		e = gpgme_data_new_from_mem(&in, data, len, 0);
 	if (!e)
@@ -190,4 +206,56 @@ int gpg_sign(struct gpg *g, const char *key, const char *passphrase, const void 
 	gpgme_data_release(in);
 	gpgme_data_release(out);
 	return r;
+}
+
+int gpg_has(struct gpg *g, const char *name, struct hoy_err *err)
+{
+	gpgme_key_t k = NULL;
+	gpgme_error_t e = gpgme_get_key(g->ctx, name, &k, 0);
+
+	if (e || !k)
+		return hoy_fail(err, ENOENT, "there is no public key '%s' in the keyring of gpg", name);
+	gpgme_key_unref(k);
+	return 0;
+}
+
+int gpg_encrypt(struct gpg *g, const struct hoy_strv *names, const void *data, size_t len, struct hoy_buf *ret, struct hoy_err *err)
+{
+	cleanup_free gpgme_key_t *keys = calloc(names->n + 1, sizeof(*keys));
+	gpgme_data_t in = NULL, out = NULL;
+	gpgme_error_t e = keys ? 0 : gpgme_error(GPG_ERR_ENOMEM);
+	int r;
+
+	for (size_t i = 0; i < names->n && !e; i++)
+		e = gpgme_get_key(g->ctx, names->v[i], &keys[i], 0);
+	if (!e)
+		e = gpgme_data_new_from_mem(&in, data, len, 0);
+	if (!e)
+		e = gpgme_data_new_from_cbs(&out, &to_buf_cbs, ret);
+	/* Whose key it is, the user knows: it was named. */
+	if (!e)
+		e = gpgme_op_encrypt(g->ctx, keys, GPGME_ENCRYPT_ALWAYS_TRUST | GPGME_ENCRYPT_NO_COMPRESS, in, out);
+	r = e ? failed(err, e, "cannot encrypt a layer's key by gpg") : ret->error ? hoy_fail_oom(err) : 0;
+	for (size_t i = 0; keys && i < names->n; i++)
+		if (keys[i])
+			gpgme_key_unref(keys[i]);
+	gpgme_data_release(in);
+	gpgme_data_release(out);
+	return r;
+}
+
+int gpg_decrypt(struct gpg *g, const char *passphrase, const void *msg, size_t len, struct hoy_buf *ret)
+{
+	gpgme_data_t in = NULL, out = NULL;
+	gpgme_error_t e = use_passphrase(g, passphrase ? passphrase : "");
+
+	if (!e)
+		e = gpgme_data_new_from_mem(&in, msg, len, 0);
+	if (!e)
+		e = gpgme_data_new_from_cbs(&out, &to_buf_cbs, ret);
+	if (!e)
+		e = gpgme_op_decrypt(g->ctx, in, out);
+	gpgme_data_release(in);
+	gpgme_data_release(out);
+	return e || ret->error ? -ENOENT : 0;
 }

@@ -9,7 +9,6 @@ struct gpg {
 	void *ctx;
 	char *home;		      /* a keyring of our own; NULL: the user's */
 	struct hoy_strv fingerprints; /* of the keys that were imported */
-	unsigned umask;
 };
 /* The user's keyring, or (OWN) an empty one that lasts as long as G. */
 int gpg_open(struct gpg *g, bool own, struct hoy_err *err);
@@ -28,3 +27,9 @@ int gpg_verify(struct gpg *g, const void *msg, size_t len, struct hoy_buf *ret, 
 /* A signed message of DATA by KEY (a fingerprint, or what else gpg takes) appended to RET. PASSPHRASE NULL: gpg asks itself. */
 int gpg_sign(struct gpg *g, const char *key, const char *passphrase, const void *data, size_t len, struct hoy_buf *ret,
 	     struct hoy_err *err);
+/* Is there a public key of NAME (a mail address, a fingerprint, ...)? */
+int gpg_has(struct gpg *g, const char *name, struct hoy_err *err);
+/* DATA for all of NAMES, as one message that is not armoured, appended to RET. */
+int gpg_encrypt(struct gpg *g, const struct hoy_strv *names, const void *data, size_t len, struct hoy_buf *ret, struct hoy_err *err);
+/* What the message MSG has for a secret key of G, appended to RET. PASSPHRASE (NULL: none) is that of the key. -ENOENT: nothing. */
+int gpg_decrypt(struct gpg *g, const char *passphrase, const void *msg, size_t len, struct hoy_buf *ret);

@@ -7,15 +7,15 @@
 
 #include "cmd-image/transfer/changes.h"
 #include "cmd-image/transfer/layer.h"
-#include "cmd-image/transfer/registry.h"
 #include "cmd-image/transfer/transfer.h"
+#include "cmd-image/transfer/web.h"
 #include "common/base/fd.h"
 #include "common/base/msg.h"
 #include "common/data/time.h"
 
 struct import_opts {
 	struct hoy_strv changes;
-	const char *message, *arch, *os, *variant, *max_layer;
+	const char *message, *arch, *os, *variant, *max_layer, *progress;
 	bool quiet;
 };
 #define O(field) offsetof(struct import_opts, field)
@@ -25,6 +25,7 @@ static const struct hoy_opt import_opts[] = {
 	MAX_LAYER_OPT(O(max_layer)),
 	{ 'm', "message", HOY_OPT_STRING, O(message), "TEXT", "comment in the image's history" },
 	{ 0, "os", HOY_OPT_STRING, O(os), "OS", "operating system of the image" },
+	PROGRESS_OPT(O(progress)),
 	{ 'q', "quiet", HOY_OPT_FLAG, O(quiet), NULL, "no progress" },
 	{ 0, "variant", HOY_OPT_STRING, O(variant), "VARIANT", "variant of the architecture" },
 	HOY_OPTS_END,
@@ -74,30 +75,13 @@ static int describe(void *arg, const struct layer_got *g, struct hoy_buf *config
 	return manifest_write(manifest, MAN_OCI, &cd, &ld, 1, NULL) < 0 ? hoy_fail_oom(err) : 0;
 }
 
-/* What a web server has at URL; *RET_SERVER outlives the stream. */
-static struct stream *open_url(const char *url, struct registry **ret_server, struct hoy_err *err)
-{
-	struct reg_opts anonymous = REG_OPTS_INIT;
-	const char *host = strstr(url, "://") + 3;
-	cleanup_free char *name = hoy_asprintf("%.*s/import", (int)strcspn(host, "/?#"), host);
-	struct stream *s = NULL;
-
-	anonymous.no_creds = true;
-	if (!name)
-		hoy_fail_oom(err);
-	else if (!registry_new(ret_server, name, url, false, &anonymous, err) &&
-		 !registry_assume(*ret_server, url[4] == 's' ? "https" : "http", err))
-		registry_stream(*ret_server, url, -1, NULL, &s, err);
-	return s;
-}
-
-static struct stream *open_input(const char *from, struct registry **ret_server, struct hoy_err *err)
+static struct stream *open_input(const char *from, struct hoy_err *err)
 {
 	int fd;
 	struct stream *s;
 
 	if (!strncmp(from, "http://", 7) || !strncmp(from, "https://", 8))
-		return open_url(from, ret_server, err);
+		return web_stream(from, -1, err);
 	if (!strcmp(from, "-"))
 		s = stream_fd(0, false, -1, -1, "stdin");
 	else if ((fd = open(from, O_RDONLY | O_CLOEXEC)) < 0) {
@@ -117,7 +101,6 @@ static int run_import(const struct hoy_verb *v, int argc, char **argv)
 	struct describe d = { &o, NULL };
 	struct hoy_err err = HOY_ERR_INIT;
 	cleanup_store struct hoy_store *s = NULL;
-	struct registry *server = NULL;
 	struct stream *in = NULL;
 	cleanup_free char *name = NULL;
 	const char *names[2] = { NULL, NULL };
@@ -127,15 +110,17 @@ static int run_import(const struct hoy_verb *v, int argc, char **argv)
 
 	if (n < 0)
 		return status;
-	si.quiet = o.quiet;
 	ch.c = hoy_json_new(&ch.doc, HOY_JSON_OBJECT);
-	r = store_in_limit(&si, o.max_layer, &err);
+	r = progress_choose(o.progress, &o.quiet, &err);
+	si.quiet = o.quiet;
+	if (!r)
+		r = store_in_limit(&si, o.max_layer, &err);
 	for (size_t i = 0; ch.c && !r && i < o.changes.n; i++)
 		r = changes_apply(&ch, o.changes.v[i], &err);
 	d.config = ch.c;
 	if (!r && n == 2 && !(names[0] = name = local_name(argv[2])))
 		r = hoy_fail(&err, EINVAL, "'%s' is no image name", argv[2]);
-	if (!r && !(in = open_input(argv[1], &server, &err)))
+	if (!r && !(in = open_input(argv[1], &err)))
 		r = -err.code;
 	if (!r && !(s = open_store(&err)))
 		r = -err.code;
@@ -144,7 +129,6 @@ static int run_import(const struct hoy_verb *v, int argc, char **argv)
 	if (!r)
 		printf("sha256:%s\n", id);
 	stream_free(in);
-	registry_free(server);
 	hoy_json_release(&ch.doc);
 	hoy_strv_release(&o.changes);
 	return r < 0 ? hoy_report(&err, 125) : 0;

@@ -363,6 +363,14 @@ void config_write(struct hoy_jw *w, const struct hoy_json *root)
 	hoy_jw_end_object(w);
 }
 
+const char *desc_url(const struct desc *d)
+{
+	HOY_JSON_EACH(it, hoy_json_get(d->json, "urls"))
+		if (hoy_json_text(it) && (!strncmp(it->str, "https://", 8) || !strncmp(it->str, "http://", 7)))
+			return it->str;
+	return NULL;
+}
+
 const char *layer_suffix(const char *type)
 {
 	static const char *const ends[] = { "+zstd", "+gzip", ".gzip", "" };

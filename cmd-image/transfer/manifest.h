@@ -86,6 +86,8 @@ int manifest_write(struct hoy_buf *b, enum man_kind kind, const struct desc *con
 int manifest_convert(const struct manifest *m, enum man_kind kind, const struct desc *config, struct hoy_buf *ret, struct hoy_err *err);
 /* A list of KIND anew, of N manifests; what the entries' json says beside keeps standing. */
 int manifest_write_list(struct hoy_buf *b, enum man_kind kind, const struct desc *v, size_t n, const struct hoy_json *like);
+/* Where D is if it isn't to be distributed: the first web address that it has (http:// or https://); NULL: it has none. */
+const char *desc_url(const struct desc *d);
 /* How a layer's media type ends: "", "+gzip" or "+zstd"; NULL if it is no layer type of ours. */
 const char *layer_suffix(const char *type);
 /* The media type of a layer so compressed; static. NULL: KIND doesn't know it. */

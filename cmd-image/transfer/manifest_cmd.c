@@ -55,6 +55,7 @@ static const struct hoy_opt annotate_opts[] = {
 	FACT_OPTS,
 	{ 0, "index", HOY_OPT_FLAG, O(index), NULL, "annotate the list itself" },
 	{ 0, "os-features", HOY_OPT_COMMAS, O(facts.os_features), "FEATURE,...", "features of the operating system" },
+	{ 0, "subject", HOY_OPT_STRING, O(subject), "IMAGE", "the image that the list is about" },
 	HOY_OPTS_END,
 };
 static const struct hoy_opt inspect_opts[] = { REG_OPTS, HOY_OPTS_END };
@@ -177,6 +178,31 @@ static int find(struct finds *f, const char *name, const struct list_opts *o, st
 	return r ? r : source_config(src, &one->m, &one->config, err);
 }
 
+/* ---- what the list is about ---- */
+
+/* The image NAME. */
+static int find_subject(const char *name, const struct reg_opts *reg, struct manifest *ret, struct hoy_err *err)
+{
+	cleanup_free char *from = NULL, *open = NULL;
+	cleanup_source struct source *src = NULL;
+	int r = locate(name, &from, &open, err);
+
+	if (!r)
+		r = source_open(&src, open, reg, err);
+	if (!r)
+		r = source_manifest(src, NULL, ret, err);
+	return r ? hoy_fail_prefix(err, "locating subject for image index") : 0;
+}
+
+static int set_subject(struct index *x, const struct manifest *m)
+{
+	struct hoy_json *s = hoy_json_put(&x->doc, x->doc.root, "subject", hoy_json_new(&x->doc, HOY_JSON_OBJECT));
+	const char *type = hoy_json_str(m->doc.root, "artifactType");
+
+	return s && hoy_json_set_string(&x->doc, s, "mediaType", manifest_type(m->kind)) && hoy_json_set_string(&x->doc, s, "digest", m->digest) &&
+	       hoy_json_set_int(&x->doc, s, "size", (int64_t)m->len) && (!type || hoy_json_set_string(&x->doc, s, "artifactType", type)) ? 0 : -ENOMEM;
+}
+
 /* ---- create, add ---- */
 
 /* Under the lock: what was found goes into X, with what the user says of it. */
@@ -253,29 +279,6 @@ static int run_create(const struct hoy_verb *v, int argc, char **argv)
 }
 const struct hoy_verb verb_manifest_create = { "manifest create", "[options] LIST [IMAGE...]", "Make a list of images", create_opts, run_create, false };
 
-/* What --artifact-subject names becomes the list's subject. */
-static int find_subject(const struct list_opts *o, struct manifest *ret, struct hoy_err *err)
-{
-	cleanup_free char *from = NULL, *open = NULL;
-	cleanup_source struct source *src = NULL;
-	int r = locate(o->artifact.subject, &from, &open, err);
-
-	if (!r)
-		r = source_open(&src, open, &o->reg, err);
-	if (!r)
-		r = source_manifest(src, NULL, ret, err);
-	return r ? hoy_fail_prefix(err, "locating subject for image index") : 0;
-}
-
-static int set_subject(struct index *x, const struct manifest *m)
-{
-	struct hoy_json *s = hoy_json_put(&x->doc, x->doc.root, "subject", hoy_json_new(&x->doc, HOY_JSON_OBJECT));
-	const char *type = hoy_json_str(m->doc.root, "artifactType");
-
-	return s && hoy_json_set_string(&x->doc, s, "mediaType", manifest_type(m->kind)) && hoy_json_set_string(&x->doc, s, "digest", m->digest) &&
-	       hoy_json_set_int(&x->doc, s, "size", (int64_t)m->len) && (!type || hoy_json_set_string(&x->doc, s, "artifactType", type)) ? 0 : -ENOMEM;
-}
-
 /* What is to be added: images, or one artifact of files. */
 struct addition {
 	struct finds images;
@@ -295,7 +298,7 @@ static int prepare(struct addition *a, const struct list_opts *o, char **names, 
 	int r = 0;
 
 	if (o->artifact.subject && *o->artifact.subject)
-		r = find_subject(o, &a->subject, err);
+		r = find_subject(o->artifact.subject, &o->reg, &a->subject, err);
 	if (!r && o->artifact.artifact)
 		return artifact_make(&a->artifact, &o->artifact, names, n, err);
 	for (int i = 0; i < n && !r; i++)
@@ -371,6 +374,7 @@ static int run_annotate(const struct hoy_verb *v, int argc, char **argv)
 	struct hoy_err err = HOY_ERR_INIT;
 	cleanup_store struct hoy_store *s = NULL;
 	cleanup_index struct index x = INDEX_INIT;
+	cleanup_manifest struct manifest subject = { 0 };
 	struct hoy_json *entry = NULL;
 	int status, r, n = hoy_verb_args(v, argc, argv, &o, 1, 2, &status);
 
@@ -383,10 +387,14 @@ static int run_annotate(const struct hoy_verb *v, int argc, char **argv)
 		r = hoy_fail(&err, EINVAL, "expected an instance digest, image name, or artifact name");
 	if (!r && o.index && (o.facts.arch || o.facts.os || o.facts.variant || o.facts.os_version || o.facts.features.n || o.facts.os_features.n))
 		r = hoy_fail(&err, EINVAL, "--index takes annotations only");
+	if (!r && o.subject && *o.subject)
+		r = find_subject(o.subject, &o.reg, &subject, &err);
 	if (!r)
 		r = lock_images(&s, &err);
 	if (!r)
 		r = index_load(&x, s, argv[1], &err);
+	if (!r && subject.len && set_subject(&x, &subject) < 0)
+		r = hoy_fail_oom(&err);
 	if (!r && n == 2)
 		r = entry_of(&x, argv[2], &entry, &err);
 	if (!r && index_annotate(&x, entry, &o.facts) < 0)

@@ -18,11 +18,13 @@ struct push_opts {
 	struct trust trust;
 	struct reg_opts reg;
 	int all;
-	bool rm;
-	const char *digestfile;
+	bool rm, force; /* force: it is so in any case */
+	struct hoy_strv variants;
+	const char *digestfile, *progress;
 };
 #define O(field) offsetof(struct push_opts, field)
 static const struct hoy_opt opts[] = {
+	{ 0, "add-compression", HOY_OPT_COMMAS, O(variants), "FORMAT", "add to each platform an image with this compression (gzip, zstd, zstd:chunked), if it has none" },
 	{ 0, "all", HOY_OPT_TRI, O(all), NULL, "push the images too (default true)" },
 	{ 0, "authfile", HOY_OPT_STRING, O(reg.authfile), "FILE", "file with credentials" },
 	{ 0, "cert-dir", HOY_OPT_STRING, O(reg.cert_dir), "DIR", "directory of certificates" },
@@ -30,7 +32,9 @@ static const struct hoy_opt opts[] = {
 	{ 0, "compression-level", HOY_OPT_INT, O(copy.level), "N", "level of zstd" },
 	{ 0, "creds", HOY_OPT_STRING, O(reg.creds), "USER:PASSWORD", "credentials for the registry" },
 	{ 0, "digestfile", HOY_OPT_STRING, O(digestfile), "FILE", "write the list's digest there" },
+	{ 0, "force-compression", HOY_OPT_FLAG, O(force), NULL, "compress anew what the registry has with another compression" },
 	{ 'f', "format", HOY_OPT_STRING, O(copy.format), "FORMAT", "oci or v2s2" },
+	PROGRESS_OPT(O(progress)),
 	{ 'q', "quiet", HOY_OPT_FLAG, O(copy.quiet), NULL, "no progress" },
 	SIGN_OPTS(O(copy.sign)),
 	{ 0, "rm", HOY_OPT_FLAG, O(rm), NULL, "remove the list when it has been pushed" },
@@ -162,6 +166,96 @@ static int push_one(struct index *x, struct hoy_json *e, struct dest *dst, const
 	return r;
 }
 
+/* ---- images added for their compression ---- */
+
+#define NOTE_ZSTD "io.github.containers.compression.zstd"
+
+static const char *compression_of(const struct hoy_json *e)
+{
+	const char *zstd = hoy_json_str(hoy_json_get(e, "annotations"), NOTE_ZSTD);
+
+	return zstd && !strcmp(zstd, "true") ? "zstd" : "gzip";
+}
+
+static bool same_platform(const struct hoy_json *a, const struct hoy_json *b)
+{
+	static const char *const keys[] = { "architecture", "os", "variant", "os.version" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		if (strcmp(hoy_json_str(hoy_json_get(a, "platform"), keys[i]) ?: "", hoy_json_str(hoy_json_get(b, "platform"), keys[i]) ?: ""))
+			return false;
+	return true;
+}
+
+/* Does the list have an image for E's platform with this compression? (zstd:chunked is zstd.) */
+static bool has_variant(const struct hoy_json *list, const struct hoy_json *e, const char *compression)
+{
+	HOY_JSON_EACH(it, list)
+		if (same_platform(it, e) && !strncmp(compression_of(it), compression, 4))
+			return true;
+	return false;
+}
+
+/* The image of entry E once more, with this compression; the entry for it is added to NEW. */
+static int push_variant(struct index *x, const struct hoy_json *e, const char *compression, struct hoy_json *new, struct dest *dst, const struct push_opts *o,
+			struct hoy_err *err)
+{
+	struct push_opts mine = *o;
+	struct hoy_json *copy = hoy_json_copy(&x->doc, e), *notes = NULL;
+	int r;
+
+	if (!copy || !hoy_json_put(&x->doc, new, NULL, copy) || !(notes = hoy_json_need(&x->doc, copy, "annotations", HOY_JSON_OBJECT)))
+		return hoy_fail_oom(err);
+	mine.copy.compression = compression;
+	r = push_one(x, copy, dst, &mine, err);
+	hoy_json_unset(notes, NOTE_ZSTD);
+	if (!r && !strncmp(compression, "zstd", 4) && !hoy_json_set_string(&x->doc, notes, NOTE_ZSTD, "true"))
+		r = hoy_fail_oom(err);
+	if (!notes->child)
+		hoy_json_unset(copy, "annotations");
+	return r;
+}
+
+/* What readers of old don't know comes last: they take the first image of a platform. */
+static int zstd_last(struct index *x, const struct hoy_json *list, const struct hoy_json *new)
+{
+	const struct hoy_json *const from[] = { list, new };
+	struct hoy_json *all = hoy_json_new(&x->doc, HOY_JSON_ARRAY);
+
+	for (int zstd = 0; zstd < 2; zstd++)
+		for (size_t k = 0; all && k < ARRAY_SIZE(from); k++)
+			HOY_JSON_EACH(e, from[k])
+				if ((*compression_of(e) == 'z') == zstd && !hoy_json_put(&x->doc, all, NULL, hoy_json_copy(&x->doc, e)))
+					return -ENOMEM;
+	return all && hoy_json_put(&x->doc, x->doc.root, "manifests", all) ? 0 : -ENOMEM;
+}
+
+/* BEFORE: the entries as they were, with the digests that say where their images are; the list has those that were pushed. */
+static int push_variants(struct index *x, const struct hoy_json *before, struct dest *dst, const struct push_opts *o, struct hoy_err *err)
+{
+	const struct hoy_json *list = hoy_json_get(x->doc.root, "manifests");
+	struct hoy_json *new = hoy_json_new(&x->doc, HOY_JSON_ARRAY);
+	int r = new ? 0 : hoy_fail_oom(err);
+
+	for (struct hoy_json *e = before ? before->child : NULL; e && !r; e = e->next)
+		for (size_t i = 0; i < o->variants.n && !r; i++)
+			if (hoy_json_get(e, "platform") && !has_variant(before, e, o->variants.v[i]) && !has_variant(new, e, o->variants.v[i]))
+				r = push_variant(x, e, o->variants.v[i], new, dst, o, err);
+	return r < 0 ? r : zstd_last(x, list, new) < 0 ? hoy_fail_oom(err) : 0;
+}
+
+static int check_variants(const struct push_opts *o, struct hoy_err *err)
+{
+	for (size_t i = 0; i < o->variants.n; i++)
+		if (strcmp(o->variants.v[i], "gzip") && strcmp(o->variants.v[i], "zstd") && strcmp(o->variants.v[i], "zstd:chunked"))
+			return hoy_fail(err, EINVAL, "requested compression algorithm '%s' is not supported for replication (gzip, zstd, zstd:chunked)", o->variants.v[i]);
+	if (o->variants.n && o->copy.format && strcmp(o->copy.format, "oci"))
+		return hoy_fail(err, HOY_EUNSUPPORTED, "only OCI's lists can say how images are compressed (--add-compression, --format)");
+	if (o->variants.n && !o->all)
+		return hoy_fail(err, EINVAL, "--add-compression pushes images, --all=false does not");
+	return 0;
+}
+
 static int push_list(struct index *x, struct dest *dst, const struct push_opts *o, char ret[SHA_DIGEST_SIZE], struct hoy_err *err)
 {
 	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(MANIFEST_MAX);
@@ -185,11 +279,16 @@ static int push_list(struct index *x, struct dest *dst, const struct push_opts *
 static int push(struct index *x, const char *to, const struct push_opts *o, char ret[SHA_DIGEST_SIZE], struct hoy_err *err)
 {
 	const struct hoy_json *list = hoy_json_get(x->doc.root, "manifests");
+	cleanup_json struct hoy_json_doc before = HOY_JSON_DOC_INIT;
 	cleanup_dest struct dest *dst = NULL;
 	int r = dest_open(&dst, to, &o->reg, err);
 
+	if (!r && o->variants.n && list && !(before.root = hoy_json_copy(&before, list)))
+		r = hoy_fail_oom(err);
 	for (struct hoy_json *e = list ? list->child : NULL; e && !r && o->all; e = e->next)
 		r = push_one(x, e, dst, o, err);
+	if (!r && o->variants.n)
+		r = push_variants(x, before.root, dst, o, err);
 	if (!r)
 		r = push_list(x, dst, o, ret, err);
 	return r ? r : dst->ops->commit(dst, err);
@@ -213,6 +312,10 @@ static int run_push(const struct hoy_verb *v, int argc, char **argv)
 		r = hoy_fail_prefix(&err, "retrieving local image from image name %s", argv[1]);
 	o.copy.trust = &o.trust;
 	to = hoy_asprintf("%s%s", hoy_names_transport(argv[n]) ? "" : "docker://", argv[n]);
+	if (!r)
+		r = progress_choose(o.progress, &o.copy.quiet, &err);
+	if (!r)
+		r = check_variants(&o, &err);
 	if (!r)
 		r = sign_check(&o.copy.sign, &err);
 	if (!r)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cmd-image/transfer/crypt.h"
 #include "cmd-image/transfer/transfer.h"
 #include "common/base/msg.h"
 #include "common/cli/prompt.h"
@@ -68,6 +69,7 @@ struct pull_opts {
 	struct trust trust;
 	int64_t parallel;
 	struct reg_opts reg;
+	struct crypt_opts crypt;
 };
 #define O(field) offsetof(struct pull_opts, field)
 static const struct hoy_opt pull_opts[] = {
@@ -75,6 +77,7 @@ static const struct hoy_opt pull_opts[] = {
 	{ 0, "arch", HOY_OPT_STRING, O(arch), "ARCH", "architecture of the image" },
 	REG_AUTHFILE_OPT(O(reg), "", ""),
 	REG_CREDS_OPTS(O(reg), "", ""),
+	DECRYPTION_OPT(HOY_OPT_LIST, O(crypt)),
 	{ 0, "image-parallel-copies", HOY_OPT_INT, O(parallel), "N", "layers at once (default 6)" },
 	MAX_LAYER_OPT(O(max_layer)),
 	{ 0, "os", HOY_OPT_STRING, O(os), "OS", "operating system of the image" },
@@ -299,9 +302,11 @@ static int run_pull(const struct hoy_verb *v, int argc, char **argv)
 	r = progress_choose(o.progress, &o.quiet, &err);
 	if (!r && o.platform)
 		r = (text = strdup(o.platform)) ? platform_parse(&p.p, text, &err) : hoy_fail_oom(&err);
-	p.in = (struct store_in){ .quiet = o.quiet, .parallel = o.parallel, .trust = &o.trust };
+	p.in = (struct store_in){ .quiet = o.quiet, .parallel = o.parallel, .trust = &o.trust, .crypt = &o.crypt };
 	if (!r)
 		r = store_in_limit(&p.in, o.max_layer, &err);
+	if (!r)
+		r = crypt_load(&o.crypt, &err);
 	p.p.os = o.os ? o.os : p.p.os;
 	p.p.arch = o.arch ? o.arch : p.p.arch;
 	p.p.variant = o.variant ? o.variant : p.p.variant;
@@ -309,6 +314,7 @@ static int run_pull(const struct hoy_verb *v, int argc, char **argv)
 		r = -err.code;
 	for (int i = 1; i <= n && !r; i++)
 		r = pull_one(&p, argv[i], &err);
+	crypt_opts_release(&o.crypt);
 	return r < 0 ? hoy_report(&err, 125) : 0;
 }
 

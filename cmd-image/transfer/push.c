@@ -34,8 +34,10 @@ struct out_opts {
 static const struct hoy_opt push_opts[] = {
 	COMMON_OPTS,
 	REG_CREDS_OPTS(O(dst), "", ""),
+	{ 0, "compress", HOY_OPT_FLAG, O(save_compress), NULL, "compress layers on their way into a directory (dir:)" },
 	{ 0, "compression-format", HOY_OPT_STRING, O(copy.compression), "FORMAT", "gzip, zstd or zstd:chunked" },
 	{ 0, "compression-level", HOY_OPT_INT, O(copy.level), "N", "level of zstd" },
+	ENCRYPTION_OPTS(HOY_OPT_LIST, O(copy.crypt)),
 	{ 0, "force-compression", HOY_OPT_FLAG, O(force), NULL, NULL },
 	{ 'f', "format", HOY_OPT_STRING, O(copy.format), "FORMAT", "oci or v2s2" },
 	{ 0, "retry", HOY_OPT_INT, O(dst.retry), "N", "attempts after a failed one (default 3)" },
@@ -56,9 +58,8 @@ static const struct hoy_opt copy_opts[] = {
 	{ 0, "dest-oci-accept-uncompressed-layers", HOY_OPT_FLAG, O(dst.accept_plain), NULL, "oci: leave layers plain that come so" },
 	{ 0, "dest-precompute-digests", HOY_OPT_FLAG, O(copy.precompute), NULL, "compress a layer before it is sent, and send it only if the registry has it not" },
 	{ 'f', "format", HOY_OPT_STRING, O(copy.format), "FORMAT", "oci or v2s2" },
-	{ 0, "decryption-key", HOY_OPT_COMMAS, O(copy.crypt.decrypt), "FILE[:PASSWORD]", "private key for encrypted layers" },
-	{ 0, "encrypt-layer", HOY_OPT_COMMAS, O(copy.crypt.layers), "N", "encrypt this layer alone; -1 is the last one" },
-	{ 0, "encryption-key", HOY_OPT_COMMAS, O(copy.crypt.encrypt), "PROTOCOL:FILE", "encrypt layers for this public key (jwe:FILE) or certificate (pkcs7:FILE)" },
+	DECRYPTION_OPT(HOY_OPT_COMMAS, O(copy.crypt)),
+	ENCRYPTION_OPTS(HOY_OPT_COMMAS, O(copy.crypt)),
 	{ 0, "multi-arch", HOY_OPT_STRING, O(multi_arch), "WHICH", "system, all or index-only" },
 	{ 0, "sign-identity", HOY_OPT_STRING, O(copy.sign.identity), "REFERENCE", "the name that the signature bears (default: the destination's)" },
 	{ 0, "preserve-digests", HOY_OPT_FLAG, O(copy.preserve), NULL, "fail if a digest would change" },
@@ -134,7 +135,7 @@ static int into_store(struct source *src, const char *to, const struct out_opts 
 	cleanup_store_name struct store_name n = { 0 };
 	cleanup_free char *name = NULL;
 	const char *names[2] = { NULL, NULL };
-	struct store_in in = { .quiet = o->copy.quiet, .names = names, .parallel = o->copy.parallel, .trust = o->copy.trust,
+	struct store_in in = { .quiet = o->copy.quiet, .names = names, .parallel = o->copy.parallel, .trust = o->copy.trust, .crypt = &o->copy.crypt,
 			       .no_signatures = o->copy.sign.remove };
 	char id[HOY_ID_SIZE];
 	int r = store_name_parse(&n, to, err);
@@ -169,8 +170,8 @@ static int run_out(const char *from, const char *to, struct out_opts *o, struct 
 	o->dst.more_names = &o->more_tags;
 	if (!r)
 		r = source_open(&src, from, &o->src, err);
-	if (!r && (o->copy.crypt.encrypt.n || o->copy.crypt.decrypt.n) && !strncmp(to, "containers-storage:", 19))
-		r = hoy_fail(err, HOY_EUNSUPPORTED, "'%s': layers are not encrypted or decrypted on the way into a store (by way of oci:)", to);
+	if (!r && o->copy.crypt.encrypt.n && !strncmp(to, "containers-storage:", 19))
+		r = hoy_fail(err, HOY_EUNSUPPORTED, "'%s': a store has no encrypted layers (--encryption-key)", to);
 	if (!r && o->referrers && !strncmp(to, "containers-storage:", 19))
 		r = hoy_fail(err, HOY_EUNSUPPORTED, "'%s': a store takes nothing that refers to an image (--referrers)", to);
 	if (!r && !strncmp(to, "containers-storage:", 19)) {
@@ -208,7 +209,11 @@ static int run_push(const struct hoy_verb *v, int argc, char **argv)
 	to = hoy_asprintf("%s%s", hoy_names_transport(name) ? "" : "docker://", name);
 	if (!from || !to)
 		return hoy_report((hoy_fail_oom(&err), &err), 125);
-	return run_out(from, to, &o, &err) < 0 ? hoy_report(&err, 125) : 0;
+	if (o.save_compress && !strncmp(to, "dir:", 4) && !o.copy.compression)
+		o.copy.compression = "gzip";
+	status = run_out(from, to, &o, &err) < 0 ? hoy_report(&err, 125) : 0;
+	crypt_opts_release(&o.copy.crypt);
+	return status;
 }
 const struct hoy_verb verb_push = { "push", "[options] IMAGE [DESTINATION]", "Push an image to a registry", push_opts, run_push, false };
 const struct hoy_verb verb_image_push = { "image push", "[options] IMAGE [DESTINATION]", NULL, push_opts, run_push, false };
@@ -239,6 +244,7 @@ static const struct hoy_opt save_opts[] = {
 	{ 'o', "output", HOY_OPT_STRING, O(output), "FILE", "where to (default: stdout)" },
 	PROGRESS_OPT(O(progress)),
 	{ 'q', "quiet", HOY_OPT_FLAG, O(copy.quiet), NULL, "no progress" },
+	{ 0, "uncompressed", HOY_OPT_FLAG, O(dst.accept_plain), NULL, "leave layers plain that are so (oci-archive, oci-dir)" },
 	HOY_OPTS_END,
 };
 

@@ -8,6 +8,7 @@
 #include "cmd-image/transfer/inflate.h"
 #include "cmd-image/transfer/referrers.h"
 #include "cmd-image/transfer/transport.h"
+#include "cmd-image/transfer/web.h"
 #include "common/base/fd.h"
 #include "common/data/digest.h"
 #include "common/oci/layout.h"
@@ -91,9 +92,11 @@ static int oci_blob(struct source *s, const struct desc *d, int layer, struct st
 
 	(void)layer;
 	at = place_of((struct file_source *)s, d->digest, path);
-	return files_stream(at, path, ret, NULL, err);
+	if (!desc_url(d) || files_has(at, path))
+		return files_stream(at, path, ret, NULL, err);
+	*ret = web_stream(desc_url(d), d->size, err);
+	return *ret ? 0 : -err->code;
 }
-
 
 void layout_split(const char *rest, char **path, const char **tag)
 {

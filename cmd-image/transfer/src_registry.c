@@ -73,15 +73,6 @@ static int rs_manifest(struct source *s, const char *digest, char **ret, size_t 
 	return 0;
 }
 
-/* Where a layer is that isn't to be distributed: the first web address that its descriptor has. NULL: it says nothing of the kind. */
-static const char *elsewhere(const struct desc *d)
-{
-	HOY_JSON_EACH(it, hoy_json_get(d->json, "urls"))
-		if (hoy_json_text(it) && (!strncmp(it->str, "https://", 8) || !strncmp(it->str, "http://", 7)))
-			return it->str;
-	return NULL;
-}
-
 /* Most registries haven't such a layer; who asks for it gets it from where its descriptor says. */
 static bool has_blob(struct reg_source *x, const char *path)
 {
@@ -97,8 +88,8 @@ static int rs_resume(struct source *s, const struct desc *d, struct part *part, 
 
 	if (!path)
 		return hoy_fail_oom(err);
-	if (elsewhere(d) && !has_blob(x, path))
-		return registry_stream(x->r, elsewhere(d), d->size, part, ret, err);
+	if (desc_url(d) && !has_blob(x, path))
+		return registry_stream(x->r, desc_url(d), d->size, part, ret, err);
 	return registry_stream(x->r, path, d->size, part, ret, err);
 }
 

@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cmd-image/transfer/crypt.h"
 #include "cmd-image/transfer/flush.h"
 #include "cmd-image/transfer/layer.h"
 #include "cmd-image/transfer/part.h"
@@ -24,6 +25,7 @@ enum job_state { WAITS, READY, TAKEN };
 struct job {
 	char id[HOY_ID_SIZE];
 	bool present;
+	bool sealed; /* encrypted: it is fetched even if the store has it, because what is inside has another digest, which nobody knows */
 	enum job_state state;
 	struct job *first; /* the one that fetches the same blob; itself in most cases */
 	struct part part;  /* of FIRST; blank in the others */
@@ -37,6 +39,7 @@ struct work {
 	struct hoy_store *s;
 	struct source *src;
 	const struct manifest *m;
+	const struct manifest *kept; /* what the store gets: M, or that of the decrypted image */
 	const struct config *config;
 	const struct sigs *sigs; /* NULL: none are kept */
 	const struct store_in *o;
@@ -97,16 +100,27 @@ static bool damaged(const struct work *w, const char *id) { return w->o->damaged
 /* Is the layer in the store, and nothing wrong with it? */
 static bool there(const struct work *w, const char *id) { return hoy_layer_whole(w->s, id) && !damaged(w, id); }
 
+static int unseal(struct work *w, struct job *j, struct stream **s, struct hoy_err *err)
+{
+	const struct desc *d = desc_of(w, j);
+	struct layer_key key;
+	int r = layer_key_open(&key, w->o->crypt, hoy_json_get(d->json, "annotations"), d->digest, err);
+
+	if (!r && !(*s = decrypt_stream(*s, &key, d->digest, err)))
+		r = -err->code;
+	layer_key_forget(&key);
+	return r;
+}
+
 static int open_blob(struct work *w, struct job *j, struct stream **ret, struct hoy_err *err)
 {
 	const struct source_ops *ops = w->src->ops;
-
 	int r = ops->resume ? ops->resume(w->src, desc_of(w, j), &j->first->part, ret, err) :
 			      ops->blob(w->src, desc_of(w, j), j - w->jobs, ret, err);
 
 	if (!r)
 		*ret = meter_stream(j->meter, *ret);
-	return r;
+	return r || !j->sealed ? r : unseal(w, j, ret, err);
 }
 
 static int unpack_layer(struct work *w, struct job *j, struct hoy_err *err)
@@ -118,7 +132,8 @@ static int unpack_layer(struct work *w, struct job *j, struct hoy_err *err)
 	cleanup_stream struct stream *in = NULL;
 	int r;
 
-	if (w->src->plain) {
+	/* The HMAC says whether an encrypted blob is right. */
+	if (w->src->plain || j->sealed) {
 		want.digest = NULL;
 		want.size = -1;
 	}
@@ -254,7 +269,7 @@ static int look_again(struct work *w, struct job *j, struct hoy_err *err)
 			return r;
 		hoy_store_unlock(w->s);
 	}
-	j->present = there(w, j->id);
+	j->present = !j->sealed && there(w, j->id);
 	if (j->present)
 		part_drop(&j->part);
 	return 0;
@@ -303,7 +318,7 @@ static void take_leases(struct work *w, struct job **v)
 			continue;
 		if (j->first != j) { /* the blob's other layer has come from elsewhere, this one may not */
 			j->first = j;
-			j->present = there(w, j->id);
+			j->present = !j->sealed && there(w, j->id);
 		} else {
 			take_lease(w, j, &err);
 		}
@@ -358,10 +373,15 @@ static int plan(struct work *w, struct hoy_err *err)
 	if (!w->jobs || !w->order)
 		return hoy_fail_oom(err);
 	for (size_t i = 0; i < w->n; i++) {
-		if (!layer_suffix(w->m->v[i].type) && w->m->v[i].type)
+		w->jobs[i].sealed = crypt_type(w->m->v[i].type);
+		if (w->jobs[i].sealed && !(w->o->crypt && w->o->crypt->decrypt.n))
+			return hoy_fail(err, EACCES, "the layer %s is encrypted, and there is no key to open it (--decryption-key)", w->m->v[i].digest);
+		if (w->jobs[i].sealed && w->sigs && w->sigs->n)
+			return hoy_fail(err, HOY_EUNSUPPORTED, "'%s' is signed and encrypted: the signatures would not hold for what is in the store", w->src->name);
+		if (!w->jobs[i].sealed && !layer_suffix(w->m->v[i].type) && w->m->v[i].type)
 			return hoy_fail(err, HOY_EUNSUPPORTED, "layers of the type '%.100s' are not supported", w->m->v[i].type);
 		layer_chain(i ? w->jobs[i - 1].id : NULL, w->config->diff_ids.v[i], w->jobs[i].id);
-		w->jobs[i].present = there(w, w->jobs[i].id);
+		w->jobs[i].present = !w->jobs[i].sealed && there(w, w->jobs[i].id);
 		w->jobs[i].part = (struct part)PART_INIT;
 		if (w->jobs[i].present)
 			meter_skip(w->o->quiet, "blob", w->m->v[i].digest, w->m->v[i].size);
@@ -418,7 +438,7 @@ static int make_sig_items(struct sig_items *s, const struct sigs *sigs, const ch
 
 static int commit_image(struct work *w, const struct manifest *list, char ret_id[HOY_ID_SIZE], struct hoy_err *err)
 {
-	const struct manifest *m = w->m;
+	const struct manifest *m = w->kept;
 	char man_key[100], list_key[100];
 	struct sig_items sigs = { HOY_BUF_INIT(HOY_BUF_OURS), HOY_BUF_INIT(64 << 10), "", "" };
 	struct hoy_item items[6];
@@ -512,11 +532,42 @@ static void work_release(struct work *w)
 	free(w->order);
 }
 
+/* The manifest of what the store has when layers were encrypted: they have other digests now. RET stays blank if none was. */
+static int unsealed_manifest(struct work *w, struct manifest *ret, struct hoy_err *err)
+{
+	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(MANIFEST_MAX);
+	cleanup_free struct desc *v = calloc(w->n + 1, sizeof(*v));
+	cleanup_free struct hoy_json_doc *docs = calloc(w->n + 1, sizeof(*docs));
+	bool any = false;
+	int r = v && docs ? 0 : hoy_fail_oom(err);
+
+	for (size_t i = 0; i < w->n && !r; i++) {
+		v[i] = w->m->v[i];
+		if (!w->jobs[i].sealed)
+			continue;
+		any = true;
+		v[i] = (struct desc){ w->jobs[i].got.digest, crypt_inner_type(v[i].type), w->jobs[i].got.size, crypt_opened(&docs[i], v[i].json) };
+		if (!v[i].type || !v[i].json)
+			r = hoy_fail_oom(err);
+	}
+	if (!r && any && manifest_write(&b, w->m->kind, &w->m->config, v, w->n, w->m->doc.root) < 0)
+		r = hoy_fail_oom(err);
+	if (!r && any)
+		r = manifest_parse(ret, hoy_buf_str(&b), b.len, manifest_type(w->m->kind), err);
+	for (size_t i = 0; docs && v && i < w->n; i++) {
+		if (w->jobs[i].sealed)
+			free(v[i].type);
+		hoy_json_release(&docs[i]);
+	}
+	return r;
+}
+
 static int try_store_in(struct hoy_store *s, struct source *src, const struct manifest *m, const struct manifest *list,
 			const struct config *config, const struct sigs *sigs, const struct store_in *o, char ret_id[HOY_ID_SIZE], struct hoy_err *err)
 {
 	struct work w = { .s = s, .src = src, .m = m, .config = config, .sigs = sigs, .o = o, .n = m->n, .parts = { -1 },
 			  .mu = PTHREAD_MUTEX_INITIALIZER, .news = PTHREAD_COND_INITIALIZER };
+	cleanup_manifest struct manifest unsealed = { 0 };
 	int r = hoy_store_peek(s, HOY_LAYERS, err);
 
 	w.share = !s->vfs && share_possible(s->dest->homefd);
@@ -527,7 +578,11 @@ static int try_store_in(struct hoy_store *s, struct source *src, const struct ma
 	if (!r) {
 		meter_end(meter_begin(o->quiet, "config", m->config.digest, m->config.size), true);
 		progress(o->quiet, "Writing manifest to image destination");
-		r = commit(&w, list, ret_id, err);
+		r = unsealed_manifest(&w, &unsealed, err);
+	}
+	if (!r) {
+		w.kept = unsealed.len ? &unsealed : m;
+		r = commit(&w, unsealed.len && !list->len ? m : list, ret_id, err);
 	}
 	work_release(&w);
 	return r;
@@ -596,7 +651,7 @@ int store_import(struct hoy_store *s, struct stream *tar, const struct hoy_strv 
 	cleanup_config struct config config = CONFIG_INIT;
 	cleanup_manifest struct manifest m = { 0 };
 	size_t n = below ? below->n : 0, all = n + !!tar;
-	struct work w = { .s = s, .m = &m, .config = &config, .o = o, .n = all, .parts = { -1 }, .jobs = calloc(n + 1, sizeof(*w.jobs)) };
+	struct work w = { .s = s, .m = &m, .kept = &m, .config = &config, .o = o, .n = all, .parts = { -1 }, .jobs = calloc(n + 1, sizeof(*w.jobs)) };
 	int r = w.jobs ? 0 : hoy_fail_oom(err);
 
 	for (size_t i = 0; i < all && !r; i++) {

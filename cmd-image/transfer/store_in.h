@@ -12,6 +12,7 @@ struct store_in {
 	int64_t max_layer;  /* bytes that a layer may unpack to; 0: any */
 	bool no_signatures; /* those of the source stay behind */
 	const struct trust *trust; /* whose policy judges the image; NULL: the user's or the system's */
+	const struct crypt_opts *crypt; /* whose private keys open encrypted layers; NULL: none are known */
 	const struct hoy_strv *damaged; /* ids of layers that are fetched although they are there, and replaced; or NULL */
 };
 /* The option --max-layer-size (NULL: not given) into O. */

@@ -22,7 +22,7 @@ struct sync_opts {
 	struct copy_opts copy;
 	struct reg_opts src, dst, both;
 	struct trust trust;
-	const char *from, *to, *digestfile, *suffix;
+	const char *from, *to, *digestfile, *suffix, *progress;
 	bool scoped, dry, keep_going;
 };
 #define O(field) offsetof(struct sync_opts, field)
@@ -37,6 +37,7 @@ static const struct hoy_opt opts[] = {
 	{ 'f', "format", HOY_OPT_STRING, O(copy.format), "FORMAT", "oci or v2s2" },
 	{ 0, "keep-going", HOY_OPT_FLAG, O(keep_going), NULL, "go on when an image cannot be copied" },
 	{ 0, "preserve-digests", HOY_OPT_FLAG, O(copy.preserve), NULL, "fail if a digest would change" },
+	PROGRESS_OPT(O(progress)),
 	REG_RETRY_OPTS(O(both)),
 	{ 0, "scoped", HOY_OPT_FLAG, O(scoped), NULL, "keep the whole name of the source behind the destination's" },
 	{ 's', "src", HOY_OPT_STRING, O(from), "TRANSPORT", "where from: docker, dir, oci or yaml" },
@@ -274,7 +275,7 @@ static int sync_image(struct sync_run *run, const struct sync_repo *repo, size_t
 
 	if (r < 0)
 		return r;
-	progress(false, run->o->dry ? "Would have copied image ref %zu/%zu from %s to %s" : "Copying image ref %zu/%zu from %s to %s", i + 1,
+	progress(run->o->copy.quiet, run->o->dry ? "Would have copied image ref %zu/%zu from %s to %s" : "Copying image ref %zu/%zu from %s to %s", i + 1,
 		 repo->images.n, from, to);
 	if (!run->o->dry)
 		r = copy_to(run, &repo->reg, from, to, err);
@@ -304,7 +305,7 @@ static int sync_all(struct sync_run *run, const struct sync_plan *p, struct hoy_
 			r = sync_image(run, &p->v[i], k, err);
 	if (r < 0)
 		return r;
-	progress(false, run->o->dry ? "Would have synced %zu images from %zu sources" : "Synced %zu images from %zu sources", run->done, p->n);
+	progress(run->o->copy.quiet, run->o->dry ? "Would have synced %zu images from %zu sources" : "Synced %zu images from %zu sources", run->done, p->n);
 	return run->failed ? hoy_fail(err, HOY_EREMOTE, "Sync failed due to previous reported error(s) for one or more images") : 0;
 }
 
@@ -328,7 +329,8 @@ static int check(struct sync_opts *o, struct hoy_err *err)
 	o->trust = skopeo_trust();
 	o->copy.trust = &o->trust;
 	o->copy.platform = skopeo_platform();
-	o->copy.quiet = false;
+	if (progress_choose(o->progress, &o->copy.quiet, err) < 0)
+		return -err->code;
 	return reg_opts_check(&o->src, err) < 0 || reg_opts_check(&o->dst, err) < 0 ? -err->code : copy_check(&o->copy, err);
 }
 

@@ -113,6 +113,12 @@ void hoy_buf_reset(struct hoy_buf *b)
 		b->data[0] = '\0';
 }
 
+void hoy_buf_cut(struct hoy_buf *b, size_t len)
+{
+	if (!b->error && b->data && len < b->len)
+		b->data[b->len = len] = '\0';
+}
+
 const char *hoy_buf_str(const struct hoy_buf *b)
 {
 	return b->data ? b->data : "";

@@ -33,6 +33,8 @@ void hoy_buf_printf(struct hoy_buf *b, const char *fmt, ...) HOY_PRINTF(2, 3);
 void hoy_buf_vprintf(struct hoy_buf *b, const char *fmt, va_list ap);
 /* Forget the content, keep the memory. */
 void hoy_buf_reset(struct hoy_buf *b);
+/* Forget what is behind the first LEN bytes. */
+void hoy_buf_cut(struct hoy_buf *b, size_t len);
 /* The text so far, never NULL. */
 const char *hoy_buf_str(const struct hoy_buf *b);
 /* Hand the NUL-terminated data over to the caller (free()); NULL when b->error is set. */

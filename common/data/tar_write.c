@@ -8,7 +8,7 @@
 #define OCTAL_11 ((int64_t)077777777777)
 
 /* Where the fields are. */
-enum { NAME = 0, MODE = 100, UID = 108, GID = 116, SIZE = 124, MTIME = 136, SUM = 148, TYPE = 156, LINK = 157, MAGIC = 257, MAJOR = 329,
+enum { NAME = 0, MODE = 100, UID = 108, GID = 116, SIZE = 124, MTIME = 136, SUM = 148, TYPE = 156, LINK = 157, MAGIC = 257, USER = 265, GROUP = 297, MAJOR = 329,
        MINOR = 337 };
 
 static void put_octal(unsigned char *field, int len, int64_t v)
@@ -137,6 +137,8 @@ void tar_put_header(struct hoy_buf *out, const struct tar_item *i)
 	put_octal(h + MTIME, 12, i->mtime);
 	h[TYPE] = i->type;
 	put_ascii(h + LINK, 100, i->link ? i->link : "");
+	put_ascii(h + USER, 32, i->user ? i->user : "");
+	put_ascii(h + GROUP, 32, i->group ? i->group : "");
 	put_octal(h + MAJOR, 8, i->major);
 	put_octal(h + MINOR, 8, i->minor);
 	seal(out, h);

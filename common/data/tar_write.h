@@ -20,6 +20,7 @@ struct tar_xattr_out {
 struct tar_item {
 	char type; /* '0' file, '1' hard link, '2' symlink, '3' char, '4' block, '5' directory, '6' fifo */
 	const char *name, *link; /* bytes of any kind; link may be NULL */
+	const char *user, *group; /* names of the owner, in ASCII; NULL: not told */
 	int64_t size, mtime; /* whole seconds: podman drops the rest */
 	uint64_t uid, gid;
 	unsigned mode, major, minor;

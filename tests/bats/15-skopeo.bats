@@ -210,9 +210,11 @@ name_in() {
 	for tag in 1 2; do
 		skopeo copy -q --dest-tls-verify=false "$src" "docker://$REGISTRY/b:$tag"
 	done
+	skopeo copy -q --dest-tls-verify=false "oci:$(fixture stack)/oci:latest" "docker://$REGISTRY/b:3"
 	try ours delete --tls-verify=false "docker://$REGISTRY/b:1"
 	assert_success
 	assert_stdout ''
+	[[ $stderr == "$REGISTRY/b:2 was the same image, and is gone too" ]]
 	same_failure inspect --tls-verify=false "docker://$REGISTRY/b:2"
 	same_failure delete --tls-verify=false "docker://$REGISTRY/b:1"
 	ours copy -q "$src" oci:o:1
@@ -385,7 +387,7 @@ name_in() {
 	same_failure delete
 	same_failure list-tags
 	try ours copy --encryption-key x "$src" dir:x
-	assert_error "an encryption key is PROTOCOL:FILE" 1
+	assert_error "an encryption key is PROTOCOL:KEY" 1
 	try ours --override-arch x images
 	assert_error 'images has no option --override-arch'
 	# podman's exit status behind podman's name

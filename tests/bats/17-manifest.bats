@@ -248,3 +248,44 @@ artifacts() {
 	assert_status 125
 	assert_stderr_has '6 bytes, 100000 were announced'
 }
+
+@test "annotate --subject; push --add-compression adds an image per compression that is missing" {
+	have_image busybox
+	registry_start r
+	reg=$REGISTRY
+	hoy push -q --tls-verify=false busybox "docker://$reg/bb:1"
+	for l in p h; do
+		hoy manifest create $l busybox
+	done
+	both annotate --index --subject busybox @
+	same_lists
+	try hoy manifest annotate --index --subject dir:/nosuch h
+	assert_status 125
+	same_lists
+	both inspect @
+	for add in zstd gzip zstd,gzip zstd:chunked; do
+		# podman takes what it has compressed for a registry before, however that was: each time another one
+		registry_start "r-${add/[,:]/-}"
+		reg=$REGISTRY
+		oracle_podman manifest push -q --tls-verify=false --add-compression "$add" p "docker://$reg/p:${add/[,:]/-}"
+		hoy manifest push -q --tls-verify=false --add-compression "$add" h "docker://$reg/h:${add/[,:]/-}"
+		facts() {
+			local list=$(tool hoy-image manifest get --tls-verify=false "docker://$reg/$1") d
+			jq -cS '[.manifests[] | {mediaType, annotations, platform}]' <<<"$list"
+			for d in $(jq -r '.manifests[].digest' <<<"$list"); do
+				tool hoy-image manifest get --tls-verify=false "docker://$reg/${1%:*}@$d" | jq -cS '{config: .config.digest, layers: [.layers[].mediaType]}'
+			done
+		}
+		diff <(facts "p:${add/[,:]/-}") <(facts "h:${add/[,:]/-}")
+	done
+	[[ $(tool hoy-image manifest get --tls-verify=false "docker://$reg/h:zstd-chunked" | jq '.manifests | length') == 2 ]]
+	try hoy manifest push --add-compression bzip2 h "docker://$reg/no:1"
+	assert_status 125
+	try hoy manifest push --add-compression zstd --format v2s2 h "docker://$reg/no:1"
+	assert_status 125
+	assert_stderr_has "only OCI's lists"
+	# the first that an old reader meets is gzip, and each can be pulled
+	hoy rmi -af >/dev/null
+	hoy pull -q --tls-verify=false "$reg/h:zstd-chunked"
+	[[ $(hoy run --rm --network none "$reg/h:zstd-chunked" echo runs) == runs ]]
+}

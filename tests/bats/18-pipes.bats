@@ -735,6 +735,19 @@ terminal() {
 	[[ $(jq -r 'select(.event == "end" and .status == "exists") | .digest' <<<"$stderr" | wc -l) == "$n" ]]
 	try hoy push --progress=json --tls-verify=false "$REGISTRY/s:1" "$REGISTRY/pushed:1"
 	[[ $(jq -r 'select(.event == "end") | .status' <<<"$stderr" | sort -u) =~ ^(done|exists) ]]
+	for verb in "image sync -a --src-tls-verify=false --dest-tls-verify=false --src docker --dest docker $REGISTRY/pushed $REGISTRY/synced" "hoy import $(fixture busybox)/rootfs.tar imported:1" "list push --tls-verify=false l $REGISTRY/list:1" "hoy artifact pull --tls-verify=false $REGISTRY/pushed:1"; do
+		[[ $verb != list* ]] || { hoy manifest create l "$REGISTRY/s:1" >/dev/null; verb="hoy manifest ${verb#list }"; }
+		# shellcheck disable=SC2086
+		set -- $verb
+		words=2; [[ $1 != hoy || $2 == import ]] || words=3
+		try "${@:1:words}" --progress=json "${@:words+1}"
+		assert_success
+		[[ -n $stderr ]]
+		jq -e . <<<"$stderr" >/dev/null
+		try "${@:1:words}" --progress=none "${@:words+1}"
+		assert_success
+		[[ $stderr == "" ]] || { echo "$verb: $stderr"; false; }
+	done
 	try hoy save --progress=json -o s.tar "$REGISTRY/s:1"
 	[[ $(jq -r 'select(.event == "end" and .kind == "blob") | .status' <<<"$stderr" | grep -c done) == "$n" ]]
 	hoy rmi -a >/dev/null

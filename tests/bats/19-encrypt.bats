@@ -113,6 +113,94 @@ types() { tool hoy-image manifest get "oci:$1" | jq -r '.layers[].mediaType' | s
 	! grep -q 'secret-word\|PRIVATE' log
 }
 
+# A keyring in the directory gpg with keys of NAME@example.org, their secret halves in NAME.ring; the passphrase of $2 is "word of $2".
+make_rings() {
+	export GNUPGHOME=$T/gpg
+	mkdir -m 700 gpg
+	for name in "$@"; do
+		gpg --batch --quiet --pinentry-mode loopback --passphrase "$([[ $name != "${2-}" ]] || echo "word of $name")" --quick-gen-key "$name@example.org" default default never
+		gpg --batch --quiet --pinentry-mode loopback --passphrase "$([[ $name != "${2-}" ]] || echo "word of $name")" --export-secret-keys "$name@example.org" >"$name.ring"
+	done
+	gpgconf --kill gpg-agent
+}
+
+@test "OpenPGP: for keys of gpg's keyring, opened by secret keys in files" {
+	cd "$T"
+	make_keys
+	make_rings ann ben eve
+	tool_copy --encryption-key pgp:ann@example.org --encryption-key pgp:ben@example.org,jwe:rsa.pub oci:plain:latest oci:ours:1
+	oracle_sh 'cd "$1" && GNUPGHOME=$1/gpg skopeo copy -q --encryption-key pgp:ann@example.org --encryption-key pgp:ben@example.org,jwe:rsa.pub oci:plain:latest oci:theirs:1' "$T"
+	for from in ours theirs; do
+		[[ $(tool hoy-image manifest get oci:$from:1 | jq -c '.layers[0].annotations | keys | map(split(".")[-1])') == '["jwe","pgp","pubopts"]' ]]
+		tool_copy --decryption-key ann.ring oci:$from:1 oci:d-$from:ann
+		tool_copy --decryption-key eve.ring --decryption-key 'ben.ring:word of ben' oci:$from:1 oci:d-$from:ben
+		skopeo copy -q --decryption-key ann.ring oci:$from:1 oci:s-$from:ann
+		for d in d-$from:ann d-$from:ben s-$from:ann; do diff <(layers plain:latest) <(layers $d); done
+		for keys in eve.ring ben.ring ben.ring:wrong; do
+			try tool_copy --decryption-key "$keys" oci:$from:1 oci:no:1
+			assert_status 1
+			assert_stderr_has 'no key that was given opens'
+		done
+	done
+	try tool_copy --encryption-key pgp:nobody@example.org oci:plain:latest oci:no:1
+	assert_status 1
+	assert_stderr_has "there is no public key 'nobody@example.org' in the keyring of gpg"
+	gpgconf --kill gpg-agent
+	[[ -z $(pgrep -af "gpg-agent.*hoy-gpg") ]]
+	[[ -z $(ls -d "${TMPDIR:-/tmp}"/hoy-gpg-* 2>/dev/null) ]]
+}
+
+# Programs that keep keys: what they wrap begins with the word that they were called with.
+make_providers() {
+	cat >keeper <<-'END'
+	#!/bin/sh
+	in=$(cat)
+	printf '%s\n' "$in" >>"$0.log"
+	field() { printf '%s' "$in" | sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p"; }
+	case $in in
+	*'"op":"keywrap"'*) printf '{"keywrapresults":{"annotation":"%s"}}' "$(printf '%s:%s' "$1" "$(field optsdata)" | base64 -w0)" ;;
+	*'"op":"keyunwrap"'*)
+		packet=$(field annotation | base64 -d)
+		[ "${packet%%:*}" = "$1" ] || exit 1
+		printf '{"keyunwrapresults":{"optsdata":"%s"}}' "${packet#*:}" ;;
+	esac
+	END
+	chmod +x keeper
+	jq -n --arg p "$T/keeper" '{"key-providers": {kms: {cmd: {path: $p, args: ["one"]}}, other: {cmd: {path: $p, args: ["two"]}}, away: {grpc: "localhost:50051"}, gone: {cmd: {path: "/nowhere"}}}}' >providers
+	export OCICRYPT_KEYPROVIDER_CONFIG=$T/providers
+}
+
+@test "programs that keep keys" {
+	cd "$T"
+	make_keys
+	make_providers
+	tool_copy --encryption-key provider:kms:some-id oci:plain:latest oci:ours:1
+	grep -qF '"Parameters":{"kms":["'"$(printf some-id | base64)"'"]}' keeper.log
+	oracle_sh 'cd "$1" && OCICRYPT_KEYPROVIDER_CONFIG=$1/providers skopeo copy -q --encryption-key provider:kms oci:plain:latest oci:theirs:1' "$T"
+	for from in ours theirs; do
+		[[ $(tool hoy-image manifest get oci:$from:1 | jq -c '.layers[0].annotations | keys') == '["org.opencontainers.image.enc.keys.provider.kms","org.opencontainers.image.enc.pubopts"]' ]]
+		tool_copy --decryption-key provider:kms oci:$from:1 oci:d-$from:1
+		diff <(layers plain:latest) <(layers d-$from:1)
+		oracle_sh 'cd "$1" && OCICRYPT_KEYPROVIDER_CONFIG=$1/providers skopeo copy -q --decryption-key provider:kms "$2" "$3"' "$T" oci:$from:1 oci:s-$from:1
+		diff <(layers plain:latest) <(layers s-$from:1)
+		try tool_copy --decryption-key provider:other oci:$from:1 oci:no:1
+		assert_status 1
+		assert_stderr_has 'no key that was given opens'
+	done
+	jq '."key-providers".kms.cmd.args = ["three"]' providers >p && mv p providers
+	try tool_copy --decryption-key provider:kms oci:ours:1 oci:no:1
+	assert_status 1
+	assert_stderr_has "the key provider 'kms' ($T/keeper) fails"
+	for bad in 'away	and other ways to one (gRPC) are not supported' 'gone	No such file or directory' 'never	has no key provider'; do
+		try tool_copy --encryption-key "provider:${bad%%	*}" oci:plain:latest oci:no:1
+		assert_status 1
+		assert_stderr_has "${bad#*	}"
+	done
+	unset OCICRYPT_KEYPROVIDER_CONFIG
+	try tool_copy --decryption-key provider:kms oci:ours:1 oci:no:1
+	assert_stderr_has 'OCICRYPT_KEYPROVIDER_CONFIG names no file'
+}
+
 @test "what is wrong with encrypted images and keys" {
 	cd "$T"
 	make_keys
@@ -162,4 +250,44 @@ types() { tool hoy-image manifest get "oci:$1" | jq -r '.layers[].mediaType' | s
 	assert_stderr_has 'its HMAC is not right'
 	try hoy pull oci:e:1
 	assert_status 125
+}
+
+@test "into the store: pull and copy decrypt as podman and skopeo do; a store's image is pushed encrypted" {
+	cd "$T"
+	make_keys
+	registry_start r
+	tool_copy --encryption-key jwe:rsa.pub --dest-tls-verify=false oci:plain:latest "docker://$REGISTRY/x:1"
+	try hoy pull --tls-verify=false "$REGISTRY/x:1"
+	assert_status 125
+	assert_stderr_has 'is encrypted, and there is no key to open it (--decryption-key)'
+	try hoy pull --decryption-key other.pem --tls-verify=false "$REGISTRY/x:1"
+	assert_status 125
+	assert_stderr_has 'no key that was given opens'
+	[[ -z $(hoy images -q) ]]
+	# the same image as from podman, and of its own accord the same as the plain one
+	id=$(hoy pull -q --decryption-key other.pem --decryption-key rsa.pem --tls-verify=false "$REGISTRY/x:1")
+	[[ $id == "$(tool hoy-image manifest get oci:plain:latest | jq -r '.config.digest[7:]')" ]]
+	ours=$(hoy image inspect --format '{{.Digest}} {{.RootFS.Layers}}' "$id")
+	layers=$(cat "$ROOT/overlay-layers/layers.json" | jq -c 'map({id, "diff-digest", "compressed-diff-digest", "compressed-size", "diff-size"}) | sort')
+	hoy rmi "$id" >/dev/null
+	oracle_podman pull -q --decryption-key "$T/rsa.pem" --tls-verify=false "$REGISTRY/x:1"
+	[[ $(oracle_podman image inspect --format '{{.Digest}} {{.RootFS.Layers}}' "$id") == "$ours" ]]
+	[[ $(jq -c 'map({id, "diff-digest", "compressed-diff-digest", "compressed-size", "diff-size"}) | sort' "$ROOT/overlay-layers/layers.json") == "$layers" ]]
+	# again, with all layers there
+	[[ $(hoy pull -q --decryption-key rsa.pem --tls-verify=false "$REGISTRY/x:1") == "$id" ]]
+	[[ $(hoy image inspect --format '{{.Digest}} {{.RootFS.Layers}}' "$id") == "$ours" ]]
+	hoy rmi -f "$id" >/dev/null
+	tool_copy --decryption-key rsa.pem --src-tls-verify=false "docker://$REGISTRY/x:1" "$(storage_name localhost/y:1)"
+	[[ $(hoy image inspect --format '{{.Digest}} {{.RootFS.Layers}}' localhost/y:1) == "$ours" ]]
+	[[ $(hoy run --rm --network none localhost/y:1 echo fine) == fine ]]
+	hoy push -q --encryption-key jwe:rsa.pub --encrypt-layer 0 --tls-verify=false localhost/y:1 "$REGISTRY/y:1"
+	oracle_podman push -q --encryption-key "jwe:$T/rsa.pub" --encrypt-layer 0 --tls-verify=false localhost/y:1 "$REGISTRY/y:2"
+	for tag in 1 2; do
+		[[ $(skopeo inspect --raw --tls-verify=false "docker://$REGISTRY/y:$tag" | jq -r '.layers[].mediaType' | sed 's/.*tar//' | tr '\n' ' ') == '+gzip+encrypted +gzip +gzip +gzip +gzip ' ]]
+	done
+	skopeo copy -q --decryption-key rsa.pem --src-tls-verify=false "docker://$REGISTRY/y:1" oci:back:1
+	[[ $(skopeo inspect --config oci:back:1 | jq -c .rootfs) == "$(skopeo inspect --config oci:plain:latest | jq -c .rootfs)" ]]
+	try tool_copy --encryption-key jwe:rsa.pub oci:plain:latest "$(storage_name localhost/z:1)"
+	assert_status 1
+	assert_stderr_has 'a store has no encrypted layers'
 }

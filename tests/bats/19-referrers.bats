@@ -104,6 +104,8 @@ get() { curl -sf -H 'Accept: application/vnd.oci.image.index.v1+json, applicatio
 	cmp web/layer "d/$hex"
 	oracle_sh 'cd "$1" && skopeo copy -q --src-tls-verify=false "$2" dir:dt' "$T" "docker://$KEEPER/ours:1"
 	diff -r d dt
+	tool_copy oci:o:1 dir:do
+	diff -r d do
 	# docker's types and back
 	tool_copy --format v2s2 --dest-tls-verify=false oci:l:foreign "docker://$KEEPER/docker:1"
 	oracle_sh 'cd "$1" && skopeo copy -q --format v2s2 --dest-tls-verify=false oci:l:foreign "$2"' "$T" "docker://$KEEPER/dockert:1"
@@ -113,6 +115,9 @@ get() { curl -sf -H 'Accept: application/vnd.oci.image.index.v1+json, applicatio
 	head -c "$(stat -c %s web/layer)" /dev/zero >web/layer.new
 	mv web/layer.new web/layer
 	try tool_copy --src-tls-verify=false "docker://$KEEPER/ours:1" dir:d2
+	assert_status 1
+	assert_stderr_has "sha256:$hex"
+	try tool_copy oci:o:1 dir:d3
 	assert_status 1
 	assert_stderr_has "sha256:$hex"
 }

@@ -2,44 +2,8 @@
 # hoy-runtime: bundles become processes, confined as config.json says, and nothing stays behind.
 
 load ../lib/hoy
+load ../lib/runtime
 
-setup() {
-	hoy_setup
-	RT="${HOY_BUILD:?}/hoy-runtime"
-	STATE=$T/state
-	B=$T/bundle
-	mkdir -p "$B/rootfs"
-	tar -xf "$(fixture busybox)/rootfs.tar" -C "$B/rootfs"
-	rt spec -b "$B"
-	edit '.process.terminal = false | .root.readonly = false | .linux.cgroupsPath = "/hoy-test-'$BASHPID'/c"'
-	CG=/hoy-test-$BASHPID
-}
-
-teardown() {
-	for c in $(rt list -q); do rt delete -f "$c" || true; done
-	local left
-	left=$(find /sys/fs/cgroup -path "*$CG/*" -type d)
-	find /sys/fs/cgroup -depth -path "*$CG" -type d -exec rmdir {} + || true
-	[[ -z $left ]] || { echo "left behind: $left" >&2; return 1; }
-	hoy_teardown
-}
-
-rt() { "$RT" --root "$STATE" "$@"; }
-# Change config.json by a jq program.
-edit() { jq "$1" "$B/config.json" >"$B/new" && mv "$B/new" "$B/config.json"; }
-# Run SH in the container.
-run_sh() {
-	edit ".process.args = [\"sh\", \"-c\", $(jq -n --arg s "$1" '$s')]"
-	try rt run -b "$B" c1
-}
-# A container c1 that sleeps.
-sleeper() {
-	edit '.process.args = ["sleep", "1000"]'
-	rt run -d -b "$B" c1 </dev/null >"$T/out" 2>&1
-}
-status_of() { rt state "$1" | jq -r .status; }
-is() { [[ $(status_of "$1") == "$2" ]]; }
-v1() { [[ -d /sys/fs/cgroup/$1 && $(stat -f -c %T /sys/fs/cgroup) != cgroup2fs ]]; }
 
 @test "runtime: --version and --help" {
 	try "$RT" --version
@@ -392,7 +356,8 @@ ok$'
 	assert_stderr_has "cgroupsPath 'system.slice:hoy:c1' is for systemd (use: --systemd-cgroup)"
 	edit 'del(.linux.cgroupsPath) | .linux.intelRdt = {closID: "x"}'
 	run_sh true
-	assert_stderr 'linux.intelRdt is not supported'
+	assert_stderr "linux.intelRdt needs the resctrl file system of a processor that has it, mounted on '/sys/fs/resctrl'"
+	[[ ! -e $STATE/c1 ]]
 	try rt run --nonsense c1
 	assert_stderr "unknown option '--nonsense'"
 }
@@ -483,7 +448,7 @@ ok$'
 	assert_stderr_has 'no column PID'
 	try rt update --l3-cache-schema L3:0=f c1
 	assert_status 1
-	assert_stderr_has 'Intel RDT'
+	assert_stderr_has 'needs the resctrl file system'
 	rt delete -f c1
 	edit '.annotations["run.oci.handler"] = "krun"'
 	run_sh true

@@ -254,3 +254,47 @@ done"
 	unconfined
 	END
 }
+
+@test "cgroup v2: a delegated cgroup below the limits; exec where the container hands its controllers on; cgroup v1 for an old systemd" {
+	mkdir extra bundle
+	"$HOY_BUILD/hoy-runtime" spec -b bundle
+	jq '.process.terminal = false | .process.args = ["sleep", "1000"] | .linux.cgroupsPath = "/made/c" | .linux.resources.pids = {limit: 20} | .root.readonly = false |
+		.annotations["run.oci.delegate-cgroup"] = "mine" | .mounts |= map(if .type == "cgroup" then .options -= ["ro"] else . end)' bundle/config.json >extra/delegate.json
+	jq '.process.args = ["sh", "-c", "mkdir /sys/fs/cgroup/init && echo 1 >/sys/fs/cgroup/init/cgroup.procs && echo +pids >/sys/fs/cgroup/cgroup.subtree_control && exec sleep 1000"] |
+		del(.annotations)' extra/delegate.json >extra/systemd.json
+	jq '.annotations = {"run.oci.systemd.force_cgroup_v1": "/sys/fs/cgroup"} | .process.args = ["sh", "-c", "mount | grep cgroup; ls /sys/fs/cgroup"]' extra/delegate.json >extra/old.json
+	cat >script <<-'END'
+	R="hoy-runtime --root /run/h" G=/sys/fs/cgroup/made/c
+	mkdir -p /b/rootfs && tar -xf /rootfs.tar -C /b/rootfs && cd /b
+	$R run -d -f /delegate.json c </dev/null >/dev/null 2>&1
+	cat $G/pids.max $G/mine/pids.max 2>/dev/null; wc -l <$G/mine/cgroup.procs; wc -l <$G/cgroup.procs
+	$R exec c sh -c 'cat /proc/1/cgroup; mkdir /sys/fs/cgroup/mine/x && echo made'
+	$R pause c; $R state c | grep status; $R resume c
+	$R delete -f c; ls -d $G 2>/dev/null
+	echo "== systemd"
+	$R run -d -f /systemd.json c </dev/null >/dev/null 2>&1
+	sleep 1; cat $G/cgroup.subtree_control
+	$R exec c cat /proc/self/cgroup 2>&1
+	$R delete -f c; ls -d $G 2>/dev/null
+	echo "== old"
+	mkdir /tmp/v1 && mount -t cgroup -o none,name=systemd,xattr cgroup /tmp/v1
+	$R run -f /old.json c </dev/null 2>&1
+	END
+	HOY_VM_EXTRA=$PWD/extra try "$HOY_TESTS/vm" "$T/script" 200
+	assert_success
+	diff <(tr -d '\r' <<<"$output") - <<-'END'
+	20
+	1
+	0
+	0::/mine
+	made
+	  "status": "paused",
+	== systemd
+	pids
+	0::/init
+	== old
+	tmpfs on /sys/fs/cgroup type tmpfs (rw,nosuid,nodev,noexec,relatime,size=1024k,mode=755,inode64)
+	cgroup on /sys/fs/cgroup/systemd type cgroup (rw,nosuid,nodev,noexec,relatime,xattr,name=systemd)
+	systemd
+	END
+}

@@ -1,16 +1,25 @@
 /* sources: cmd-image/transfer/src_files.c cmd-image/transfer/files.c cmd-image/transfer/inflate.c cmd-image/transfer/stream.c cmd-image/transfer/tar.c cmd-image/transfer/sparse.c cmd-image/transfer/layer_files.c cmd-image/transfer/manifest.c cmd-image/transfer/source.c cmd-image/transfer/schema1.c cmd-image/transfer/referrers.c common/oci/layout.c cmd-image/transfer/signature.c */
 /* An archive that anybody may have sent: opened as docker's and as an OCI layout, its images listed, all of the first one read. */
+#include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "cmd-image/transfer/transport.h"
+#include "cmd-image/transfer/web.h"
 #include "common/base/fd.h"
 
 #define PLENTY ((int64_t)16 << 20) /* of what a small archive inflates to */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* Nobody is asked here. */
+struct stream *web_stream(const char *url, int64_t size, struct hoy_err *err)
+{
+	hoy_fail(err, ENETUNREACH, "'%s' is not asked for %lld bytes", url, (long long)size);
+	return NULL;
+}
 
 static void drain(struct stream *in)
 {

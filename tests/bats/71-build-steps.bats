@@ -1,0 +1,302 @@
+#!/usr/bin/env bats
+# build: the language of Containerfiles in full: mounts, copies, contexts, and what is wrong with a file.
+
+load ../lib/hoy
+load ../lib/build
+
+# file LINE...: a Containerfile on busybox
+file() { printf '%s\n' 'FROM busybox' "$@" >Containerfile; }
+build() { hoy build -q --network none -f Containerfile "$@"; }
+theirs() { oracle_podman build -q --network none -f Containerfile "$@"; }
+history_of() { "$1" image inspect "$2" | jq -r '.[0].History[].created_by'; }
+
+@test "corpus: RUN with mounts" { SECRET_VALUE=hush all_same 'mount-*' --secret id=sec,src=ctx/file --secret id=var,env=SECRET_VALUE; }
+
+@test "RUN --mount=type=bind: ro and rw, parts of the context, stages and images; nothing of it stays" {
+	have_image busybox
+	make_context
+	file 'RUN --mount=type=bind,source=tree,target=/m,rw echo new >/m/new; rm /m/a; ls /m >/list' \
+		'RUN --mount=target=/w/m,readwrite=false ! touch /w/m/x 2>/dev/null' \
+		'RUN --mount=type=bind,source=file,target=/f,rw echo changed >/f; cat /f >/c'
+	build -t ours ctx
+	[[ $(hoy run --rm --network none ours cat /list | xargs) == 'fifo hard new soft sub' ]]
+	[[ $(hoy run --rm --network none ours cat /c) == changed ]]
+	[[ ! -e ctx/tree/new && -e ctx/tree/a && $(<ctx/file) == file ]]
+	try hoy run --rm --network none ours ls -d /m /w /f
+	[[ $output == '' ]]
+	# a link doesn't lead out of the context, nor does ..
+	echo secret >secret
+	ln -s ../secret ctx/out
+	for source in out ../secret; do
+		file "RUN --mount=type=bind,source=$source,target=/f cat /f"
+		try build ctx
+		assert_status 125
+		assert_stderr_has "beneath"
+	done
+	# an image, read and written to
+	file 'RUN --mount=type=bind,from=busybox,source=/etc,target=/e,rw echo x >>/e/passwd && cmp /etc/passwd /e/passwd && exit 1; true'
+	build
+	[[ -z $(mounts_below | grep -v merged) ]]
+}
+
+@test "what a bind mount holds is part of what the cache knows a RUN by, as buildah has it" {
+	have_image busybox
+	make_context
+	cat >Containerfile <<-'END'
+	FROM busybox AS one
+	ARG WHAT=1
+	RUN echo $WHAT >/one
+	FROM busybox
+	RUN --mount=type=bind,source=tree,target=/t ls -R /t
+	RUN --mount=type=bind,target=/t true
+	RUN --mount=type=bind,from=busybox,target=/t true
+	END
+	theirs -t theirs ctx
+	build -t ours ctx
+	[[ $(hoy images -q --no-trunc ours) == "$(hoy images -q --no-trunc theirs)" ]]
+	touch -d 2001-01-01 ctx/tree/a
+	[[ $(build ctx) == "$(hoy images -q --no-trunc ours | sed s/sha256://)" ]]
+	echo more >>ctx/tree/a
+	[[ $(build ctx) != "$(hoy images -q --no-trunc ours | sed s/sha256://)" ]]
+	# Of a stage, too, which buildah doesn't look at.
+	cat >>Containerfile <<-'END'
+	RUN --mount=type=bind,from=one,source=one,target=/f cp /f /got
+	END
+	build -t got ctx
+	[[ $(hoy run --rm --network none got cat /got) == 1 ]]
+	build -t got --build-arg WHAT=2 ctx
+	[[ $(hoy run --rm --network none got cat /got) == 2 ]]
+	again=$(build --build-arg WHAT=2 ctx)
+	[[ $again == "$(build --build-arg WHAT=2 ctx)" ]]
+}
+
+@test "RUN --mount=type=cache: one with buildah's; id, owner, mode, ro, from, source" {
+	have_image busybox
+	export TMPDIR=$T/tmp
+	file 'RUN --mount=type=cache,target=/c echo theirs >/c/who' 'RUN --mount=type=cache,id=x,target=/c,uid=7,gid=8,mode=0750 touch /c/x'
+	theirs .
+	file 'RUN --mount=type=cache,target=/c cat /c/who >/who; mkdir /c/sub; echo ours >/c/sub/who' \
+		'RUN --mount=type=cache,id=x,target=/other,uid=7,gid=8 ls /other >/x; stat -c "%a %u %g" /other >>/x' \
+		'RUN --mount=type=cache,target=/new,mode=1777,uid=3 stat -c "%a %u %g" /new >/n' \
+		'RUN --mount=type=cache,target=/c,ro ! touch /c/y 2>/dev/null' \
+		'RUN --mount=type=cache,target=/c,source=sub cat /c/who >/sub'
+	build -t ours --no-cache .
+	[[ $(hoy run --rm --network none ours cat /who /x /n /sub | xargs) == 'theirs x 750 7 8 1777 3 0 ours' ]]
+	file 'RUN --mount=type=cache,target=/c cat /c/sub/who'
+	[[ $(oracle_podman build --network none . | grep -x ours) == ours ]]
+	cat >Containerfile <<-'END'
+	FROM busybox AS one
+	RUN mkdir /d; echo stage >/d/f
+	FROM busybox
+	RUN --mount=type=cache,from=one,source=/d,target=/c cat /c/f >/f; echo x >>/c/f
+	RUN --mount=type=cache,from=one,source=/d,target=/c cat /c/f >/g
+	END
+	build -t from .
+	[[ $(hoy run --rm --network none from cat /f /g | xargs) == 'stage stage' ]]
+	file 'RUN --mount=type=cache,target=/c,sharing=nope true'
+	try build .
+	assert_status 125
+	assert_stderr_has 'unrecognized value "nope" for field `sharing`'
+	# a directory of somebody else's is not used
+	mkdir "$T/evil"
+	mkdir "$T/evil/buildah-cache-0"
+	chown 4711 "$T/evil/buildah-cache-0"
+	file 'RUN --mount=type=cache,target=/c true'
+	TMPDIR=$T/evil try build --no-cache .
+	assert_status 125
+	assert_stderr_has 'belongs to somebody else'
+}
+
+@test "caches that are locked wait for each other, for buildah's builds too; private ones have another directory" {
+	have_image busybox
+	file 'RUN --mount=type=cache,target=/c,sharing=locked [ ! -e /c/busy ] && touch /c/busy && sleep 1 && rm /c/busy'
+	build --no-cache . & one=$!
+	theirs --no-cache . & two=$!
+	build --no-cache .
+	wait $one $two
+	file 'RUN --mount=type=cache,target=/p,sharing=private [ ! -e /p/busy ] && touch /p/busy && sleep 2 && rm /p/busy && touch /p/done'
+	build --no-cache . & one=$!
+	build --no-cache .
+	wait $one
+	[[ $(ls -d "$TMPDIR"/buildah-cache-0/*/done | wc -l) == 2 ]]
+	# who waits can be stopped
+	file 'RUN --mount=type=cache,target=/c,sharing=locked sleep 5'
+	build --no-cache . & one=$!
+	sleep 1
+	file 'RUN --mount=type=cache,target=/c,sharing=locked true'
+	timeout -s INT --preserve-status 2 "$HOY_BIN/hoy" "${HOY_OPTS[@]}" build -q --no-cache --network none -f Containerfile . 2>err || code=$?
+	[[ $code == 130 ]]
+	grep -x 'Error: stopped by signal 2' err
+	wait $one
+}
+
+@test "RUN --mount=type=tmpfs: size, mode, ro, copy-up" {
+	have_image busybox
+	file 'RUN --mount=type=tmpfs,target=/t,tmpfs-size=4m,tmpfs-mode=700 df -k /t | tail -1 | { read -r _ size _; echo $size; } >/size; stat -c %a /t >/mode; echo x >/t/x' \
+		'RUN --mount=type=tmpfs,target=/t,size=1m df -k /t | tail -1 | { read -r _ size _; echo $size; } >>/size' \
+		'RUN --mount=type=tmpfs,target=/etc,tmpcopyup cat /etc/passwd >/p; rm /etc/passwd' \
+		'RUN --mount=type=tmpfs,target=/var ls /var >/var.list' \
+		'RUN --mount=type=tmpfs,target=/t,ro ! touch /t/x 2>/dev/null'
+	build -t ours .
+	[[ $(hoy run --rm --network none ours cat /size /mode | xargs) == '4096 1024 700' ]]
+	hoy run --rm --network none ours sh -c 'cmp /p /etc/passwd && [ ! -s /var.list ] && [ ! -e /t ]'
+}
+
+# Is TEXT in any file below DIR...?
+holds() { grep -rlaF -- "$1" "${@:2}" 2>/dev/null; }
+
+@test "secrets: from files and variables, as files and variables; they are nowhere afterwards" {
+	have_image busybox
+	printf 'filesecret-%s\n' 4711 >"$T/sec"
+	export VARSECRET=varsecret-4712 byid=idsecret-4713
+	file 'RUN --mount=type=secret,id=f cat /run/secrets/f | sha256sum >/f; stat -c "%a %u %g" /run/secrets/f >/m' \
+		'RUN --mount=type=secret,id=v,target=/x/y,mode=0444,uid=5,gid=6 sha256sum </x/y >/v; stat -c "%a %u %g" /x/y >>/m' \
+		'RUN --mount=type=secret,id=v,env=TOKEN [ ! -e /run/secrets/v ] && printf "%s" "$TOKEN" | sha256sum >/e' \
+		'RUN --mount=type=secret,id=v,env=TOKEN,target=t [ -e /t ] && [ "$(cat /t)" = "$TOKEN" ]' \
+		'RUN --mount=type=secret,id=byid [ -s /run/secrets/byid ]' \
+		'RUN --mount=type=secret,id=gone,required=false [ ! -e /run/secrets/gone ]' \
+		'RUN env | grep -q secret- && exit 1; true'
+	hoy --log-level=debug build --network none --secret "id=f,src=$T/sec" --secret id=v,env=VARSECRET --secret id=byid -t ours . >out 2>&1
+	rm "$T/sec"
+	dir=$(hoy image mount ours)
+	[[ $(cut -c-64 <"$dir/f") == $(printf 'filesecret-4711\n' | sha256sum | cut -c-64) ]]
+	[[ $(cut -c-64 <"$dir/v") == $(printf varsecret-4712 | sha256sum | cut -c-64) ]]
+	cmp "$dir/v" "$dir/e"
+	[[ $(<"$dir/m") == $'400 0 0\n444 5 6' ]]
+	[[ ! -e $dir/x && ! -e $dir/t && ! -e $dir/run/secrets ]]
+	hoy image umount ours
+	for text in filesecret- varsecret- idsecret-; do
+		! holds "$text" "$ROOT" "$RUNROOT" "$TMPDIR" out /run/hoy /var/log/journal
+	done
+	# the same in layers that are compressed
+	hoy save -q -o "$T/all.tar" ours
+	mkdir all
+	tar -xf "$T/all.tar" -C all
+	for layer in all/*.tar; do ! tar -xOf "$layer" | grep -a 'secret-471'; done
+	# another value is no reason for the cache to miss
+	[[ $(VARSECRET=other build --secret id=v,env=VARSECRET --secret id=byid .) == "$(hoy images -q --no-trunc ours | sed s/sha256://)" ]]
+}
+
+@test "secrets that are missing or wrong" {
+	have_image busybox
+	file 'RUN --mount=type=secret,id=x,required true'
+	try build .
+	assert_status 125
+	assert_stderr_has 'Containerfile:2: RUN: secret required but no secret with id "x" found'
+	file 'RUN --mount=type=secret true'
+	try build .
+	assert_status 125
+	assert_stderr_has 'secret should have syntax'
+	for case in 'src=x|incorrect secret flag format' 'id=x,type=what|invalid secret type' 'id=x,src=/nowhere|could not parse secrets: stat /nowhere' 'id=x,what=1|incorrect'; do
+		try build --secret "${case%%|*}" .
+		assert_error "${case#*|}"
+	done
+}
+
+@test "RUN --mount=type=ssh: an agent of one's own, keys; several; required" {
+	command -v ssh-agent >/dev/null || skip 'no ssh-agent here'
+	have_image busybox
+	ssh-keygen -q -t ed25519 -N '' -C first -f key1
+	ssh-keygen -q -t ed25519 -N '' -C second -f key2
+	# What an agent answers to "list": the key's comment is in it.
+	mkdir bin
+	cc -static -o bin/ask -x c - <<-'END'
+	#include <sys/socket.h>
+	#include <sys/un.h>
+	#include <unistd.h>
+	#include <string.h>
+	int main(int argc, char **argv) {
+		struct sockaddr_un a = { AF_UNIX };
+		int s = socket(AF_UNIX, SOCK_STREAM, 0);
+		char b[4096];
+		strcpy(a.sun_path, argv[1]);
+		if (connect(s, (void *)&a, sizeof(a)) || write(s, "\0\0\0\1\13", 5) != 5) return 1;
+		return write(1, b, read(s, b, sizeof(b))) <= 0;
+	}
+	END
+	file 'COPY bin/ask /bin/' 'RUN --mount=type=ssh stat -c "%F %a %u" "$SSH_AUTH_SOCK" >/m; echo "$SSH_AUTH_SOCK" >>/m; ask "$SSH_AUTH_SOCK" >/one' \
+		'RUN --mount=type=ssh,id=two,target=/sock,uid=7,mode=0666 --mount=type=ssh stat -c "%F %a %u" /sock >>/m; ask /sock >/two && ask /sock >/two' \
+		'RUN --mount=type=ssh,id=none [ -z "$SSH_AUTH_SOCK" ]'
+	background ssh-agent -D -a "$T/agent"
+	until_true 5 test -S "$T/agent"
+	SSH_AUTH_SOCK=$T/agent ssh-add -q key1
+	SSH_AUTH_SOCK=$T/agent build -t ours --ssh default --ssh "two=$PWD/key2" .
+	dir=$(hoy image mount ours)
+	[[ $(<"$dir/m") == $'socket 600 0\n/run/buildkit/ssh_agent.0\nsocket 666 7' ]]
+	grep -qa first "$dir/one"
+	grep -qa second "$dir/two"
+	! grep -qa first "$dir/two"
+	hoy image umount ours
+	file 'RUN --mount=type=ssh,required=true true'
+	try build .
+	assert_status 125
+	assert_stderr_has 'ssh required but no ssh with id default found'
+	try build --ssh default=/nowhere .
+	assert_status 125
+	assert_stderr_has "cannot use '/nowhere' for --ssh"
+}
+
+@test "RUN --network and --security" {
+	have_image busybox
+	file 'RUN --network=none [ "$(ls /sys/class/net)" = lo ]' 'RUN --network=host readlink /proc/self/ns/net >/net'
+	hoy build -q -t ours .
+	[[ $(hoy run --rm --network none ours cat /net) == "$(readlink /proc/self/ns/net)" ]]
+	file 'RUN --network=foo true'
+	try hoy build .
+	assert_status 125
+	assert_stderr_has 'unsupported value "foo" for "RUN --network", must be either "host" or "none"'
+	file 'RUN --security=sandbox grep CapEff /proc/self/status >/one' 'RUN --security=insecure grep CapEff /proc/self/status >/two'
+	try build .
+	assert_status 125
+	assert_stderr_has 'is not allowed (build with: --allow security.insecure)'
+	build -t ours --allow security.insecure .
+	hoy run --rm --network none ours sh -c '! cmp -s /one /two'
+	try build --allow what .
+	assert_error '--allow must be'
+}
+
+@test "mounts that are wrong: the line, and what is the matter" {
+	have_image busybox
+	while IFS='|' read -r flag want; do
+		file "RUN --mount=$flag true"
+		try build .
+		assert_status 125
+		[[ $want == nowhere.invalid ]] || assert_stderr_has "Containerfile:2: RUN: "
+		assert_stderr_has "$want"
+	done <<-'END'
+	type=nope,target=/x|invalid mount type "nope"
+	type=bind|must set volume destination
+	type=bind,target=/x,nope|nope: invalid mount option
+	type=bind,target=/x,source=|source: must provide an argument for option
+	type=bind,target=/|the target cannot be /
+	type=bind,target=/x,relabel=what|must be 'private' or 'shared'
+	type=bind,target=/x,bind-propagation=what|invalid mount option
+	type=cache,target=/x,mode=9|unable to parse mode '9'
+	type=cache,target=/x,uid=-1|unable to parse uid '-1'
+	type=bind,target=/x,nosuid=1|must not provide an argument for option
+	type=tmpfs,target=/x,from=busybox|from: invalid mount option of type tmpfs
+	type=bind,target=/x,from=nowhere.invalid/x|nowhere.invalid
+	type=bind,target=/x,source=nope|nope
+	END
+	file 'RUN --mount=type=tmpfs,target=/x --mount=type=tmpfs,target=/x/ true'
+	try build .
+	assert_stderr_has 'duplicate mount destination'
+}
+
+@test "an ordinary user's builds have mounts of all kinds" {
+	U=$HOY_TEST_AREA/home-hoytest
+	as_user true
+	mkdir -p "$U/bin" "$U/app/d"
+	cp "$HOY_BIN"/hoy* "$U/bin/"
+	echo in >"$U/app/d/f"
+	cat >"$U/app/Containerfile" <<-'END'
+	FROM busybox
+	RUN --mount=type=bind,source=d,target=/d,rw --mount=type=cache,target=/c,uid=3 --mount=type=secret,id=s,uid=3 --mount=type=tmpfs,target=/t \
+	  cat /d/f /run/secrets/s >/got; echo x >/d/x; stat -c %u /c /run/secrets/s >>/got; touch /t/x /c/x
+	END
+	chown -R hoytest "$U/app"
+	as_user podman load -q -i "$(fixture busybox)/docker.tar"
+	as_user "$U/bin/hoy" --runtime "$U/bin/hoy-runtime" build -q --network none --secret id=s,src=app/d/f -t ours app
+	[[ $(as_user podman run --rm --network none ours cat /got | xargs) == 'in in 3 3' ]]
+	[[ ! -e $U/app/d/x ]]
+}
