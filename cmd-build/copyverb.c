@@ -194,7 +194,7 @@ static int run_copy_or_add(const struct hoy_verb *v, int argc, char **argv, bool
 static int run_copy(const struct hoy_verb *v, int argc, char **argv) { return run_copy_or_add(v, argc, argv, false); }
 static int run_add(const struct hoy_verb *v, int argc, char **argv) { return run_copy_or_add(v, argc, argv, true); }
 
-const struct hoy_verb verb_copy = { "copy", "[options] CONTAINER SOURCE... [DESTINATION]", "Copy files into a working container", copy_opts, run_copy,
+const struct hoy_verb verb_copy_in = { "copy", "[options] CONTAINER SOURCE... [DESTINATION]", "Copy files into a working container", copy_opts, run_copy,
 				    HOY_VERB_COMMAND };
-const struct hoy_verb verb_add = { "add", "[options] CONTAINER SOURCE... [DESTINATION]", "The same, and archives are unpacked", copy_opts, run_add,
+const struct hoy_verb verb_copy_add = { "add", "[options] CONTAINER SOURCE... [DESTINATION]", "The same, and archives are unpacked", copy_opts, run_add,
 				   HOY_VERB_COMMAND };
