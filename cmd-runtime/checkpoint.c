@@ -156,7 +156,7 @@ static int add_mounts(struct cr *c, const struct spec *s, const struct state *st
 {
 	struct mount_jobs jobs = { NULL, 0 };
 	cleanup_fd int root = open(st->rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	int r = root < 0 ? hoy_fail_errno(err, errno, "cannot open root directory '%s'", st->rootfs) : mounts_parse(&jobs, s, err);
+	int r = root < 0 ? hoy_fail_errno(err, errno, "cannot open root directory '%s'", st->rootfs) : mounts_parse(&jobs, hoy_json_get(s->doc.root, "mounts"), err);
 	char target[PATH_MAX];
 
 	for (size_t i = 0; !r && i < jobs.n; i++) {
@@ -382,7 +382,7 @@ static int make_targets(const struct spec *s, int rootfd, struct hoy_err *err)
 {
 	struct root r = { .fd = rootfd };
 	struct mount_jobs jobs = { NULL, 0 };
-	int n = mounts_parse(&jobs, s, err);
+	int n = mounts_parse(&jobs, hoy_json_get(s->doc.root, "mounts"), err);
 
 	for (size_t i = 0; !n && i < jobs.n; i++) {
 		struct mount_job *m = &jobs.v[i];

@@ -128,7 +128,7 @@ static int prepare(struct birth *b, const struct create_opts *o, const char *id,
 	if (!r && !attached)
 		r = make_fifo(b, err);
 	if (!r)
-		r = mounts_parse(b->jobs, &b->spec, err);
+		r = mounts_parse(b->jobs, hoy_json_get(b->spec.doc.root, "mounts"), err);
 	if (!r)
 		r = idmap_prepare(b->jobs, &r0, &b->spec, err);
 	if (!r && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, b->sock) < 0)

@@ -37,25 +37,6 @@ struct exec {
 	struct spawn spawn;
 };
 
-/* Which namespaces differ from ours; only those can and need be joined. */
-static int find_namespaces(struct exec *x, struct hoy_err *err)
-{
-	for (int i = 0; i < NS_COUNT; i++) {
-		char path[64];
-		struct stat own, theirs;
-
-		snprintf(path, sizeof(path), "/proc/self/ns/%s", ns_table[i].proc);
-		if (stat(path, &own) < 0)
-			continue;
-		snprintf(path, sizeof(path), "/proc/%d/ns/%s", x->st.pid, ns_table[i].proc);
-		if (stat(path, &theirs) < 0)
-			return hoy_fail_errno(err, errno, "cannot look at the namespaces of container '%s'", x->st.id);
-		if (own.st_ino != theirs.st_ino)
-			x->ns_flags |= ns_table[i].flag;
-	}
-	return 0;
-}
-
 static int parse_user(const char *text, struct process *p, struct hoy_err *err)
 {
 	char *end;
@@ -346,7 +327,7 @@ static int prepare(struct exec *x, int n, char **argv, struct hoy_err *err)
 	x->target = hoy_pidfd_open(x->st.pid, x->st.ticks);
 	if (x->target < 0)
 		return hoy_fail(err, ESRCH, "container '%s' is not running", x->st.id);
-	if (spec_load_own(&x->spec, &x->st, err) < 0 || find_namespaces(x, err) < 0)
+	if (spec_load_own(&x->spec, &x->st, err) < 0 || namespaces_unlike_ours(&x->st, &x->ns_flags, err) < 0)
 		return -err->code;
 	if ((x->process_file ? process_from_file(x, err) : process_from_options(x, argv + 1, n - 1, err)) < 0)
 		return -err->code;

@@ -19,6 +19,7 @@ static const struct command {
 	{ "features", cmd_features, false, "show what this runtime can do, as JSON" },
 	{ "kill", cmd_kill, false, "send a signal to a container" },
 	{ "list", cmd_list, false, "list known containers" },
+	{ "mounts", cmd_mounts, false, "add or remove mounts of a running container" },
 	{ "pause", cmd_pause, false, "suspend all processes of a container" },
 	{ "ps", cmd_ps, false, "show the processes of a container" },
 	{ "restore", cmd_restore, false, "make a container from a checkpoint" },

@@ -210,6 +210,8 @@ struct spawn {
 	pid_t pid;
 	int pidfd;
 };
+/* Which namespaces of a container differ from ours (CLONE_NEW*): only those can and need be joined. */
+int namespaces_unlike_ours(const struct state *st, int *ret_flags, struct hoy_err *err);
 int spawn_open_namespaces(struct spawn *sp, struct hoy_err *err);
 int spawn_start(struct spawn *sp, struct hoy_err *err);
 int spawn_join(const struct spawn *sp, struct hoy_err *err); /* in the child: what is left to join */
@@ -373,6 +375,7 @@ int cmd_delete(struct rt *rt, int argc, char **argv, struct hoy_err *err);
 int cmd_exec(struct rt *rt, int argc, char **argv, struct hoy_err *err);
 int cmd_list(struct rt *rt, int argc, char **argv, struct hoy_err *err);
 int cmd_ps(struct rt *rt, int argc, char **argv, struct hoy_err *err);
+int cmd_mounts(struct rt *rt, int argc, char **argv, struct hoy_err *err);
 int cmd_pause(struct rt *rt, int argc, char **argv, struct hoy_err *err);
 int cmd_restore(struct rt *rt, int argc, char **argv, struct hoy_err *err);
 int cmd_resume(struct rt *rt, int argc, char **argv, struct hoy_err *err);
