@@ -145,6 +145,8 @@ static void build_release(struct build *b)
 	options_release(b->o);
 	hoy_strv_release(&b->given);
 	hoy_strv_release(&b->used);
+	hoy_strv_release(&b->cache_from);
+	hoy_strv_release(&b->cache_to);
 	free(b->ignore);
 	cfile_release(&b->f);
 	hoy_store_free(b->s);

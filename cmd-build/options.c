@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "cmd-build/build.h"
+#include "cmd-build/remote.h"
 #include "cmd-build/runopts.h"
 #include "common/data/time.h"
 
@@ -19,6 +20,9 @@ const struct hoy_opt build_options[] = {
 	{ 0, "arch", HOY_OPT_STRING, O(arch), "ARCH", "architecture of the image (default: the base's)" },
 	{ 0, "authfile", HOY_OPT_STRING, O(authfile), "FILE", "credentials of registries" },
 	{ 0, "build-arg", HOY_OPT_LIST, O(build_args), "KEY=VALUE", "value of an ARG" },
+	{ 0, "cache-from", HOY_OPT_LIST, O(cache_from), "REPOSITORY", "look for steps there, too" },
+	{ 0, "cache-to", HOY_OPT_LIST, O(cache_to), "REPOSITORY", "push the image of each step there" },
+	{ 0, "cache-ttl", HOY_OPT_STRING, O(cache_ttl), "DURATION", "take nothing from the cache that is older" },
 	RUN_OPT(1, 0, "cap-add", "CAP", "give RUN a capability"),
 	RUN_OPT(2, 0, "cap-drop", "CAP", "take a capability from RUN"),
 	{ 0, "cert-dir", HOY_OPT_STRING, O(cert_dir), "DIR", "certificates of registries" },
@@ -42,6 +46,7 @@ const struct hoy_opt build_options[] = {
 	RUN_OPT(12, 0, "dns-option", "OPTION", "line for /etc/resolv.conf"),
 	RUN_OPT(13, 0, "dns-search", "DOMAIN", "search domain for RUN"),
 	{ 0, "env", HOY_OPT_LIST, O(envs), "KEY[=VALUE]", "an ENV behind each FROM" },
+	{ 0, "explain-cache", HOY_OPT_FLAG, O(explain_cache), NULL, "tell what changed of a step that is not in the cache" },
 	{ 'f', "file", HOY_OPT_LIST, O(files), "FILE", "the Containerfile; - is stdin" },
 	{ 0, "force-rm", HOY_OPT_FLAG, O(force_rm), NULL, "take working containers away if the build fails, too: always done" },
 	{ 0, "format", HOY_OPT_STRING, O(format), "FORMAT", "oci (default) or docker" },
@@ -301,6 +306,10 @@ int options_take(struct build *b)
 		r = take_run(b);
 	if (!r)
 		r = outputs_check(b);
+	if (!r)
+		r = remote_check(b);
+	if (!r && o->cache_ttl && !hoy_duration_parse(o->cache_ttl, &b->cache_ttl))
+		r = hoy_fail(&b->err, EINVAL, "unable to parse value provided \"%s\" as --cache-ttl: time: invalid duration \"%s\"", o->cache_ttl, o->cache_ttl);
 	if (!r && o->retry_delay && !hoy_duration_parse(o->retry_delay, &ns))
 		r = hoy_fail(&b->err, EINVAL, "unable to parse value provided \"%s\" as --retry-delay: time: invalid duration \"%s\"", o->retry_delay, o->retry_delay);
 	if (!r && o->jobs < -1)
