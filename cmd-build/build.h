@@ -79,7 +79,8 @@ struct build {
 	struct hoy_strv cache_from, cache_to; /* repositories */
 	int64_t cache_ttl; /* ns; 0: images are never too old */
 	char *ignore; /* path, or NULL */
-	char *tmp;    /* directory for here-documents, NULL as long as there are none */
+	char *tmp;    /* directory for what goes with the build, NULL as long as there is nothing */
+	struct hoy_strv fetched; /* what was asked for, and its path: see fetch.h */
 	int64_t time; /* of the image and its history in seconds, -1: now */
 	enum { MTIME_OWN, MTIME_FORCE, MTIME_CLAMP } mtime; /* the files have it, too; those that are younger have it */
 	struct hoy_strv warned;

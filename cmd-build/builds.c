@@ -250,6 +250,7 @@ void build_forget(struct build *b)
 	free(b->deps);
 	hoy_strv_release(&b->heading);
 	hoy_strv_release(&b->warned);
+	hoy_strv_release(&b->fetched);
 	if (b->tmp)
 		hoy_remove_tree(AT_FDCWD, b->tmp);
 	free(b->tmp);

@@ -448,6 +448,13 @@ static void settings_by(const struct state *s, bool copy, struct hoy_buf *b)
 		hoy_buf_printf(b, "%s%s", i ? "," : "", o->annotations.v[i]);
 }
 
+static bool is_linked(const struct state *s, const struct cf_instr *i)
+{
+	bool on;
+
+	return !cf_bool(&s->b->f, i, "link", false, &on, NULL) && on;
+}
+
 char *created_by(const struct state *s, const struct cf_instr *i, const char *sum)
 {
 	struct hoy_buf b = HOY_BUF_INIT(16 << 20);
@@ -457,7 +464,7 @@ char *created_by(const struct state *s, const struct cf_instr *i, const char *su
 	else if (!strcmp(i->word, "ARG"))
 		arg_by(s, &b);
 	else if (sum)
-		hoy_buf_printf(&b, "/bin/sh -c #(nop) %s %s in %s ", i->word, sum, i->args.v[i->args.n - 1]);
+		hoy_buf_printf(&b, "/bin/sh -c #(nop) %s%s %s in %s ", i->word, is_linked(s, i) ? " --link" : "", sum, i->args.v[i->args.n - 1]);
 	else
 		hoy_buf_printf(&b, "/bin/sh -c #(nop) %s", i->text);
 	settings_by(s, sum && strcmp(i->word, "RUN"), &b);

@@ -79,6 +79,13 @@ static const struct route own[] = {
 	{ "version", NULL, "Print the version" },
 };
 
+/* Commands of docker's buildx, and those that stand in a group without being of its tool. */
+static const struct alias {
+	const char *group, *verb, *becomes; /* the group that it's in instead; NULL: none */
+} aliases[] = {
+	{ "builder", "build", NULL }, { "builder", "prune", "image" }, { "buildx", "build", NULL }, { "buildx", "prune", "image" }, { "image", "build", NULL },
+};
+
 static int help(void)
 {
 	printf("Containers without a daemon\n\nUsage:\n  hoy [options] COMMAND\n\nCommands:\n");
@@ -91,19 +98,60 @@ static int help(void)
 	return hoy_finish_stdout(0);
 }
 
-static int version(const char *format)
+static const char *architecture(void)
 {
-	struct utsname u;
+	static struct utsname u;
 
 	uname(&u);
+	return !strcmp(u.machine, "x86_64") ? "amd64" : !strcmp(u.machine, "aarch64") ? "arm64" : u.machine;
+}
+
+static int version(const char *format)
+{
 	if (format && !strcmp(format, "json"))
 		printf("{\n  \"Client\": {\n    \"APIVersion\": \"%s\",\n    \"Version\": \"%s\",\n    \"OsArch\": \"linux/%s\",\n"
 		       "    \"Os\": \"linux\"\n  }\n}\n",
-		       HOY_VERSION, HOY_VERSION, !strcmp(u.machine, "x86_64") ? "amd64" : u.machine);
+		       HOY_VERSION, HOY_VERSION, architecture());
 	else
-		printf("Client:       hoy\nVersion:      %s\nOS/Arch:      linux/%s\n", HOY_VERSION,
-		       !strcmp(u.machine, "x86_64") ? "amd64" : !strcmp(u.machine, "aarch64") ? "arm64" : u.machine);
+		printf("Client:       hoy\nVersion:      %s\nOS/Arch:      linux/%s\n", HOY_VERSION, architecture());
 	return hoy_finish_stdout(0);
+}
+
+/* What buildx says of the one builder that there is. WORDS are behind it. */
+static int buildx(int n, char **words)
+{
+	if (n && !strcmp(words[0], "version")) {
+		printf("hoy-build %s\n", HOY_VERSION);
+		return hoy_finish_stdout(0);
+	}
+	if (n && !strcmp(words[0], "inspect") && (n == 1 || (n == 2 && !strcmp(words[1], "--bootstrap")))) {
+		printf("Name:   default\nDriver: hoy\n\nNodes:\nName:             default\nEndpoint:         default\nStatus:           running\n"
+		       "Buildkit version: N/A\nPlatforms:        linux/%s\nLabels: \n", architecture());
+		return hoy_finish_stdout(0);
+	}
+	if (!n || !strcmp(words[0], "--help") || !strcmp(words[0], "-h")) {
+		printf("Build images\n\nUsage:\n  hoy buildx COMMAND\n\nCommands:\n  build    Build an image from a Containerfile\n"
+		       "  inspect  Show what builds\n  prune    Remove images that nobody uses\n  version  Print the version\n");
+		return hoy_finish_stdout(0);
+	}
+	hoy_error("unrecognized command `hoy buildx %s` (run: hoy buildx --help)", words[0]);
+	return 125;
+}
+
+/* Write the alias at ARGV[AT] out; the number of words that are left. */
+static int resolve_alias(int argc, char **argv, int at)
+{
+	for (size_t i = 0; at + 1 < argc && i < ARRAY_SIZE(aliases); i++) {
+		if (strcmp(argv[at], aliases[i].group) || strcmp(argv[at + 1], aliases[i].verb))
+			continue;
+		if (aliases[i].becomes) {
+			argv[at] = (char *)aliases[i].becomes;
+			return argc;
+		}
+		memmove(argv + at, argv + at + 1, (argc - at) * sizeof(*argv)); /* with the NULL at its end */
+		return argc - 1;
+	}
+	return argc;
 }
 
 /* "__complete [OPTION...] CUR": no verb is there yet. */
@@ -169,6 +217,9 @@ int main(int argc, char **argv)
 			return version(argv[at + 2]);
 		return version(at + 1 < argc && !strncmp(argv[at + 1], "--format=", 9) ? argv[at + 1] + 9 : NULL);
 	}
+	argc = resolve_alias(argc, argv, at);
+	if (!strcmp(argv[at], "buildx") || !strcmp(argv[at], "builder"))
+		return buildx(argc - at - 1, argv + at + 1);
 	for (size_t i = 0; i < ARRAY_SIZE(routes); i++) {
 		if (strcmp(routes[i].verb, argv[at]))
 			continue;
