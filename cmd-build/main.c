@@ -177,6 +177,8 @@ static int run_build(const struct hoy_verb *v, int argc, char **argv)
 		r = find_ignore(&b);
 	if (!r)
 		r = hoy_store_open(&b.s, &hoy_globals.storage, 0, &b.err);
+	/* What is made for an image has the same mode whoever makes it. */
+	umask(022);
 	catch_signals();
 	if (!r)
 		r = log_begin(&b);

@@ -169,7 +169,7 @@ static void put_config(const struct commit *c, struct hoy_jw *w, const char *now
 		hoy_jw_string_opt(w, "comment", c->o->message);
 	hoy_jw_string(w, "created", now);
 	if (c->docker) {
-		hoy_jw_string(w, "container", spec(c, "container"));
+		hoy_jw_string_opt(w, "container", spec(c, "container"));
 		put_docker_config(w, "container_config", hoy_json_get(c->spec.root, "config"));
 	}
 	hoy_jw_string_opt(w, "author", author);

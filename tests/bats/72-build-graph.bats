@@ -528,3 +528,62 @@ files() { (cd "$1" && find . -mindepth 1 -printf '%P %y %m %U:%G %l %n %T@\n' | 
 	# Not asked for, nothing is said.
 	! hoy build --network none --no-cache ctx | grep 'Not in the cache'
 }
+
+@test "same bits: other paths, umasks, hosts, orders; and podman's" {
+	have_image busybox
+	mkdir -p one/sub/dir
+	(cd one && for i in $(seq 1 60); do echo "$i" >"f$i"; done; echo s >sub/s; echo d >sub/dir/d; ln -s f1 link; ln f1 hard; chmod 750 sub/dir; chmod 4755 f2)
+	setfattr -n user.k -v v one/f3
+	cat >one/Containerfile <<-'EOF'
+	FROM busybox
+	COPY . /all/
+	COPY --chown=1:2 sub f1 /some/where/
+	WORKDIR /all/new
+	COPY --chmod=640 f4 f5 ./
+	LABEL b=c a=b
+	ENV Z=1 A=2
+	FROM scratch
+	COPY --from=0 /all /all
+	VOLUME /z /a
+	EXPOSE 9 1
+	EOF
+	# The same in another order, with other times and directories' sizes.
+	mkdir -p deep/er
+	tar -C one --sort=name -cf one.tar .
+	python3 - <<-'EOF'
+	import os, tarfile
+	t = tarfile.open("one.tar")
+	os.makedirs("deep/er/two")
+	links = [m for m in t.getmembers() if m.islnk()]
+	for m in reversed(t.getmembers()):
+	    if m not in links:
+	        t.extract(m, "deep/er/two")
+	for m in links:
+	    t.extract(m, "deep/er/two")
+	EOF
+	setfattr -n user.k -v v deep/er/two/f3
+	chmod 750 deep/er/two/sub/dir
+	find deep -exec touch -h -d 2011-11-11 {} +
+	one=() two=() theirs=()
+	for args in '--timestamp 7' '--timestamp 7 --format docker' '--timestamp 7 --layers=false' '--source-date-epoch 7 --rewrite-timestamp' \
+		'--timestamp 7 --jobs 1' '--timestamp 7 --squash'; do
+		# shellcheck disable=SC2086
+		one+=("$(umask 077; hoy build -q --no-cache $args one)")
+		# shellcheck disable=SC2086
+		theirs+=("$(oracle_podman build -q --no-cache $args one)")
+	done
+	digest=$(hoy image inspect "${one[0]}" --format '{{.Digest}}')
+	# The other host: another name, store, home, language, zone.
+	store_new other
+	have_image busybox
+	for args in '--timestamp 7' '--timestamp 7 --format docker' '--timestamp 7 --layers=false' '--source-date-epoch 7 --rewrite-timestamp' \
+		'--timestamp 7 --jobs 1' '--timestamp 7 --squash'; do
+		# shellcheck disable=SC2086
+		two+=("$(umask 027; cd deep/er/two && LC_ALL=C TZ=Asia/Tokyo HOME=/nowhere TMPDIR=$T/deep unshare --uts sh -c 'hostname elsewhere; exec "$@"' sh \
+			"$HOY_BIN/hoy" "${HOY_OPTS[@]}" build -q --no-cache $args .)")
+	done
+	diff <(printf '%s\n' "${one[@]}") <(printf '%s\n' "${two[@]}")
+	diff <(printf '%s\n' "${one[@]}") <(printf '%s\n' "${theirs[@]}")
+	[[ $(hoy image inspect "${two[0]}" --format '{{.Digest}}') == "$digest" ]]
+	[[ $(printf '%s\n' "${one[@]}" | sort -u | wc -l) -ge 3 ]]
+}
