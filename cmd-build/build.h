@@ -174,9 +174,16 @@ struct work {
 	struct hoy_strv stubs; /* what a RUN's mounts may have made */
 	struct hoy_strv parents; /* directories in which that was, innermost first: paths without a slash in front */
 };
+/*
+ * Make the layer and the record of W, whose name and ids are there, on what S stands on. TEXT, if wanted, is its buildah.json.
+ * -EEXIST: the name is somebody else's.
+ */
+int work_create(const struct state *s, struct work *w, const struct hoy_buf *text);
 /* A working container for what S stands on, mounted. It's S's. */
 int work_open(struct state *s);
 int work_unmount(struct work *w, struct hoy_err *err);
+/* Take away what mounts of commands have left in the layer, unless it's mounted. */
+void work_tidy(struct work *w);
 /* Take it away with all that it holds; NULL is fine. */
 void work_drop(struct work *w);
 /* Make the directory PATH in it. */
@@ -203,7 +210,8 @@ int need_tmp(struct build *b);
 /* Write TEXT as the file NAME to the build's directory for here-documents. */
 int doc_file(struct build *b, const char *name, const char *text, mode_t mode);
 /* Run a tool of ours, whose container is NAME, to its end; a signal for us ends the container. Its exit status, or an error. */
-int run_and_wait(struct build *b, char **argv, const char *name);
+enum run_flags { RUN_QUIET = 1 << 0, /* stdout is nobody's */ RUN_STDIN = 1 << 1 /* stdin is ours, else nothing */ };
+int run_and_wait(struct build *b, char **argv, const char *name, unsigned flags);
 /* From now on signals are noted for stopped(). */
 void catch_signals(void);
 /* Has the user asked for an end? Then ECANCELED is in b->err. */

@@ -7,6 +7,8 @@
 
 #include "cmd-build/build.h"
 #include "cmd-build/mounts.h"
+#include "cmd-build/runopts.h"
+#include "cmd-build/verbs.h"
 #include "common/base/fd.h"
 #include "common/base/msg.h"
 
@@ -198,7 +200,10 @@ const struct hoy_verb verb_bud = { "bud", "[options] [CONTEXT]", NULL, build_opt
 
 int main(int argc, char **argv)
 {
-	static const struct hoy_verb *const verbs[] = { &verb_build, &verb_bud, NULL };
+	static const struct hoy_verb *const verbs[] = { &verb_build, &verb_bud, BUILDAH_VERBS NULL };
 
+	/* (Parsing moves the words of argv about, but nobody parses behind this one.) */
+	if (argc > 1 && !strcmp(argv[1], "__complete"))
+		handover_remember(argv);
 	return hoy_tool_main("hoy-build", "Images from Containerfiles", verbs, argc, argv);
 }

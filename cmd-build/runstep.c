@@ -167,11 +167,12 @@ static int make_argv(struct state *s, const struct cf_instr *i, const char *name
 static int run_with(struct state *s, const struct run_mounts *m, char **argv, const char *name)
 {
 	cleanup_strv struct hoy_strv env = HOY_STRV_INIT;
+	unsigned flags = s->b->o->quiet ? RUN_QUIET : 0;
 	char **own = environ;
 	int r;
 
 	if (!m->env.n)
-		return run_and_wait(s->b, argv, name);
+		return run_and_wait(s->b, argv, name, flags);
 	for (char **e = own; *e; e++)
 		hoy_strv_push(&env, *e);
 	for (size_t k = 0; k < m->env.n; k++) {
@@ -182,7 +183,7 @@ static int run_with(struct state *s, const struct run_mounts *m, char **argv, co
 	if (env.error)
 		return -ENOMEM;
 	environ = env.v;
-	r = run_and_wait(s->b, argv, name);
+	r = run_and_wait(s->b, argv, name, flags);
 	environ = own;
 	for (size_t k = 0; k < env.n; k++)
 		explicit_bzero(env.v[k], strlen(env.v[k]));

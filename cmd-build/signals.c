@@ -31,8 +31,11 @@ void catch_signals(void)
 		sigaction(sigs[i], &sa, NULL);
 }
 
-/* In a process group of its own, so that a terminal's Ctrl-C is ours alone: what ends a container is `rm`. */
-static int spawn(struct build *b, char **argv, pid_t *ret)
+/*
+ * In a process group of its own, so that a terminal's Ctrl-C is ours alone: what ends a container is `rm`. But who reads from the
+ * terminal must be in the group that may.
+ */
+static int spawn(struct build *b, char **argv, unsigned flags, pid_t *ret)
 {
 	cleanup_free char *path = hoy_sibling(argv[0]);
 	posix_spawn_file_actions_t fa;
@@ -44,13 +47,14 @@ static int spawn(struct build *b, char **argv, pid_t *ret)
 		return -ENOMEM;
 	sigemptyset(&none);
 	posix_spawn_file_actions_init(&fa);
-	posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDONLY, 0);
-	if (b->o->quiet)
+	if (!(flags & RUN_STDIN))
+		posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDONLY, 0);
+	if (flags & RUN_QUIET)
 		posix_spawn_file_actions_addopen(&fa, 1, "/dev/null", O_WRONLY, 0);
 	posix_spawnattr_init(&at);
 	posix_spawnattr_setsigmask(&at, &none);
 	posix_spawnattr_setpgroup(&at, 0);
-	posix_spawnattr_setflags(&at, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
+	posix_spawnattr_setflags(&at, POSIX_SPAWN_SETSIGMASK | (flags & RUN_STDIN ? 0 : POSIX_SPAWN_SETPGROUP));
 	r = posix_spawnp(ret, path, &fa, &at, argv, environ);
 	posix_spawn_file_actions_destroy(&fa);
 	posix_spawnattr_destroy(&at);
@@ -79,7 +83,7 @@ static int wait_for(pid_t pid, const char *name, const sigset_t *set)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-int run_and_wait(struct build *b, char **argv, const char *name)
+int run_and_wait(struct build *b, char **argv, const char *name, unsigned flags)
 {
 	sigset_t set, old;
 	pid_t pid;
@@ -91,7 +95,7 @@ int run_and_wait(struct build *b, char **argv, const char *name)
 	sigaddset(&set, SIGHUP);
 	sigaddset(&set, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &set, &old);
-	r = spawn(b, argv, &pid);
+	r = spawn(b, argv, flags, &pid);
 	if (!r)
 		r = wait_for(pid, name, &set);
 	sigprocmask(SIG_SETMASK, &old, NULL);
