@@ -147,6 +147,8 @@ static void build_release(struct build *b)
 	options_release(b->o);
 	hoy_strv_release(&b->given);
 	hoy_strv_release(&b->used);
+	hoy_strv_release(&b->cache_from);
+	hoy_strv_release(&b->cache_to);
 	free(b->ignore);
 	cfile_release(&b->f);
 	hoy_store_free(b->s);
@@ -177,6 +179,8 @@ static int run_build(const struct hoy_verb *v, int argc, char **argv)
 		r = find_ignore(&b);
 	if (!r)
 		r = hoy_store_open(&b.s, &hoy_globals.storage, 0, &b.err);
+	/* What is made for an image has the same mode whoever makes it. */
+	umask(022);
 	catch_signals();
 	if (!r)
 		r = log_begin(&b);
