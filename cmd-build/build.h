@@ -168,6 +168,8 @@ int doc_file(struct build *b, const char *name, const char *text, mode_t mode);
 /* Run a tool of ours, whose container is NAME, to its end; a signal for us ends the container. Its exit status, or an error. */
 enum run_flags { RUN_QUIET = 1 << 0, /* stdout is nobody's */ RUN_STDIN = 1 << 1 /* stdin is ours, else nothing */ };
 int run_and_wait(struct build *b, char **argv, const char *name, unsigned flags);
+/* Wait for our child PID in the same way; a signal for us kills it. */
+int wait_child(pid_t pid);
 /* From now on signals are noted for stopped(). */
 void catch_signals(void);
 /* Has the user asked for an end? Then ECANCELED is in b->err. */

@@ -28,6 +28,9 @@ void ctr_release(struct ctr *c)
 {
 	hoy_json_release(&c->d);
 	hoy_strv_release(&c->w.stubs);
+	if (c->b.tmp)
+		hoy_remove_tree(AT_FDCWD, c->b.tmp);
+	free(c->b.tmp);
 	free(c->w.name);
 	free(c->w.root);
 	hoy_store_free(c->b.s);
