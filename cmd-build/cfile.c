@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "common/base/buf.h"
 #include "common/base/err.h"
@@ -20,10 +21,10 @@ static const struct kind {
 	bool docs;   /* may have here-documents */
 	const char *flags; /* those that it knows */
 } kinds[] = {
-	{ "ADD", F_JSON_WORDS, true, "chown chmod " },
+	{ "ADD", F_JSON_WORDS, true, "checksum chmod chown exclude keep-git-dir link unpack " },
 	{ "ARG", F_WORDS, false, "" },
 	{ "CMD", F_JSON_TEXT, false, "" },
-	{ "COPY", F_JSON_WORDS, true, "chown chmod from " },
+	{ "COPY", F_JSON_WORDS, true, "chmod chown exclude from link parents " },
 	{ "ENTRYPOINT", F_JSON_TEXT, false, "" },
 	{ "ENV", F_PAIRS, false, "" },
 	{ "EXPOSE", F_WORDS, false, "" },
@@ -101,6 +102,16 @@ const char *cf_flag(const struct cf_instr *i, const char *name)
 				found = "";
 		}
 	return found;
+}
+
+int cf_bool(const struct cfile *f, const struct cf_instr *i, const char *name, bool unsaid, bool *ret, struct hoy_err *err)
+{
+	const char *value = cf_flag(i, name);
+
+	*ret = value ? !*value || !strcasecmp(value, "true") || !strcmp(value, "1") : unsaid;
+	if (value && !*ret && strcasecmp(value, "false") && strcmp(value, "0"))
+		return cfile_fail(f, i, err, EINVAL, "--%s must be true or false, not '%s'", name, value);
+	return 0;
 }
 
 void cf_sources(const struct cf_instr *i, struct hoy_strv *ret)

@@ -53,5 +53,7 @@ int cfile_append(struct cfile *f, const char *text, struct hoy_err *err);
 int cfile_fail(const struct cfile *f, const struct cf_instr *i, struct hoy_err *err, int code, const char *fmt, ...) HOY_PRINTF(5, 6);
 /* The value of the flag NAME ("chown") of I, "" for one without a value, or NULL. */
 const char *cf_flag(const struct cf_instr *i, const char *name);
+/* The flag NAME of I as a bool, UNSAID without it; -EINVAL for another value. */
+int cf_bool(const struct cfile *f, const struct cf_instr *i, const char *name, bool unsaid, bool *ret, struct hoy_err *err);
 /* What --from and the from= of --mount name in I, not substituted, appended to RET. */
 void cf_sources(const struct cf_instr *i, struct hoy_strv *ret);

@@ -94,6 +94,42 @@ static void mount_tmpfs(int root, const struct run_mount *m)
 		give_up("mount a tmpfs at", m->target);
 }
 
+/* Our devices, but nobody makes or runs any. */
+static void mount_dev(int root)
+{
+	cleanup_fd int from = sys_open_tree(AT_FDCWD, "/dev", OPEN_TREE_CLONE | AT_RECURSIVE), to = mount_point(root, "/dev", false);
+	struct sys_mount_attr attr = { .set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC };
+
+	if (from < 0 || to < 0 || sys_mount_setattr(from, 0, &attr) < 0 || sys_attach(from, to) < 0)
+		give_up("mount", "/dev");
+}
+
+/* What tells of the machine, or changes it, is not a build's affair, even if it's root's. */
+static void mask(int root)
+{
+	static const char *const files[] = { "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/sched_debug", "/proc/interrupts" },
+			  *const dirs[] = { "/proc/acpi", "/proc/scsi", "/sys/firmware" },
+			  *const fixed[] = { "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
+		if (hoy_exists(root, files[i] + 1))
+			bind_at(root, "/dev/null", files[i], false);
+	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
+		struct run_mount m = { .target = (char *)dirs[i], .rdonly = true, .options = HOY_STRV_INIT };
+
+		if (hoy_exists(root, dirs[i] + 1))
+			mount_tmpfs(root, &m);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(fixed); i++) {
+		cleanup_fd int at = openat(root, fixed[i] + 1, O_PATH | O_CLOEXEC);
+		char path[40];
+
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", at);
+		if (at >= 0)
+			bind_at(root, path, fixed[i], true);
+	}
+}
+
 static void mount_volumes(int root, const struct chroot_cmd *c)
 {
 	for (size_t i = 0; i < c->volumes.n; i++) {
@@ -176,9 +212,10 @@ static void change_root(const struct chroot_cmd *c, bool own_pids)
 		give_up("mount", c->root);
 	if (!c->no_hosts)
 		mount_hosts(tree, c);
-	bind_at(tree, "/dev", "/dev", false);
+	mount_dev(tree);
 	bind_at(tree, "/sys", "/sys", true);
 	mount_proc(tree, own_pids);
+	mask(tree);
 	if (hoy_exists(AT_FDCWD, "/etc/resolv.conf"))
 		bind_at(tree, "/etc/resolv.conf", "/etc/resolv.conf", false);
 	mount_volumes(tree, c);

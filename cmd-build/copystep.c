@@ -1,12 +1,19 @@
 /* cmd-build/copystep.c: COPY and ADD: what is copied from where, told to hoy-builder. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "cmd-build/build.h"
+#include "cmd-build/fetch.h"
 #include "cmd-build/source.h"
 #include "cmd-build/subst.h"
+#include "common/base/fd.h"
 #include "common/cli/call.h"
+
+static bool starts(const char *s, const char *with) { return !strncmp(s, with, strlen(with)); }
 
 /* A here-document among the sources: "<<NAME" for hoy-builder, its text in a file. */
 static int push_doc(struct state *s, const struct cf_instr *i, size_t *nth, struct hoy_strv *argv)
@@ -25,44 +32,135 @@ static int push_doc(struct state *s, const struct cf_instr *i, size_t *nth, stru
 	return r;
 }
 
+/* The name that the file of a web server gets: in a directory of its own in the build's. */
+static int name_fetched(struct state *s, const struct cf_instr *i, const char *url, const char *path, struct hoy_strv *argv)
+{
+	const char *end = url + strcspn(url, "?#"), *name = end;
+	cleanup_free char *dir = hoy_asprintf("%s-dir", path), *file = NULL;
+
+	while (name > url && name[-1] != '/')
+		name--;
+	if (name == end || strstr(url, "://") + 3 == name)
+		return cfile_fail(&s->b->f, i, &s->b->err, EINVAL, "\"%s\" names no file", url);
+	file = dir ? hoy_asprintf("%s/%.*s", dir, (int)(end - name), name) : NULL;
+	if (!file)
+		return hoy_fail_oom(&s->b->err);
+	if ((mkdir(dir, 0700) < 0 && errno != EEXIST) || (link(path, file) < 0 && errno != EEXIST))
+		return hoy_fail_errno(&s->b->err, errno, "cannot name what came from \"%s\"", url);
+	hoy_strv_pushf(argv, "<@%s", file + strlen(s->b->tmp) + 1);
+	return 0;
+}
+
+static int push_remote(struct state *s, const struct cf_instr *i, const char *url, struct hoy_strv *argv)
+{
+	cleanup_free char *what = hoy_asprintf("%s:%u: %s", s->b->f.name, i->line, i->word);
+	const char *path;
+	bool keep;
+	int r = cf_bool(&s->b->f, i, "keep-git-dir", false, &keep, &s->b->err);
+
+	if (!r)
+		r = fetch(s->b, url, keep, what, &path);
+	if (r < 0)
+		return s->b->err.code ? cfile_fail(&s->b->f, i, &s->b->err, -r, "%s", (char *)strdupa(s->b->err.msg)) : r;
+	if (!is_git(url))
+		return name_fetched(s, i, url, path, argv);
+	hoy_strv_pushf(argv, "<+%s", path + strlen(s->b->tmp) + 1);
+	return 0;
+}
+
+/* --checksum is for what somebody else could change. */
+static int check_local(struct state *s, const struct cf_instr *i, bool remote)
+{
+	const char *sum = cf_flag(i, "checksum");
+
+	if (sum && !remote)
+		return cfile_fail(&s->b->f, i, &s->b->err, EINVAL, "checksum flag is not supported for local sources");
+	return 0;
+}
+
 static int push_paths(struct state *s, const struct cf_instr *i, struct hoy_strv *argv)
 {
 	size_t nth = 0;
 	int r = 0;
 
 	for (size_t k = 0; k < i->args.n && !r; k++) {
+		bool last = k + 1 == i->args.n, remote;
 		cleanup_free char *word = NULL;
 
-		if (nth < i->n_docs && k + 1 < i->args.n && !i->json && strstr(i->args.v[k], "<<") == i->args.v[k]) {
+		if (nth < i->n_docs && !last && !i->json && starts(i->args.v[k], "<<")) {
 			r = push_doc(s, i, &nth, argv);
 			continue;
 		}
 		word = config_word(s, i, i->args.v[k]);
 		if (!word)
 			return -s->b->err.code;
-		if (k + 1 < i->args.n && *i->word == 'A' && strstr(word, "://"))
-			return cfile_fail(&s->b->f, i, &s->b->err, HOY_EUNSUPPORTED, "'%s': sources that are fetched are not supported", word);
-		hoy_strv_push(argv, word);
+		remote = !last && *i->word == 'A' && is_remote(word);
+		r = last ? 0 : check_local(s, i, remote);
+		if (!r && remote)
+			r = push_remote(s, i, word, argv);
+		else
+			hoy_strv_push(argv, word);
 	}
 	return r;
 }
 
+/* Flags with a value, handed on with variables put in. */
+static int push_values(struct state *s, const struct cf_instr *i, struct hoy_strv *argv)
+{
+	static const char *const flags[] = { "chown", "chmod", "checksum", "exclude" };
+
+	for (size_t k = 0; k < i->flags.n; k++)
+		for (size_t m = 0; m < ARRAY_SIZE(flags); m++) {
+			size_t len = strlen(flags[m]);
+			const char *flag = i->flags.v[k] + 2;
+			cleanup_free char *word = NULL;
+
+			if (strncmp(flag, flags[m], len) || (flag[len] && flag[len] != '='))
+				continue;
+			word = config_word(s, i, flag[len] ? flag + len + 1 : "");
+			if (!word)
+				return -s->b->err.code;
+			if (!*word)
+				return cfile_fail(&s->b->f, i, &s->b->err, EINVAL, "--%s needs a value", flags[m]);
+			hoy_strv_pushf(argv, "--%s=%s", flags[m], word);
+		}
+	return 0;
+}
+
+/* --link: a directory in which it is put together, empty for each. */
+static int push_link(struct state *s, const struct cf_instr *i, struct hoy_strv *argv)
+{
+	cleanup_free char *dir = NULL;
+	bool on;
+	int r = cf_bool(&s->b->f, i, "link", false, &on, &s->b->err);
+
+	if (r < 0 || !on)
+		return r;
+	r = need_tmp(s->b);
+	dir = r ? NULL : hoy_asprintf("%s/link", s->b->tmp);
+	if (!dir)
+		return r ?: hoy_fail_oom(&s->b->err);
+	r = hoy_remove_tree(AT_FDCWD, dir);
+	if (!r && mkdir(dir, 0755) < 0)
+		r = -errno;
+	hoy_strv_pushf(argv, "--link=%s", dir);
+	return r < 0 ? hoy_fail_errno(&s->b->err, -r, "cannot create '%s'", dir) : 0;
+}
+
 static int push_copy_flags(struct state *s, const struct cf_instr *i, const struct source *src, const char *root, struct hoy_strv *argv)
 {
-	static const char *const flags[] = { "chown", "chmod" };
 	const char *dir = config_str(s, "WorkingDir");
+	bool parents, unpack;
+	int r = push_values(s, i, argv);
 
-	for (size_t k = 0; k < ARRAY_SIZE(flags); k++) {
-		const char *flag = cf_flag(i, flags[k]);
-		cleanup_free char *word = flag ? config_word(s, i, flag) : NULL;
-
-		if (flag && !word)
-			return -s->b->err.code;
-		if (word && !*word)
-			return cfile_fail(&s->b->f, i, &s->b->err, EINVAL, "--%s needs a value", flags[k]);
-		if (word)
-			hoy_strv_pushf(argv, "--%s=%s", flags[k], word);
-	}
+	if (!r)
+		r = push_link(s, i, argv);
+	if (!r)
+		r = cf_bool(&s->b->f, i, "parents", false, &parents, &s->b->err);
+	if (!r)
+		r = cf_bool(&s->b->f, i, "unpack", *i->word == 'A', &unpack, &s->b->err);
+	if (r < 0)
+		return r;
 	hoy_strv_pushf(argv, "--what=%s:%u: %s", s->b->f.name, i->line, i->word);
 	hoy_strv_pushf(argv, "--root=%s", root);
 	hoy_strv_pushf(argv, "--context=%s", src->path);
@@ -71,8 +169,10 @@ static int push_copy_flags(struct state *s, const struct cf_instr *i, const stru
 		hoy_strv_push(argv, "--from-image");
 	else if (s->b->ignore)
 		hoy_strv_pushf(argv, "--ignore=%s", s->b->ignore);
-	if (*i->word == 'A')
-		hoy_strv_push(argv, "--add");
+	if (parents)
+		hoy_strv_push(argv, "--parents");
+	if (unpack)
+		hoy_strv_push(argv, cf_flag(i, "unpack") ? "--add=all" : "--add");
 	return 0;
 }
 
@@ -89,7 +189,7 @@ static int copy(struct state *s, const struct cf_instr *i, const struct source *
 		return r;
 	if (dry)
 		hoy_strv_push(&argv, "--dry-run");
-	if (i->n_docs && s->b->tmp)
+	if (s->b->tmp)
 		hoy_strv_pushf(&argv, "--docs=%s", s->b->tmp);
 	hoy_strv_push(&argv, "--");
 	for (size_t k = 0; k < paths.n; k++)

@@ -18,8 +18,8 @@
 
 void ctr_init(struct ctr *c)
 {
-	*c = (struct ctr){ .o = { .layers = -1, .rm = -1, .tls_verify = -1, .identity_label = -1, .http_proxy = -1 },
-			   .b = { .f = CFILE_INIT, .err = HOY_ERR_INIT, .time = -1 } };
+	*c = (struct ctr){ .b = { .f = CFILE_INIT, .err = HOY_ERR_INIT, .time = -1 } };
+	options_init(&c->o);
 	c->b.o = &c->o;
 	c->w.b = &c->b;
 }

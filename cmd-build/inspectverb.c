@@ -235,12 +235,13 @@ static int print(struct ctr *c, const char *format)
 /* What a working container of the image would have. */
 static int of_image(struct ctr *c, const char *name)
 {
-	struct state s = { .b = &c->b };
+	struct stage st = { .base_stage = -1 };
+	struct state s = { .b = &c->b, .st = &st };
 	int r = ctr_open_store(c);
 
 	c->o.pull = "never";
 	if (!r)
-		r = image_base(&s, name, NULL);
+		r = image_base(&s, name);
 	if (r < 0)
 		hoy_fail(&c->b.err, ENOENT, "importing settings: %s: image not known", name);
 	/* The first of its names, whichever it was asked for by. */

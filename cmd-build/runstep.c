@@ -96,13 +96,18 @@ static int push_options(const struct state *s, const struct cf_instr *i, struct 
 	if (*network)
 		hoy_strv_pushf(argv, "--network=%s", network);
 	/* As buildah has it: then /etc/hosts is the image's. */
-	if (!strcmp(network, "none"))
+	if (!strcmp(network, "none") || o->no_hosts)
 		hoy_strv_push(argv, "--no-hosts");
+	if (o->no_hostname)
+		hoy_strv_push(argv, "--no-hostname");
 	if (*user)
 		hoy_strv_pushf(argv, "--user=%s", user);
 	hoy_strv_pushf(argv, "--workdir=%s", *dir ? dir : "/");
 	if (o->http_proxy == 0)
 		hoy_strv_push(argv, "--http-proxy=false");
+	/* What RUN does to a volume is undone. */
+	HOY_JSON_EACH(v, o->compat_volumes ? hoy_json_get(s->cfg, "Volumes") : NULL)
+		hoy_strv_pushf(argv, "--volume=%s%s:%s:O", s->work->root, v->key, v->key);
 	for (size_t k = 0; k < n_run_options; k++)
 		for (size_t m = 0; m < o->run_opts[k].n; m++)
 			hoy_strv_pushf(argv, "--%s=%s", run_options[k].name, o->run_opts[k].v[m]);

@@ -42,6 +42,19 @@ void control_event(void);
 void control_due(void);
 void control_reaped(pid_t pid);
 
+/* ---- session.c ---- */
+/*
+ * Start an exec session: the words of the message behind "exec", and the descriptors that came with it (borrowed): the
+ * client's socket, if it has one, and those for the process. False: the message is not well formed.
+ */
+bool session_start(int epfd, char **words, size_t n, const int *fds, size_t n_fds);
+void session_resize(const char *sid, int rows, int columns);
+void session_event(uint64_t tag, uint32_t events);
+/* A child has ended: was it one of a session's? */
+bool session_reaped(pid_t pid, int status);
+/* The container has ended, and with it all that runs in it. */
+void session_end_all(void);
+
 /* ---- main.c ---- */
 /* What we start may be chosen by the kernel when memory runs out, as whoever started us. Async-signal-safe. */
 void unshield(void);
@@ -74,6 +87,15 @@ struct child {
 	int out, err, in;   /* our ends; -1: none */
 	int tty;	    /* pty master */
 };
+/* The socket by which a runtime gives us the master of a terminal that it has made. */
+struct console {
+	char dir[64], path[96];
+	int fd; /* -1: none */
+};
+int console_open(struct console *k, struct hoy_err *err);
+/* That master, or -errno. */
+int console_receive(struct console *k);
+void console_close(struct console *k);
 /* Run the runtime's create, exec or restore; the streams are ours when it returns. */
 int child_start(struct child *c, struct hoy_err *err);
 
@@ -97,7 +119,7 @@ int oom_watch(pid_t pid, uint32_t *ret_events);
 int oom_happened(int fd);
 
 /* ---- loop.c ---- */
-enum tag { TAG_OUT = 1, TAG_ERR, TAG_SIGNAL, TAG_TIMER, TAG_CTL, TAG_WINSZ, TAG_OOM, TAG_NOTIFY, TAG_CONTROL, TAG_DUE, TAG_ATTACH = 16 /* the listener; the rest of attach.c's follow */ };
+enum tag { TAG_OUT = 1, TAG_ERR, TAG_SIGNAL, TAG_TIMER, TAG_CTL, TAG_WINSZ, TAG_OOM, TAG_NOTIFY, TAG_CONTROL, TAG_DUE, TAG_ATTACH = 16 /* the listener; the rest of attach.c's follow */, TAG_SESSION = 1 << 16 };
 /* Make the ctl and winsz fifos: before the runtime runs, since clients open them as soon as it has. */
 void loop_fifos(void);
 /* Serve until the container has ended and its output is drained; its exit code. */

@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "cmd-run/run.h"
+#include "cmd-run/session.h"
 #include "common/base/fd.h"
 #include "common/data/digest.h"
 #include "common/data/time.h"
@@ -326,11 +326,24 @@ static int cleanup_one(struct hoy_store *s, const char *name, bool all)
 
 struct cleanup_opts {
 	bool all;
+	const char *exec;
 };
 static const struct hoy_opt cleanup_opts[] = {
 	{ 'a', "all", HOY_OPT_FLAG, offsetof(struct cleanup_opts, all), NULL, "all containers, and what is left of those that are gone" },
+	{ 0, "exec", HOY_OPT_STRING, offsetof(struct cleanup_opts, exec), "SESSION", "of this exec session alone" },
 	HOY_OPTS_END,
 };
+
+static int cleanup_session(struct hoy_store *s, const char *name, const char *sid)
+{
+	cleanup_ctr struct ctr c = CTR_INIT;
+	struct hoy_err err = HOY_ERR_INIT;
+	int r = ctr_open(&c, s, name, &err);
+
+	if (!r)
+		r = session_died(&c, sid, &err);
+	return r < 0 ? hoy_report(&err, 125) : 0;
+}
 
 static int run_cleanup(const struct hoy_verb *v, int argc, char **argv)
 {
@@ -342,9 +355,15 @@ static int run_cleanup(const struct hoy_verb *v, int argc, char **argv)
 
 	if (n < 0)
 		return status;
+	if (o.exec && (o.all || n != 1)) {
+		hoy_error("--exec is about one container");
+		return 125;
+	}
 	s = open_store(0);
 	if (!s)
 		return 125;
+	if (o.exec)
+		return cleanup_session(s, argv[1], o.exec);
 	if (o.all)
 		reconcile(s);
 	if (pick(s, n, argv + 1, o.all, false, &ids, &err) < 0)

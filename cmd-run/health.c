@@ -13,13 +13,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "cmd-run/options.h"
+#include "cmd-run/session.h"
 #include "common/base/fd.h"
 #include "common/data/time.h"
 #include "common/proc/sibling.h"
@@ -171,10 +170,7 @@ bool health_checked(const struct ctr *c)
 /* Tell the monitor how often to check, and with which command. */
 static int schedule(const struct ctr *c, int64_t ms)
 {
-	cleanup_fd int dir = open(c->rundir, O_PATH | O_DIRECTORY | O_CLOEXEC), sock = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
 	cleanup_strv struct hoy_strv words = HOY_STRV_INIT;
-	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(8000);
 	cleanup_free char *self = hoy_sibling("hoy-run");
 
 	hoy_strv_push(&words, "health");
@@ -184,12 +180,7 @@ static int schedule(const struct ctr *c, int64_t ms)
 	hoy_strv_push(&words, "healthcheck");
 	hoy_strv_push(&words, "run");
 	hoy_strv_push(&words, c->id);
-	for (size_t i = 0; i < words.n; i++)
-		hoy_buf_add(&b, words.v[i], strlen(words.v[i]) + 1);
-	if (b.error || words.error || dir < 0 || sock < 0)
-		return -ENOMEM;
-	snprintf(sa.sun_path, sizeof(sa.sun_path), "/proc/self/fd/%d/control", dir);
-	return sendto(sock, b.data, b.len, MSG_NOSIGNAL, (struct sockaddr *)&sa, sizeof(sa)) < 0 ? -errno : 0;
+	return monitor_tell(c, &words, NULL, 0);
 }
 
 void health_begin(struct ctr *c)

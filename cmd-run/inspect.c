@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cmd-run/run.h"
+#include "cmd-run/session.h"
 #include "common/base/fd.h"
 #include "common/cli/format.h"
 #include "common/data/time.h"
@@ -437,6 +437,15 @@ static void host_config(struct hoy_jw *w, const struct ctr *c)
 	hoy_jw_end_object(w);
 }
 
+static void exec_ids(struct hoy_jw *w, const struct ctr *c)
+{
+	cleanup_strv struct hoy_strv ids = HOY_STRV_INIT;
+
+	if (c->live.root)
+		session_list(c, &ids);
+	hoy_jw_strings(w, "ExecIDs", ids.v, ids.n);
+}
+
 static int put_container(struct hoy_jw *w, struct ctr *c, struct hoy_err *err)
 {
 	const struct hoy_json *args;
@@ -478,7 +487,7 @@ static int put_container(struct hoy_jw *w, struct ctr *c, struct hoy_err *err)
 	hoy_jw_string(w, "AppArmorProfile", ds(c, "apparmor"));
 	list(w, "EffectiveCaps", hoy_json_get(c->def.root, "caps"));
 	list(w, "BoundingCaps", hoy_json_get(c->def.root, "caps"));
-	list(w, "ExecIDs", NULL);
+	exec_ids(w, c);
 	graph_driver(w, c);
 	put_mounts(w, c);
 	hoy_jw_array(w, "Dependencies");

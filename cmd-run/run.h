@@ -194,6 +194,10 @@ void health_begin(struct ctr *c);
 int attach_connect(const struct ctr *c);
 /* Copy between our stdio and the attach socket SOCK (owned) until it ends or the keys are typed: 0, 1 for detached, -errno. */
 int attach_run(struct ctr *c, int sock, const struct start_how *how, bool tty);
+/* The same for the exec session SID, whose exit code is in RET_CODE; -ECONNRESET: the monitor has gone. */
+int attach_session(struct ctr *c, int sock, const char *sid, const struct start_how *how, bool tty, int *ret_code);
+/* "ctrl-p,ctrl-q" (NULL: the configured ones) as bytes; how many, or -EINVAL. */
+int parse_detach_keys(const char *text, unsigned char keys[16]);
 int attach_raw(bool on);
 
 /* ---- volumes.c ---- */

@@ -206,10 +206,10 @@ static void monitor_argv(struct ctr *c, const char *root, struct hoy_strv *a)
 	if (timeout > 0)
 		hoy_strv_pushf(a, "--timeout=%lld", (long long)timeout);
 	/* Ours need not go into the background first: it has a session of its own, and we tell it apart by its pid. */
-	if (own_monitor(path))
+	if (own_monitor(path)) {
 		hoy_strv_push(a, "--sync");
-	if (own_monitor(path) && health_checked(c))
 		hoy_strv_push(a, "--control");
+	}
 	hoy_strv_push(a, "--conmon-pidfile");
 	hoy_strv_pushf(a, "%s/conmon.pid", c->rundir);
 	exit_command(c, a);

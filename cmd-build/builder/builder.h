@@ -10,11 +10,44 @@
 #include "common/base/links.h"
 #include "common/base/strv.h"
 #include "common/cli/opts.h"
+#include "common/data/tar_write.h"
 
 struct hoy_err;
 
 /* Whose the files are to be: USER[:GROUP] by the passwd and group files beneath ROOTFD. 0 or -EINVAL, -ENOENT with a sentence. */
 int owner_parse(int rootfd, const char *text, uid_t *uid, gid_t *gid, struct hoy_err *err);
+
+/* ---- what is copied: sources.c ---- */
+
+enum item_kind {
+	ITEM_PATH,    /* beneath the context */
+	ITEM_DOC,     /* a here-document: a file in the directory for these */
+	ITEM_FETCHED, /* a file there that was fetched, with its time */
+	ITEM_TREE,    /* a directory there */
+};
+struct items {
+	struct item {
+		char *path;
+		enum item_kind kind;
+		size_t skip; /* components that --parents leaves out */
+	} *v;
+	size_t n;
+	int context;
+	const struct ignore *ignore;
+	const char *where, *ignored_by; /* names of these for messages */
+};
+void items_release(struct items *it);
+/* Add what ARG stands for: a path or pattern; "<<NAME", "<@NAME", "<+NAME" are the other kinds. That it is nothing is an error. */
+int items_add(struct items *it, const char *arg, struct hoy_err *err);
+
+/* ---- archive.c ---- */
+
+/* Is the file FD a tar, perhaps compressed? */
+bool is_archive(int fd);
+/* Unpack it into the directory TO (-1: only digest it); "file:HEX" is added to SUMS. */
+int unpack_archive(int fd, int to, struct hoy_strv *sums, struct hoy_err *err);
+
+/* ---- how: put.c, parents.c, mode.c, xattrs.c ---- */
 
 struct putter {
 	int from; /* root of what is copied: context, stage, image; borrowed */
@@ -22,21 +55,40 @@ struct putter {
 	bool chown, keep_owner; /* to uid and gid; neither: to root */
 	uid_t uid;
 	gid_t gid;
-	bool chmod, keep_setid;
+	const char *chmod; /* NULL: modes stay as they are */
+	bool keep_setid, times; /* times: they are part of the digest */
 	bool dry; /* nothing is written: only the digest is wanted */
-	mode_t mode;
-	EVP_MD_CTX *md; /* of the tar that the item at hand would be */
+	EVP_MD_CTX *md; /* of the tar that the item at hand would be; NULL: nobody wants to know */
 	struct hoy_links links;
 	struct hoy_buf name; /* in it */
 	struct hoy_err *err;
 };
+/* Is TEXT what chmod(1) takes: an octal number, or "u+x,go=r"? 0 or -EINVAL with a sentence. */
+int chmod_check(const char *text, struct hoy_err *err);
+/* What it makes of MODE, which also says whether it is a directory's. */
+mode_t chmod_mode(const char *text, mode_t mode);
+
+#define XATTRS_MAX 64
+struct xattrs {
+	struct tar_xattr_out v[XATTRS_MAX];
+	size_t n;
+	char names[4096], *values[XATTRS_MAX];
+};
+/* Those of FD that an image keeps, sorted. */
+void read_xattrs(int fd, struct xattrs *x);
+void set_xattrs(int fd, const struct xattrs *x);
+void xattrs_release(struct xattrs *x);
+
 /* What is in the directory DIR, sorted, into RET; 0 or -errno. */
 int list_names(int dir, struct hoy_strv *ret);
 /*
- * Put the directory or file PATH (beneath p->from, symlinks followed) into the open directory TO: a directory's entries, or a file
- * as NAME. The digest of that goes to p->md. TO may be -1 if p->dry. 0 or an error.
+ * Put the directory or file PATH (beneath p->from, symlinks followed) into the open directory TO: a directory's entries, or
+ * (WHOLE) itself as NAME, or a file as NAME. The digest of that goes to p->md; what p->name holds stands in front of all names there.
+ * TO may be -1 if p->dry. 0 or an error.
  */
-int put_item(struct putter *p, const char *path, int to, const char *name);
+int put_item(struct putter *p, const char *path, int to, const char *name, bool whole);
+/* The directory PATH, without what is in it, as NAME in TO; p->name goes on with it. Its descriptor (0 if p->dry) or an error. */
+int put_parent(struct putter *p, const char *path, int to, const char *name);
 /* mkdir -p of PATH in ROOTFD, new directories being P's owner's. Its descriptor or an error. */
 int put_parents(struct putter *p, int rootfd, const char *path);
 

@@ -1,13 +1,9 @@
 /* cmd-build/builder/copy.c: what COPY and ADD name goes into the root of a working container; the digest that the cache knows it by. */
-#include <archive.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <fnmatch.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cmd-build/builder/builder.h"
@@ -17,23 +13,26 @@
 #include "common/base/msg.h"
 #include "common/cli/opts.h"
 #include "common/data/digest.h"
-#include "common/data/tar_write.h"
-#include "common/proc/sibling.h"
 
 struct copy_opts {
-	bool add, dry, from_image;
-	const char *root, *context, *ignore, *docs, *chown, *chmod, *workdir, *what;
+	bool dry, from_image, parents;
+	const char *add, *root, *context, *ignore, *docs, *chown, *chmod, *workdir, *what, *checksum, *link;
+	struct hoy_strv exclude;
 };
 #define O(field) offsetof(struct copy_opts, field)
 static const struct hoy_opt copy_opts[] = {
-	{ 0, "add", HOY_OPT_FLAG, O(add), NULL, "unpack archives, as ADD does" },
-	{ 0, "chmod", HOY_OPT_STRING, O(chmod), "MODE", "mode of what is copied, in octal" },
+	{ 0, "add", HOY_OPT_OPTARG, O(add), "[=local]", "unpack archives, as ADD does; all: fetched ones, too" },
+	{ 0, "checksum", HOY_OPT_STRING, O(checksum), "DIGEST", "what a fetched file must have" },
+	{ 0, "chmod", HOY_OPT_STRING, O(chmod), "MODE", "mode of what is copied, as chmod(1) has it" },
 	{ 0, "chown", HOY_OPT_STRING, O(chown), "USER[:GROUP]", "owner of what is copied, by the root's own accounts" },
 	{ 0, "context", HOY_OPT_STRING, O(context), "DIR", "what sources are beneath" },
-	{ 0, "docs", HOY_OPT_STRING, O(docs), "DIR", "the files that sources of the form <<NAME stand for" },
+	{ 0, "docs", HOY_OPT_STRING, O(docs), "DIR", "the files that sources of the form <<NAME, <@NAME and <+NAME stand for" },
 	{ 0, "dry-run", HOY_OPT_FLAG, O(dry), NULL, "write nothing, print the digest" },
+	{ 0, "exclude", HOY_OPT_LIST, O(exclude), "PATTERN", "what of the context isn't copied, as in a .containerignore file" },
 	{ 0, "from-image", HOY_OPT_FLAG, O(from_image), NULL, "the context is a root itself: owners and set-id bits are kept" },
 	{ 0, "ignore", HOY_OPT_STRING, O(ignore), "FILE", "a .containerignore file" },
+	{ 0, "link", HOY_OPT_STRING, O(link), "DIR", "copy as if the root were empty: to this directory, and from there to the root" },
+	{ 0, "parents", HOY_OPT_FLAG, O(parents), NULL, "keep the directories above the sources" },
 	{ 0, "root", HOY_OPT_STRING, O(root), "DIR", "root of the container" },
 	{ 0, "what", HOY_OPT_STRING, O(what), "TEXT", "what errors begin with: file, line, instruction" },
 	{ 0, "workdir", HOY_OPT_STRING, O(workdir), "DIR", "what a relative destination is beneath" },
@@ -44,85 +43,12 @@ struct copy {
 	const struct copy_opts *o;
 	struct putter p;
 	struct ignore ignore;
-	int root, context, docs;
-	struct hoy_strv sources; /* paths in the context; "<<NAME" */
+	int root, context, docs, place; /* place: what it is copied to: the root, or with --link a directory of its own */
+	struct items items;
 	char *dest;		 /* absolute */
 	bool dir;		 /* it is to be a directory */
 	struct hoy_strv sums;	 /* "file:HEX" of each source */
 };
-
-/* ---- sources ---- */
-
-static bool is_glob(const char *s) { return strpbrk(s, "*?[\\") != NULL; }
-
-/* Add what PATTERN, from its component AT on, matches beneath BASE (a path in the context). */
-static int expand(struct copy *c, const char *base, const char *at, int depth, struct hoy_err *err)
-{
-	cleanup_strv struct hoy_strv names = HOY_STRV_INIT;
-	cleanup_free char *word = NULL;
-	size_t len;
-	cleanup_dir DIR *dp = NULL;
-	struct dirent *e;
-	int fd, r = 0;
-
-	at += strspn(at, "/");
-	len = strcspn(at, "/");
-	if (!len) {
-		fd = hoy_open_beneath(c->context, *base ? base : ".", O_PATH, 0, HOY_IN_ROOT);
-		if (fd >= 0)
-			hoy_strv_push(&c->sources, base);
-		hoy_close(fd);
-		return 0;
-	}
-	if (len == 1 && *at == '.')
-		return expand(c, base, at + 1, depth, err);
-	word = strndup(at, len);
-	if (!word || depth > 100)
-		return word ? hoy_fail(err, ELOOP, "'%s' is too deep", base) : hoy_fail_oom(err);
-	if (!is_glob(word)) {
-		hoy_strv_push(&names, word);
-	} else {
-		fd = hoy_open_beneath(c->context, *base ? base : ".", O_RDONLY | O_DIRECTORY, 0, HOY_IN_ROOT);
-		dp = fd < 0 ? NULL : fdopendir(fd);
-		while (dp && (e = readdir(dp)))
-			if (strcmp(e->d_name, ".") && strcmp(e->d_name, "..") && !fnmatch(word, e->d_name, FNM_PATHNAME))
-				hoy_strv_push(&names, e->d_name);
-		hoy_strv_sort(&names);
-	}
-	for (size_t i = 0; i < names.n && !r; i++) {
-		cleanup_free char *next = *base ? hoy_path_join(base, names.v[i]) : strdup(names.v[i]);
-
-		r = next ? expand(c, next, at + len, depth + 1, err) : hoy_fail_oom(err);
-	}
-	return r;
-}
-
-static int add_source(struct copy *c, const char *arg, struct hoy_err *err)
-{
-	size_t before = c->sources.n, kept;
-	int r;
-
-	if (!strncmp(arg, "<<", 2)) {
-		hoy_strv_push(&c->sources, arg);
-		return 0;
-	}
-	r = expand(c, "", arg, 0, err);
-	if (r < 0)
-		return r;
-	if (c->sources.n == before)
-		return hoy_fail_errno(err, ENOENT, "cannot find '%s' beneath '%s'", arg, c->o->context);
-	kept = before;
-	for (size_t i = before; i < c->sources.n;) {
-		if (*c->sources.v[i] && !c->ignore.some_again && ignore_matches(&c->ignore, c->sources.v[i])) {
-			hoy_strv_remove(&c->sources, i);
-			continue;
-		}
-		kept = ++i;
-	}
-	if (kept == before)
-		return hoy_fail(err, ENOENT, "all that '%s' matches is left out by '%s'", arg, c->o->ignore);
-	return 0;
-}
 
 /* ---- destination ---- */
 
@@ -138,16 +64,16 @@ static int destination(struct copy *c, const char *arg, struct hoy_err *err)
 	cleanup_fd int there = -1;
 	struct stat st;
 
-	c->dir = ends(arg, "/") || ends(arg, "/.") || !strcmp(arg, ".") || !*arg || c->sources.n > 1;
+	c->dir = ends(arg, "/") || ends(arg, "/.") || !strcmp(arg, ".") || !*arg || c->items.n > 1;
 	c->dest = *arg == '/' ? strdup(arg) : hoy_path_join(c->o->workdir ?: "/", arg);
 	if (!c->dest)
 		return hoy_fail_oom(err);
-	there = hoy_open_beneath(c->root, c->dest, O_PATH, 0, HOY_IN_ROOT);
+	there = hoy_open_beneath(c->place, c->dest, O_PATH, 0, HOY_IN_ROOT);
 	if (there >= 0 && !fstat(there, &st) && S_ISDIR(st.st_mode))
 		c->dir = true;
 	/* A link to nowhere is taken for one to a directory, which is made. */
 	if (there == -ENOENT) {
-		cleanup_fd int link = hoy_open_beneath(c->root, c->dest, O_PATH | O_NOFOLLOW, 0, HOY_IN_ROOT);
+		cleanup_fd int link = hoy_open_beneath(c->place, c->dest, O_PATH | O_NOFOLLOW, 0, HOY_IN_ROOT);
 
 		c->dir = c->dir || link >= 0;
 	}
@@ -196,115 +122,6 @@ static int print_sums(struct copy *c, struct hoy_err *err)
 	return 0;
 }
 
-/* ---- archives ---- */
-
-/* Does the file FD look like a tar, perhaps compressed? */
-static bool is_archive(int fd)
-{
-	unsigned char b[512];
-	ssize_t n = pread(fd, b, sizeof(b), 0);
-
-	if (n >= 265 && !memcmp(b + 257, "ustar", 5))
-		return true;
-	return (n > 2 && b[0] == 0x1f && b[1] == 0x8b) || (n > 3 && !memcmp(b, "BZh", 3)) || (n > 6 && !memcmp(b, "\xfd" "7zXZ", 6)) ||
-	       (n > 4 && !memcmp(b, "\x28\xb5\x2f\xfd", 4));
-}
-
-/* The tar that the archive FD is when it's inflated, into OUT; in a process of its own, whose exit status says how it went. */
-static int inflate(int fd, int out)
-{
-	struct archive *a = archive_read_new();
-	struct archive_entry *e;
-	char piece[65536];
-	ssize_t n = -1;
-
-	if (!a || archive_read_support_filter_all(a) != ARCHIVE_OK || archive_read_support_format_raw(a) != ARCHIVE_OK ||
-	    archive_read_open_fd(a, fd, sizeof(piece)) != ARCHIVE_OK || archive_read_next_header(a, &e) != ARCHIVE_OK)
-		return 1;
-	while ((n = archive_read_data(a, piece, sizeof(piece))) > 0)
-		if (hoy_write_full(out, piece, n) < 0)
-			return 1;
-	return n < 0;
-}
-
-/* Start that; *RET is where the tar comes from. */
-static pid_t start_inflate(int fd, int *ret, struct hoy_err *err)
-{
-	int p[2];
-	pid_t pid;
-
-	if (lseek(fd, 0, SEEK_SET) < 0 || pipe2(p, O_CLOEXEC) < 0)
-		return hoy_fail_errno(err, errno, "cannot read the archive");
-	pid = fork();
-	if (!pid) {
-		hoy_close(p[0]);
-		_exit(inflate(fd, p[1]));
-	}
-	hoy_close(p[1]);
-	if (pid < 0) {
-		hoy_close(p[0]);
-		return hoy_fail_errno(err, errno, "cannot start a process");
-	}
-	*ret = p[0];
-	return pid;
-}
-
-/*
- * hoy-transfer unpacks the tar IN into the directory TO, with the same care as for layers; -1: it only digests it. OUT is what it
- * prints.
- */
-static int unpack_tar(int in, int to, struct hoy_buf *out, struct hoy_err *err)
-{
-	char dir[40];
-	char *unpack[] = { (char *)"hoy-transfer", (char *)"layer", (char *)"unpack", (char *)"--keep-whiteouts", dir, NULL };
-	char *digest[] = { (char *)"hoy-transfer", (char *)"layer", (char *)"digest", NULL };
-	cleanup_fd int own = fcntl(0, F_DUPFD_CLOEXEC, 3);
-	int status;
-
-	if (to >= 0)
-		hoy_set_cloexec(to, false);
-	snprintf(dir, sizeof(dir), "/proc/self/fd/%d", to);
-	if (own < 0 || dup2(in, 0) < 0)
-		return hoy_fail_errno(err, errno, "cannot read the archive");
-	status = hoy_sibling_run("hoy-transfer", to < 0 ? digest : unpack, out);
-	if (dup2(own, 0) < 0 || status)
-		return hoy_fail(err, HOY_EREMOTE, "cannot unpack the archive");
-	return out->len >= 71 && !strncmp(out->data, "sha256:", 7) ? 0 : hoy_fail(err, HOY_EFORMAT, "hoy-transfer printed no digest");
-}
-
-static int unpack(struct copy *c, int fd, int to, struct hoy_err *err)
-{
-	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(1 << 16);
-	cleanup_fd int in = -1;
-	int status, r;
-	pid_t pid = start_inflate(fd, &in, err);
-
-	if (pid < 0)
-		return pid;
-	r = unpack_tar(in, to, &out, err);
-	hoy_close(steal_fd(&in));
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	if (!r && (!WIFEXITED(status) || WEXITSTATUS(status)))
-		r = hoy_fail(err, HOY_EFORMAT, "the archive is damaged");
-	if (!r)
-		hoy_strv_pushf(&c->sums, "file:%.64s", out.data + 7);
-	return r;
-}
-
-static int try_unpack(struct copy *c, const char *path, struct hoy_err *err)
-{
-	cleanup_fd int fd = hoy_open_beneath(c->context, path, O_RDONLY | O_NONBLOCK, 0, HOY_IN_ROOT), to = -1;
-	struct stat st;
-
-	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || !is_archive(fd))
-		return 0;
-	to = c->o->dry ? -1 : put_parents(&c->p, c->root, c->dest);
-	if (to < 0 && !c->o->dry)
-		return to;
-	return unpack(c, fd, to, err) < 0 ? -err->code : 1;
-}
-
 /* ---- copying ---- */
 
 static const char *base_name(const char *path)
@@ -321,74 +138,199 @@ static bool is_dir(int at, const char *path)
 	return fd >= 0;
 }
 
-static int copy_one(struct copy *c, const char *source, struct hoy_err *err)
+/* 1: it was an archive. */
+static int try_unpack(struct copy *c, const char *path, struct hoy_err *err)
 {
-	bool doc = !strncmp(source, "<<", 2), dir;
-	const char *path = doc ? source + 2 : source, *name = base_name(path);
+	cleanup_fd int fd = hoy_open_beneath(c->p.from, path, O_RDONLY | O_NONBLOCK, 0, HOY_IN_ROOT), to = -1;
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || !is_archive(fd))
+		return 0;
+	to = c->o->dry ? -1 : put_parents(&c->p, c->place, c->dest);
+	if (to < 0 && !c->o->dry)
+		return to;
+	return unpack_archive(fd, to, &c->sums, err) < 0 ? -err->code : 1;
+}
+
+/* Are there directories that IT keeps? */
+static bool has_parents(const struct copy *c, const struct item *it)
+{
+	size_t n = 0;
+
+	for (const char *s = it->path; (s = strchr(s, '/')); s++)
+		n++;
+	return c->o->parents && it->kind == ITEM_PATH && n > it->skip;
+}
+
+/* Of the components of IT's path, all but the last as directories beneath TO, which is replaced by the last of them. */
+static int keep_parents(struct copy *c, const struct item *it, int *to)
+{
+	const char *s = it->path, *slash;
+	int r = 0;
+
+	for (size_t n = 0; !r && (slash = strchr(s, '/')); n++, s = slash + 1) {
+		cleanup_free char *path = strndup(it->path, slash - it->path), *name = strndup(s, slash - s);
+
+		if (n < it->skip)
+			continue;
+		r = path && name ? put_parent(&c->p, path, *to, name) : -ENOMEM;
+		if (!c->o->dry && r >= 0) {
+			hoy_close(*to);
+			*to = r;
+		}
+		r = r < 0 ? r : 0;
+	}
+	return r;
+}
+
+/* Has the file PATH of p->from the digest that is wanted? */
+static int check_sum(struct copy *c, const char *path, struct hoy_err *err)
+{
+	cleanup_fd int fd = hoy_open_beneath(c->p.from, path, O_RDONLY, 0, HOY_IN_ROOT);
+	unsigned char raw[32];
+	char piece[65536], hex[65];
+	ssize_t n;
+
+	if (fd < 0 || EVP_DigestInit_ex(c->p.md, EVP_sha256(), NULL) != 1)
+		return hoy_fail_errno(err, fd < 0 ? -fd : ENOMEM, "cannot open '%s'", path);
+	while ((n = read(fd, piece, sizeof(piece))) > 0)
+		EVP_DigestUpdate(c->p.md, piece, n);
+	if (n < 0 || EVP_DigestFinal_ex(c->p.md, raw, NULL) != 1)
+		return hoy_fail_errno(err, errno, "cannot read '%s'", path);
+	hoy_hex(hex, raw, sizeof(raw));
+	if (!strncmp(c->o->checksum, "sha256:", 7) && !strcmp(c->o->checksum + 7, hex))
+		return 0;
+	return hoy_fail(err, HOY_EDIGEST, "unexpected response digest for \"%s\": sha256:%s, want %s", base_name(path), hex, c->o->checksum);
+}
+
+static int put_one(struct copy *c, const struct item *it, const char *kind, struct hoy_err *err)
+{
+	bool dir = is_dir(c->p.from, it->path), parents = has_parents(c, it);
+	const char *name = base_name(it->path);
 	cleanup_free char *parent = NULL;
 	cleanup_fd int to = -1;
 	int r;
 
-	if (c->o->add && !doc && (r = try_unpack(c, path, err)))
-		return r < 0 ? r : 0;
-	c->p.from = doc ? c->docs : c->context;
-	c->p.ignore = doc || !c->ignore.n ? NULL : &c->ignore;
-	dir = is_dir(c->p.from, path);
-	if (!dir && !c->dir)
+	if (!dir && !c->dir && !parents)
 		name = base_name(c->dest);
-	parent = dir || c->dir ? strdup(c->dest) : strndup(c->dest, name - c->dest);
+	parent = dir || c->dir || parents ? strdup(c->dest) : strndup(c->dest, name - c->dest);
 	if (!parent)
 		return hoy_fail_oom(err);
-	to = c->o->dry ? -1 : put_parents(&c->p, c->root, parent);
+	to = c->o->dry ? -1 : put_parents(&c->p, c->place, parent);
 	if (to < 0 && !c->o->dry)
 		return to;
 	r = sum_begin(c, err);
+	hoy_buf_reset(&c->p.name);
+	if (!r && parents)
+		r = keep_parents(c, it, &to);
 	if (!r)
-		r = put_item(&c->p, path, to, name);
-	return r ? r : sum_end(c, dir ? "dir" : "file", err);
+		r = put_item(&c->p, it->path, to, name, dir && c->o->parents && it->kind == ITEM_PATH && *it->path);
+	return r ? r : sum_end(c, kind ?: dir ? "dir" : "file", err);
+}
+
+static int copy_one(struct copy *c, const struct item *it, struct hoy_err *err)
+{
+	bool fetched = it->kind == ITEM_FETCHED;
+	int r = 0;
+
+	c->p.from = it->kind == ITEM_PATH ? c->context : c->docs;
+	c->p.ignore = it->kind == ITEM_PATH && c->ignore.n ? &c->ignore : NULL;
+	c->p.times = fetched;
+	if (fetched && c->o->checksum)
+		r = check_sum(c, it->path, err);
+	if (!r && c->o->add && (it->kind == ITEM_PATH || (fetched && !strcmp(c->o->add, "all"))) && (r = try_unpack(c, it->path, err)))
+		return r < 0 ? r : 0;
+	/* As buildah has it, what was fetched has no word in front of its digest. */
+	return r ? r : put_one(c, it, fetched ? "" : NULL, err);
+}
+
+/* What lies in the place of its own goes to the root, over what is there. */
+static int merge(struct copy *c, struct hoy_err *err)
+{
+	struct putter p = { .from = c->place, .keep_owner = true, .keep_setid = true, .name = HOY_BUF_INIT(1 << 20), .err = err };
+	cleanup_fd int to = hoy_open_beneath(c->root, ".", O_RDONLY | O_DIRECTORY, 0, HOY_IN_ROOT);
+	int r = to < 0 ? hoy_fail_errno(err, -to, "cannot open '%s'", c->o->root) : put_item(&p, "", to, "", false);
+
+	hoy_links_release(&p.links);
+	hoy_buf_release(&p.name);
+	return r;
+}
+
+/* ---- options ---- */
+
+static int open_dirs(struct copy *c, struct hoy_err *err)
+{
+	const struct { const char *path; int *fd, flags; } dirs[] = {
+		{ c->o->root, &c->root, O_PATH }, { c->o->context, &c->context, O_RDONLY }, { c->o->docs, &c->docs, O_RDONLY }, { c->o->link, &c->place, O_RDONLY }
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
+		if (!dirs[i].path)
+			continue;
+		*dirs[i].fd = open(dirs[i].path, dirs[i].flags | O_DIRECTORY | O_CLOEXEC);
+		if (*dirs[i].fd < 0)
+			return hoy_fail_errno(err, errno, "cannot open '%s'", dirs[i].path);
+	}
+	if (c->root < 0 || c->context < 0)
+		return hoy_fail(err, EINVAL, "--root and --context are needed");
+	if (c->place < 0)
+		c->place = fcntl(c->root, F_DUPFD_CLOEXEC, 3);
+	return c->place < 0 ? hoy_fail_errno(err, errno, "cannot open '%s'", c->o->root) : 0;
+}
+
+static int read_ignored(struct copy *c, struct hoy_err *err)
+{
+	cleanup_free char *text = NULL;
+	size_t len;
+	int r = 0;
+
+	if (c->o->ignore) {
+		r = hoy_read_file(AT_FDCWD, c->o->ignore, 1 << 20, &text, &len, err);
+		if (!r)
+			r = ignore_parse(&c->ignore, text, c->o->ignore, err);
+	}
+	for (size_t i = 0; i < c->o->exclude.n && !r; i++)
+		r = ignore_parse(&c->ignore, c->o->exclude.v[i], "--exclude", err);
+	return r;
 }
 
 static int settings(struct copy *c, struct hoy_err *err)
 {
 	const struct copy_opts *o = c->o;
-	char *end;
-	int r = 0;
+	int r = open_dirs(c, err);
 
-	if (!o->root || !o->context)
-		return hoy_fail(err, EINVAL, "--root and --context are needed");
-	c->root = open(o->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	c->context = open(o->context, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	c->docs = o->docs ? open(o->docs, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-	if (c->root < 0 || c->context < 0 || (o->docs && c->docs < 0))
-		return hoy_fail_errno(err, errno, "cannot open '%s'", c->root < 0 ? o->root : c->context < 0 ? o->context : o->docs);
+	c->items = (struct items){ .context = c->context, .ignore = &c->ignore, .where = o->context, .ignored_by = o->ignore };
 	c->p.keep_owner = c->p.keep_setid = o->from_image;
 	c->p.dry = o->dry;
-	if (o->chown) {
-		c->p.chown = true;
+	c->p.chown = o->chown != NULL;
+	c->p.chmod = o->chmod;
+	if (!r && o->chown)
 		r = owner_parse(c->root, o->chown, &c->p.uid, &c->p.gid, err);
-	}
-	if (!r && o->chmod) {
-		c->p.chmod = true;
-		c->p.mode = strtoul(o->chmod, &end, 8);
-		if (!*o->chmod || *end || c->p.mode > 07777)
-			return hoy_fail(err, EINVAL, "parsing chmod \"%s\": it is not an octal number", o->chmod);
-	}
-	if (!r && o->ignore) {
-		cleanup_free char *text = NULL;
-		size_t len;
+	if (!r && o->chmod)
+		r = chmod_check(o->chmod, err);
+	return r ? r : read_ignored(c, err);
+}
 
-		r = hoy_read_file(AT_FDCWD, o->ignore, 1 << 20, &text, &len, err);
-		if (!r)
-			r = ignore_parse(&c->ignore, text, o->ignore, err);
-	}
-	return r;
+static void copy_release(struct copy *c)
+{
+	EVP_MD_CTX_free(c->p.md);
+	ignore_release(&c->ignore);
+	hoy_links_release(&c->p.links);
+	hoy_buf_release(&c->p.name);
+	items_release(&c->items);
+	hoy_strv_release(&c->sums);
+	free(c->dest);
+	hoy_close(c->root);
+	hoy_close(c->context);
+	hoy_close(c->docs);
+	hoy_close(c->place);
 }
 
 static int run_copy(const struct hoy_verb *v, int argc, char **argv)
 {
 	struct hoy_err err = HOY_ERR_INIT;
 	struct copy_opts o = { 0 };
-	struct copy c = { .o = &o, .root = -1, .context = -1, .docs = -1, .p = { .name = HOY_BUF_INIT(1 << 20), .err = &err } };
+	struct copy c = { .o = &o, .root = -1, .context = -1, .docs = -1, .place = -1, .p = { .name = HOY_BUF_INIT(1 << 20), .err = &err } };
 	int status, r, n = hoy_verb_args(v, argc, argv, &o, 2, INT32_MAX, &status);
 
 	if (n < 0)
@@ -396,25 +338,19 @@ static int run_copy(const struct hoy_verb *v, int argc, char **argv)
 	c.p.md = EVP_MD_CTX_new();
 	r = c.p.md ? settings(&c, &err) : hoy_fail_oom(&err);
 	for (int i = 1; i < n && !r; i++)
-		r = add_source(&c, argv[i], &err);
+		r = items_add(&c.items, argv[i], &err);
 	if (!r)
 		r = destination(&c, argv[n], &err);
-	for (size_t i = 0; i < c.sources.n && !r; i++)
-		r = copy_one(&c, c.sources.v[i], &err);
+	for (size_t i = 0; i < c.items.n && !r; i++)
+		r = copy_one(&c, &c.items.v[i], &err);
+	if (!r && o.link && !o.dry)
+		r = merge(&c, &err);
 	if (!r)
 		r = print_sums(&c, &err);
-	EVP_MD_CTX_free(c.p.md);
-	ignore_release(&c.ignore);
-	hoy_links_release(&c.p.links);
-	hoy_buf_release(&c.p.name);
-	hoy_strv_release(&c.sources);
-	hoy_strv_release(&c.sums);
-	free(c.dest);
-	hoy_close(c.root);
-	hoy_close(c.context);
-	hoy_close(c.docs);
 	if (r < 0 && o.what)
 		hoy_fail_prefix(&err, "%s", o.what);
+	copy_release(&c);
+	hoy_strv_release(&o.exclude);
 	return hoy_finish_stdout(r < 0 ? hoy_report(&err, 125) : 0);
 }
 const struct hoy_verb verb_copy = { "copy", "--root DIR --context DIR [options] SOURCE... DEST", "Put files into the root of a container",

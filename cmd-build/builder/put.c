@@ -7,7 +7,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "cmd-build/builder/builder.h"
@@ -34,7 +33,7 @@ static mode_t mode_of(const struct putter *p, const struct stat *st)
 	mode_t mode = st->st_mode & 07777;
 
 	if (p->chmod)
-		return p->mode;
+		return chmod_mode(p->chmod, st->st_mode);
 	if (S_ISLNK(st->st_mode))
 		return 0777;
 	return p->keep_setid ? mode : mode & ~06000U;
@@ -44,56 +43,10 @@ static mode_t mode_of(const struct putter *p, const struct stat *st)
 
 static int digest(struct putter *p, const void *data, size_t len)
 {
-	return EVP_DigestUpdate(p->md, data, len) == 1 ? 0 : hoy_fail_oom(p->err);
+	return !p->md || EVP_DigestUpdate(p->md, data, len) == 1 ? 0 : hoy_fail_oom(p->err);
 }
 
-/* Extended attributes that an image keeps: what users set, and file capabilities. */
-struct xattrs {
-	struct tar_xattr_out v[64];
-	size_t n;
-	char names[4096], *values[64];
-};
-
-static int by_key(const void *a, const void *b)
-{
-	return strcmp(((const struct tar_xattr_out *)a)->key, ((const struct tar_xattr_out *)b)->key);
-}
-
-static void read_xattrs(int fd, struct xattrs *x)
-{
-	ssize_t n = flistxattr(fd, x->names, sizeof(x->names));
-
-	x->n = 0;
-	for (char *k = x->names; n > 0 && k < x->names + n && x->n < ARRAY_SIZE(x->v); k += strlen(k) + 1) {
-		char value[65536];
-		ssize_t len;
-
-		if (strcmp(k, "security.capability") && (strncmp(k, "user.", 5) || !strncmp(k, "user.overlay.", 13)))
-			continue;
-		len = fgetxattr(fd, k, value, sizeof(value));
-		x->values[x->n] = len < 0 ? NULL : malloc(len + 1);
-		if (!x->values[x->n])
-			continue;
-		memcpy(x->values[x->n], value, len);
-		x->v[x->n] = (struct tar_xattr_out){ k, x->values[x->n], len };
-		x->n++;
-	}
-	qsort(x->v, x->n, sizeof(*x->v), by_key);
-}
-
-static void set_xattrs(int fd, const struct xattrs *x)
-{
-	for (size_t i = 0; i < x->n; i++)
-		(void)fsetxattr(fd, x->v[i].key, x->v[i].value, x->v[i].len, 0);
-}
-
-static void xattrs_release(struct xattrs *x)
-{
-	for (size_t i = 0; i < x->n; i++)
-		free(x->values[i]);
-}
-
-/* The header of an entry, without its time: content counts, not when it was written. */
+/* The header of an entry, without its time: content counts, not when it was written; but for what was fetched. */
 static int digest_header(struct putter *p, const struct stat *st, char type, const char *link, const struct xattrs *x)
 {
 	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(1 << 20);
@@ -105,6 +58,7 @@ static int digest_header(struct putter *p, const struct stat *st, char type, con
 	i.uid = uid;
 	i.gid = gid;
 	i.size = type == '0' ? st->st_size : 0;
+	i.mtime = p->times ? st->st_mtim.tv_sec : 0;
 	i.xattrs = x ? x->v : NULL;
 	i.n_xattrs = x ? x->n : 0;
 	if (type == '3' || type == '4') {
@@ -278,12 +232,25 @@ static int open_subdir(struct putter *p, int to, const char *name, bool *made)
 	return fd < 0 ? fail(p, errno, "open the directory", "") : fd;
 }
 
+/* The directory FROM itself, and its attributes for INTO. */
+static int put_dir_header(struct putter *p, int from, const struct stat *st, int into)
+{
+	struct xattrs x;
+	int r;
+
+	read_xattrs(from, &x);
+	r = digest_header(p, st, '5', NULL, &x);
+	if (!r && !p->dry)
+		set_xattrs(into, &x);
+	xattrs_release(&x);
+	return r;
+}
+
 /* A directory within the item: LEFT_OUT if only what is beneath it may be copied. */
 static int put_subdir(struct putter *p, struct walk *w, int dir, const char *name, const struct stat *st, int to, bool left_out)
 {
 	cleanup_fd int from = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), into = -1;
 	bool made = false;
-	struct xattrs x;
 	int r;
 
 	if (from < 0)
@@ -292,11 +259,7 @@ static int put_subdir(struct putter *p, struct walk *w, int dir, const char *nam
 	if (into < 0 && !p->dry)
 		return into;
 	hoy_buf_putc(&p->name, '/');
-	read_xattrs(from, &x);
-	r = left_out ? 0 : digest_header(p, st, '5', NULL, &x);
-	if (!r && !left_out && !p->dry)
-		set_xattrs(into, &x);
-	xattrs_release(&x);
+	r = left_out ? 0 : put_dir_header(p, from, st, into);
 	if (!r)
 		r = put_dir(p, w, from, into);
 	if (!r && left_out && made && !unlinkat(to, name, AT_REMOVEDIR))
@@ -378,90 +341,79 @@ static int put_special_item(struct putter *p, const char *path, const struct sta
 	return finish(p, to, name, st);
 }
 
-int put_item(struct putter *p, const char *path, int to, const char *name)
+/* The directory IN itself, as NAME. */
+static int put_whole_dir(struct putter *p, struct walk *w, int in, const struct stat *st, int to, const char *name)
 {
-	cleanup_fd int at = hoy_open_beneath(p->from, *path ? path : ".", O_PATH, 0, HOY_IN_ROOT), in = -1;
-	struct walk w = { .base = to, .rel = HOY_BUF_INIT(1 << 20) };
+	cleanup_fd int into = -1;
+	bool made;
+	int r;
+
+	hoy_buf_printf(&p->name, "%s/", name);
+	into = p->dry ? -1 : open_subdir(p, to, name, &made);
+	if (into < 0 && !p->dry)
+		return into;
+	r = put_dir_header(p, in, st, into);
+	if (!r)
+		r = put_dir(p, w, in, into);
+	return r ? r : finish(p, to, name, st);
+}
+
+/* Open PATH beneath p->from for reading. */
+static int open_item(struct putter *p, const char *path, struct stat *st)
+{
+	cleanup_fd int at = hoy_open_beneath(p->from, *path ? path : ".", O_PATH, 0, HOY_IN_ROOT);
 	char self[40];
+	int in;
+
+	if (at < 0 || fstat(at, st) < 0)
+		return hoy_fail_errno(p->err, at < 0 ? -at : errno, "cannot open '%s'", path);
+	if (!S_ISREG(st->st_mode) && !S_ISDIR(st->st_mode))
+		return steal_fd(&at);
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", at);
+	in = open(self, O_RDONLY | O_CLOEXEC | (S_ISDIR(st->st_mode) ? O_DIRECTORY : 0));
+	return in < 0 ? hoy_fail_errno(p->err, errno, "cannot open '%s'", path) : in;
+}
+
+int put_item(struct putter *p, const char *path, int to, const char *name, bool whole)
+{
+	struct walk w = { .base = to, .rel = HOY_BUF_INIT(1 << 20), .skip = p->name.len };
+	cleanup_fd int in = -1;
 	struct stat st;
 	int r;
 
-	hoy_buf_reset(&p->name);
-	if (at < 0 || fstat(at, &st) < 0)
-		return hoy_fail_errno(p->err, at < 0 ? -at : errno, "cannot open '%s'", path);
-	if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) {
-		hoy_buf_puts(&p->name, name);
-		return put_special_item(p, path, &st, to, name);
-	}
-	snprintf(self, sizeof(self), "/proc/self/fd/%d", at);
-	in = open(self, O_RDONLY | O_CLOEXEC | (S_ISDIR(st.st_mode) ? O_DIRECTORY : 0));
+	in = open_item(p, path, &st);
 	if (in < 0)
-		return hoy_fail_errno(p->err, errno, "cannot open '%s'", path);
+		return in;
 	relative(&w.rel, path);
-	if (S_ISDIR(st.st_mode)) {
+	if (S_ISDIR(st.st_mode) && whole) {
+		r = put_whole_dir(p, &w, in, &st, to, name);
+	} else if (S_ISDIR(st.st_mode)) {
 		r = put_dir(p, &w, in, to);
 	} else {
 		hoy_buf_puts(&p->name, name);
-		r = put_regular(p, in, &st, to, name);
+		r = S_ISREG(st.st_mode) ? put_regular(p, in, &st, to, name) : put_special_item(p, path, &st, to, name);
 	}
 	hoy_buf_release(&w.rel);
 	return r;
 }
 
-/* ---- where it goes ---- */
-
-static int parents(struct putter *p, int rootfd, const char *path, int links);
-
-/* WORD in the directory SOFAR (a path from the root) is a link to what isn't there: it's made, there. */
-static int through_link(struct putter *p, int rootfd, int dir, const char *sofar, const char *word, int links)
+int put_parent(struct putter *p, const char *path, int to, const char *name)
 {
-	char target[PATH_MAX] = "";
-	cleanup_free char *path = NULL;
+	struct stat st;
+	cleanup_fd int in = open_item(p, path, &st), into = -1;
+	bool made;
+	int r;
 
-	if (links > 40 || readlinkat(dir, word, target, sizeof(target) - 1) < 0)
-		return links > 40 ? -ELOOP : -errno;
-	path = *target == '/' ? strdup(target) : hoy_path_join(sofar, target);
-	return path ? parents(p, rootfd, path, links + 1) : -ENOMEM;
-}
-
-static int make_one(struct putter *p, int dir, const char *word)
-{
-	if (!strcmp(word, "..") || mkdirat(dir, word, 0755) < 0)
-		return 0; /* it's there, or opening it tells */
-	if (fchownat(dir, word, p->chown ? p->uid : 0, p->chown ? p->gid : 0, AT_SYMLINK_NOFOLLOW) < 0 || fchmodat(dir, word, 0755, 0) < 0)
-		return -errno;
-	return 0;
-}
-
-static int parents(struct putter *p, int rootfd, const char *path, int links)
-{
-	cleanup_free char *copy = strdup(path);
-	char *save = NULL, *word = copy ? strtok_r(copy, "/", &save) : NULL;
-	cleanup_buf struct hoy_buf sofar = HOY_BUF_INIT(1 << 16);
-	int fd = copy ? hoy_open_beneath(rootfd, ".", O_RDONLY | O_DIRECTORY, 0, HOY_IN_ROOT) : -ENOMEM;
-
-	hoy_buf_puts(&sofar, "/");
-	for (; word && fd >= 0; word = strtok_r(NULL, "/", &save)) {
-		size_t before = sofar.len;
-		int next = make_one(p, fd, word);
-
-		hoy_buf_printf(&sofar, "%s/", word);
-		if (!next)
-			next = sofar.error ? -ENAMETOOLONG : hoy_open_beneath(rootfd, hoy_buf_str(&sofar), O_RDONLY | O_DIRECTORY, 0, HOY_IN_ROOT);
-		if (next == -ENOENT) {
-			cleanup_free char *dir = strndup(sofar.data, before);
-
-			next = dir ? through_link(p, rootfd, fd, dir, word, links) : -ENOMEM;
-		}
-		hoy_close(fd);
-		fd = next;
-	}
-	return fd;
-}
-
-int put_parents(struct putter *p, int rootfd, const char *path)
-{
-	int fd = parents(p, rootfd, path, 0);
-
-	return fd < 0 ? hoy_fail_errno(p->err, -fd, "cannot create the directory '%s'", path) : fd;
+	if (in < 0)
+		return in;
+	if (!S_ISDIR(st.st_mode))
+		return hoy_fail_errno(p->err, ENOTDIR, "cannot open '%s'", path);
+	hoy_buf_printf(&p->name, "%s/", name);
+	into = p->dry ? -1 : open_subdir(p, to, name, &made);
+	if (into < 0 && !p->dry)
+		return into;
+	r = put_dir_header(p, in, &st, into);
+	if (!r)
+		r = finish(p, to, name, &st);
+	return r ? r : p->dry ? 0 : steal_fd(&into);
 }

@@ -47,21 +47,23 @@ struct commit {
 	struct hoy_strv below; /* layers of that image, the lowest first */
 	struct hoy_strv mounted; /* layers that were mounted for this */
 	struct hoy_idmaps maps;	 /* of the container: its files have shifted ids */
-	int64_t mtime;		 /* of all files of the layer, if it is asked for */
+	struct diff_time mtime;	 /* of all files of the layer, if it is asked for */
 };
 
 static const char *spec(const struct commit *c, const char *key) { return hoy_json_str(c->spec.root, key) ?: ""; }
 
 /*
- * hoy-build commits steps: history (omitHistory: none at all) and annotations are its own, a step may have no layer ("empty"), the times
- * may be given ("created", and "mtime" for the files), and what the image is for: os, architecture, variant, os.version, os.features.
+ * hoy-build commits steps: history and annotations are its own, a step may have no layer ("empty"), the times may be given
+ * ("created", and "mtime" for the files, with "clamp" for those that are younger); platform and version of the system; "bare": no
+ * history; "undated": no annotation with the time.
  */
 static const struct hoy_json *build(const struct commit *c) { return hoy_json_get(c->spec.root, "build"); }
 static bool layerless(const struct commit *c) { return hoy_json_bool(build(c), "empty", false); }
 
-static const int64_t *mtime(struct commit *c)
+static const struct diff_time *mtime(struct commit *c)
 {
-	return hoy_json_int64(hoy_json_get(build(c), "mtime"), &c->mtime) ? &c->mtime : NULL;
+	c->mtime.latest = hoy_json_bool(build(c), "clamp", false);
+	return hoy_json_int64(hoy_json_get(build(c), "mtime"), &c->mtime.seconds) ? &c->mtime : NULL;
 }
 
 /* ---- config and manifest ---- */
@@ -70,8 +72,6 @@ static void put_history(const struct commit *c, struct hoy_jw *w, const char *no
 {
 	cleanup_free char *from = *spec(c, "imageName") ? hoy_asprintf("FROM %s", spec(c, "imageName")) : NULL;
 
-	if (hoy_json_bool(build(c), "omitHistory", false))
-		return;
 	hoy_jw_array(w, "history");
 	if (!c->o->squash)
 		HOY_JSON_EACH(h, hoy_json_get(c->base.root, "history"))
@@ -143,41 +143,25 @@ static void put_docker_config(struct hoy_jw *w, const char *name, const struct h
 	hoy_jw_end_object(w);
 }
 
-/* What the image is for: KEY as the build says, else as its base does. */
-static const struct hoy_json *platform_part(const struct commit *c, const char *key)
+static const char *of_system(const struct commit *c, const char *key)
 {
-	return hoy_json_get(build(c), key) ?: hoy_json_get(c->base.root, key);
+	return hoy_json_str(build(c), key) ?: hoy_json_str(c->base.root, key);
 }
 
-/* The parts in the order that the format has them; those that docker's has at the end are its own. */
-static void put_platform(const struct commit *c, struct hoy_jw *w)
+/* Version and features of the operating system, if there is something to say. */
+static void put_system(const struct commit *c, struct hoy_jw *w)
 {
-	struct platform here = platform_here(&(struct platform){ hoy_json_text(platform_part(c, "os")), hoy_json_text(platform_part(c, "architecture")), NULL });
-	const char *variant = hoy_json_text(platform_part(c, "variant"));
+	const struct hoy_json *features = hoy_json_get(build(c), "os.features") ?: hoy_json_get(c->base.root, "os.features");
 
-	hoy_jw_string(w, "architecture", here.arch);
-	if (c->docker || !build(c))
-		hoy_jw_string_opt(w, "variant", variant);
-	hoy_jw_string(w, "os", here.os);
-	if (c->docker || !build(c))
-		return;
-	hoy_jw_string_opt(w, "os.version", hoy_json_text(platform_part(c, "os.version")));
-	if (platform_part(c, "os.features") && platform_part(c, "os.features")->count)
-		hoy_jw_value(w, "os.features", platform_part(c, "os.features"));
-	hoy_jw_string_opt(w, "variant", variant);
-}
-
-static void put_docker_platform(const struct commit *c, struct hoy_jw *w)
-{
-	if (!c->docker || !build(c))
-		return;
-	hoy_jw_string_opt(w, "os.version", hoy_json_text(platform_part(c, "os.version")));
-	if (platform_part(c, "os.features") && platform_part(c, "os.features")->count)
-		hoy_jw_value(w, "os.features", platform_part(c, "os.features"));
+	hoy_jw_string_opt(w, "os.version", of_system(c, "os.version"));
+	if (features && features->count)
+		hoy_jw_value(w, "os.features", features);
 }
 
 static void put_config(const struct commit *c, struct hoy_jw *w, const char *now, const char *diff_id)
 {
+	struct platform here = platform_here(&(struct platform){ hoy_json_str(build(c), "os") ?: hoy_json_str(c->base.root, "os"),
+								 hoy_json_str(build(c), "architecture") ?: hoy_json_str(c->base.root, "architecture"), NULL });
 	const char *author = c->o->author ?: hoy_json_str(c->base.root, "author");
 
 	hoy_jw_object(w, NULL);
@@ -191,17 +175,25 @@ static void put_config(const struct commit *c, struct hoy_jw *w, const char *now
 	hoy_jw_string_opt(w, "author", author);
 	if (c->docker)
 		put_docker_config(w, "config", c->config);
-	put_platform(c, w);
-	if (!c->docker)
+	hoy_jw_string(w, "architecture", here.arch);
+	if (c->docker)
+		hoy_jw_string_opt(w, "variant", of_system(c, "variant"));
+	hoy_jw_string(w, "os", here.os);
+	if (!c->docker) {
+		put_system(c, w);
+		hoy_jw_string_opt(w, "variant", of_system(c, "variant"));
 		changes_put(w, c->config);
-	else if (*spec(c, "image") && !build(c)) {
+	}
+	if (c->docker && *spec(c, "image") && !build(c)) {
 		cleanup_free char *parent = hoy_asprintf("sha256:%s", spec(c, "image"));
 
 		hoy_jw_string(w, "parent", parent);
 	}
 	put_rootfs(c, w, diff_id);
-	put_history(c, w, now);
-	put_docker_platform(c, w);
+	if (!hoy_json_bool(build(c), "bare", false))
+		put_history(c, w, now);
+	if (c->docker)
+		put_system(c, w);
 	hoy_jw_end_object(w);
 }
 
@@ -250,10 +242,10 @@ static int describe(void *arg, const struct layer_got *g, struct hoy_buf *config
 		hoy_json_put(&notes, notes.root, "annotations",
 			     hoy_json_copy(&notes, hoy_json_need(&c->spec, c->spec.root, "annotations", HOY_JSON_OBJECT)));
 	annotations = notes.root ? hoy_json_need(&notes, notes.root, "annotations", HOY_JSON_OBJECT) : NULL;
-	if (config->error || !annotations ||
-	    (hoy_json_bool(build(c), "createdAnnotation", true) &&
-	     !hoy_json_set_string(&notes, annotations, "org.opencontainers.image.created", now)) ||
-	    layers_of(c, g, &digests, &layers, &n) < 0)
+	if (annotations && !hoy_json_bool(build(c), "undated", false) &&
+	    !hoy_json_set_string(&notes, annotations, "org.opencontainers.image.created", now))
+		annotations = NULL;
+	if (config->error || !annotations || layers_of(c, g, &digests, &layers, &n) < 0)
 		return hoy_fail_oom(err);
 	sha_of(config->data, config->len, sum);
 	cd = (struct desc){ sum, (char *)(c->docker ? T_V2S2_CONFIG : T_OCI_CONFIG), (int64_t)config->len, NULL };

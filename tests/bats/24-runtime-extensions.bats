@@ -60,3 +60,45 @@ ok$'
 		assert_stderr "annotation $name is not supported"
 	done
 }
+
+@test "runtime: an ordinary user needs no user namespace in config.json, and may map more than one id" {
+	local look rt seen=()
+	install -d -o hoytest -g hoytest -m 755 "$T/user" "$T/user/run"
+	install -m 755 "$RT" "$T/user/hoy-runtime"
+	mv "$B" "$T/user/b" && B=$T/user/b
+	look='["sh", "-c", "id -u; cat /proc/self/uid_map /proc/self/gid_map /proc/self/setgroups; touch /tmp/f; stat -c %u /tmp/f; awk '"'/NoNewPrivs|CapBnd/'"' /proc/self/status"]'
+	edit "del(.linux.cgroupsPath, .linux.resources, .linux.uidMappings, .linux.gidMappings, .process.rlimits) | .process.args = $look | .process.user = {uid: 0, gid: 0} |
+		.linux.namespaces |= map(select(.type != \"user\" and .type != \"cgroup\")) | .mounts += [{destination: \"/tmp\", type: \"tmpfs\", source: \"tmpfs\"}]"
+	chown -R hoytest:hoytest "$B"
+	u() { (cd "$B" && setpriv --reuid hoytest --regid hoytest --clear-groups env -i HOME="$T/user" XDG_RUNTIME_DIR="$T/user/run" PATH="$PATH" "$T/user/hoy-runtime" "$@"); }
+	try u run c1
+	assert_success
+	assert_stderr ''
+	assert_stdout "$("$HOY_TESTS/oracle" run --user hoytest -C "$B" -- crun --root /tmp/hoy-crun-$BASHPID --cgroup-manager=disabled run c1 </dev/null)"
+	assert_stdout_like '0 +4711 +1
+ +1 +471100000 +65536'
+	# All the same in exec, with a user who is not root.
+	edit '.process.args = ["sleep", "1000"]'
+	u run -d c1 </dev/null >/dev/null 2>&1
+	try u exec -u 7:8 c1 sh -c 'id -u; id -g; cat /proc/self/uid_map | wc -l'
+	assert_stdout '7
+8
+2'
+	u delete -f c1
+	# A mapping of his own, of which newuidmap decides.
+	edit '.process.args = ["cat", "/proc/self/uid_map"] | .linux.uidMappings = [{containerID: 0, hostID: 471100000, size: 1000}, {containerID: 1000, hostID: 4711, size: 1}] |
+		.linux.gidMappings = .linux.uidMappings'
+	chmod -R a+rX "$B"
+	try u run c1
+	assert_stdout_like '^ +0 +471100000 +1000
+ +1000 +4711 +1$'
+	edit '.linux.uidMappings[0].hostID = 0'
+	try u run c1
+	assert_status 1
+	assert_stderr_like '^newuidmap: uid range .* not allowed
+newuidmap cannot map your ids: check /etc/subuid and /etc/subgid$'
+	edit '.linux.uidMappings[0].hostID = 99999999999'
+	try u run c1
+	assert_stderr 'linux.uidMappings: there is no id 99999999999'
+	[[ -z $(ls "$T/user/run/hoy-runtime" | grep -v seccomp) ]]
+}

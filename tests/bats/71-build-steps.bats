@@ -10,6 +10,7 @@ build() { hoy build -q --network none -f Containerfile "$@"; }
 theirs() { oracle_podman build -q --network none -f Containerfile "$@"; }
 history_of() { "$1" image inspect "$2" | jq -r '.[0].History[].created_by'; }
 
+@test "corpus: COPY and ADD with flags" { all_same '@(copy-parents|copy-exclude|copy-link|add-kinds)'; }
 @test "corpus: RUN with mounts" { SECRET_VALUE=hush all_same 'mount-*' --secret id=sec,src=ctx/file --secret id=var,env=SECRET_VALUE; }
 
 @test "RUN --mount=type=bind: ro and rw, parts of the context, stages and images; nothing of it stays" {
@@ -299,4 +300,168 @@ holds() { grep -rlaF -- "$1" "${@:2}" 2>/dev/null; }
 	as_user "$U/bin/hoy" --runtime "$U/bin/hoy-runtime" build -q --network none --secret id=s,src=app/d/f -t ours app
 	[[ $(as_user podman run --rm --network none ours cat /got | xargs) == 'in in 3 3' ]]
 	[[ ! -e $U/app/d/x ]]
+}
+
+# ---- COPY and ADD
+
+# A web server of what is in the directory WWW: sets WEB.
+web_start() {
+	mkdir -p www
+	background python3 -c '
+import http.server, functools, sys
+s = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(http.server.SimpleHTTPRequestHandler, directory="www"))
+open("web.port", "w").write("%d\n" % s.server_port)
+s.serve_forever()' 2>web.log
+	until_true 10 test -s web.port
+	WEB=http://127.0.0.1:$(<web.port)
+}
+
+# A repository behind it: two commits, v1 and main.
+repo_start() {
+	command -v git >/dev/null || skip 'no git here'
+	git init -q -b main repo
+	(
+		cd repo
+		git config user.email a@b
+		git config user.name n
+		mkdir sub
+		echo one >f
+		echo s >sub/s
+		ln -s /etc sub/out
+		git add .
+		git commit -qm one
+		git tag v1
+		echo two >f
+		git commit -qam two
+	)
+	web_start
+	git clone -q --bare repo www/repo.git
+	git -C www/repo.git update-server-info
+}
+
+@test "ADD of URLs: names, modes, owners, times, digests as buildah's" {
+	have_image busybox
+	make_context
+	web_start
+	cp ctx/file ctx/plain.tar www/
+	find www -exec touch -d '2020-01-02 03:04:05' {} +
+	sum=sha256:$(sha256sum <ctx/file | cut -c-64)
+	printf '%s\n' 'FROM busybox' "ARG WEB=$WEB" 'ADD $WEB/file /dir/' "ADD $WEB/file /name" "ADD --chmod=751 --chown=3:4 $WEB/file?q=1 /own/" "ADD $WEB/plain.tar /tar/" \
+		"ADD --checksum=$sum $WEB/file /sum" "ADD $WEB/file file two /many/" >url
+	for who in oracle_podman hoy; do
+		$who build -q --no-cache --network host -t $who -f url ctx
+		settings $who $who >$who.json
+		tree $who $who >$who.tree
+	done
+	diff oracle_podman.json hoy.json
+	diff oracle_podman.tree hoy.tree
+	# the cache is one
+	[[ $(hoy build -q -f url ctx) == $(hoy images -q --no-trunc hoy | sed s/sha256://) ]]
+	oracle_podman build --network host -f url ctx >out
+	[[ $(grep -c 'Using cache' out) == 7 ]]
+	file "ADD --checksum=${sum/sha256:?/sha256:x} $WEB/file /"
+	try build ctx
+	assert_status 125
+	assert_stderr_has 'unexpected response digest for "file": sha256:'
+	file "ADD $WEB/nope /"
+	try build ctx
+	assert_status 125
+	assert_stderr "Error: Containerfile:2: ADD: reading \"$WEB/nope\": invalid response status 404"
+	file "ADD --checksum=$sum file /"
+	try build ctx
+	assert_status 125
+	assert_stderr_has 'checksum flag is not supported for local sources'
+	file 'ADD http://127.0.0.1:1/x /'
+	try build ctx
+	assert_status 125
+	assert_stderr_has 'reading "http://127.0.0.1:1/x": '
+	file "ADD $WEB /"
+	try build ctx
+	assert_status 125
+	assert_stderr_has 'names no file'
+	file "ADD --unpack $WEB/plain.tar /un/" 'ADD --unpack=false plain.tar /un/'
+	build -t un ctx
+	[[ $(hoy run --rm --network none un ls /un | xargs) == 'a plain.tar soft sub' ]]
+}
+
+@test "ADD of git repositories: refs, directories, the history" {
+	have_image busybox
+	repo_start
+	mkdir ctx
+	commit=$(git -C repo rev-parse v1)
+	file "ADD $WEB/repo.git /head/" "ADD $WEB/repo.git#v1 /v1" "ADD $WEB/repo.git#$commit:sub /sub" "ADD --keep-git-dir $WEB/repo.git#main /kept" "ADD --keep-git-dir=false $WEB/repo.git#:sub /s2/"
+	build -t ours ctx
+	[[ $(hoy run --rm --network none ours sh -c 'cat /head/f /v1/f /sub/s /kept/f /s2/s; ls -d /*/.git; ls /sub' | xargs) == 'two one s two s /kept/.git out s' ]]
+	file "ADD $WEB/repo.git#nope /x"
+	try build ctx
+	assert_status 125
+	assert_stderr_has "Containerfile:2: ADD: cloning \"$WEB/repo.git\" at nope failed"
+	for bad in '#--upload-pack=x' '#:../..' '#:sub/out/ssh' '#:nope'; do
+		file "ADD $WEB/repo.git$bad /x"
+		try build ctx
+		[[ $status == 125 || $bad == '#:../..' ]]
+	done
+}
+
+@test "--chmod as chmod(1) has it" {
+	have_image busybox
+	mkdir -p ctx/d/e
+	printf x >ctx/d/f
+	printf x >ctx/d/x
+	for mode in 0751 6755 u+x go-rwx a=rX u=rwx,g=rx,o= +t g=u,o-r u+s,g+s -x =; do
+		find ctx/d -exec chmod 644 {} +
+		chmod 755 ctx/d/x
+		find ctx/d -type d -exec chmod 750 {} +
+		file "COPY --chmod=$mode d /d"
+		build -t ours ctx
+		dir=$(hoy image mount ours)
+		(cd "$dir/d" && find . -mindepth 1 -printf '%P %m\n' | sort) >ours.list
+		hoy image umount ours
+		(umask 0 && find ctx/d -mindepth 1 -depth -exec chmod "$mode" {} +)
+		(cd ctx/d && find . -mindepth 1 -printf '%P %m\n' | sort) >chmod.list
+		diff chmod.list ours.list || { echo "with $mode"; false; }
+	done
+	for mode in 8 99999 u+q x u+x,; do
+		file "COPY --chmod=$mode d /d"
+		try build ctx
+		assert_status 125
+		assert_stderr_has "Containerfile:2: COPY: parsing chmod \"$mode\""
+	done
+}
+
+@test "COPY --link doesn't look at what is there" {
+	have_image busybox
+	make_context
+	file 'COPY --link --chown=7:8 tree /new/'
+	one=$(build ctx)
+	printf 'FROM busybox\nRUN mkdir -m 700 /new; echo x >/x\nCOPY --link --chown=7:8 tree /new/\n' >Containerfile
+	two=$(build ctx)
+	[[ $one != "$two" ]]
+	# the layer is the same, but for the time of the directory that was made
+	for id in $one $two; do
+		hoy image inspect "$id" | jq -r '.[0].RootFS.Layers[-1]'
+	done >layers
+	[[ $(hoy run --rm --network none "$two" stat -c '%a %u' /new | xargs) == '755 7' ]]
+}
+
+@test "flags of COPY and ADD that are wrong" {
+	have_image busybox
+	make_context
+	while IFS='|' read -r line want; do
+		file "$line"
+		try build ctx
+		assert_status 125
+		assert_stderr_has "Containerfile:2: "
+		assert_stderr_has "$want"
+	done <<-'END'
+	COPY --keep-git-dir file /|unknown flag: --keep-git-dir
+	COPY --checksum=sha256:x file /|unknown flag: --checksum
+	ADD --parents file /|unknown flag: --parents
+	ADD --from=busybox file /|unknown flag: --from
+	COPY --link=maybe file /|--link must be true or false, not 'maybe'
+	COPY --exclude= file /|--exclude needs a value
+	COPY --exclude=file file /|left out by '--exclude'
+	COPY --exclude=[ file /|syntax error in pattern
+	ADD --unpack=x file /|--unpack must be
+	END
 }

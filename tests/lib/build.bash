@@ -31,6 +31,9 @@ make_context() {
 		zstd -q plain.tar -o zstd.tar.zst
 		xz -c plain.tar >xz.tar.xz
 		bzip2 -c plain.tar >bzip2.tar.bz2
+		tar --format=v7 -cf old.tar -C tree a soft sub
+		echo 'no archive' | gzip -c >notar.gz
+		tar -cf empty.tar -T /dev/null
 		find . -exec touch -h -d '2020-01-02 03:04:05' {} +
 	)
 }
@@ -39,7 +42,7 @@ make_context() {
 settings() {
 	"$1" image inspect "$2" | jq -S '.[0] | {Config, Author, Architecture, Os, ManifestType,
 		Annotations: ((.Annotations // {}) | del(.["org.opencontainers.image.created"])),
-		History: [.History[] | del(.created) | .created_by |= sub("ADD file:[0-9a-f]*"; "ADD file")], Layers: (.RootFS.Layers | length)}'
+		History: [.History[] | del(.created) | .created_by |= gsub("(?<how>ADD( --link)?) (file|multi):[0-9a-f]*"; .how)], Layers: (.RootFS.Layers | length)}'
 }
 
 # All of the tree of image $2: names, types, modes, owners, links, attributes, contents; times of what came from the context.

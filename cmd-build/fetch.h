@@ -1,0 +1,16 @@
+/* cmd-build/fetch.h: what is elsewhere: files of web servers and git repositories, for ADD and for contexts. */
+#pragma once
+#include <stdbool.h>
+
+struct build;
+
+/* Is TEXT an address of a git repository: "https://HOST/X.git#REF:DIR", "git@HOST:X", "git://", "ssh://"? */
+bool is_git(const char *text);
+/* Is it one of a web server, or of a repository? */
+bool is_remote(const char *text);
+/*
+ * Get URL into the build's directory, once per build; *RET is the name that it has there: a file with its time, or a directory
+ * with the repository's files at the commit and directory that URL names (and .git, if KEEP). Sentences are in b->err, or were told,
+ * with WHAT (or NULL) in front.
+ */
+int fetch(struct build *b, const char *url, bool keep, const char *what, const char **ret);
