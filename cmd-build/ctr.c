@@ -18,8 +18,8 @@
 
 void ctr_init(struct ctr *c)
 {
-	*c = (struct ctr){ .o = { .layers = -1, .rm = -1, .tls_verify = -1, .identity_label = -1, .http_proxy = -1 },
-			   .b = { .f = CFILE_INIT, .err = HOY_ERR_INIT, .time = -1 } };
+	*c = (struct ctr){ .b = { .f = CFILE_INIT, .err = HOY_ERR_INIT, .time = -1 } };
+	options_init(&c->o);
 	c->b.o = &c->o;
 	c->w.b = &c->b;
 }
@@ -28,6 +28,9 @@ void ctr_release(struct ctr *c)
 {
 	hoy_json_release(&c->d);
 	hoy_strv_release(&c->w.stubs);
+	if (c->b.tmp)
+		hoy_remove_tree(AT_FDCWD, c->b.tmp);
+	free(c->b.tmp);
 	free(c->w.name);
 	free(c->w.root);
 	hoy_store_free(c->b.s);

@@ -7,7 +7,6 @@
 
 #include "cmd-build/build.h"
 #include "cmd-build/mounts.h"
-#include "cmd-build/runopts.h"
 #include "cmd-build/verbs.h"
 #include "common/base/fd.h"
 #include "common/base/msg.h"
