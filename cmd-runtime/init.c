@@ -1,11 +1,14 @@
 /* The child's side of a container's birth: from clone3 to execve. */
 #include <errno.h>
+#include <fcntl.h>
 #include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include "cmd-runtime/runtime.h"
 #include "common/base/beneath.h"
@@ -68,9 +71,9 @@ void init_die_with_parent(const struct birth *b)
 
 bool init_waits(const struct spec *s)
 {
-	const struct hoy_json *devices = hoy_json_get(s->linux_, "netDevices");
+	const struct hoy_json *devices = hoy_json_get(s->linux_, "netDevices"), *rdt = hoy_json_get(s->linux_, "intelRdt");
 
-	return s->ns_new[NS_USER] || (devices && devices->count);
+	return s->ns_new[NS_USER] || (s->ns_path[NS_USER] && s->process.has_oom) || (devices && devices->count) || (rdt && rdt->count);
 }
 
 static int enter_namespaces(struct birth *b, struct hoy_err *err)
@@ -78,6 +81,9 @@ static int enter_namespaces(struct birth *b, struct hoy_err *err)
 	if (setsid() < 0)
 		return hoy_fail_errno(err, errno, "cannot make a session");
 	if (cgroup_enter_self(&b->cgroup, err) < 0)
+		return -err->code;
+	/* By ourselves, lest we are the program before our parent gets to it. */
+	if (b->spec.process.has_oom && !spec_has_userns(&b->spec) && procattr_oom(0, b->spec.process.oom, err) < 0)
 		return -err->code;
 	if (init_waits(&b->spec) && wait_go(b, err) < 0)
 		return -err->code;
@@ -161,6 +167,23 @@ static void make_cwd(const struct root *r, const struct process *p)
 	cleanup_fd int fd = p->json ? hoy_mkdir_in_root(r->fd, p->cwd, 0755) : -1;
 }
 
+/* The host's /dev/null as stdio becomes the container's: nothing of the host's mounts stays open, and CRIU can dump it. */
+static void own_null(void)
+{
+	cleanup_fd int null = -1;
+	struct stat st;
+
+	for (int fd = 0; fd < 3; fd++) {
+		if (fstat(fd, &st) < 0 || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3))
+			continue;
+		if (null < 0)
+			null = open("/dev/null", O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+		if (null < 0 || fstat(null, &st) < 0 || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3))
+			return;
+		dup2(null, fd);
+	}
+}
+
 static int build_world(struct birth *b, struct root *r, struct hoy_err *err)
 {
 	if (rootfs_prepare(r, err) < 0 || mounts_all(r, err) < 0 || dev_setup(r, err) < 0)
@@ -174,7 +197,10 @@ static int build_world(struct birth *b, struct root *r, struct hoy_err *err)
 		return -err->code;
 	if (rootfs_paths(r, err) < 0)
 		return -err->code;
-	return rootfs_pivot(r, err);
+	if (rootfs_pivot(r, err) < 0)
+		return -err->code;
+	own_null();
+	return 0;
 }
 
 /* Block until "start" writes a byte; the fifo has no end of file, so only a byte or death ends this. */

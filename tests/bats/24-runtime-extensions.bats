@@ -102,3 +102,60 @@ newuidmap cannot map your ids: check /etc/subuid and /etc/subgid$'
 	assert_stderr 'linux.uidMappings: there is no id 99999999999'
 	[[ -z $(ls "$T/user/run/hoy-runtime" | grep -v seccomp) ]]
 }
+
+@test "runtime: mounts are added to a running container, and taken away" {
+	local userns ids
+	mkdir "$T/d" && echo file >"$T/d/f" && mkdir "$T/d/sub" && mount -t tmpfs tmpfs "$T/d/sub" && touch "$T/d/sub/g"
+	for userns in false true; do
+		if $userns; then
+			chown -R 100000:100000 "$B/rootfs" && chmod -R a+rX "$B"
+			ids='[{containerID: 0, hostID: 100000, size: 65536}]'
+			edit ".linux.namespaces += [{type: \"user\"}] | .linux.uidMappings = $ids | .linux.gidMappings = $ids | .mounts |= map(select(.type != \"cgroup\"))"
+		fi
+		sleeper
+		rt exec c1 sh -c 'mkdir -p /old; echo below >/old/b; rm -f /link; ln -s /proc /link'
+		cat >"$T/m" <<-JSON
+			[{"destination": "/new/dir", "type": "bind", "source": "$T/d", "options": ["rbind", "rro", "nosuid"]}, {"destination": "/new/file", "type": "bind", "source": "$T/d/f", "options": ["bind"]},
+			 {"destination": "/old", "type": "tmpfs", "source": "mine", "options": ["size=64k", "mode=1770", "tmpcopyup", "noexec"]}, {"destination": "/old/in", "type": "tmpfs", "options": ["ro"]}]
+		JSON
+		rt mounts add c1 "$T/m"
+		try rt exec c1 sh -c 'cat /new/file /new/dir/f /old/b; ls /new/dir/sub; touch /new/dir/x /new/dir/sub/x; stat -c "%a %u" /old; touch /old/y; touch /old/in/z; grep -e " /new" -e " /old" /proc/mounts | cut -d" " -f1-4 | sed "s/,relatime.*//; s/^[^ ]* //"'
+		assert_stdout_like '^file
+file
+below
+g
+755 0
+/new/dir [a-z0-9]+ ro,nosuid
+/new/dir/sub tmpfs ro(,nosuid)?
+/new/file [a-z0-9]+ rw
+/old tmpfs rw,noexec
+/old/in tmpfs ro$'
+		rt mounts remove c1 "$T/m"
+		try rt exec c1 sh -c 'grep -c -e " /new" -e " /old" /proc/mounts; cat /old/b; ls /new/dir'
+		assert_stdout '0
+below'
+		try rt mounts remove c1 "$T/m"
+		assert_status 1
+		assert_stderr "cannot unmount '/old/in': No such file or directory"
+		echo '[{"destination": "/link/kcore"}]' >"$T/bad"
+		try rt mounts remove c1 "$T/bad"
+		assert_stderr "cannot unmount '/link/kcore': Too many levels of symbolic links"
+		for type in proc cgroup; do
+			echo "[{\"destination\": \"/x\", \"type\": \"$type\"}]" >"$T/bad"
+			try rt mounts add c1 "$T/bad"
+			assert_stderr "a mount of type '$type' cannot be added to a running container"
+		done
+		rt delete -f c1
+	done
+	echo '{}' >"$T/bad"
+	sleeper
+	try rt mounts add c1 "$T/bad"
+	assert_stderr "'$T/bad' is no array of mounts"
+	try rt mounts move c1 "$T/bad"
+	assert_stderr "unknown command 'move' (use: add or remove)"
+	rt kill c1 KILL
+	until_true 5 is c1 stopped
+	try rt mounts add c1 "$T/m"
+	assert_stderr "container 'c1' is not running"
+	umount "$T/d/sub"
+}
