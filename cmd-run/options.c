@@ -408,6 +408,7 @@ static int devices(struct ctr *c, const struct create_opts *o, struct hoy_err *e
 
 int define(struct ctr *c, const struct create_opts *o, char **words, const struct hoy_json *cfg, struct hoy_err *err)
 {
+	const char *manager;
 	int64_t shm = 65536000;
 	int r;
 
@@ -433,7 +434,10 @@ int define(struct ctr *c, const struct create_opts *o, char **words, const struc
 	set(c, "pidFile", o->pidfile);
 	set(c, "conmonPidFile", o->conmon_pidfile);
 	set(c, "cidFile", o->cidfile);
+	if (cgroup_manager(&manager, err) < 0 || cgroup_check_parent(manager, o->cgroup_parent, err) < 0)
+		return -err->code;
 	set(c, "cgroupParent", o->cgroup_parent);
+	set(c, "cgroupManager", strcmp(manager, "systemd") ? NULL : manager);
 	if (o->cgroups && strcmp(o->cgroups, "enabled") && strcmp(o->cgroups, "disabled"))
 		return hoy_fail(err, EINVAL, "--cgroups is enabled or disabled, not '%s'", o->cgroups);
 	set_true(c, "noCgroups", o->cgroups && !strcmp(o->cgroups, "disabled"));

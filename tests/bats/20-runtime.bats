@@ -497,29 +497,6 @@ ok$'
 	[[ $(cat /proc/sys/kernel/core_pattern) == "$before" ]]
 }
 
-# with_systemd unified|hybrid SCRIPT: bash's SCRIPT beside a systemd of its own, a user's manager that we take for the system's.
-with_systemd() {
-	cat >"$T/manager" <<-END
-		set -e
-		mount --make-rprivate /
-		mount -t tmpfs tmpfs /run
-		mkdir -p /run/systemd/system "$T/run"
-		[[ $1 != unified || ! -d /sys/fs/cgroup/unified ]] || mount --bind /sys/fs/cgroup/unified /sys/fs/cgroup
-		for h in /sys/fs/cgroup{,/systemd,/unified}; do
-			[[ ! -e \$h/cgroup.procs ]] || { mkdir \$h$CG; echo \$\$ >\$h$CG/cgroup.procs; }
-		done
-		export XDG_RUNTIME_DIR=$T/run DBUS_SESSION_BUS_ADDRESS=unix:path=$T/run/bus DBUS_SYSTEM_BUS_ADDRESS=unix:path=$T/run/bus
-		dbus-daemon --session --address=unix:path=$T/run/bus --nofork --nopidfile >$T/dbus.log 2>&1 &
-		for ((i = 0; i < 100; i++)); do [[ ! -e $T/run/bus ]] || break; sleep 0.05; done
-		/lib/systemd/systemd --user --unit=basic.target >$T/systemd.log 2>&1 &
-		for ((i = 0; i < 100; i++)); do ! busctl --user status org.freedesktop.systemd1 >/dev/null 2>&1 || break; sleep 0.05; done
-		rt() { "$RT" --root "$STATE" "\$@"; }
-		$2
-	END
-	try timeout -k 5 60 unshare -mpf --kill-child --mount-proc bash "$T/manager"
-	find /sys/fs/cgroup -depth -path "*$CG*" -type d -exec rmdir {} + || true
-}
-
 @test "runtime: a scope of systemd's, with its limits, and nothing of it after the end" {
 	edit '.linux.cgroupsPath = "system.slice:hoy:c1" | .process.args = ["sleep", "1000"] | .annotations["org.systemd.property.TimeoutStopUSec"] = "uint64 7000000" |
 		.linux.resources.pids = {limit: 33}'
