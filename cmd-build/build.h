@@ -22,11 +22,11 @@
 
 struct build_opts {
 	struct hoy_strv files, tags, build_args, labels, annotations, run_opts[40], platforms, envs, unset_envs, unset_labels, unset_notes,
-		layer_labels, os_features, outputs, hooks_dirs, runtime_flags, decryption_keys, secrets, ssh, allow, refused[13];
+		layer_labels, os_features, outputs, hooks_dirs, runtime_flags, decryption_keys, secrets, ssh, allow, cache_from, cache_to, refused[13];
 	const char *target, *format, *iidfile, *pull, *timestamp, *ignorefile, *network, *os, *arch, *variant, *authfile, *creds, *cert_dir,
-		*manifest, *progress, *from, *os_version, *epoch, *logfile, *metadata_file, *retry_delay, *sign_by, *userns, *runtime;
+		*manifest, *progress, *from, *os_version, *epoch, *logfile, *metadata_file, *retry_delay, *cache_ttl, *sign_by, *userns, *runtime, *isolation;
 	bool no_cache, squash, squash_all, quiet, force_rm, all_platforms, rewrite_timestamp, omit_history, logsplit, compat_volumes, no_hosts,
-		no_hostname, compress, disable_trust;
+		no_hostname, compress, disable_trust, explain_cache;
 	int layers, rm, tls_verify, identity_label, http_proxy, skip_unused, inherit_labels, inherit_notes, created_note, no_compression;
 	int64_t jobs, retry;
 };
@@ -60,6 +60,7 @@ struct build {
 	struct build_opts *o;
 	struct hoy_store *s;
 	struct cfile f;
+	bool chroot; /* RUN has no runtime: chroot.h */
 	bool docker, layers, podman; /* podman: hoy's manner, not buildah's */
 	bool squash;		  /* all of it, what the base brings too */
 	struct hoy_strv heading;  /* ARG before the first FROM, and platform arguments: KEY=value */
@@ -76,6 +77,8 @@ struct build {
 	FILE *log;	  /* of this platform alone, or NULL */
 	char mark[40];	  /* what begins the lines that tell our parent of events; "": we have none */
 	const char *context;
+	struct hoy_strv cache_from, cache_to; /* repositories */
+	int64_t cache_ttl; /* ns; 0: images are never too old */
 	char *ignore; /* path, or NULL */
 	char *tmp;    /* directory for what goes with the build, NULL as long as there is nothing */
 	struct hoy_strv fetched; /* what was asked for, and its path: see fetch.h */
@@ -111,6 +114,8 @@ struct state {
 	struct work *work;	  /* the working container; NULL: there is none */
 	bool missed;		  /* a step was not in the cache: none behind it is */
 	bool waited;		  /* somebody else was at the step at hand: it may be there after all */
+	char key[HOY_ID_SIZE];	  /* what a cache in a registry calls the step at hand; "": nobody needs it */
+	bool pulled;		  /* it came from there */
 	bool last;		  /* the step at hand is the target's last one */
 };
 void state_release(struct state *s);
@@ -140,6 +145,13 @@ int image_use(struct state *s, const char *id);
 int image_source(struct build *b, const char *name, char id[HOY_ID_SIZE]);
 /* An image that stands on S's and adds one step, which the history tells of as BY. Its id, or "". */
 int cache_find(struct state *s, const char *by, bool layer, char id[HOY_ID_SIZE]);
+/* What it asks of an image: that it is young enough, stands on what S does, in the same format, for the same platform. */
+bool cache_too_old(const struct build *b, const struct hoy_json *rec);
+bool cache_on_top(const struct state *s, const struct hoy_json *rec, bool layer);
+bool cache_fits_format(const struct build *b, const struct hoy_json *rec);
+bool cache_fits_platform(const struct state *s, const struct hoy_json *cfg);
+/* The last entry of CFG's history, if CFG is that of what S stands on with one step more; or NULL. */
+const struct hoy_json *cache_last_step(const struct state *s, const struct hoy_json *cfg, bool layer);
 /*
  * Wait until nobody else is at the step I on what S stands on: who waited finds in the cache what the other one made. The descriptor
  * of the lock, which goes with it.
@@ -163,9 +175,16 @@ struct work {
 	struct hoy_strv stubs; /* what a RUN's mounts may have made */
 	struct hoy_strv parents; /* directories in which that was, innermost first: paths without a slash in front */
 };
+/*
+ * Make the layer and the record of W, whose name and ids are there, on what S stands on. TEXT, if wanted, is its buildah.json.
+ * -EEXIST: the name is somebody else's.
+ */
+int work_create(const struct state *s, struct work *w, const struct hoy_buf *text);
 /* A working container for what S stands on, mounted. It's S's. */
 int work_open(struct state *s);
 int work_unmount(struct work *w, struct hoy_err *err);
+/* Take away what mounts of commands have left in the layer, unless it's mounted. */
+void work_tidy(struct work *w);
 /* Take it away with all that it holds; NULL is fine. */
 void work_drop(struct work *w);
 /* Make the directory PATH in it. */
@@ -192,7 +211,10 @@ int need_tmp(struct build *b);
 /* Write TEXT as the file NAME to the build's directory for here-documents. */
 int doc_file(struct build *b, const char *name, const char *text, mode_t mode);
 /* Run a tool of ours, whose container is NAME, to its end; a signal for us ends the container. Its exit status, or an error. */
-int run_and_wait(struct build *b, char **argv, const char *name);
+enum run_flags { RUN_QUIET = 1 << 0, /* stdout is nobody's */ RUN_STDIN = 1 << 1 /* stdin is ours, else nothing */ };
+int run_and_wait(struct build *b, char **argv, const char *name, unsigned flags);
+/* Wait for our child PID in the same way; a signal for us kills it. */
+int wait_child(pid_t pid);
 /* From now on signals are noted for stopped(). */
 void catch_signals(void);
 /* Has the user asked for an end? Then ECANCELED is in b->err. */

@@ -20,30 +20,44 @@ static bool same_entry(const struct hoy_json *a, const struct hoy_json *b)
 	       hoy_json_time(a, "created") == hoy_json_time(b, "created");
 }
 
-/* Is the config DERIVED that of BASE with one step more, which is BY? */
-static bool one_step(const struct hoy_json *base, const struct hoy_json *derived, const char *by, bool layer, int64_t at)
+const struct hoy_json *cache_last_step(const struct state *s, const struct hoy_json *cfg, bool layer)
 {
-	const struct hoy_json *bh = hoy_json_get(base, "history"), *dh = hoy_json_get(derived, "history");
-	const struct hoy_json *bd = hoy_json_path(base, "rootfs", "diff_ids", NULL), *dd = hoy_json_path(derived, "rootfs", "diff_ids", NULL);
+	const struct hoy_json *base = s->base.root;
+	const struct hoy_json *bh = hoy_json_get(base, "history"), *dh = hoy_json_get(cfg, "history");
+	const struct hoy_json *bd = hoy_json_path(base, "rootfs", "diff_ids", NULL), *dd = hoy_json_path(cfg, "rootfs", "diff_ids", NULL);
 	const struct hoy_json *d = dh ? dh->child : NULL, *id = dd ? dd->child : NULL;
 
 	if (!dh || dh->count != (bh ? bh->count : 0) + 1 || (dd ? dd->count : 0) != (bd ? bd->count : 0) + layer)
-		return false;
+		return NULL;
 	HOY_JSON_EACH(h, bh) {
 		if (!same_entry(h, d))
-			return false;
+			return NULL;
 		d = d->next;
 	}
 	HOY_JSON_EACH(h, bd) {
 		if (!hoy_json_text(h) || !hoy_json_text(id) || strcmp(h->str, id->str))
-			return false;
+			return NULL;
 		id = id->next;
 	}
-	/* With a time given, what was made at another one is something else. */
-	return !strcmp(hoy_json_str(d, "created_by") ?: "", by) && (at < 0 || hoy_json_time(d, "created") == at * HOY_NS);
+	return d;
 }
 
-static bool kind_fits(const struct build *b, const struct hoy_json *rec)
+/* Is CFG that of what S stands on, with one step more, which is BY? */
+static bool one_step(const struct state *s, const struct hoy_json *cfg, const char *by, bool layer)
+{
+	const struct hoy_json *last = cache_last_step(s, cfg, layer);
+	int64_t at = s->b->time;
+
+	/* With a time given, what was made at another one is something else. */
+	return last && !strcmp(hoy_json_str(last, "created_by") ?: "", by) && (at < 0 || hoy_json_time(last, "created") == at * HOY_NS);
+}
+
+bool cache_too_old(const struct build *b, const struct hoy_json *rec)
+{
+	return b->cache_ttl > 0 && hoy_json_time(rec, "created") < hoy_now() - b->cache_ttl;
+}
+
+bool cache_fits_format(const struct build *b, const struct hoy_json *rec)
 {
 	cleanup_json struct hoy_json_doc man = HOY_JSON_DOC_INIT;
 	struct hoy_err ignored = HOY_ERR_INIT;
@@ -54,8 +68,7 @@ static bool kind_fits(const struct build *b, const struct hoy_json *rec)
 							 "application/vnd.oci.image.manifest.v1+json");
 }
 
-/* Is CFG for what the stage is for? */
-static bool platform_is(const struct state *s, const struct hoy_json *cfg)
+bool cache_fits_platform(const struct state *s, const struct hoy_json *cfg)
 {
 	const struct hoy_json *base = s->base.root;
 	struct platform p = s->st->plat;
@@ -66,8 +79,7 @@ static bool platform_is(const struct state *s, const struct hoy_json *cfg)
 	return platform_fits(&p, cfg);
 }
 
-/* Can the record be of such an image, by its layer alone? */
-static bool on_top(const struct state *s, const struct hoy_json *rec, bool layer)
+bool cache_on_top(const struct state *s, const struct hoy_json *rec, bool layer)
 {
 	const char *top = hoy_json_str(rec, "layer") ?: "";
 
@@ -88,9 +100,8 @@ int cache_find(struct state *s, const char *by, bool layer, char id[HOY_ID_SIZE]
 		struct hoy_err ignored = HOY_ERR_INIT;
 		int64_t created = hoy_json_time(rec, "created");
 
-		if (!on_top(s, rec, layer) || created < newest || hoy_image_config(b->s, rec, &cfg, &ignored) < 0 ||
-		    !one_step(s->base.root, cfg.root, by, layer, b->time) ||
-		    !platform_is(s, cfg.root) || !kind_fits(b, rec))
+		if (cache_too_old(b, rec) || !cache_on_top(s, rec, layer) || created < newest || hoy_image_config(b->s, rec, &cfg, &ignored) < 0 ||
+		    !one_step(s, cfg.root, by, layer) || !cache_fits_platform(s, cfg.root) || !cache_fits_format(b, rec))
 			continue;
 		newest = created;
 		snprintf(id, HOY_ID_SIZE, "%s", hoy_json_str(rec, "id") ?: "");

@@ -256,20 +256,23 @@ static int add_history(struct state *s, struct hoy_json_doc *d, struct hoy_json 
 /* What docker's format has even if nothing is in it. */
 static int complete_docker(struct state *s, struct hoy_json_doc *d, struct hoy_json *cfg)
 {
-	static const char *const lists[] = { "Cmd", "Entrypoint", "OnBuild" };
+	static const char *const lists[] = { "Entrypoint", "OnBuild" }, *const maps[] = { "Volumes", "Labels" };
 	const char *host = hoy_json_str(cfg, "Hostname");
-	char id[HOY_ID_SIZE];
+	char id[HOY_ID_SIZE] = "sandbox";
 
-	if (!host || !*host) {
-		if (hoy_random_id(id) < 0)
-			return hoy_fail(&s->b->err, EIO, "cannot draw a random number");
-		id[12] = '\0';
-		hoy_json_set_string(d, cfg, "Hostname", id);
-	}
+	/* With a time given, nothing is left to chance. */
+	if (s->b->time < 0 && hoy_random_id(id) < 0)
+		return hoy_fail(&s->b->err, EIO, "cannot draw a random number");
+	id[12] = '\0';
+	if ((!host || !*host) && !hoy_json_set_string(d, cfg, "Hostname", id))
+		return hoy_fail_oom(&s->b->err);
 	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
 		if (!hoy_json_need(d, cfg, lists[i], HOY_JSON_ARRAY))
 			return hoy_fail_oom(&s->b->err);
-	return hoy_json_need(d, cfg, "Volumes", HOY_JSON_OBJECT) ? 0 : hoy_fail_oom(&s->b->err);
+	for (size_t i = 0; i < ARRAY_SIZE(maps); i++)
+		if (!hoy_json_need(d, cfg, maps[i], HOY_JSON_OBJECT))
+			return hoy_fail_oom(&s->b->err);
+	return 0;
 }
 
 /* KEY=VALUE lists into the object O. */
@@ -410,7 +413,7 @@ static int make_spec(struct state *s, const char *by, bool empty)
 	if (hoy_random_id(id) < 0 || !build)
 		return hoy_fail_oom(&s->b->err);
 	hoy_time_format(moment(s->b), when);
-	hoy_json_set_string(&d, root, "container", s->work ? s->work->id : id);
+	hoy_json_set_string(&d, root, "container", s->b->time >= 0 ? "" : s->work ? s->work->id : id);
 	hoy_json_set_string(&d, root, "layer", s->work && !empty ? s->work->layer : "");
 	hoy_json_set_string(&d, root, "image", s->image);
 	hoy_json_set_string(&d, build, "created", when);

@@ -7,6 +7,7 @@
 
 #include "cmd-build/build.h"
 #include "cmd-build/mounts.h"
+#include "cmd-build/verbs.h"
 #include "common/base/fd.h"
 #include "common/base/msg.h"
 
@@ -145,6 +146,8 @@ static void build_release(struct build *b)
 	options_release(b->o);
 	hoy_strv_release(&b->given);
 	hoy_strv_release(&b->used);
+	hoy_strv_release(&b->cache_from);
+	hoy_strv_release(&b->cache_to);
 	free(b->ignore);
 	cfile_release(&b->f);
 	hoy_store_free(b->s);
@@ -175,6 +178,8 @@ static int run_build(const struct hoy_verb *v, int argc, char **argv)
 		r = find_ignore(&b);
 	if (!r)
 		r = hoy_store_open(&b.s, &hoy_globals.storage, 0, &b.err);
+	/* What is made for an image has the same mode whoever makes it. */
+	umask(022);
 	catch_signals();
 	if (!r)
 		r = log_begin(&b);
@@ -194,7 +199,10 @@ const struct hoy_verb verb_bud = { "bud", "[options] [CONTEXT]", NULL, build_opt
 
 int main(int argc, char **argv)
 {
-	static const struct hoy_verb *const verbs[] = { &verb_build, &verb_bud, NULL };
+	static const struct hoy_verb *const verbs[] = { &verb_build, &verb_bud, BUILDAH_VERBS NULL };
 
+	/* (Parsing moves the words of argv about, but nobody parses behind this one.) */
+	if (argc > 1 && !strcmp(argv[1], "__complete"))
+		handover_remember(argv);
 	return hoy_tool_main("hoy-build", "Images from Containerfiles", verbs, argc, argv);
 }

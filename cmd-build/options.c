@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include "cmd-build/build.h"
+#include "cmd-build/ctr.h"
+#include "cmd-build/remote.h"
 #include "cmd-build/runopts.h"
 #include "common/data/time.h"
 
@@ -19,6 +21,9 @@ const struct hoy_opt build_options[] = {
 	{ 0, "arch", HOY_OPT_STRING, O(arch), "ARCH", "architecture of the image (default: the base's)" },
 	{ 0, "authfile", HOY_OPT_STRING, O(authfile), "FILE", "credentials of registries" },
 	{ 0, "build-arg", HOY_OPT_LIST, O(build_args), "KEY=VALUE", "value of an ARG" },
+	{ 0, "cache-from", HOY_OPT_LIST, O(cache_from), "REPOSITORY", "look for steps there, too" },
+	{ 0, "cache-to", HOY_OPT_LIST, O(cache_to), "REPOSITORY", "push the image of each step there" },
+	{ 0, "cache-ttl", HOY_OPT_STRING, O(cache_ttl), "DURATION", "take nothing from the cache that is older" },
 	RUN_OPT(1, 0, "cap-add", "CAP", "give RUN a capability"),
 	RUN_OPT(2, 0, "cap-drop", "CAP", "take a capability from RUN"),
 	{ 0, "cert-dir", HOY_OPT_STRING, O(cert_dir), "DIR", "certificates of registries" },
@@ -42,6 +47,7 @@ const struct hoy_opt build_options[] = {
 	RUN_OPT(12, 0, "dns-option", "OPTION", "line for /etc/resolv.conf"),
 	RUN_OPT(13, 0, "dns-search", "DOMAIN", "search domain for RUN"),
 	{ 0, "env", HOY_OPT_LIST, O(envs), "KEY[=VALUE]", "an ENV behind each FROM" },
+	{ 0, "explain-cache", HOY_OPT_FLAG, O(explain_cache), NULL, "tell what changed of a step that is not in the cache" },
 	{ 'f', "file", HOY_OPT_LIST, O(files), "FILE", "the Containerfile; - is stdin" },
 	{ 0, "force-rm", HOY_OPT_FLAG, O(force_rm), NULL, "take working containers away if the build fails, too: always done" },
 	{ 0, "format", HOY_OPT_STRING, O(format), "FORMAT", "oci (default) or docker" },
@@ -55,6 +61,7 @@ const struct hoy_opt build_options[] = {
 	{ 0, "inherit-annotations", HOY_OPT_TRI, O(inherit_notes), NULL, "keep the base's annotations (default true)" },
 	{ 0, "inherit-labels", HOY_OPT_TRI, O(inherit_labels), NULL, "keep the base's labels (default true)" },
 	RUN_OPT(15, 0, "ipc", "MODE", "IPC namespace of RUN: private or host"),
+	{ 0, "isolation", HOY_OPT_STRING, O(isolation), "TYPE", "of RUN: oci, rootless or chroot (default: $BUILDAH_ISOLATION)" },
 	{ 0, "jobs", HOY_OPT_INT, O(jobs), "N", "stages at once; 0: any number (default: one per processor)" },
 	{ 0, "label", HOY_OPT_LIST, O(labels), "KEY=VALUE", "add a label to the image" },
 	{ 0, "layer-label", HOY_OPT_LIST, O(layer_labels), "KEY=VALUE", "label of the images of steps" },
@@ -96,7 +103,7 @@ const struct hoy_opt build_options[] = {
 	{ 0, "secret", HOY_OPT_LIST, O(secrets), "id=ID[,src=FILE|VARIABLE][,type=file|env]", "a secret for RUN --mount=type=secret" },
 	RUN_OPT(19, 0, "security-opt", "OPTION", "of RUN: seccomp=, label=, ..."),
 	RUN_OPT(20, 0, "shm-size", "SIZE", "size of /dev/shm of RUN"),
-	{ 0, "sign-by", HOY_OPT_STRING, O(sign_by), "FINGERPRINT", "sign the image with this key of gpg" },
+	{ 0, "sign-by", HOY_OPT_STRING, O(sign_by), "FINGERPRINT", "not supported: hoy push signs" },
 	{ 0, "skip-unused-stages", HOY_OPT_TRI, O(skip_unused), NULL, "build only the stages that the target needs (default true)" },
 	{ 0, "source-date-epoch", HOY_OPT_STRING, O(epoch), "SECONDS", "time of the image and its history (default: $SOURCE_DATE_EPOCH)" },
 	{ 0, "squash", HOY_OPT_FLAG, O(squash), NULL, "one layer for all new steps; hoy-build: one for all there is" },
@@ -173,6 +180,8 @@ static int take_refused(struct build *b)
 			return hoy_fail(&b->err, HOY_EUNSUPPORTED, "--%s is not supported", refused[i]);
 	if (o->userns && *o->userns && strcmp(o->userns, "host"))
 		return hoy_fail(&b->err, HOY_EUNSUPPORTED, "--userns=%s is not supported: RUN has the user namespace of the build", o->userns);
+	if (o->sign_by)
+		return hoy_fail(&b->err, HOY_EUNSUPPORTED, "--sign-by is not supported: images are signed on their way (run: hoy push --sign-by=%s)", o->sign_by);
 	if (o->rm == 0)
 		return hoy_fail(&b->err, HOY_EUNSUPPORTED, "working containers cannot be kept: --rm=false");
 	if (o->files.n > 1)
@@ -264,7 +273,11 @@ static int take_envs(struct build *b)
 static int take_run(struct build *b)
 {
 	struct build_opts *o = b->o;
+	int isolation = isolation_parse(o->isolation, &b->err);
 
+	if (isolation < 0)
+		return isolation;
+	b->chroot = isolation == ISOLATION_CHROOT;
 	if (o->hooks_dirs.n > 1)
 		return hoy_fail(&b->err, HOY_EUNSUPPORTED, "more than one --hooks-dir is not supported");
 	if (o->hooks_dirs.n)
@@ -301,6 +314,10 @@ int options_take(struct build *b)
 		r = take_run(b);
 	if (!r)
 		r = outputs_check(b);
+	if (!r)
+		r = remote_check(b);
+	if (!r && o->cache_ttl && !hoy_duration_parse(o->cache_ttl, &b->cache_ttl))
+		r = hoy_fail(&b->err, EINVAL, "unable to parse value provided \"%s\" as --cache-ttl: time: invalid duration \"%s\"", o->cache_ttl, o->cache_ttl);
 	if (!r && o->retry_delay && !hoy_duration_parse(o->retry_delay, &ns))
 		r = hoy_fail(&b->err, EINVAL, "unable to parse value provided \"%s\" as --retry-delay: time: invalid duration \"%s\"", o->retry_delay, o->retry_delay);
 	if (!r && o->jobs < -1)

@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "cmd-build/build.h"
+#include "cmd-build/explain.h"
 #include "cmd-build/mounts.h"
+#include "cmd-build/remote.h"
 #include "cmd-build/view.h"
 #include "common/base/buf.h"
 #include "common/base/msg.h"
@@ -73,19 +75,11 @@ static bool may_look(const struct state *s)
 	return (!s->missed || s->waited) && !o->no_cache && !(s->last && untold);
 }
 
-/* Look for a step in the cache that BY tells of; S stands on it then, and *RET is true. */
-static int from_cache(struct state *s, const char *by, bool layer, bool *ret)
+/* S stands on the image ID, which the cache has of the step at hand. */
+static int stand_on(struct state *s, const char *id)
 {
-	char id[HOY_ID_SIZE];
 	int r;
 
-	*ret = false;
-	if (!may_look(s))
-		return 0;
-	r = cache_find(s, by, layer, id);
-	if (r < 0 || !*id)
-		return r;
-	*ret = true;
 	work_drop(s->work);
 	s->work = NULL;
 	free(s->name);
@@ -96,46 +90,75 @@ static int from_cache(struct state *s, const char *by, bool layer, bool *ret)
 	return r;
 }
 
+/* Look for the step I in the cache, here and in registries, which BY tells of; S stands on it then, and *RET is true. */
+static int from_cache(struct state *s, const struct cf_instr *i, const char *by, bool layer, bool *ret)
+{
+	char id[HOY_ID_SIZE] = "";
+	int r = remote_key(s, by, layer);
+
+	*ret = false;
+	if (!r && may_look(s))
+		r = cache_find(s, by, layer, id);
+	if (!r && !*id && may_look(s))
+		r = remote_pull(s, &s->pulled);
+	if (!r && s->pulled)
+		r = cache_find(s, by, layer, id);
+	if (!r && !*id)
+		explain_miss(s, i, by, layer);
+	if (r < 0 || !*id)
+		return r;
+	*ret = true;
+	return stand_on(s, id);
+}
+
 /* A step with a layer needn't be carried out to know what it is; *RET: it's in the cache, and S stands on it. */
 static int look_first(struct state *s, const struct cf_instr *i, bool *ret)
 {
 	bool run = !strcmp(i->word, "RUN");
 	cleanup_free char *by = NULL, *sum = NULL;
-	int r = 0;
+	int r = run ? mounts_sums(s, i, &sum) : work_digest(s, i, &sum);
 
-	if (!may_look(s) || (!run && !*s->layer))
-		return 0;
-	r = run ? mounts_sums(s, i, &sum) : work_digest(s, i, &sum);
 	if (r < 0)
 		return r;
 	by = created_by(s, i, sum);
-	return by ? from_cache(s, by, true, ret) : hoy_fail_oom(&s->b->err);
+	return by ? from_cache(s, i, by, true, ret) : hoy_fail_oom(&s->b->err);
+}
+
+/* The step I as an image: from the cache, or carried out and committed. *HIT: it was there. */
+static int make_image(struct state *s, const struct cf_instr *i, bool last, bool *hit)
+{
+	bool layer = adds_layer(i), early = layer && may_look(s) && (*s->layer || !strcmp(i->word, "RUN"));
+	cleanup_free char *by = NULL;
+	int r = early ? look_first(s, i, hit) : 0;
+
+	if (!r && !*hit)
+		r = carry_out(s, i, &by);
+	if (!r && !*hit && !early)
+		r = from_cache(s, i, by, layer, hit);
+	/* What is there already and gets no name isn't committed. */
+	if (!r && last && (!*hit || s->b->o->tags.n))
+		say_commit(s);
+	if (r < 0 || *hit)
+		return r;
+	s->missed = true;
+	r = image_commit(s, by, !layer);
+	work_drop(s->work);
+	s->work = NULL;
+	return r;
 }
 
 /* One step, one image. */
 static int step_of_layers(struct state *s, const struct cf_instr *i, bool last)
 {
-	bool layer = adds_layer(i), hit = false;
-	cleanup_free char *by = NULL;
+	bool hit = false;
 	cleanup_fd int claim = s->b->o->no_cache ? -1 : cache_claim(s, i);
 	int r = s->b->o->no_cache || claim >= 0 ? 0 : claim;
 
-	if (!r && layer)
-		r = look_first(s, i, &hit);
-
-	if (!r && !hit)
-		r = carry_out(s, i, &by);
-	if (!r && !hit && (!layer || !*s->layer))
-		r = from_cache(s, by, layer, &hit);
-	/* What is there already and gets no name isn't committed. */
-	if (!r && last && (!hit || s->b->o->tags.n))
-		say_commit(s);
-	if (!r && !hit) {
-		s->missed = true;
-		r = image_commit(s, by, !layer);
-		work_drop(s->work);
-		s->work = NULL;
-	}
+	s->pulled = false;
+	if (!r)
+		r = make_image(s, i, last, &hit);
+	if (!r && !(hit && s->pulled))
+		r = remote_push(s);
 	if (!r)
 		say_image(s, false);
 	return r;

@@ -55,7 +55,7 @@ static void emit(const struct state *s, const struct event *e)
 	fflush(stdout);
 }
 
-void say_line(const struct state *s, const char *event, const char *text) { emit(s, &(struct event){ .name = event, .text = text }); }
+void say_line(const struct state *s, const char *event, const char *text) { emit(s, &(struct event){ .name = event, .text = text, .bare = true }); }
 
 void say_from(const struct state *s, size_t of, const char *text)
 {

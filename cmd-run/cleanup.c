@@ -31,6 +31,15 @@ static bool exit_code(const struct ctr *c, int *ret)
 	return true;
 }
 
+int ctr_exit_code(const struct ctr *c)
+{
+	int code;
+
+	if (c->live.root && !ctr_pid(c) && exit_code(c, &code))
+		return code;
+	return (int)hoy_json_int(c->state.root, "exitCode", 0);
+}
+
 /*
  * With --rm the exit file may be gone before those who run it in the foreground have looked: who takes the container down
  * leaves the code in the lock file, which they have open, whatever becomes of its name.
@@ -295,13 +304,30 @@ static bool should_restart(const struct ctr *c)
 	return !strcmp(p, "on-failure") && code && (!max || n < max);
 }
 
+/*
+ * The policy wants it again. Who is killed at it leaves a mark in live, so that the monitor, which calls us once more then, gets what it
+ * wanted.
+ */
+static int again(struct ctr *c, struct hoy_err *err)
+{
+	struct start_how how = { .again = true };
+	int code;
+
+	event(c, "restart", -1);
+	return ctr_start(c, &how, &code, err);
+}
+
+static bool half_started(const struct ctr *c)
+{
+	return hoy_json_bool(c->live.root, "again", false) && !hoy_json_bool(c->live.root, "started", false);
+}
+
 /* ALL: nobody waits for its end, so that nothing is started again. */
 static int cleanup_one(struct hoy_store *s, const char *name, bool all)
 {
 	cleanup_ctr struct ctr c = CTR_INIT;
 	struct hoy_err err = HOY_ERR_INIT;
-	struct start_how how = { 0 };
-	int r = ctr_open_id(&c, s, name, &err), code;
+	int r = ctr_open_id(&c, s, name, &err);
 
 	if (r == -EINVAL)
 		r = ctr_open(&c, s, name, &err);
@@ -309,6 +335,8 @@ static int cleanup_one(struct hoy_store *s, const char *name, bool all)
 		r = ctr_lock(&c, &err);
 	if (r == -ENOENT)
 		return 0; /* done by somebody else */
+	if (!r && half_started(&c))
+		ctr_abort(&c, &err);
 	if (!r && ctr_pid(&c))
 		return 0; /* started again meanwhile */
 	if (!r)
@@ -317,10 +345,8 @@ static int cleanup_one(struct hoy_store *s, const char *name, bool all)
 		r = ctr_cleanup(&c, &err);
 	if (!r && hoy_json_bool(c.state.root, "rm", false))
 		r = ctr_remove(&c, true, &err);
-	else if (!r && !all && should_restart(&c)) {
-		hoy_json_set_int(&c.state, c.state.root, "restarts", hoy_json_int(c.state.root, "restarts", 0) + 1);
-		r = ctr_start(&c, &how, &code, &err);
-	}
+	else if (!r && !all && should_restart(&c))
+		r = again(&c, &err);
 	return r < 0 ? hoy_report(&err, 125) : 0;
 }
 

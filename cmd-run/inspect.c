@@ -55,7 +55,7 @@ static void put_state(struct hoy_jw *w, const struct ctr *c)
 	hoy_jw_int(w, "Pid", ctr_pid(c));
 	if (st == ST_RUNNING || st == ST_PAUSED)
 		hoy_jw_int(w, "ConmonPid", hoy_json_int(c->live.root, "monitor", 0));
-	hoy_jw_int(w, "ExitCode", hoy_json_int(c->state.root, "exitCode", 0));
+	hoy_jw_int(w, "ExitCode", ctr_exit_code(c));
 	hoy_jw_string(w, "Error", "");
 	time_member(w, "StartedAt", hoy_json_str(c->live.root, "startedAt") ?: hoy_json_str(c->state.root, "started"));
 	time_member(w, "FinishedAt", hoy_json_str(c->state.root, "finished"));
@@ -289,6 +289,8 @@ static void config(struct hoy_jw *w, const struct ctr *c)
 	hoy_jw_string(w, "StopSignal", hoy_json_int(c->def.root, "stopSignal", 15) == 15 ? "SIGTERM" :
 		      hoy_json_int(c->def.root, "stopSignal", 15) == 9 ? "SIGKILL" : hoy_json_int(c->def.root, "stopSignal", 15) == 3 ? "SIGQUIT" :
 		      hoy_json_int(c->def.root, "stopSignal", 15) == 2 ? "SIGINT" : "SIGRTMIN+3");
+	if (hoy_json_get(c->def.root, "startupHealth"))
+		hoy_jw_value(w, "StartupHealthCheck", hoy_json_get(c->def.root, "startupHealth"));
 	if (hoy_json_get(c->def.root, "health"))
 		hoy_jw_value(w, "Healthcheck", hoy_json_get(c->def.root, "health"));
 	hoy_jw_string(w, "HealthcheckOnFailureAction", ds(c, "healthOnFailure") ?: "none");

@@ -60,6 +60,11 @@ const struct hoy_opt run_options[] = {
 	STR(0, "health-on-failure", health_on_failure, "ACTION", "when it is unhealthy: none, kill, restart or stop"),
 	STR(0, "health-retries", health_retries, "N", "failures in a row that make it unhealthy (default 3)"),
 	STR(0, "health-start-period", health_start_period, "TIME", "time after the start in which failures do not count"),
+	STR(0, "health-startup-cmd", startup_cmd, "COMMAND", "command that must have succeeded before the others count"),
+	STR(0, "health-startup-interval", startup_interval, "TIME", "time between its runs (default 30s), or disable"),
+	STR(0, "health-startup-retries", startup_retries, "N", "failures of it that restart the container (default 0: never)"),
+	STR(0, "health-startup-success", startup_success, "N", "successes in a row that are enough (default 1)"),
+	STR(0, "health-startup-timeout", startup_timeout, "TIME", "time that it may take (default 30s)"),
 	STR(0, "health-timeout", health_timeout, "TIME", "time that a check may take (default 30s)"),
 	STR('h', "hostname", hostname, "NAME", "host name of the container"),
 	LIST(0, "hostuser", hostuser, "USER", "add a user of the host to /etc/passwd"),
@@ -104,7 +109,7 @@ const struct hoy_opt run_options[] = {
 	FLAG(0, "read-only", read_only, "read-only root file system"),
 	{ 0, "read-only-tmpfs", HOY_OPT_TRI, O(read_only_tmpfs), NULL, "writable /tmp, /run and /var/tmp then (default true)" },
 	FLAG(0, "replace", replace, "remove a container of that name first"),
-	STR(0, "restart", restart, "POLICY", "no, always, on-failure[:N], unless-stopped"),
+	STR(0, "restart", restart, "POLICY", "no, never, always, on-failure[:N], unless-stopped"),
 	FLAG(0, "rm", rm, "remove the container when it ends"),
 	FLAG(0, "rootfs", rootfs, "the first argument is the path of a root file system"),
 	LIST(0, "security-opt", security_opt, "OPTION", "seccomp=, no-new-privileges, apparmor=, label=, mask=, unmask="),
@@ -339,22 +344,42 @@ static int log_options(struct ctr *c, const struct create_opts *o, struct hoy_er
 	return 0;
 }
 
-static int restart(struct ctr *c, const struct create_opts *o, struct hoy_err *err)
+int define_restart(struct ctr *c, const char *policy, bool rm, struct hoy_err *err)
 {
-	const char *p = o->restart ?: "no", *colon = strchr(p, ':');
-	static const char *const known[] = { "no", "", "always", "on-failure", "unless-stopped", NULL };
-	cleanup_free char *name = colon ? strndup(p, colon - p) : strdup(p);
+	static const char *const known[] = { "no", "always", "on-failure", "unless-stopped", NULL };
+	const char *colon = strchr(policy, ':');
+	cleanup_free char *given = colon ? strndup(policy, colon - policy) : strdup(policy);
+	const char *name = given && (!*given || !strcmp(given, "never")) ? "no" : given;
+	char *end = NULL;
+	long max = colon ? strtol(colon + 1, &end, 10) : 0;
 
-	if (!name)
+	if (!given)
 		return hoy_fail_oom(err);
-	if (!one_of(name, known) || (colon && strcmp(name, "on-failure")))
-		return hoy_fail(err, EINVAL, "invalid restart policy '%s'", p);
-	if (o->rm && strcmp(name, "no") && *name)
+	if (!one_of(name, known))
+		return hoy_fail(err, EINVAL, "\"%s\" is not a valid restart policy: invalid argument", policy);
+	if (colon && strcmp(name, "on-failure"))
+		return hoy_fail(err, EINVAL, "restart policy retries can only be specified with on-failure restart policy");
+	if (colon && (end == colon + 1 || *end))
+		return hoy_fail(err, EINVAL, "parsing restart policy retry count: \"%s\" is no number", colon + 1);
+	if (max < 0)
+		return hoy_fail(err, EINVAL, "must specify restart policy retry count as a number greater than 0");
+	if (rm && strcmp(name, "no"))
 		return hoy_fail(err, EINVAL, "the --rm option conflicts with --restart, when the restartPolicy is not \"\" and \"no\"");
-	set(c, "restart", *name ? name : "no");
-	if (colon)
-		hoy_json_set_int(&c->def, c->def.root, "restartMax", atoi(colon + 1));
+	set(c, "restart", name);
+	hoy_json_unset(c->def.root, "restartMax");
+	if (max)
+		hoy_json_set_int(&c->def, c->def.root, "restartMax", max);
 	return 0;
+}
+
+static bool seconds(const char *text, int64_t *ret)
+{
+	uint32_t v;
+
+	if (parse_uint32(text, &v, NULL) < 0)
+		return false;
+	*ret = v;
+	return true;
 }
 
 static int stopping(struct ctr *c, const struct create_opts *o, const struct hoy_json *cfg, struct hoy_err *err)
@@ -366,14 +391,14 @@ static int stopping(struct ctr *c, const struct create_opts *o, const struct hoy
 	if (n <= 0)
 		return hoy_fail(err, EINVAL, "invalid signal: %s", sig);
 	hoy_json_set_int(&c->def, c->def.root, "stopSignal", n);
-	if (o->stop_timeout && !hoy_duration_parse(o->stop_timeout, &v))
-		return hoy_fail(err, EINVAL, "invalid stop timeout '%s'", o->stop_timeout);
-	hoy_json_set_int(&c->def, c->def.root, "stopTimeout", o->stop_timeout ? v / HOY_NS : 10);
-	if (o->timeout) {
-		if (!hoy_duration_parse(o->timeout, &v) || v < 0)
-			return hoy_fail(err, EINVAL, "invalid timeout '%s'", o->timeout);
-		hoy_json_set_int(&c->def, c->def.root, "timeout", v / HOY_NS);
-	}
+	v = hoy_json_int(hoy_json_get(conf(), "engine"), "stop_timeout", 10);
+	if (o->stop_timeout && !seconds(o->stop_timeout, &v))
+		return hoy_fail(err, EINVAL, "invalid argument \"%s\" for \"--stop-timeout\" flag: it is a number of seconds", o->stop_timeout);
+	hoy_json_set_int(&c->def, c->def.root, "stopTimeout", v);
+	if (o->timeout && !seconds(o->timeout, &v))
+		return hoy_fail(err, EINVAL, "invalid argument \"%s\" for \"--timeout\" flag: it is a number of seconds", o->timeout);
+	if (o->timeout)
+		hoy_json_set_int(&c->def, c->def.root, "timeout", v);
 	return 0;
 }
 
@@ -469,7 +494,7 @@ int define(struct ctr *c, const struct create_opts *o, char **words, const struc
 	if (!r)
 		r = log_options(c, o, err);
 	if (!r)
-		r = restart(c, o, err);
+		r = define_restart(c, o->restart ?: "no", o->rm, err);
 	if (!r)
 		r = stopping(c, o, cfg, err);
 	if (!r)

@@ -36,7 +36,7 @@ struct ctr {
 
 extern const struct hoy_verb verb_run, verb_create, verb_start, verb_stop, verb_restart, verb_kill, verb_rm, verb_ps, verb_logs,
 	verb_exec, verb_inspect, verb_wait, verb_cleanup, verb_attach, verb_pause, verb_unpause, verb_port, verb_rename, verb_commit, verb_top,
-	verb_info, verb_unshare, verb_exists, verb_init, verb_container_prune, verb_volume_prune, verb_system_df, verb_system_prune, verb_healthcheck;
+	verb_info, verb_unshare, verb_exists, verb_init, verb_container_prune, verb_volume_prune, verb_system_df, verb_system_prune, verb_healthcheck, verb_update;
 
 /* ---- env.c ---- */
 /* The lines of FILES but blank ones and comments, without leading blanks, as --env-file and --label-file take them. */
@@ -95,6 +95,7 @@ int create_from_args(const struct hoy_verb *v, int argc, char **argv, bool run, 
 /* ---- start.c ---- */
 struct start_how {
 	bool attach, stdin_open, quiet;
+	bool again; /* by the restart policy, not by the user */
 	const char *detach_keys;
 	bool sig_proxy;
 	int preserve_fds;
@@ -138,6 +139,8 @@ void passage_argv(const struct ctr *c, const char *root, struct hoy_strv *progra
 int passage_main(char **argv);
 
 /* ---- spec.c ---- */
+/* The limits of the definition's cgroup alone, as linux.resources. */
+void write_resources(const struct ctr *c, struct hoy_buf *out);
 int write_spec(struct ctr *c, const char *rootfs, const char *netns, struct hoy_buf *out, struct hoy_err *err);
 
 /* ---- files.c: hosts, resolv.conf, hostname, .containerenv in the run directory ---- */
@@ -173,6 +176,8 @@ int ctr_remove(struct ctr *c, bool volumes, struct hoy_err *err);
 int ctr_clear(struct ctr *c, bool volumes, struct hoy_err *err);
 /* Remove its files beside the store's: out of sight in one step, so that nobody opens a half of it. */
 int ctr_drop_files(struct ctr *c, struct hoy_err *err);
+/* The exit code, of one that has ended but was not taken down too. */
+int ctr_exit_code(const struct ctr *c);
 /* Undo a start that failed half-way. */
 void ctr_abort(struct ctr *c, struct hoy_err *err);
 /* Wait until the exit file is there (and the monitor has written it), then its code. -errno. */
@@ -198,6 +203,8 @@ int health_load(const struct ctr *c, struct hoy_json_doc *ret);
 bool health_checked(const struct ctr *c);
 /* It has just been started: forget how it was, and have the monitor check. */
 void health_begin(struct ctr *c);
+/* Tell the monitor how often to check: the definition has changed, or another check counts now. */
+void health_schedule(const struct ctr *c);
 
 /* ---- attach.c ---- */
 int attach_connect(const struct ctr *c);

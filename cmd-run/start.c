@@ -24,7 +24,7 @@ static void live_str(struct ctr *c, const char *key, const char *value)
 }
 
 /* The run directory and the notes that make it possible to undo what follows. */
-static int begin(struct ctr *c, struct hoy_err *err)
+static int begin(struct ctr *c, bool again, struct hoy_err *err)
 {
 	cleanup_free char *exitdir = hoy_path_join(c->rundir, "exit"), *persist = hoy_path_join(c->rundir, "persist"), *runtime = NULL,
 			  *host = NULL;
@@ -63,6 +63,8 @@ static int begin(struct ctr *c, struct hoy_err *err)
 			name = host = strndup(c->id, 12);
 	}
 	live_str(c, "hostname", name);
+	if (again)
+		hoy_json_set_bool(&c->live, c->live.root, "again", true);
 	r = net_resolve(c, err);
 	return r ? r : ctr_save_live(c, err);
 }
@@ -320,10 +322,13 @@ static int note_started(struct ctr *c, struct hoy_err *err)
 	int r;
 
 	hoy_json_set_bool(&c->live, c->live.root, "started", true);
+	hoy_json_unset(c->live.root, "again");
 	hoy_json_set_string(&c->live, c->live.root, "startedAt", hoy_time_format(hoy_now(), now));
 	r = ctr_save_live(c, err);
 	hoy_json_set_string(&c->state, c->state.root, "status", "running");
 	hoy_json_set_string(&c->state, c->state.root, "started", now);
+	hoy_json_set_int(&c->state, c->state.root, "exitCode", 0);
+	hoy_json_unset(c->state.root, "oomKilled");
 	hoy_json_unset(c->state.root, "stoppedByUser");
 	/* The state says after a reboot that it has run; with --rm nobody will ask. */
 	return r || hoy_json_bool(c->state.root, "rm", false) ? r : ctr_save_state(c, err);
@@ -359,7 +364,7 @@ int ctr_prepare(struct ctr *c, const struct start_how *how, int *ret_code, struc
 
 	*ret_code = 125;
 	if (!r)
-		r = begin(c, err);
+		r = begin(c, how->again, err);
 	if (!r)
 		r = mount_root(c, &root, err);
 	if (!r)
@@ -429,6 +434,10 @@ int ctr_start(struct ctr *c, const struct start_how *how, int *ret_code, struct 
 	int r = 0;
 
 	*ret_code = 125;
+	if (how->again)
+		hoy_json_set_int(&c->state, c->state.root, "restarts", hoy_json_int(c->state.root, "restarts", 0) + 1);
+	else
+		hoy_json_unset(c->state.root, "restarts");
 	if (ctr_status(c) != ST_INITIALIZED)
 		r = ctr_prepare(c, how, ret_code, err);
 	else

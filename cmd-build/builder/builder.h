@@ -92,4 +92,4 @@ int put_parent(struct putter *p, const char *path, int to, const char *name);
 /* mkdir -p of PATH in ROOTFD, new directories being P's owner's. Its descriptor or an error. */
 int put_parents(struct putter *p, int rootfd, const char *path);
 
-extern const struct hoy_verb verb_copy, verb_checksum, verb_name;
+extern const struct hoy_verb verb_copy, verb_checksum, verb_name, verb_hash;

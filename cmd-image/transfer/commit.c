@@ -122,7 +122,8 @@ static void put_docker_config(struct hoy_jw *w, const char *name, const struct h
 	hoy_jw_string(w, "User", hoy_json_str(v, "User"));
 	for (size_t i = 0; i < ARRAY_SIZE(first); i++)
 		hoy_jw_bool(w, first[i], hoy_json_bool(v, first[i], false));
-	put_given(w, v, "ExposedPorts");
+	if (hoy_json_get(v, "ExposedPorts"))
+		changes_put_map(w, "ExposedPorts", hoy_json_get(v, "ExposedPorts"));
 	for (size_t i = 0; i < ARRAY_SIZE(last); i++)
 		hoy_jw_bool(w, last[i], hoy_json_bool(v, last[i], false));
 	hoy_jw_value(w, "Env", hoy_json_get(v, "Env"));
@@ -130,13 +131,13 @@ static void put_docker_config(struct hoy_jw *w, const char *name, const struct h
 	put_given(w, v, "Healthcheck");
 	put_given(w, v, "ArgsEscaped");
 	hoy_jw_string(w, "Image", hoy_json_str(v, "Image"));
-	hoy_jw_value(w, "Volumes", hoy_json_get(v, "Volumes"));
+	changes_put_map(w, "Volumes", hoy_json_get(v, "Volumes"));
 	hoy_jw_string(w, "WorkingDir", hoy_json_str(v, "WorkingDir"));
 	hoy_jw_value(w, "Entrypoint", hoy_json_get(v, "Entrypoint"));
 	put_given(w, v, "NetworkDisabled");
 	put_given(w, v, "MacAddress");
 	hoy_jw_value(w, "OnBuild", hoy_json_get(v, "OnBuild"));
-	hoy_jw_value(w, "Labels", hoy_json_get(v, "Labels"));
+	changes_put_map(w, "Labels", hoy_json_get(v, "Labels"));
 	hoy_jw_string_opt(w, "StopSignal", hoy_json_str(v, "StopSignal"));
 	put_given(w, v, "StopTimeout");
 	put_given(w, v, "Shell");
@@ -169,7 +170,7 @@ static void put_config(const struct commit *c, struct hoy_jw *w, const char *now
 		hoy_jw_string_opt(w, "comment", c->o->message);
 	hoy_jw_string(w, "created", now);
 	if (c->docker) {
-		hoy_jw_string(w, "container", spec(c, "container"));
+		hoy_jw_string_opt(w, "container", spec(c, "container"));
 		put_docker_config(w, "container_config", hoy_json_get(c->spec.root, "config"));
 	}
 	hoy_jw_string_opt(w, "author", author);

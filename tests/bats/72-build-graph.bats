@@ -429,7 +429,7 @@ files() { (cd "$1" && find . -mindepth 1 -printf '%P %y %m %U:%G %l %n %T@\n' | 
 	dir=$(hoy image mount limited)
 	[[ $(<"$dir/cpus") == *$'\t0' ]]
 	hoy image umount limited
-	for args in '--ipc nope' '--pid nope' '--cpu-shares x' '--memory x' '--userns auto' '--userns-uid-map 0:1:2' '--cw type=snp' '--sbom syft' '--sbom-output x' '--hooks-dir a --hooks-dir b'; do
+	for args in '--ipc nope' '--pid nope' '--cpu-shares x' '--memory x' '--userns auto' '--userns-uid-map 0:1:2' '--cw type=snp' '--sbom syft' '--sbom-output x' '--sign-by 0123' '--hooks-dir a --hooks-dir b'; do
 		# shellcheck disable=SC2086
 		try hoy build -q --no-cache --network none $args ctx
 		assert_status 125
@@ -443,6 +443,147 @@ files() { (cd "$1" && find . -mindepth 1 -printf '%P %y %m %U:%G %l %n %T@\n' | 
 	{ oracle_podman build --help; oracle_buildah build --help; } | options >theirs
 	hoy build --help | options >ours
 	[[ $(wc -l <theirs) -gt 100 ]]
-	comm -23 theirs ours | grep -vxE 'help|build-arg-file|build-context|cpp-flag|isolation|stdin|cache-(from|to|ttl)' >missing || true
+	comm -23 theirs ours | grep -vxE 'help|build-arg-file|build-context|cpp-flag|isolation|stdin' >missing || true
 	diff /dev/null missing
+}
+
+@test "--cache-from and --cache-to: both tools have the same keys, and take what the other one left" {
+	have_image busybox
+	registry_start r
+	mkdir -p ctx
+	echo x >ctx/x
+	printf 'FROM busybox AS one\nARG A=1\nCOPY x /x\nRUN echo hi; date +%%N >/when\nMAINTAINER me\nLABEL a=b\nFROM scratch\nCOPY --from=one /when /w\n' >ctx/Containerfile
+	args=(--network none --tls-verify=false --cache-to "$REGISTRY/c" --cache-from "$REGISTRY/c" -t t ctx)
+	# What is said, without names of images that came and went.
+	told() { grep -v '^Successfully tagged .*/c:'; }
+	keys() { curl -s "http://$REGISTRY/v2/c/tags/list" | jq -r '.tags[]' | sort; }
+	oracle_podman build "${args[@]}" >theirs
+	keys >their-keys
+	[[ $(wc -l <their-keys) == 6 ]]
+	# From podman's registry into an empty store, by hoy.
+	oracle_podman rmi -a -f >/dev/null
+	have_image busybox
+	hoy build "${args[@]}" >ours
+	diff their-keys <(keys)
+	[[ $(tail -n 1 ours) == "$(tail -n 1 theirs)" && $(grep -c 'Cache pulled from remote' ours) == 6 ]]
+	oracle_podman rmi -a -f >/dev/null
+	have_image busybox
+	oracle_podman build "${args[@]}" >theirs
+	diff <(told <theirs) <(told <ours)
+	# All is here: pushed again, as podman does.
+	hoy build "${args[@]}" >ours
+	oracle_podman build "${args[@]}" >theirs
+	diff <(told <theirs) <(told <ours)
+	[[ $(grep -c 'Pushing cache' ours) == 6 && $(grep -c 'Using cache' ours) == 6 ]]
+	# The other way round: hoy fills, podman takes.
+	args=(--network none --tls-verify=false --cache-to "$REGISTRY/d" --cache-from "$REGISTRY/d" -t t ctx)
+	hoy build --no-cache "${args[@]}" >ours
+	oracle_podman rmi -a -f >/dev/null
+	have_image busybox
+	oracle_podman build "${args[@]}" >theirs
+	[[ $(tail -n 1 ours) == "$(tail -n 1 theirs)" && $(grep -c 'Cache pulled from remote' theirs) == 6 ]]
+	hoy build --network none --tls-verify=false --cache-from 127.0.0.1:1/nope --retry 0 ctx
+	try hoy build --network none --cache-to 127.0.0.1:1/c --tls-verify=false --retry 0 ctx
+	assert_status 125
+	assert_stderr_has 'failed pushing cache to 127.0.0.1:1/c:'
+	for args in '--cache-from a:1' "--cache-to a@sha256:$(printf '%064d' 1)" '--cache-from A' '--cache-ttl x' '--cache-to a --layers=false'; do
+		# shellcheck disable=SC2086
+		try hoy build $args ctx
+		assert_status 125
+		assert_stderr_like '^Error: (unable to parse value provided|a cache in a registry)'
+	done
+}
+
+@test "--cache-ttl; --explain-cache names what changed" {
+	have_image busybox
+	mkdir -p ctx
+	echo x >ctx/x
+	cat >ctx/Containerfile <<-'EOF'
+	FROM busybox
+	ARG A=1
+	COPY x /x
+	RUN echo $A >/a
+	LABEL a=b
+	EOF
+	b() { hoy build --network none --explain-cache "$@" ctx | sed -nE 's/^STEP ([2-9])\/.*/\1/p; s/^--> Not in the cache: //p; s/^--> Using.*/hit/p' | paste -sd ' '; }
+	[[ $(b) == *'2 no ARG was built on '*' yet 3 the step before it is new 4 the step before it is new 5 the step before it is new' ]]
+	[[ $(b) == '2 hit 3 hit 4 hit 5 hit' ]]
+	[[ $(b --build-arg A=2) == '2 hit 3 hit 4 the argument A changed 5 the step before it is new' ]]
+	echo y >ctx/x
+	[[ $(b) == "2 hit 3 the content of 'x' changed 4 the step before it is new 5 the step before it is new" ]]
+	sed -i 's/a=b/a=c/' ctx/Containerfile
+	[[ $(b) == "2 hit 3 hit 4 hit 5 the instruction's text changed" ]]
+	sed -i 's/echo/printf/' ctx/Containerfile
+	[[ $(b) == '2 hit 3 hit 4 the command changed 5 the step before it is new' ]]
+	sed -i 's/^RUN/USER root\nRUN/' ctx/Containerfile
+	[[ $(b) == '2 hit 3 hit 4 no USER was built on '*' yet 5 '* ]]
+	sed -i '/^USER/d' ctx/Containerfile
+	[[ $(b --format docker) == *'2 it was built in another format 3 '* ]]
+	[[ $(b --no-cache) == *'2 --no-cache 3 --no-cache'* ]]
+	[[ $(b --source-date-epoch 1) == *'2 it was built at another time than --timestamp or --source-date-epoch says 3'* ]]
+	[[ $(b --cache-ttl 1h) == '2 hit 3 hit 4 hit 5 hit' ]]
+	sleep 1.1
+	[[ $(b --cache-ttl 1s) == *'2 it is older than --cache-ttl allows 3 the step before'* ]]
+	[[ $(b --cache-ttl 0) == '2 hit 3 hit 4 hit 5 hit' ]]
+	# Not asked for, nothing is said.
+	! hoy build --network none --no-cache ctx | grep 'Not in the cache'
+}
+
+@test "same bits: other paths, umasks, hosts, orders; and podman's" {
+	have_image busybox
+	mkdir -p one/sub/dir
+	(cd one && for i in $(seq 1 60); do echo "$i" >"f$i"; done; echo s >sub/s; echo d >sub/dir/d; ln -s f1 link; ln f1 hard; chmod 750 sub/dir; chmod 4755 f2)
+	setfattr -n user.k -v v one/f3
+	cat >one/Containerfile <<-'EOF'
+	FROM busybox
+	COPY . /all/
+	COPY --chown=1:2 sub f1 /some/where/
+	WORKDIR /all/new
+	COPY --chmod=640 f4 f5 ./
+	LABEL b=c a=b
+	ENV Z=1 A=2
+	FROM scratch
+	COPY --from=0 /all /all
+	VOLUME /z /a
+	EXPOSE 9 1
+	EOF
+	# The same in another order, with other times and directories' sizes.
+	mkdir -p deep/er
+	tar -C one --sort=name -cf one.tar .
+	python3 - <<-'EOF'
+	import os, tarfile
+	t = tarfile.open("one.tar")
+	os.makedirs("deep/er/two")
+	links = [m for m in t.getmembers() if m.islnk()]
+	for m in reversed(t.getmembers()):
+	    if m not in links:
+	        t.extract(m, "deep/er/two")
+	for m in links:
+	    t.extract(m, "deep/er/two")
+	EOF
+	setfattr -n user.k -v v deep/er/two/f3
+	chmod 750 deep/er/two/sub/dir
+	find deep -exec touch -h -d 2011-11-11 {} +
+	one=() two=() theirs=()
+	for args in '--timestamp 7' '--timestamp 7 --format docker' '--timestamp 7 --layers=false' '--source-date-epoch 7 --rewrite-timestamp' \
+		'--timestamp 7 --jobs 1' '--timestamp 7 --squash'; do
+		# shellcheck disable=SC2086
+		one+=("$(umask 077; hoy build -q --no-cache $args one)")
+		# shellcheck disable=SC2086
+		theirs+=("$(oracle_podman build -q --no-cache $args one)")
+	done
+	digest=$(hoy image inspect "${one[0]}" --format '{{.Digest}}')
+	# The other host: another name, store, home, language, zone.
+	store_new other
+	have_image busybox
+	for args in '--timestamp 7' '--timestamp 7 --format docker' '--timestamp 7 --layers=false' '--source-date-epoch 7 --rewrite-timestamp' \
+		'--timestamp 7 --jobs 1' '--timestamp 7 --squash'; do
+		# shellcheck disable=SC2086
+		two+=("$(umask 027; cd deep/er/two && LC_ALL=C TZ=Asia/Tokyo HOME=/nowhere TMPDIR=$T/deep unshare --uts sh -c 'hostname elsewhere; exec "$@"' sh \
+			"$HOY_BIN/hoy" "${HOY_OPTS[@]}" build -q --no-cache $args .)")
+	done
+	diff <(printf '%s\n' "${one[@]}") <(printf '%s\n' "${two[@]}")
+	diff <(printf '%s\n' "${one[@]}") <(printf '%s\n' "${theirs[@]}")
+	[[ $(hoy image inspect "${two[0]}" --format '{{.Digest}}') == "$digest" ]]
+	[[ $(printf '%s\n' "${one[@]}" | sort -u | wc -l) -ge 3 ]]
 }
