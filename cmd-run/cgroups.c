@@ -60,7 +60,7 @@ static const char *parent_of(const struct ctr *c)
 
 	if (parent && *parent)
 		return parent;
-	return !cgroup_by_systemd(c) ? "/libpod_parent" : hoy_rootless() ? "user.slice" : "machine.slice";
+	return cgroup_by_systemd(c) ? "machine.slice" : "/libpod_parent";
 }
 
 int cgroup_note(struct ctr *c, struct hoy_err *err)

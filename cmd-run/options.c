@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/conf/dirs.h"
 #include "common/data/time.h"
 #include "common/data/units.h"
 
@@ -461,7 +462,8 @@ int define(struct ctr *c, const struct create_opts *o, char **words, const struc
 	set(c, "cidFile", o->cidfile);
 	if (cgroup_manager(&manager, err) < 0 || cgroup_check_parent(manager, o->cgroup_parent, err) < 0)
 		return -err->code;
-	set(c, "cgroupParent", o->cgroup_parent);
+	/* podman's records have it, too. */
+	set(c, "cgroupParent", o->cgroup_parent ?: hoy_rootless() && !strcmp(manager, "systemd") ? "user.slice" : NULL);
 	set(c, "cgroupManager", strcmp(manager, "systemd") ? NULL : manager);
 	if (o->cgroups && strcmp(o->cgroups, "enabled") && strcmp(o->cgroups, "disabled"))
 		return hoy_fail(err, EINVAL, "--cgroups is enabled or disabled, not '%s'", o->cgroups);

@@ -80,3 +80,49 @@ cgroupfs $CG/x/libpod-ID $CG/x
 	assert_stderr_has "unknown cgroup manager 'other' (use: systemd or cgroupfs)"
 	assert_stderr_has "cannot connect to '/nobody': No such file or directory"
 }
+
+@test "systemd: an ordinary user's scopes are his own manager's" {
+	[[ -d /sys/fs/cgroup/unified || -e /sys/fs/cgroup/cgroup.controllers ]] || skip 'no cgroup v2'
+	U=$T/user
+	install -d -o hoytest -g hoytest -m 755 "$U" "$U/bin" "$U/run"
+	cp "$HOY_BIN"/hoy* "$U/bin/"
+	install -m 644 "$(fixture busybox)/rootfs.tar" "$U/rootfs.tar"
+	cat >"$U/inside" <<-'END'
+		export XDG_RUNTIME_DIR=$HOME/run DBUS_SESSION_BUS_ADDRESS=unix:path=$HOME/run/bus
+		dbus-daemon --session --address="$DBUS_SESSION_BUS_ADDRESS" --nofork --nopidfile >"$HOME/dbus.log" 2>&1 &
+		for ((i = 0; i < 100; i++)); do [[ ! -e $HOME/run/bus ]] || break; sleep 0.05; done
+		/lib/systemd/systemd --user --unit=basic.target >"$HOME/systemd.log" 2>&1 &
+		for ((i = 0; i < 100; i++)); do ! busctl --user status org.freedesktop.systemd1 >/dev/null 2>&1 || break; sleep 0.05; done
+		hoy import -q rootfs.tar bb:1 >/dev/null
+		id=$(hoy run -d --name c --network none bb:1 sleep 1000)
+		{
+			hoy inspect -f '{{.HostConfig.CgroupManager}} {{.State.CgroupPath}} {{.HostConfig.CgroupParent}}' c
+			sed -n 's/^0:://p' "/proc/$(hoy inspect -f '{{.State.ConmonPid}}' c)/cgroup"
+		} | sed "s/$id/ID/"
+		systemctl --user is-active "libpod-$id.scope" "libpod-conmon-$id.scope"
+		hoy exec c echo in
+		hoy rm -f -t 0 c
+		systemctl --user is-active "libpod-$id.scope"
+	END
+	cat >"$T/outside" <<-END
+		set -e
+		mount --make-rprivate /
+		mount -t tmpfs tmpfs /run
+		mkdir -p /run/systemd/system
+		[[ ! -d /sys/fs/cgroup/unified ]] || mount --bind /sys/fs/cgroup/unified /sys/fs/cgroup
+		mkdir -p /sys/fs/cgroup$CG/session
+		echo \$\$ >/sys/fs/cgroup$CG/session/cgroup.procs
+		chown -R hoytest:hoytest /sys/fs/cgroup$CG
+		cd "$U"
+		setpriv --reuid hoytest --regid hoytest --clear-groups env -i HOME="$U" PATH="$U/bin:$PATH" USER=hoytest bash "$U/inside"
+	END
+	try timeout -k 5 60 unshare -mpf --kill-child --mount-proc bash "$T/outside"
+	find /sys/fs/cgroup -depth -path "*$CG*" -type d -exec rmdir {} + || true
+	assert_stdout "systemd $CG/session/user.slice/libpod-ID.scope user.slice
+$CG/session/user.slice/libpod-conmon-ID.scope
+active
+active
+in
+c
+inactive"
+}
