@@ -373,6 +373,7 @@ int cmd_start(struct rt *rt, int argc, char **argv, struct hoy_err *err);
 int cmd_state(struct rt *rt, int argc, char **argv, struct hoy_err *err);
 int cmd_kill(struct rt *rt, int argc, char **argv, struct hoy_err *err);
 int cmd_delete(struct rt *rt, int argc, char **argv, struct hoy_err *err);
+int cmd_events(struct rt *rt, int argc, char **argv, struct hoy_err *err);
 int cmd_exec(struct rt *rt, int argc, char **argv, struct hoy_err *err);
 int cmd_list(struct rt *rt, int argc, char **argv, struct hoy_err *err);
 int cmd_ps(struct rt *rt, int argc, char **argv, struct hoy_err *err);

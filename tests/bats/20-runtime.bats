@@ -576,54 +576,8 @@ inactive$"
 	END
 }
 
-# Kill at points of create, start and delete spread evenly over their changing system calls; $1: how many for each operation and way to die.
-kill_points() {
-	local op way calls n failed=0 points=0
-	edit '.process.args = ["sleep", "31337"]'
-	for op in create start delete; do
-		for way in kill-one kill-all; do
-			calls=$(prepared $op && injected $op -o "$T/calls" && sed -n 's/^calls //p' "$T/calls")
-			rt delete -f c1
-			for ((i = 0; i < $1; i++)); do
-				n=$((1 + i * (calls - 1) / ($1 > 1 ? $1 - 1 : 1)))
-				prepared $op
-				injected $op -f $way -n $n || true
-				points=$((points + 1))
-				clean_after "$op $way $n of $calls" || failed=1
-			done
-		done
-	done
-	echo "$points points"
-	return $failed
-}
-
-prepared() {
-	[[ $1 == create ]] || rt create -b "$B" c1 </dev/null >/dev/null 2>&1
-	[[ $1 != delete ]] || rt start c1
-}
-
-injected() {
-	local words=(create -b "$B" c1)
-	[[ $1 != start ]] || words=(start c1)
-	[[ $1 != delete ]] || words=(delete -f c1)
-	"$HOY_BUILD/tests/faults/inject" "${@:2}" "$HOY_BIN/hoy-runtime" --root "$STATE" "${words[@]}" </dev/null >/dev/null 2>"$T/err"
-}
-
-# `delete --force` must do, and leave nothing.
-clean_after() {
-	local i left
-	rt delete -f c1 || { echo "delete --force failed after: $1" >&2; return 1; }
-	for ((i = 0; i < 40; i++)); do
-		left=$(ls "$STATE"; find /sys/fs/cgroup -path "*$CG/*" -type d; pgrep -f "^[^ ]*hoy-runtime.*$STATE"; pgrep -f '^sleep 31337'; grep "$B" /proc/self/mountinfo)
-		[[ -n $left ]] || return 0
-		sleep 0.05
-	done
-	echo "left after $1: $left; inject said: $(cat "$T/err")" >&2
-	return 1
-}
-
 @test "runtime: killed at sixty points of create, start and delete, delete --force cleans up" {
-	try kill_points 10
+	try kill_points 10 create start delete
 	assert_success
 	assert_stdout '60 points'
 }
