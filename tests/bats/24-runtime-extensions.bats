@@ -186,3 +186,17 @@ below'
 	try rt events c1
 	assert_stderr_like "^container 'c1' does not exist"
 }
+
+@test "runtime: the host's /dev/null as stdio is the container's" {
+	edit '.process.args = ["sleep", "1000"]'
+	rt run -d -b "$B" c1 </dev/null >/dev/null 2>&1
+	try rt exec c1 sh -c 'for p in 1 self; do stat -L -c "%d %t:%T" /proc/$p/fd/0; done; stat -c "%d %t:%T" /dev/null; sed -n "s/^flags:[ 	]*//p" /proc/1/fdinfo/0' </dev/null
+	[[ $(sort -u <<<"${output%$'\n'*}" | wc -l) == 1 ]]
+	assert_stdout_like '1:3
+0[0-9]*2$'
+	rt delete -f c1
+	# A container that has something else there keeps what it was given.
+	edit '.mounts += [{destination: "/dev/null", type: "bind", source: "/etc/hostname", options: ["bind", "ro"]}] | del(.linux.maskedPaths) | .process.args = ["stat", "-L", "-c", "%t:%T", "/proc/self/fd/0"]'
+	try rt run -b "$B" c1 </dev/null
+	assert_stdout 1:3
+}
