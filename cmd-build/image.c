@@ -355,6 +355,7 @@ static int make_spec(struct state *s, const char *by, bool empty)
 	hoy_json_set_string(&d, root, "image", s->image);
 	hoy_json_set_string(&d, build, "created", when);
 	hoy_json_set_bool(&d, build, "empty", empty);
+	hoy_json_set_bool(&d, build, "take", true);
 	if (s->b->time >= 0)
 		hoy_json_set_int(&d, build, "mtime", s->b->time);
 	r = add_config(s, &d, root);
