@@ -148,6 +148,7 @@ faults: test-deps
 	@$(MAKE) --no-print-directory all units
 	@$(MAKE) --no-print-directory -s install PREFIX=$(abspath $(BUILD))/stage
 	@HOY_BUILD=$(abspath $(BUILD)) unshare --net sh -c 'ip link set lo up && exec tests/faults/run'
+	@HOY_BUILD=$(abspath $(BUILD)) HOY_BIN=$(abspath $(BUILD))/stage/bin tests/run tests/faults/runtime.bats
 # hoy and podman at once on one store.
 hammer: test-deps
 	@$(MAKE) --no-print-directory all

@@ -406,7 +406,7 @@ static void host_config(struct hoy_jw *w, const struct ctr *c)
 		hoy_jw_string(w, NULL, hoy_buf_str(&b));
 	}
 	hoy_jw_end_array(w);
-	hoy_jw_string(w, "CgroupManager", "cgroupfs");
+	hoy_jw_string(w, "CgroupManager", cgroup_by_systemd(c) ? "systemd" : "cgroupfs");
 	hoy_jw_string(w, "CgroupMode", ds(c, "cgroupns") ?: def);
 	hoy_jw_string(w, "ContainerIDFile", ds(c, "cidFile"));
 	log_config(w, c);

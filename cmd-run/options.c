@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/conf/dirs.h"
 #include "common/data/time.h"
 #include "common/data/units.h"
 
@@ -448,6 +449,7 @@ static int devices(struct ctr *c, const struct create_opts *o, struct hoy_err *e
 
 int define(struct ctr *c, const struct create_opts *o, char **words, const struct hoy_json *cfg, struct hoy_err *err)
 {
+	const char *manager;
 	int64_t shm = 65536000;
 	int r;
 
@@ -473,7 +475,11 @@ int define(struct ctr *c, const struct create_opts *o, char **words, const struc
 	set(c, "pidFile", o->pidfile);
 	set(c, "conmonPidFile", o->conmon_pidfile);
 	set(c, "cidFile", o->cidfile);
-	set(c, "cgroupParent", o->cgroup_parent);
+	if (cgroup_manager(&manager, err) < 0 || cgroup_check_parent(manager, o->cgroup_parent, err) < 0)
+		return -err->code;
+	/* podman's records have it, too. */
+	set(c, "cgroupParent", o->cgroup_parent ?: hoy_rootless() && !strcmp(manager, "systemd") ? "user.slice" : NULL);
+	set(c, "cgroupManager", strcmp(manager, "systemd") ? NULL : manager);
 	if (o->cgroups && strcmp(o->cgroups, "enabled") && strcmp(o->cgroups, "disabled"))
 		return hoy_fail(err, EINVAL, "--cgroups is enabled or disabled, not '%s'", o->cgroups);
 	set_true(c, "noCgroups", o->cgroups && !strcmp(o->cgroups, "disabled"));

@@ -107,6 +107,15 @@ int ctr_prepare(struct ctr *c, const struct start_how *how, int *ret_code, struc
 
 /* ---- tool.c ---- */
 char *runtime_path(const char *name);
+
+/* cgroups.c: "systemd" or "cgroupfs", by option, containers.conf or what the host is. */
+int cgroup_manager(const char **ret, struct hoy_err *err);
+int cgroup_check_parent(const char *manager, const char *parent, struct hoy_err *err); /* of --cgroup-parent */
+bool cgroup_by_systemd(const struct ctr *c);
+int cgroup_note(struct ctr *c, struct hoy_err *err);  /* in c->live, before there is one: "cgroupsPath" for config.json, and "cgroup" where it is known */
+void cgroup_found(struct ctr *c, pid_t pid);	      /* "cgroup" as systemd has made it for PID */
+void cgroup_adopt_monitor(struct ctr *c, pid_t pid); /* into a scope of its own, where systemd is the manager */
+
 /* Call the runtime: VERB [ARG if it is an option] ID [ARG]. Its complaint becomes ERR, with podman's exit code for it. */
 int runtime_call(const struct ctr *c, const char *verb, const char *arg, int *ret_code, struct hoy_err *err);
 /* Freeze the container, or let it go on; noted and saved. */

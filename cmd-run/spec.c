@@ -603,8 +603,8 @@ static int linux_part(struct spec *s, const char *netns, struct hoy_err *err)
 	mappings(s, "gidMappings", &s->maps.gid);
 	sysctls(s);
 	resources(s);
-	if (hoy_json_str(s->c->live.root, "cgroup"))
-		hoy_jw_string(&s->w, "cgroupsPath", hoy_json_str(s->c->live.root, "cgroup"));
+	if (hoy_json_str(s->c->live.root, "cgroupsPath"))
+		hoy_jw_string(&s->w, "cgroupsPath", hoy_json_str(s->c->live.root, "cgroupsPath"));
 	namespaces(s, netns);
 	r = devices(s, err);
 	if (!r)

@@ -24,20 +24,11 @@ static void live_str(struct ctr *c, const char *key, const char *value)
 		hoy_json_set_string(&c->live, c->live.root, key, value);
 }
 
-static char *cgroup_path(const struct ctr *c)
-{
-	const char *parent = hoy_json_str(c->def.root, "cgroupParent");
-
-	if (hoy_json_bool(c->def.root, "noCgroups", false))
-		return NULL;
-	return hoy_asprintf("%s%s/libpod-%s", parent && *parent ? (*parent == '/' ? "" : "/") : "", parent && *parent ? parent : "/libpod_parent", c->id);
-}
-
 /* The run directory and the notes that make it possible to undo what follows. */
 static int begin(struct ctr *c, bool again, struct hoy_err *err)
 {
 	cleanup_free char *exitdir = hoy_path_join(c->rundir, "exit"), *persist = hoy_path_join(c->rundir, "persist"), *runtime = NULL,
-			  *cgroup = NULL, *host = NULL;
+			  *host = NULL;
 	const char *name = hoy_json_str(c->def.root, "hostname");
 	char own[256];
 	int r;
@@ -52,7 +43,6 @@ static int begin(struct ctr *c, bool again, struct hoy_err *err)
 	if (!c->live.root)
 		return hoy_fail_oom(err);
 	runtime = runtime_path(hoy_globals.runtime ? hoy_globals.runtime : hoy_json_str(c->def.root, "runtime"));
-	cgroup = cgroup_path(c);
 	live_str(c, "boot", hoy_boot_id());
 	live_str(c, "runtime", runtime);
 	if (hoy_globals.runtime_flags.n) {
@@ -61,7 +51,9 @@ static int begin(struct ctr *c, bool again, struct hoy_err *err)
 		for (size_t i = 0; f && i < hoy_globals.runtime_flags.n; i++)
 			hoy_json_set_string(&c->live, f, NULL, hoy_globals.runtime_flags.v[i]);
 	}
-	live_str(c, "cgroup", cgroup);
+	r = cgroup_note(c, err);
+	if (r < 0)
+		return r;
 	live_str(c, "layer", hoy_json_str(c->def.root, "layer"));
 	if (!name || !*name) {
 		bool uts = !strcmp(hoy_json_str(c->def.root, "uts") ?: "", "host") || !strcmp(hoy_json_str(c->def.root, "network") ?: "", "host");
@@ -142,7 +134,8 @@ static void runtime_args(const struct ctr *c, const char *root, struct hoy_strv 
 	for (size_t i = 0; i < args.n; i++)
 		hoy_strv_pushf(argv, "--runtime-arg=%s", args.v[i]);
 	for (size_t i = 1; i < rt.n; i++)
-		hoy_strv_pushf(argv, "--runtime-arg=%s", rt.v[i]);
+		if (strcmp(rt.v[i], "--systemd-cgroup")) /* that is the monitor's -s */
+			hoy_strv_pushf(argv, "--runtime-arg=%s", rt.v[i]);
 }
 
 /* The command line's, containers.conf's, else ours. */
@@ -230,6 +223,8 @@ static void monitor_argv(struct ctr *c, const char *root, struct hoy_strv *a)
 	hoy_strv_push(a, "--persist-dir");
 	hoy_strv_pushf(a, "%s/persist", c->rundir);
 	hoy_strv_push(a, "--full-attach");
+	if (hoy_json_str(c->live.root, "cgroupManager"))
+		hoy_strv_push(a, "-s");
 	hoy_strv_push(a, "-l");
 	if (!strcmp(driver, "k8s-file") || !strcmp(driver, "json-file"))
 		hoy_strv_pushf(a, "k8s-file:%s%s", log ? log : c->dir, log ? "" : "/ctr.log");
@@ -407,6 +402,8 @@ static int spawn_monitor(struct ctr *c, const char *root, const struct start_how
 		hoy_json_set_int(&c->live, c->live.root, "monitor", child);
 		hoy_json_set_int(&c->live, c->live.root, "monitorStart", (int64_t)start_time(child));
 	}
+	cgroup_found(c, pid);
+	cgroup_adopt_monitor(c, child);
 	r = ctr_save_live(c, err);
 	return r || own_monitor(argv.v[0]) ? r : spawn_watcher(c, err);
 }

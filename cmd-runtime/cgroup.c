@@ -127,13 +127,16 @@ static int make_dirs(const struct hoy_cgroup_hier *h, char *full, bool *made)
 	return !r && *made && cpuset ? inherit_cpuset(full, depth(h, full)) : r;
 }
 
-static bool may_go_without(int r)
+bool cgroup_ordinary_user(void)
 {
 	char map[64];
 
-	if (r != -EACCES && r != -EPERM && r != -EROFS)
-		return false;
 	return geteuid() || (hoy_read_small(AT_FDCWD, "/proc/self/uid_map", map, sizeof(map)) > 0 && !strstr(map, "4294967295"));
+}
+
+static bool may_go_without(int r)
+{
+	return (r == -EACCES || r == -EPERM || r == -EROFS) && cgroup_ordinary_user();
 }
 
 static int open_one(struct cgroup *cg, size_t i)

@@ -272,10 +272,32 @@ static int add_freezer(struct cr *c, const struct state *st, struct hoy_err *err
 	return 0;
 }
 
+/* The first complaint in CRIU's log but the one that it can live with, where limits cannot be raised. It answers with the very first. */
+static bool complaint(const struct cr *c, const char *log, char *ret, size_t size)
+{
+	cleanup_free char *text = NULL;
+	const char *p;
+
+	if (hoy_read_file(c->work >= 0 ? c->work : c->images, log, 16 << 20, &text, NULL, NULL) < 0)
+		return false;
+	for (p = strstr(text, "Error ("); p; p = strstr(p + 1, "Error (")) {
+		const char *said = strstr(p, "): ");
+
+		if (!said || !strncmp(said + 3, "rlimit:", 7))
+			continue;
+		snprintf(ret, size, "%.*s", (int)strcspn(said + 3, "\n"), said + 3);
+		return true;
+	}
+	return false;
+}
+
 static int explain(const struct cr *c, const char *id, const char *what, const char *log, struct hoy_err *err)
 {
 	struct hoy_err why = *err;
+	char said[256];
 
+	if (why.code != ENOENT && complaint(c, log, said, sizeof(said)))
+		return hoy_fail(err, why.code, "cannot %s container '%s': criu failed: %s (see: %s/%s)", what, id, said, c->work_path ? c->work_path : c->image_path, log);
 	return hoy_fail(err, why.code, "cannot %s container '%s': %s (see: %s/%s)", what, id, why.msg, c->work_path ? c->work_path : c->image_path, log);
 }
 

@@ -293,12 +293,12 @@ static int parse_opts(struct create_opts *o, bool run, int argc, char **argv, st
 		{ "pid-file", 0, CLI_STR, &o->pid_file, "FILE", "write the process id to FILE" },
 		{ "pidfd-socket", 0, CLI_STR, &o->pidfd_socket, "PATH", "socket that gets a pidfd of the process" },
 		{ "preserve-fds", 0, CLI_INT, &o->preserve, "N", "pass N file descriptors after the first three" },
+		{ "no-subreaper", 0, CLI_FLAG, &o->no_subreaper, NULL, "accepted for crun's and runc's sake" },
 		{ "detach", 'd', CLI_FLAG, &o->detach, NULL, "don't wait for the container to end" },
 		{ "keep", 0, CLI_FLAG, &o->keep, NULL, "don't remove the container when it ends" },
-		{ "no-subreaper", 0, CLI_FLAG, &o->no_subreaper, NULL, "accepted for runc's sake" },
 	};
 	struct cli cli = { run ? "run [OPTION]... ID" : "create [OPTION]... ID", opts,
-			   ARRAY_SIZE(opts) - (run ? 0 : 3), 1, 1, false };
+			   ARRAY_SIZE(opts) - (run ? 0 : 2), 1, 1, false };
 	int r = cli_parse(&cli, argc, argv, err);
 
 	if (r >= 0 && (o->preserve < 0 || o->preserve > 4096))

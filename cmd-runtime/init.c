@@ -1,14 +1,11 @@
 /* The child's side of a container's birth: from clone3 to execve. */
 #include <errno.h>
-#include <fcntl.h>
 #include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 
 #include "cmd-runtime/runtime.h"
 #include "common/base/beneath.h"
@@ -167,23 +164,6 @@ static void make_cwd(const struct root *r, const struct process *p)
 	cleanup_fd int fd = p->json ? hoy_mkdir_in_root(r->fd, p->cwd, 0755) : -1;
 }
 
-/* The host's /dev/null as stdio becomes the container's: nothing of the host's mounts stays open, and CRIU can dump it. */
-static void own_null(void)
-{
-	cleanup_fd int null = -1;
-	struct stat st;
-
-	for (int fd = 0; fd < 3; fd++) {
-		if (fstat(fd, &st) < 0 || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3))
-			continue;
-		if (null < 0)
-			null = open("/dev/null", O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-		if (null < 0 || fstat(null, &st) < 0 || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3))
-			return;
-		dup2(null, fd);
-	}
-}
-
 static int build_world(struct birth *b, struct root *r, struct hoy_err *err)
 {
 	if (rootfs_prepare(r, err) < 0 || mounts_all(r, err) < 0 || dev_setup(r, err) < 0)
@@ -197,10 +177,7 @@ static int build_world(struct birth *b, struct root *r, struct hoy_err *err)
 		return -err->code;
 	if (rootfs_paths(r, err) < 0)
 		return -err->code;
-	if (rootfs_pivot(r, err) < 0)
-		return -err->code;
-	own_null();
-	return 0;
+	return rootfs_pivot(r, err);
 }
 
 /* Block until "start" writes a byte; the fifo has no end of file, so only a byte or death ends this. */

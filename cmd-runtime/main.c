@@ -15,6 +15,7 @@ static const struct command {
 	{ "checkpoint", cmd_checkpoint, false, "dump a running container by CRIU" },
 	{ "create", cmd_create, true, "create a container" },
 	{ "delete", cmd_delete, false, "remove a container" },
+	{ "events", cmd_events, false, "show what a container uses, and that memory ran out" },
 	{ "exec", cmd_exec, true, "run a command in a running container" },
 	{ "features", cmd_features, false, "show what this runtime can do, as JSON" },
 	{ "kill", cmd_kill, false, "send a signal to a container" },

@@ -170,6 +170,7 @@ struct cgroup {
 	int below_dir, below_procs; /* and its directory and cgroup.procs, or -1 */
 };
 void cgroup_init(struct cgroup *cg);
+bool cgroup_ordinary_user(void); /* or root of a user namespace, which may do no more */
 void cgroup_release(struct cgroup *cg);
 /* Its name, before anything is made; then the cgroup itself with its limits. */
 int cgroup_choose(struct cgroup *cg, const struct rt *rt, const struct spec *s, const char *id, struct hoy_err *err);
@@ -372,6 +373,7 @@ int cmd_start(struct rt *rt, int argc, char **argv, struct hoy_err *err);
 int cmd_state(struct rt *rt, int argc, char **argv, struct hoy_err *err);
 int cmd_kill(struct rt *rt, int argc, char **argv, struct hoy_err *err);
 int cmd_delete(struct rt *rt, int argc, char **argv, struct hoy_err *err);
+int cmd_events(struct rt *rt, int argc, char **argv, struct hoy_err *err);
 int cmd_exec(struct rt *rt, int argc, char **argv, struct hoy_err *err);
 int cmd_list(struct rt *rt, int argc, char **argv, struct hoy_err *err);
 int cmd_ps(struct rt *rt, int argc, char **argv, struct hoy_err *err);

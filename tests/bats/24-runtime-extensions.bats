@@ -159,3 +159,44 @@ below'
 	assert_stderr "container 'c1' is not running"
 	umount "$T/d/sub"
 }
+
+@test "runtime: events: what runc tells, and that memory ran out" {
+	v1 memory || skip 'no cgroup v1'
+	edit 'del(.process.rlimits) | .linux.resources.memory = {limit: 67108864} | .linux.resources.pids = {limit: 9} | .process.args = ["sh", "-c", "while [ ! -e /go ]; do sleep 0.05; done; dd if=/dev/zero of=/dev/null bs=200M count=1; sleep 1000"]'
+	rt run -d -b "$B" c1 </dev/null >/dev/null 2>&1
+	rt events --stats c1 >"$T/ours"
+	[[ $(jq -c '[.type, .id, .data.memory.usage.limit, .data.pids.limit, .data.pids.current > 0, .data.cpu.usage.total > 0]' "$T/ours") == '["stats","c1",67108864,9,true,true]' ]]
+	edit ".linux.cgroupsPath = \"$CG/r\""
+	# The members of runc's, but for those of its value 0, which it leaves out.
+	"$HOY_TESTS/oracle" run --v1 -C "$B" -- runc --root "$T/runc" run -d r1 </dev/null >/dev/null 2>"$T/e" || { cat "$T/e" >&2; false; }
+	"$HOY_TESTS/oracle" run --v1 -- runc --root "$T/runc" events --stats r1 >"$T/theirs"
+	"$HOY_TESTS/oracle" run --v1 -- runc --root "$T/runc" delete -f r1
+	names() { jq -c '[paths | map(select(type == "string")) | join(".")] | unique[]' "$1" | grep -v 'data.cpu.throttling\|data.memory.cache\|\.max"\|\.usage"\|ioServic'; }
+	diff <(names "$T/theirs") <(names "$T/ours")
+	[[ $(jq -c '.data.cpuset, (.data.memory.raw | keys)' "$T/ours") == "$(jq -c '.data.cpuset, (.data.memory.raw | keys)' "$T/theirs")" ]]
+	background "$RT" --root "$STATE" events --interval 200ms c1 >"$T/events"
+	until_true 5 grep -q '"stats"' "$T/events"
+	touch "$B/rootfs/go"
+	until_true 10 grep -qx '{"type":"oom","id":"c1"}' "$T/events"
+	rt delete -f c1
+	until_true 5 eval "! pgrep -f 'hoy-runtime.*$STATE events'"
+	jq -e . "$T/events" >/dev/null
+	try rt events --interval 0s c1
+	assert_stderr "option '--interval': '0s' is no duration greater than 0"
+	try rt events c1
+	assert_stderr_like "^container 'c1' does not exist"
+}
+
+@test "runtime: the host's /dev/null as stdio is the container's" {
+	edit '.process.args = ["sleep", "1000"]'
+	rt run -d -b "$B" c1 </dev/null >/dev/null 2>&1
+	try rt exec c1 sh -c 'for p in 1 self; do stat -L -c "%d %t:%T" /proc/$p/fd/0; done; stat -c "%d %t:%T" /dev/null; sed -n "s/^flags:[ 	]*//p" /proc/1/fdinfo/0' </dev/null
+	[[ $(sort -u <<<"${output%$'\n'*}" | wc -l) == 1 ]]
+	assert_stdout_like '1:3
+0[0-9]*2$'
+	rt delete -f c1
+	# A container that has something else there keeps what it was given.
+	edit '.mounts += [{destination: "/dev/null", type: "bind", source: "/etc/hostname", options: ["bind", "ro"]}] | del(.linux.maskedPaths) | .process.args = ["stat", "-L", "-c", "%t:%T", "/proc/self/fd/0"]'
+	try rt run -b "$B" c1 </dev/null
+	assert_stdout 1:3
+}

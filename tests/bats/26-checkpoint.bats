@@ -58,6 +58,12 @@ counts
 	is c1 paused
 	rt resume c1
 	rt delete -f c1
+	# What CRIU does not like about it, in its own words.
+	mv "$B/rootfs/bin" "$B/rootfs/nib"
+	try rt restore -d -b "$B" --image-path "$T/img" c1
+	mv "$B/rootfs/nib" "$B/rootfs/bin"
+	assert_status 1
+	assert_stderr_like "^cannot restore container 'c1': criu failed: .*(bin|sh).*: No such file or directory \(see: $T/img/restore.log\)$"
 	# As often as one likes, and with CRIU's other ways with cgroups.
 	for mode in ignore full strict soft; do
 		rm -f "$B/rootfs/count"
