@@ -139,6 +139,10 @@ asan:
 # hoy, hoy-conmon and hoy-runtime with musl, and their tests.
 musl: test-deps
 	@tests/musl test
+# Without an arm64 machine: does it compile?
+check-arm64:
+	@$(call apt_install,gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
+	@tests/arm64
 bench: all
 	@HOY_BUILD=$(abspath $(BUILD)) tests/bench/run
 fuzz:
@@ -161,10 +165,10 @@ format:
 clean:
 	rm -rf build compile_commands.json
 help:
-	@echo 'targets: all install deps check check-vm musl asan bench fuzz faults hammer compile_commands.json format clean'
+	@echo 'targets: all install deps check check-vm check-arm64 musl asan bench fuzz faults hammer compile_commands.json format clean'
 	@echo 'variables: PREFIX DESTDIR SYSCONFDIR CC CFLAGS SAN=address,undefined COV=1'
 
 -include $(shell find $(BUILD) -type f -name '*.d' 2>/dev/null)
-.PHONY: all units install deps test-deps check check-vm musl asan bench fuzz faults hammer format clean help
+.PHONY: all units install deps test-deps check check-vm check-arm64 musl asan bench fuzz faults hammer format clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
