@@ -114,7 +114,7 @@ cgroupfs $CG/x/libpod-ID $CG/x
 		echo \$\$ >/sys/fs/cgroup$CG/session/cgroup.procs
 		chown -R hoytest:hoytest /sys/fs/cgroup$CG
 		cd "$U"
-		setpriv --reuid hoytest --regid hoytest --clear-groups env -i HOME="$U" PATH="$U/bin:$PATH" USER=hoytest bash "$U/inside"
+		setpriv --reuid hoytest --regid hoytest --clear-groups env -i ${ASAN_OPTIONS:+ASAN_OPTIONS=$ASAN_OPTIONS} HOME="$U" PATH="$U/bin:$PATH" USER=hoytest bash "$U/inside"
 	END
 	try timeout -k 5 60 unshare -mpf --kill-child --mount-proc bash "$T/outside"
 	find /sys/fs/cgroup -depth -path "*$CG*" -type d -exec rmdir {} + || true
