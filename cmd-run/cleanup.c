@@ -145,6 +145,19 @@ static int unmount(struct ctr *c, struct hoy_err *err)
 	return r;
 }
 
+static bool should_restart(const struct ctr *c)
+{
+	const char *p = hoy_json_str(c->def.root, "restart") ?: "no";
+	int64_t code = hoy_json_int(c->state.root, "exitCode", 0), n = hoy_json_int(c->state.root, "restarts", 0);
+	int64_t max = hoy_json_int(c->def.root, "restartMax", 0);
+
+	if (hoy_json_bool(c->state.root, "stoppedByUser", false))
+		return false;
+	if (!strcmp(p, "always") || !strcmp(p, "unless-stopped"))
+		return true;
+	return !strcmp(p, "on-failure") && code && (!max || n < max);
+}
+
 static int note_exit(struct ctr *c, int code, struct hoy_err *err)
 {
 	char now[HOY_TIME_SIZE];
@@ -154,6 +167,9 @@ static int note_exit(struct ctr *c, int code, struct hoy_err *err)
 	hoy_json_set_string(&c->state, c->state.root, "finished", hoy_time_format(hoy_now(), now));
 	if (oom_killed(c))
 		hoy_json_set_bool(&c->state, c->state.root, "oomKilled", true);
+	/* Until it has been started again: whoever is to do that may be killed before. */
+	if (!ctr_load_def(c, NULL) && should_restart(c))
+		hoy_json_set_bool(&c->state, c->state.root, "again", true);
 	return ctr_save_state(c, err);
 }
 
@@ -291,19 +307,6 @@ int ctr_clear(struct ctr *c, bool volumes, struct hoy_err *err)
 
 /* ---- the verb: the monitor's exit command ---- */
 
-static bool should_restart(const struct ctr *c)
-{
-	const char *p = hoy_json_str(c->def.root, "restart") ?: "no";
-	int64_t code = hoy_json_int(c->state.root, "exitCode", 0), n = hoy_json_int(c->state.root, "restarts", 0);
-	int64_t max = hoy_json_int(c->def.root, "restartMax", 0);
-
-	if (hoy_json_bool(c->state.root, "stoppedByUser", false))
-		return false;
-	if (!strcmp(p, "always") || !strcmp(p, "unless-stopped"))
-		return true;
-	return !strcmp(p, "on-failure") && code && (!max || n < max);
-}
-
 /*
  * The policy wants it again. Who is killed at it leaves a mark in live, so that the monitor, which calls us once more then, gets what it
  * wanted.
@@ -335,8 +338,10 @@ static int cleanup_one(struct hoy_store *s, const char *name, bool all)
 		r = ctr_lock(&c, &err);
 	if (r == -ENOENT)
 		return 0; /* done by somebody else */
-	if (!r && half_started(&c))
+	if (!r && half_started(&c)) {
 		ctr_abort(&c, &err);
+		hoy_json_set_bool(&c.state, c.state.root, "again", true);
+	}
 	if (!r && ctr_pid(&c))
 		return 0; /* started again meanwhile */
 	if (!r)
@@ -345,7 +350,7 @@ static int cleanup_one(struct hoy_store *s, const char *name, bool all)
 		r = ctr_cleanup(&c, &err);
 	if (!r && hoy_json_bool(c.state.root, "rm", false))
 		r = ctr_remove(&c, true, &err);
-	else if (!r && !all && should_restart(&c))
+	else if (!r && !all && hoy_json_bool(c.state.root, "again", false) && should_restart(&c))
 		r = again(&c, &err);
 	return r < 0 ? hoy_report(&err, 125) : 0;
 }

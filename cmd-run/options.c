@@ -79,8 +79,8 @@ const struct hoy_opt run_options[] = {
 	STR(0, "ipc", ipc, "MODE", "IPC namespace: private, shareable, host, none"),
 	LIST('l', "label", label, "KEY=VALUE", "add a label"),
 	LIST(0, "label-file", label_file, "PATH", "read labels from a file"),
-	STR(0, "log-driver", log_driver, "NAME", "k8s-file, json-file, journald, none, passthrough"),
-	LIST(0, "log-opt", log_opt, "KEY=VALUE", "path, max-size or tag of the log"),
+	STR(0, "log-driver", log_driver, "NAME", "k8s-file, json-file, journald, none, passthrough, passthrough-tty"),
+	LIST(0, "log-opt", log_opt, "KEY=VALUE", "path, max-size or tag of the log, label=NAME=VALUE for journald"),
 	STR(0, "mac-address", mac, "MAC", "hardware address in the network"),
 	STR('m', "memory", memory, "SIZE", "limit of memory"),
 	STR(0, "memory-reservation", memory_reservation, "SIZE", "soft limit of memory"),
@@ -321,28 +321,43 @@ static int network(struct ctr *c, const struct create_opts *o, struct hoy_err *e
 	return 0;
 }
 
+static int log_option(struct ctr *c, const char *opt, struct hoy_err *err)
+{
+	struct hoy_json *labels;
+	int64_t size;
+
+	if (!strncmp(opt, "path=", 5))
+		set(c, "logPath", opt + 5);
+	else if (!strncmp(opt, "tag=", 4))
+		set(c, "logTag", opt + 4);
+	else if (!strncmp(opt, "label=", 6) && (labels = def_array(c, "logLabels")))
+		hoy_json_set_string(&c->def, labels, NULL, opt + 6);
+	else if (!strncmp(opt, "max-size=", 9) && hoy_size_parse_decimal(opt + 9, &size))
+		hoy_json_set_int(&c->def, c->def.root, "logMax", size);
+	else if (!strncmp(opt, "max-size=", 9))
+		return hoy_fail(err, EINVAL, "invalid size: '%s'", opt + 9);
+	else
+		return hoy_fail(err, EINVAL, "invalid log option \"%s\"", opt);
+	return 0;
+}
+
 static int log_options(struct ctr *c, const struct create_opts *o, struct hoy_err *err)
 {
-	static const char *const drivers[] = { "k8s-file", "json-file", "journald", "none", "passthrough", NULL };
-	const char *driver = o->log_driver ?: hoy_json_str(hoy_json_get(conf(), "containers"), "log_driver") ?: "k8s-file";
+	static const char *const drivers[] = { "k8s-file", "json-file", "journald", "none", "passthrough", "passthrough-tty", NULL };
+	const char *driver = o->log_driver && *o->log_driver ? o->log_driver : hoy_json_str(hoy_json_get(conf(), "containers"), "log_driver") ?: "k8s-file";
+	int64_t size = hoy_json_int(hoy_json_get(conf(), "containers"), "log_size_max", -1);
+	int r = 0;
 
 	if (!one_of(driver, drivers))
-		return hoy_fail(err, EINVAL, "invalid log driver '%s'", driver);
-	set(c, "logDriver", !strcmp(driver, "json-file") ? "k8s-file" : driver);
-	for (size_t i = 0; i < o->log_opt.n; i++) {
-		const char *opt = o->log_opt.v[i];
-		int64_t size;
-
-		if (!strncmp(opt, "path=", 5))
-			set(c, "logPath", opt + 5);
-		else if (!strncmp(opt, "tag=", 4))
-			set(c, "logTag", opt + 4);
-		else if (!strncmp(opt, "max-size=", 9) && hoy_size_parse(opt + 9, &size))
-			hoy_json_set_int(&c->def, c->def.root, "logMax", size);
-		else
-			return hoy_fail(err, EINVAL, "invalid log option '%s'", opt);
-	}
-	return 0;
+		return hoy_fail(err, EINVAL, "running container create option: invalid log driver: '%s': invalid argument", driver);
+	set(c, "logDriver", driver);
+	if (hoy_json_str(hoy_json_get(conf(), "containers"), "log_tag"))
+		set(c, "logTag", hoy_json_str(hoy_json_get(conf(), "containers"), "log_tag"));
+	if (size > 0)
+		hoy_json_set_int(&c->def, c->def.root, "logMax", size);
+	for (size_t i = 0; i < o->log_opt.n && !r; i++)
+		r = log_option(c, o->log_opt.v[i], err);
+	return r;
 }
 
 int define_restart(struct ctr *c, const char *policy, bool rm, struct hoy_err *err)

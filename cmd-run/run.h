@@ -212,6 +212,8 @@ int attach_connect(const struct ctr *c);
 int attach_run(struct ctr *c, int sock, const struct start_how *how, bool tty);
 /* The same for the exec session SID, whose exit code is in RET_CODE; -ECONNRESET: the monitor has gone. */
 int attach_session(struct ctr *c, int sock, const char *sid, const struct start_how *how, bool tty, int *ret_code);
+/* Nothing to copy, the streams are the container's own: wait for its end, and pass signals on. */
+int attach_wait(struct ctr *c, const struct start_how *how);
 /* "ctrl-p,ctrl-q" (NULL: the configured ones) as bytes; how many, or -EINVAL. */
 int parse_detach_keys(const char *text, unsigned char keys[16]);
 int attach_raw(bool on);
@@ -290,6 +292,10 @@ int ctr_check_dependents(struct ctr *c, struct hoy_err *err);
  * IMAGE is its record or NULL. The locks of hoy_auto_ids().
  */
 int ctr_choose_ids(struct ctr *c, const struct hoy_json *image, struct hoy_idmaps *ret, struct hoy_err *err);
+
+/* ---- inspect.c ---- */
+/* All that `inspect` tells of a container; definition and live are loaded. */
+int ctr_inspect(struct hoy_jw *w, struct ctr *c, struct hoy_err *err);
 
 /* ---- events ---- */
 void event(const struct ctr *c, const char *what, int code);

@@ -168,3 +168,57 @@ f = open(sys.argv[1], "r+"); fcntl.lockf(f, fcntl.LOCK_EX); open(sys.argv[2], "w
 		until_true 10 is "running $((n + 1))"
 	done
 }
+
+# The real monitor, with ours watching beside it.
+foreign() { hoy --conmon /usr/bin/conmon "$@"; }
+watcher() { pgrep -f "hoy-conmon --watch $(hoy inspect -f '{{.Id}}' "$1")"; }
+
+@test "beside the real conmon: health checks, exec sessions, restarts, and nothing is left" {
+	have_image busybox
+	foreign run -d --name c --network none --health-cmd 'test -e /x' --health-interval 200ms --health-retries 1 busybox sleep 1000
+	[[ $(tr '\0' ' ' <"/proc/$(hoy inspect -f '{{.State.ConmonPid}}' c)/cmdline") == /usr/bin/conmon* ]]
+	is() { [[ $(hoy inspect -f "$1" c) == "$2" ]]; }
+	until_true 5 is '{{.State.Health.Status}}' unhealthy
+	hoy exec c touch /x
+	until_true 5 is '{{.State.Health.Status}}' healthy
+	hoy exec -t c sh -c 'exit 5' || [[ $? == 5 ]]
+	id=$(hoy exec -d c sh -c 'exit 6')
+	until_true 5 grep -qx 6 "$RUNROOT/hoy/$(hoy inspect -f '{{.Id}}' c)/exec/$id.exit"
+	until_true 5 grep -q '"ContainerExitCode":6.*exec_died' "$RUNROOT/libpod/events/events.log"
+	"$HOY_TESTS/fixtures/typist" 24 80 see=up 0.3:a 0.2:b -- "$HOY_BIN/hoy" "${HOY_OPTS[@]}" exec -it --detach-keys a,b c sh -c 'echo up; sleep 900' | grep 'status 0'
+	hoy exec c ps | grep 'sleep 900'
+	w=$(watcher c)
+	hoy stop -t 0 c
+	until_true 5 test ! -e "/proc/$w"
+	hoy rm c
+	# whoever made it restarts it: it, and if that was killed, ours
+	foreign run -d --name c --network none --restart always busybox sleep 1000
+	kill -9 "$(hoy inspect -f '{{.State.Pid}}' c)"
+	until_true 5 is '{{.State.Status}} {{.RestartCount}}' 'running 1'
+	kill -9 "$(hoy inspect -f '{{.State.ConmonPid}}' c)"
+	kill -9 "$(hoy inspect -f '{{.State.Pid}}' c)"
+	until_true 10 is '{{.State.Status}} {{.RestartCount}}' 'running 2'
+	hoy stop -t 0 c
+	sleep 0.5
+	is '{{.State.Status}}' exited
+	foreign run --rm --network none busybox echo done
+	printf '[engine]\nconmon_path = ["/nonexistent", "/usr/bin/conmon"]\n' >"$T/conf"
+	CONTAINERS_CONF=$T/conf hoy run -d --name k --network none busybox sleep 100
+	watcher k
+	# the watcher goes with the container, also when that could not be started
+	try foreign run -d --name n --network none busybox nosuch
+	assert_status 127
+	hoy rm -f -t 0 -a
+	until_true 5 bash -c '! pgrep -f "[h]oy-conmon --watch"'
+}
+
+@test "a start that fails is no end: its policy does not restart it" {
+	have_image busybox
+	for monitor in hoy-conmon /usr/bin/conmon; do
+		try hoy --conmon "$(command -v $monitor || echo "$HOY_BIN/$monitor")" run -d --name c --network none --restart always busybox nosuch
+		assert_status 127
+		sleep 0.3
+		[[ $(hoy inspect -f '{{.State.Status}} {{.RestartCount}}' c) == 'created 0' ]]
+		hoy rm c
+	done
+}
