@@ -131,7 +131,8 @@ struct work {
 	struct hoy_strv stubs; /* what a RUN's mounts may have made */
 	struct hoy_strv parents; /* directories in which that was, innermost first: paths without a slash in front */
 };
-/* A working container for what S stands on, mounted. It's S's. */
+/* A working container for what S stands on: S's. work_open() also mounts it. */
+int work_new(struct state *s);
 int work_open(struct state *s);
 int work_unmount(struct work *w, struct hoy_err *err);
 /* Take it away with all that it holds; NULL is fine. */
