@@ -2,9 +2,12 @@
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 #include "cmd-build/cfile.h"
+#include "cmd-build/platform.h"
+#include "cmd-build/view.h"
 #include "common/base/err.h"
 #include "common/base/strv.h"
 #include "common/cli/opts.h"
@@ -15,16 +18,28 @@
 /* The version of buildah whose images ours are like, for the label that it puts into them. */
 #define LIKE_BUILDAH "1.43.2"
 
-/* ---- what is asked for: main.c ---- */
+/* ---- what is asked for: main.c, options.c ---- */
 
 struct build_opts {
-	struct hoy_strv files, tags, build_args, labels, annotations, run_opts[16], secrets, ssh, allow;
-	struct hoy_strv unset_envs, unset_labels, envs;
-	const char *target, *format, *iidfile, *pull, *timestamp, *ignorefile, *network, *platform, *os, *arch, *variant, *isolation,
-		*authfile, *creds, *cert_dir;
-	bool no_cache, squash, squash_all, quiet, force_rm;
-	int layers, rm, tls_verify, identity_label, http_proxy;
+	struct hoy_strv files, tags, build_args, labels, annotations, run_opts[40], platforms, envs, unset_envs, unset_labels, unset_notes,
+		layer_labels, os_features, outputs, hooks_dirs, runtime_flags, decryption_keys, secrets, ssh, allow, cache_from, cache_to, refused[13];
+	const char *target, *format, *iidfile, *pull, *timestamp, *ignorefile, *network, *os, *arch, *variant, *authfile, *creds, *cert_dir,
+		*manifest, *progress, *from, *os_version, *epoch, *logfile, *metadata_file, *retry_delay, *cache_ttl, *sign_by, *userns, *runtime, *isolation;
+	bool no_cache, squash, squash_all, quiet, force_rm, all_platforms, rewrite_timestamp, omit_history, logsplit, compat_volumes, no_hosts,
+		no_hostname, compress, disable_trust, explain_cache;
+	int layers, rm, tls_verify, identity_label, http_proxy, skip_unused, inherit_labels, inherit_notes, created_note, no_compression;
+	int64_t jobs, retry;
 };
+
+extern const struct hoy_opt build_options[];
+/* Nothing is asked for yet; free what was. */
+void options_init(struct build_opts *o);
+void options_release(struct build_opts *o);
+struct build;
+/* Check what is asked for, and note what it means to B. */
+int options_take(struct build *b);
+/* The time that is asked for: b->given is known. */
+int options_times(struct build *b);
 
 /* ---- stages: plan.c ---- */
 
@@ -32,6 +47,8 @@ struct stage {
 	size_t first, n;   /* instructions behind FROM, in the file; FROM is first - 1 */
 	char *name;	   /* of AS, or its number */
 	char *base;	   /* substituted */
+	struct platform plat;
+	bool plat_given;   /* somebody asked for it: else it's what the base is for */
 	long base_stage;   /* -1: an image */
 	bool needed, is_base, is_source; /* for the target; for another's FROM, COPY --from */
 	char image[HOY_ID_SIZE]; /* what became of it; "": not committed */
@@ -43,6 +60,7 @@ struct build {
 	struct build_opts *o;
 	struct hoy_store *s;
 	struct cfile f;
+	bool chroot; /* RUN has no runtime: chroot.h */
 	bool docker, layers, podman; /* podman: hoy's manner, not buildah's */
 	bool squash;		  /* all of it, what the base brings too */
 	struct hoy_strv heading;  /* ARG before the first FROM, and platform arguments: KEY=value */
@@ -50,17 +68,28 @@ struct build {
 	struct hoy_strv used;	  /* keys of those that were asked for */
 	struct stage *stages;
 	size_t n, target;
+	bool *deps;	  /* [stage * n + other]: it must wait for the other one */
+	struct platform plat; /* what the target is for */
+	bool plat_given, many; /* many: there are builds for other platforms beside it */
+	enum view_kind view;
+	int out;	  /* stdout, where that is for a tar; or -1 */
+	int told[2];	  /* stdout and stderr, while they are a log; or -1 */
+	FILE *log;	  /* of this platform alone, or NULL */
+	char mark[40];	  /* what begins the lines that tell our parent of events; "": we have none */
 	const char *context;
+	struct hoy_strv cache_from, cache_to; /* repositories */
+	int64_t cache_ttl; /* ns; 0: images are never too old */
 	char *ignore; /* path, or NULL */
 	char *tmp;    /* directory for what goes with the build, NULL as long as there is nothing */
 	struct hoy_strv fetched; /* what was asked for, and its path: see fetch.h */
-	int64_t time; /* of --timestamp in seconds, -1: none */
+	int64_t time; /* of the image and its history in seconds, -1: now */
+	enum { MTIME_OWN, MTIME_FORCE, MTIME_CLAMP } mtime; /* the files have it, too; those that are younger have it */
 	struct hoy_strv warned;
 	struct hoy_err err;
 	int status; /* what a failed RUN ended with */
 };
 
-/* Cut b->f into stages, put in arguments, and find those that the target needs. */
+/* Cut b->f into stages, put in arguments, and find those that the target needs, and what each of them waits for. */
 int plan(struct build *b);
 /* The stage that WORD (name or number) means to stage AT: one before it; -1: none. */
 long find_stage(const struct build *b, const char *word, size_t at);
@@ -84,6 +113,9 @@ struct state {
 	struct hoy_strv pending;  /* created_by of steps that no image has yet, each with its time: "TIME\nTEXT" */
 	struct work *work;	  /* the working container; NULL: there is none */
 	bool missed;		  /* a step was not in the cache: none behind it is */
+	bool waited;		  /* somebody else was at the step at hand: it may be there after all */
+	char key[HOY_ID_SIZE];	  /* what a cache in a registry calls the step at hand; "": nobody needs it */
+	bool pulled;		  /* it came from there */
 	bool last;		  /* the step at hand is the target's last one */
 };
 void state_release(struct state *s);
@@ -103,16 +135,28 @@ char *join_clean(const char *dir, const char *path);
 /* How the history tells of I, and so what the cache knows it by: SUM is the digest of what was copied, or those of a RUN's mounts. In new memory. */
 char *created_by(const struct state *s, const struct cf_instr *i, const char *sum);
 
-/* ---- images: image.c ---- */
+/* ---- images: image.c, cache.c ---- */
 
-/* The image NAME, pulled as the policy says, into S: image, layer, name, base. */
-int image_base(struct state *s, const char *name, const char *platform);
+/* The image NAME for the stage's platform, pulled as the policy says, into S: image, layer, name, base. */
+int image_base(struct state *s, const char *name);
 /* The image ID becomes what S stands on. */
 int image_use(struct state *s, const char *id);
 /* The id of the image NAME, pulled if need be, to copy from. */
 int image_source(struct build *b, const char *name, char id[HOY_ID_SIZE]);
 /* An image that stands on S's and adds one step, which the history tells of as BY. Its id, or "". */
 int cache_find(struct state *s, const char *by, bool layer, char id[HOY_ID_SIZE]);
+/* What it asks of an image: that it is young enough, stands on what S does, in the same format, for the same platform. */
+bool cache_too_old(const struct build *b, const struct hoy_json *rec);
+bool cache_on_top(const struct state *s, const struct hoy_json *rec, bool layer);
+bool cache_fits_format(const struct build *b, const struct hoy_json *rec);
+bool cache_fits_platform(const struct state *s, const struct hoy_json *cfg);
+/* The last entry of CFG's history, if CFG is that of what S stands on with one step more; or NULL. */
+const struct hoy_json *cache_last_step(const struct state *s, const struct hoy_json *cfg, bool layer);
+/*
+ * Wait until nobody else is at the step I on what S stands on: who waited finds in the cache what the other one made. The descriptor
+ * of the lock, which goes with it.
+ */
+int cache_claim(struct state *s, const struct cf_instr *i);
 /*
  * Commit S as an image without a name: BY is the last entry of its history, EMPTY: it has no layer of its own. S then stands on it.
  */
@@ -131,10 +175,17 @@ struct work {
 	struct hoy_strv stubs; /* what a RUN's mounts may have made */
 	struct hoy_strv parents; /* directories in which that was, innermost first: paths without a slash in front */
 };
+/*
+ * Make the layer and the record of W, whose name and ids are there, on what S stands on. TEXT, if wanted, is its buildah.json.
+ * -EEXIST: the name is somebody else's.
+ */
+int work_create(const struct state *s, struct work *w, const struct hoy_buf *text);
 /* A working container for what S stands on: S's. work_open() also mounts it. */
 int work_new(struct state *s);
 int work_open(struct state *s);
 int work_unmount(struct work *w, struct hoy_err *err);
+/* Take away what mounts of commands have left in the layer, unless it's mounted. */
+void work_tidy(struct work *w);
 /* Take it away with all that it holds; NULL is fine. */
 void work_drop(struct work *w);
 /* Make the directory PATH in it. */
@@ -161,14 +212,38 @@ int need_tmp(struct build *b);
 /* Write TEXT as the file NAME to the build's directory for here-documents. */
 int doc_file(struct build *b, const char *name, const char *text, mode_t mode);
 /* Run a tool of ours, whose container is NAME, to its end; a signal for us ends the container. Its exit status, or an error. */
-int run_and_wait(struct build *b, char **argv, const char *name);
+enum run_flags { RUN_QUIET = 1 << 0, /* stdout is nobody's */ RUN_STDIN = 1 << 1 /* stdin is ours, else nothing */ };
+int run_and_wait(struct build *b, char **argv, const char *name, unsigned flags);
+/* Wait for our child PID in the same way; a signal for us kills it. */
+int wait_child(pid_t pid);
 /* From now on signals are noted for stopped(). */
 void catch_signals(void);
 /* Has the user asked for an end? Then ECANCELED is in b->err. */
 int stopped(struct build *b);
 
-/* ---- building: stage.c ---- */
+/* ---- building: stage.c, builds.c ---- */
 
-/* Build all stages that are needed; ID is the target's image. */
-int build_all(struct build *b, char id[HOY_ID_SIZE]);
+/* Build ST, for which all stages that it needs are there. */
+int build_stage(struct build *b, struct stage *st);
+/* Build what B describes, for each platform that is asked for, and tell of it. */
+int build_all(struct build *b);
+/* The id of what became of the target. */
+const char *build_image(const struct build *b);
+/* Free what planning and building made. */
+void build_forget(struct build *b);
+
+/* ---- what a build gives beside an image: outputs.c ---- */
+
+/* Is all right that --output says? */
+int outputs_check(struct build *b);
+/* Write what --output asks for, of the target's image. */
+int outputs_write(struct build *b);
+/* --iidfile and --metadata-file, of image ID. */
+int write_iid(struct build *b, const char *id);
+int write_metadata(struct build *b, const char *id);
+/* --logfile: from now on what is printed goes there; with --logsplit, what the build for one of several platforms says, to b->log. */
+int log_begin(struct build *b);
+int log_split(struct build *b);
+/* Back to where it went before. */
+void log_end(struct build *b);
 extern const struct hoy_verb verb_build, verb_bud;

@@ -432,14 +432,20 @@ static void arg_by(const struct state *s, struct hoy_buf *b)
 /* What beside the instruction decides on the result: buildah's spelling, so that the cache is one. */
 static void settings_by(const struct state *s, bool copy, struct hoy_buf *b)
 {
-	const struct hoy_strv *notes = &s->b->o->annotations;
+	const struct build_opts *o = s->b->o;
+	const char *gap = copy ? " " : "";
 
-	if (s->b->time >= 0)
-		hoy_buf_printf(b, "|force-mtime=%lld", (long long)s->b->time);
-	if (copy)
-		hoy_buf_putc(b, ' ');
-	for (size_t i = 0; s->last && i < notes->n; i++)
-		hoy_buf_printf(b, "%s%s", i ? "," : "", notes->v[i]);
+	for (size_t i = 0; i < o->unset_labels.n; i++)
+		hoy_buf_printf(b, "|unsetLabel=%s", o->unset_labels.v[i]);
+	hoy_buf_printf(b, "%s%s%s", gap, o->inherit_labels == 0 ? "|inheritLabels=false" : "", gap);
+	for (size_t i = 0; s->last && i < o->unset_notes.n; i++)
+		hoy_buf_printf(b, "|unsetAnnotation=%s", o->unset_notes.v[i]);
+	hoy_buf_printf(b, "%s%s%s", gap, s->last && o->inherit_notes == 0 ? "|inheritAnnotations=false" : "", gap);
+	if (s->b->mtime)
+		hoy_buf_printf(b, "|%s-mtime=%lld", s->b->mtime == MTIME_FORCE ? "force" : "clamp", (long long)s->b->time);
+	hoy_buf_puts(b, gap);
+	for (size_t i = 0; s->last && i < o->annotations.n; i++)
+		hoy_buf_printf(b, "%s%s", i ? "," : "", o->annotations.v[i]);
 }
 
 static bool is_linked(const struct state *s, const struct cf_instr *i)
@@ -458,7 +464,7 @@ char *created_by(const struct state *s, const struct cf_instr *i, const char *su
 	else if (!strcmp(i->word, "ARG"))
 		arg_by(s, &b);
 	else if (sum)
-		hoy_buf_printf(&b, "/bin/sh -c #(nop) %s%s %s in %s     ", i->word, is_linked(s, i) ? " --link" : "", sum, i->args.v[i->args.n - 1]);
+		hoy_buf_printf(&b, "/bin/sh -c #(nop) %s%s %s in %s ", i->word, is_linked(s, i) ? " --link" : "", sum, i->args.v[i->args.n - 1]);
 	else
 		hoy_buf_printf(&b, "/bin/sh -c #(nop) %s", i->text);
 	settings_by(s, sum && strcmp(i->word, "RUN"), &b);

@@ -23,20 +23,28 @@ static const char *policy_of(const struct build_opts *o)
 }
 
 /* hoy-image pull prints the id; what it has to say, it says itself. */
-static int pull(struct build *b, const char *name, const char *policy, char id[HOY_ID_SIZE])
+static int pull(struct build *b, const char *name, const char *policy, const struct platform *p, char id[HOY_ID_SIZE])
 {
 	const struct build_opts *o = b->o;
-	const char *const opts[][2] = { { "authfile", o->authfile }, { "creds", o->creds }, { "cert-dir", o->cert_dir }, { "policy", policy } };
+	const char *const opts[][2] = { { "authfile", o->authfile }, { "creds", o->creds }, { "cert-dir", o->cert_dir },
+					{ "policy", policy }, { "retry-delay", o->retry_delay } };
 	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
 	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(1 << 16);
+	char text[PLATFORM_SIZE];
 	int status;
 
 	hoy_strv_push(&argv, "pull");
+	if (p)
+		hoy_strv_pushf(&argv, "--platform=%s", platform_text(p, text));
 	for (size_t i = 0; i < ARRAY_SIZE(opts); i++)
 		if (opts[i][1])
 			hoy_strv_pushf(&argv, "--%s=%s", opts[i][0], opts[i][1]);
 	if (o->tls_verify >= 0)
 		hoy_strv_pushf(&argv, "--tls-verify=%s", o->tls_verify ? "true" : "false");
+	if (o->retry >= 0)
+		hoy_strv_pushf(&argv, "--retry=%lld", (long long)o->retry);
+	for (size_t i = 0; i < o->decryption_keys.n; i++)
+		hoy_strv_pushf(&argv, "--decryption-key=%s", o->decryption_keys.v[i]);
 	if (o->quiet)
 		hoy_strv_push(&argv, "-q");
 	hoy_strv_push(&argv, name);
@@ -54,23 +62,56 @@ static int pull(struct build *b, const char *name, const char *policy, char id[H
 	return hoy_store_peek(b->s, HOY_LAYERS | HOY_IMAGES, &b->err);
 }
 
-/* The record of NAME by the policy; *RET_NAME is what the store calls it, or NULL (an id). */
-static int resolve(struct build *b, const char *name, struct hoy_json **ret, const char **ret_name)
+/* The image of the list MAN that is for P, if the store has it. */
+static struct hoy_json *instance(const struct build *b, const struct hoy_json *man, const struct platform *p)
+{
+	HOY_JSON_EACH(m, hoy_json_get(man, "manifests"))
+		for (struct hoy_json *rec = platform_fits(p, hoy_json_get(m, "platform")) ? hoy_image_first(b->s) : NULL; rec;
+		     rec = hoy_image_next(b->s, rec))
+			if (hoy_json_str(m, "digest") && !strcmp(hoy_json_str(rec, "digest") ?: "", hoy_json_str(m, "digest")))
+				return rec;
+	return NULL;
+}
+
+/* Is the image *REC, or one of the list that it is, for P (NULL: any; of a list, one for us)? Then that's it. */
+static bool is_for(const struct build *b, struct hoy_json **rec, const struct platform *p)
+{
+	cleanup_json struct hoy_json_doc man = HOY_JSON_DOC_INIT, cfg = HOY_JSON_DOC_INIT;
+	struct platform here;
+	struct hoy_json *of;
+
+	if (hoy_image_manifest(b->s, *rec, &man, NULL) < 0)
+		return !p;
+	platform_here(&here);
+	if (hoy_json_get(man.root, "manifests")) {
+		of = instance(b, man.root, p ?: &here);
+		*rec = of ?: *rec;
+		return of;
+	}
+	return !p || (!hoy_image_config(b->s, *rec, &cfg, NULL) && platform_fits(p, cfg.root));
+}
+
+/* The record of NAME for P (or NULL) by the policy; *RET_NAME is what the store calls it, or NULL (an id). */
+static int resolve(struct build *b, const char *name, const struct platform *p, struct hoy_json **ret, const char **ret_name)
 {
 	const char *policy = policy_of(b->o);
 	struct hoy_err ignored = HOY_ERR_INIT;
-	char id[HOY_ID_SIZE];
+	char id[HOY_ID_SIZE], text[PLATFORM_SIZE];
+	bool fits;
 	int r = hoy_store_peek(b->s, HOY_LAYERS | HOY_IMAGES, &b->err);
 
 	if (r < 0)
 		return r;
 	r = hoy_image_find(b->s, name, ret, ret_name, &ignored);
+	fits = !r && is_for(b, ret, p);
 	/* What has no name, nobody can pull. */
-	if (!r && (!*ret_name || !strcmp(policy, "missing") || !strcmp(policy, "never") || !strcmp(policy, "ifnotpresent")))
+	if (fits && (!*ret_name || !strcmp(policy, "missing") || !strcmp(policy, "never") || !strcmp(policy, "ifnotpresent")))
 		return 0;
+	if (!r && !fits && (!*ret_name || !strcmp(policy, "never")))
+		return hoy_fail(&b->err, ENOENT, "%s: image not known: the one that is here is not for %s", name, p ? platform_text(p, text) : "this machine");
 	if (r && !strcmp(policy, "never"))
 		return hoy_fail(&b->err, ignored.code, "%s", ignored.msg);
-	r = pull(b, name, policy, id);
+	r = pull(b, name, r || fits ? policy : "always", p, id);
 	if (r < 0)
 		return r;
 	*ret = hoy_image_get(b->s, id);
@@ -78,6 +119,8 @@ static int resolve(struct build *b, const char *name, struct hoy_json **ret, con
 		return hoy_fail(&b->err, ENOENT, "image %.12s was removed meanwhile", id);
 	if (hoy_image_find(b->s, name, ret, ret_name, &ignored) < 0)
 		*ret_name = NULL;
+	/* (The name may be another platform's by now, which is built beside us.) */
+	*ret = hoy_image_get(b->s, id) ?: *ret;
 	return 0;
 }
 
@@ -118,12 +161,12 @@ static int take_notes(struct state *s, const struct hoy_json *rec, const char *n
 	       hoy_fail_oom(&s->b->err);
 }
 
-int image_base(struct state *s, const char *name, const char *platform)
+int image_base(struct state *s, const char *name)
 {
 	const char *known = NULL;
 	struct hoy_json *rec = NULL;
 	cleanup_free char *kept = NULL;
-	int r = resolve(s->b, name, &rec, &known);
+	int r = resolve(s->b, name, s->st->plat_given ? &s->st->plat : NULL, &rec, &known);
 
 	if (r < 0)
 		return r;
@@ -141,88 +184,10 @@ int image_source(struct build *b, const char *name, char id[HOY_ID_SIZE])
 {
 	const char *known = NULL;
 	struct hoy_json *rec = NULL;
-	int r = resolve(b, name, &rec, &known);
+	int r = resolve(b, name, b->plat_given ? &b->plat : NULL, &rec, &known);
 
 	if (!r)
 		snprintf(id, HOY_ID_SIZE, "%s", hoy_json_str(rec, "id") ?: "");
-	return r;
-}
-
-/* ---- the cache ---- */
-
-static bool same_text(const struct hoy_json *a, const struct hoy_json *b, const char *key)
-{
-	return !strcmp(hoy_json_str(a, key) ?: "", hoy_json_str(b, key) ?: "");
-}
-
-static bool same_entry(const struct hoy_json *a, const struct hoy_json *b)
-{
-	return same_text(a, b, "created_by") && same_text(a, b, "comment") && same_text(a, b, "author") &&
-	       hoy_json_bool(a, "empty_layer", false) == hoy_json_bool(b, "empty_layer", false) &&
-	       hoy_json_time(a, "created") == hoy_json_time(b, "created");
-}
-
-/* Is the config DERIVED that of BASE with one step more, which is BY? */
-static bool one_step(const struct hoy_json *base, const struct hoy_json *derived, const char *by, bool layer)
-{
-	const struct hoy_json *bh = hoy_json_get(base, "history"), *dh = hoy_json_get(derived, "history");
-	const struct hoy_json *bd = hoy_json_path(base, "rootfs", "diff_ids", NULL), *dd = hoy_json_path(derived, "rootfs", "diff_ids", NULL);
-	const struct hoy_json *d = dh ? dh->child : NULL, *id = dd ? dd->child : NULL;
-
-	if (!dh || dh->count != (bh ? bh->count : 0) + 1 || (dd ? dd->count : 0) != (bd ? bd->count : 0) + layer)
-		return false;
-	HOY_JSON_EACH(h, bh) {
-		if (!same_entry(h, d))
-			return false;
-		d = d->next;
-	}
-	HOY_JSON_EACH(h, bd) {
-		if (!hoy_json_text(h) || !hoy_json_text(id) || strcmp(h->str, id->str))
-			return false;
-		id = id->next;
-	}
-	return !strcmp(hoy_json_str(d, "created_by") ?: "", by);
-}
-
-static bool kind_fits(const struct build *b, const struct hoy_json *rec)
-{
-	cleanup_json struct hoy_json_doc man = HOY_JSON_DOC_INIT;
-	struct hoy_err ignored = HOY_ERR_INIT;
-
-	if (hoy_image_manifest(b->s, rec, &man, &ignored) < 0)
-		return false;
-	return !strcmp(hoy_json_str(man.root, "mediaType") ?: "", b->docker ? "application/vnd.docker.distribution.manifest.v2+json" :
-							 "application/vnd.oci.image.manifest.v1+json");
-}
-
-/* Can the record be of such an image, by its layer alone? */
-static bool on_top(const struct state *s, const struct hoy_json *rec, bool layer)
-{
-	const char *top = hoy_json_str(rec, "layer") ?: "";
-
-	if (layer)
-		return *top && !strcmp(hoy_json_str(hoy_layer_get(s->b->s, top), "parent") ?: "", s->layer);
-	return !strcmp(top, s->layer);
-}
-
-int cache_find(struct state *s, const char *by, bool layer, char id[HOY_ID_SIZE])
-{
-	struct build *b = s->b;
-	int64_t newest = INT64_MIN;
-	int r = hoy_store_peek(b->s, HOY_LAYERS | HOY_IMAGES, &b->err);
-
-	*id = '\0';
-	for (struct hoy_json *rec = r ? NULL : hoy_image_first(b->s); rec; rec = hoy_image_next(b->s, rec)) {
-		cleanup_json struct hoy_json_doc cfg = HOY_JSON_DOC_INIT;
-		struct hoy_err ignored = HOY_ERR_INIT;
-		int64_t created = hoy_json_time(rec, "created");
-
-		if (!on_top(s, rec, layer) || created < newest || hoy_image_config(b->s, rec, &cfg, &ignored) < 0 ||
-		    !one_step(s->base.root, cfg.root, by, layer) || !kind_fits(b, rec))
-			continue;
-		newest = created;
-		snprintf(id, HOY_ID_SIZE, "%s", hoy_json_str(rec, "id") ?: "");
-	}
 	return r;
 }
 
@@ -291,50 +256,148 @@ static int add_history(struct state *s, struct hoy_json_doc *d, struct hoy_json 
 /* What docker's format has even if nothing is in it. */
 static int complete_docker(struct state *s, struct hoy_json_doc *d, struct hoy_json *cfg)
 {
-	static const char *const lists[] = { "Cmd", "Entrypoint", "OnBuild" };
+	static const char *const lists[] = { "Entrypoint", "OnBuild" }, *const maps[] = { "Volumes", "Labels" };
 	const char *host = hoy_json_str(cfg, "Hostname");
-	char id[HOY_ID_SIZE];
+	char id[HOY_ID_SIZE] = "sandbox";
 
-	if (!host || !*host) {
-		if (hoy_random_id(id) < 0)
-			return hoy_fail(&s->b->err, EIO, "cannot draw a random number");
-		id[12] = '\0';
-		hoy_json_set_string(d, cfg, "Hostname", id);
-	}
+	/* With a time given, nothing is left to chance. */
+	if (s->b->time < 0 && hoy_random_id(id) < 0)
+		return hoy_fail(&s->b->err, EIO, "cannot draw a random number");
+	id[12] = '\0';
+	if ((!host || !*host) && !hoy_json_set_string(d, cfg, "Hostname", id))
+		return hoy_fail_oom(&s->b->err);
 	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
 		if (!hoy_json_need(d, cfg, lists[i], HOY_JSON_ARRAY))
 			return hoy_fail_oom(&s->b->err);
-	return hoy_json_need(d, cfg, "Volumes", HOY_JSON_OBJECT) ? 0 : hoy_fail_oom(&s->b->err);
+	for (size_t i = 0; i < ARRAY_SIZE(maps); i++)
+		if (!hoy_json_need(d, cfg, maps[i], HOY_JSON_OBJECT))
+			return hoy_fail_oom(&s->b->err);
+	return 0;
+}
+
+/* KEY=VALUE lists into the object O. */
+static int set_pairs(struct hoy_json_doc *d, struct hoy_json *o, const struct hoy_strv *list)
+{
+	for (size_t i = 0; o && i < list->n; i++) {
+		const char *eq = strchr(list->v[i], '=');
+		cleanup_free char *key = strndup(list->v[i], eq ? (size_t)(eq - list->v[i]) : strlen(list->v[i]));
+
+		if (!key || !hoy_json_set_string(d, o, key, eq ? eq + 1 : ""))
+			return -ENOMEM;
+	}
+	return o ? 0 : -ENOMEM;
+}
+
+static void unset_keys(struct hoy_json *o, const struct hoy_strv *keys)
+{
+	for (size_t i = 0; i < keys->n; i++)
+		hoy_json_unset(o, keys->v[i]);
+}
+
+/* Labels of steps go beneath the config's own; who made it, above. */
+static int add_labels(struct state *s, struct hoy_json_doc *d, struct hoy_json *cfg)
+{
+	const struct build_opts *o = s->b->o;
+	bool named = s->last && o->tags.n, known = o->identity_label > 0 || (o->identity_label < 0 && s->b->time < 0);
+	struct hoy_json *old = hoy_json_get(cfg, "Labels"), *labels;
+
+	if (!old && !known && (named || !o->layer_labels.n))
+		return 0;
+	labels = hoy_json_new(d, HOY_JSON_OBJECT);
+	if (!labels || (!named && set_pairs(d, labels, &o->layer_labels) < 0))
+		return hoy_fail_oom(&s->b->err);
+	HOY_JSON_EACH(l, old)
+		if (!hoy_json_set_string(d, labels, l->key, hoy_json_text(l) ?: ""))
+			return hoy_fail_oom(&s->b->err);
+	if (known && !hoy_json_set_string(d, labels, "io.buildah.version", LIKE_BUILDAH))
+		return hoy_fail_oom(&s->b->err);
+	unset_keys(labels, &o->unset_labels);
+	if (!labels->count) {
+		hoy_json_unset(cfg, "Labels");
+		return 0;
+	}
+	return hoy_json_put(d, cfg, "Labels", labels) ? 0 : hoy_fail_oom(&s->b->err);
+}
+
+static void unset_envs(const struct state *s, struct hoy_json *cfg)
+{
+	struct hoy_json *env = hoy_json_get(cfg, "Env"), *next;
+
+	for (struct hoy_json *e = env ? env->child : NULL; e; e = next) {
+		const char *text = hoy_json_text(e) ?: "";
+		cleanup_free char *key = strndup(text, strcspn(text, "="));
+
+		next = e->next;
+		if (key && hoy_strv_has(&s->b->o->unset_envs, key))
+			hoy_json_remove(env, e);
+	}
 }
 
 static int add_config(struct state *s, struct hoy_json_doc *d, struct hoy_json *root)
 {
-	struct hoy_json *cfg = hoy_json_put(d, root, "config", hoy_json_copy(d, s->cfg)), *labels;
+	struct hoy_json *cfg = hoy_json_put(d, root, "config", hoy_json_copy(d, s->cfg));
+	int r = cfg ? add_labels(s, d, cfg) : hoy_fail_oom(&s->b->err);
 
-	if (!cfg)
-		return hoy_fail_oom(&s->b->err);
-	/* With a time given, the bits are to be the same whoever builds them. */
-	if (s->b->o->identity_label > 0 || (s->b->o->identity_label < 0 && s->b->time < 0)) {
-		labels = hoy_json_need(d, cfg, "Labels", HOY_JSON_OBJECT);
-		if (!labels || !hoy_json_set_string(d, labels, "io.buildah.version", LIKE_BUILDAH))
-			return hoy_fail_oom(&s->b->err);
-	}
+	if (r < 0)
+		return r;
+	unset_envs(s, cfg);
 	return s->b->docker ? complete_docker(s, d, cfg) : 0;
 }
 
 static int add_notes(struct state *s, struct hoy_json_doc *d, struct hoy_json *root)
 {
-	struct hoy_json *notes = hoy_json_put(d, root, "annotations", hoy_json_copy(d, s->notes));
-	const struct hoy_strv *own = &s->b->o->annotations;
+	const struct build_opts *o = s->b->o;
+	bool none = s->last && o->inherit_notes == 0;
+	struct hoy_json *notes = hoy_json_put(d, root, "annotations", none ? hoy_json_new(d, HOY_JSON_OBJECT) : hoy_json_copy(d, s->notes));
 
-	for (size_t i = 0; notes && i < own->n; i++) {
-		const char *eq = strchr(own->v[i], '=');
-		cleanup_free char *key = strndup(own->v[i], eq ? (size_t)(eq - own->v[i]) : strlen(own->v[i]));
+	if (!notes || (s->last && set_pairs(d, notes, &o->annotations) < 0))
+		return hoy_fail_oom(&s->b->err);
+	if (s->last)
+		unset_keys(notes, &o->unset_notes);
+	return 0;
+}
 
-		if (!key || !hoy_json_set_string(d, notes, key, eq ? eq + 1 : ""))
-			return hoy_fail_oom(&s->b->err);
+/* Features of the system: the base's, and with those that are given, "NAME-" takes one away. */
+static bool add_features(struct state *s, struct hoy_json_doc *d, struct hoy_json *build)
+{
+	const struct hoy_strv *given = &s->b->o->os_features;
+	struct hoy_json *list = hoy_json_need(d, build, "os.features", HOY_JSON_ARRAY);
+	cleanup_strv struct hoy_strv all = HOY_STRV_INIT;
+
+	HOY_JSON_EACH(f, hoy_json_get(s->base.root, "os.features"))
+		hoy_strv_push(&all, hoy_json_text(f) ?: "");
+	for (size_t i = 0; i < given->n; i++) {
+		size_t len = strlen(given->v[i]);
+		cleanup_free char *name = strndup(given->v[i], len - (len && given->v[i][len - 1] == '-'));
+		long at = name ? hoy_strv_find(&all, name) : -1;
+
+		if (name && strcmp(name, given->v[i]) && at >= 0)
+			hoy_strv_remove(&all, at);
+		else if (name && !strcmp(name, given->v[i]) && at < 0)
+			hoy_strv_push(&all, name);
 	}
-	return notes ? 0 : hoy_fail_oom(&s->b->err);
+	for (size_t i = 0; list && i < all.n; i++)
+		if (!hoy_json_set_string(d, list, NULL, all.v[i]))
+			return false;
+	return list && !all.error;
+}
+
+/* What the config says beside: platform, the system's version, whether there is a history. */
+static int add_system(struct state *s, struct hoy_json_doc *d, struct hoy_json *build)
+{
+	const struct build_opts *o = s->b->o;
+	const struct platform *p = &s->st->plat;
+	bool ok = !o->os_features.n || add_features(s, d, build);
+
+	if (s->st->plat_given)
+		ok = ok && hoy_json_set_string(d, build, "os", p->os) && hoy_json_set_string(d, build, "architecture", p->arch) &&
+		     hoy_json_set_string(d, build, "variant", p->variant);
+	if (o->os_version)
+		ok = ok && hoy_json_set_string(d, build, "os.version", o->os_version);
+	if (s->b->mtime)
+		ok = ok && hoy_json_set_int(d, build, "mtime", s->b->time) && hoy_json_set_bool(d, build, "clamp", s->b->mtime == MTIME_CLAMP);
+	ok = ok && hoy_json_set_bool(d, build, "bare", o->omit_history) && hoy_json_set_bool(d, build, "undated", o->created_note == 0);
+	return ok ? 0 : hoy_fail_oom(&s->b->err);
 }
 
 /* What hoy-transfer is told, in a file without a name: its descriptor. */
@@ -350,15 +413,15 @@ static int make_spec(struct state *s, const char *by, bool empty)
 	if (hoy_random_id(id) < 0 || !build)
 		return hoy_fail_oom(&s->b->err);
 	hoy_time_format(moment(s->b), when);
-	hoy_json_set_string(&d, root, "container", s->work ? s->work->id : id);
+	hoy_json_set_string(&d, root, "container", s->b->time >= 0 ? "" : s->work ? s->work->id : id);
 	hoy_json_set_string(&d, root, "layer", s->work && !empty ? s->work->layer : "");
 	hoy_json_set_string(&d, root, "image", s->image);
 	hoy_json_set_string(&d, build, "created", when);
 	hoy_json_set_bool(&d, build, "empty", empty);
 	hoy_json_set_bool(&d, build, "take", true);
-	if (s->b->time >= 0)
-		hoy_json_set_int(&d, build, "mtime", s->b->time);
-	r = add_config(s, &d, root);
+	r = add_system(s, &d, build);
+	if (!r)
+		r = add_config(s, &d, root);
 	if (!r)
 		r = add_notes(s, &d, root);
 	if (!r)

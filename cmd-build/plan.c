@@ -2,7 +2,6 @@
 #include <ctype.h>
 #include <errno.h>
 #include <string.h>
-#include <sys/utsname.h>
 
 #include "cmd-build/build.h"
 #include "cmd-build/subst.h"
@@ -11,27 +10,6 @@ static int set_var(struct hoy_strv *vars, const char *key, const char *value)
 {
 	hoy_env_set(vars, key, value);
 	return vars->error ? -ENOMEM : 0;
-}
-
-/* BUILDPLATFORM, TARGETARCH, and their like. We build for what we run on. */
-static void platform_vars(struct hoy_strv *vars)
-{
-	static const char *const sides[] = { "BUILD", "TARGET" };
-	struct utsname u;
-	const char *arch;
-	char key[32], value[64];
-
-	uname(&u);
-	arch = !strcmp(u.machine, "x86_64") ? "amd64" : !strcmp(u.machine, "aarch64") ? "arm64" : u.machine;
-	snprintf(value, sizeof(value), "linux/%.40s", arch);
-	for (size_t i = 0; i < ARRAY_SIZE(sides); i++) {
-		const char *const parts[][2] = { { "PLATFORM", value }, { "OS", "linux" }, { "ARCH", arch }, { "VARIANT", "" } };
-
-		for (size_t k = 0; k < ARRAY_SIZE(parts); k++) {
-			snprintf(key, sizeof(key), "%s%s", sides[i], parts[k][0]);
-			set_var(vars, key, parts[k][1]);
-		}
-	}
 }
 
 /* ARG before the first FROM: one --build-arg counts more than what the file says. */
@@ -65,6 +43,22 @@ long find_stage(const struct build *b, const char *word, size_t at)
 	return isdigit((unsigned char)*word) && !*end && n < at ? (long)n : -1;
 }
 
+/* What the image of ST is for: FROM --platform, or what the build is for. */
+static int stage_platform(struct build *b, const struct cf_instr *i, struct stage *st)
+{
+	const char *flag = cf_flag(i, "platform");
+	cleanup_free char *word = flag ? subst_word(flag, '\\', &b->heading, &b->err) : NULL;
+
+	st->plat = st->base_stage >= 0 ? b->stages[st->base_stage].plat : b->plat;
+	st->plat_given = st->base_stage >= 0 ? b->stages[st->base_stage].plat_given : b->plat_given;
+	if (flag && !word)
+		return cfile_fail(&b->f, i, &b->err, EINVAL, "%s", (char *)strdupa(b->err.msg));
+	if (word && platform_parse(&st->plat, word, &b->err) < 0)
+		return cfile_fail(&b->f, i, &b->err, EINVAL, "%s", (char *)strdupa(b->err.msg));
+	st->plat_given = st->plat_given || word;
+	return 0;
+}
+
 static int add_stage(struct build *b, size_t from)
 {
 	const struct cf_instr *i = &b->f.v[from];
@@ -79,20 +73,22 @@ static int add_stage(struct build *b, size_t from)
 	if (!st->name)
 		return hoy_fail_oom(&b->err);
 	b->n++;
-	st->base = subst_word(i->args.v[0], '\\', &b->heading, &b->err);
+	st->base = b->n == 1 && b->o->from ? strdup(b->o->from) : subst_word(i->args.v[0], '\\', &b->heading, &b->err);
 	if (!st->base)
 		return cfile_fail(&b->f, i, &b->err, EINVAL, "%s", (char *)strdupa(b->err.msg));
 	if (!*st->base)
 		return cfile_fail(&b->f, i, &b->err, EINVAL, "base name (%s) should not be blank", i->args.v[0]);
 	st->base_stage = find_stage(b, st->base, b->n - 1);
-	return 0;
+	return stage_platform(b, i, st);
 }
 
 static int cut_stages(struct build *b)
 {
 	int r = 0;
 
-	platform_vars(&b->heading);
+	platform_vars(&b->heading, &b->plat);
+	if (b->heading.error)
+		return hoy_fail_oom(&b->err);
 	for (size_t k = 0; k < b->f.n && !r; k++) {
 		const struct cf_instr *i = &b->f.v[k];
 
@@ -110,6 +106,14 @@ static int cut_stages(struct build *b)
 
 static void need(struct build *b, size_t at);
 
+/* Stage AT takes something from stage SOURCE. */
+static void need_stage(struct build *b, size_t at, size_t source)
+{
+	b->stages[source].is_source = true;
+	b->deps[at * b->n + source] = true;
+	need(b, source);
+}
+
 /* Stage AT takes files from what FROM names. */
 static void need_source(struct build *b, size_t at, const char *from)
 {
@@ -118,14 +122,10 @@ static void need_source(struct build *b, size_t at, const char *from)
 	long source = word ? find_stage(b, word, at) : -1;
 
 	if (strchr(from, '$') && source < 0)
-		for (size_t all = 0; all < at; all++) {
-			b->stages[all].is_source = true;
-			need(b, all);
-		}
-	if (source < 0)
-		return;
-	b->stages[source].is_source = true;
-	need(b, source);
+		for (size_t all = 0; all < at; all++)
+			need_stage(b, at, all);
+	if (source >= 0)
+		need_stage(b, at, source);
 }
 
 /* Mark what stage AT stands on and copies from. Only stages before it can be meant, so there are no circles. */
@@ -138,6 +138,7 @@ static void need(struct build *b, size_t at)
 	st->needed = true;
 	if (st->base_stage >= 0) {
 		b->stages[st->base_stage].is_base = true;
+		b->deps[at * b->n + st->base_stage] = true;
 		need(b, st->base_stage);
 	}
 	for (size_t k = 0; k < st->n; k++) {
@@ -147,6 +148,13 @@ static void need(struct build *b, size_t at)
 		for (size_t m = 0; m < from.n; m++)
 			need_source(b, at, from.v[m]);
 	}
+}
+
+/* --skip-unused-stages=false: what nobody needs is built, too. */
+static void need_all(struct build *b)
+{
+	for (size_t at = 0; at < b->target; at++)
+		need(b, at);
 }
 
 int plan(struct build *b)
@@ -163,6 +171,11 @@ int plan(struct build *b)
 			return hoy_fail(&b->err, ENOENT, "the target \"%s\" was not found in the provided Dockerfile", b->o->target);
 		b->target = at;
 	}
+	b->deps = calloc(b->n * b->n, sizeof(*b->deps));
+	if (!b->deps)
+		return hoy_fail_oom(&b->err);
 	need(b, b->target);
+	if (b->o->skip_unused == 0)
+		need_all(b);
 	return 0;
 }

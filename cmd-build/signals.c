@@ -31,8 +31,11 @@ void catch_signals(void)
 		sigaction(sigs[i], &sa, NULL);
 }
 
-/* In a process group of its own, so that a terminal's Ctrl-C is ours alone: what ends a container is `rm`. */
-static int spawn(struct build *b, char **argv, pid_t *ret)
+/*
+ * In a process group of its own, so that a terminal's Ctrl-C is ours alone: what ends a container is `rm`. But who reads from the
+ * terminal must be in the group that may.
+ */
+static int spawn(struct build *b, char **argv, unsigned flags, pid_t *ret)
 {
 	cleanup_free char *path = hoy_sibling(argv[0]);
 	posix_spawn_file_actions_t fa;
@@ -44,13 +47,14 @@ static int spawn(struct build *b, char **argv, pid_t *ret)
 		return -ENOMEM;
 	sigemptyset(&none);
 	posix_spawn_file_actions_init(&fa);
-	posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDONLY, 0);
-	if (b->o->quiet)
+	if (!(flags & RUN_STDIN))
+		posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDONLY, 0);
+	if (flags & RUN_QUIET)
 		posix_spawn_file_actions_addopen(&fa, 1, "/dev/null", O_WRONLY, 0);
 	posix_spawnattr_init(&at);
 	posix_spawnattr_setsigmask(&at, &none);
 	posix_spawnattr_setpgroup(&at, 0);
-	posix_spawnattr_setflags(&at, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
+	posix_spawnattr_setflags(&at, POSIX_SPAWN_SETSIGMASK | (flags & RUN_STDIN ? 0 : POSIX_SPAWN_SETPGROUP));
 	r = posix_spawnp(ret, path, &fa, &at, argv, environ);
 	posix_spawn_file_actions_destroy(&fa);
 	posix_spawnattr_destroy(&at);
@@ -64,7 +68,7 @@ static void end_container(const char *name)
 	(void)hoy_call_tool("hoy-run", words, NULL);
 }
 
-/* Wait for PID, the container NAME; a signal for us ends it. */
+/* Wait for PID, the container NAME, or just a process; a signal for us ends it. */
 static int wait_for(pid_t pid, const char *name, const sigset_t *set)
 {
 	int status, sig;
@@ -74,26 +78,46 @@ static int wait_for(pid_t pid, const char *name, const sigset_t *set)
 		if (sig != SIGINT && sig != SIGTERM && sig != SIGHUP)
 			continue;
 		caught = sig;
-		end_container(name);
+		if (name)
+			end_container(name);
+		else
+			kill(pid, SIGKILL);
 	}
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-int run_and_wait(struct build *b, char **argv, const char *name)
+/* What ends us, and what tells of a child's end. */
+static void block(sigset_t *set, sigset_t *old)
+{
+	sigemptyset(set);
+	sigaddset(set, SIGINT);
+	sigaddset(set, SIGTERM);
+	sigaddset(set, SIGHUP);
+	sigaddset(set, SIGCHLD);
+	sigprocmask(SIG_BLOCK, set, old);
+}
+
+int run_and_wait(struct build *b, char **argv, const char *name, unsigned flags)
 {
 	sigset_t set, old;
 	pid_t pid;
 	int r;
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
-	sigaddset(&set, SIGCHLD);
-	sigprocmask(SIG_BLOCK, &set, &old);
-	r = spawn(b, argv, &pid);
+	block(&set, &old);
+	r = spawn(b, argv, flags, &pid);
 	if (!r)
 		r = wait_for(pid, name, &set);
+	sigprocmask(SIG_SETMASK, &old, NULL);
+	return r;
+}
+
+int wait_child(pid_t pid)
+{
+	sigset_t set, old;
+	int r;
+
+	block(&set, &old);
+	r = wait_for(pid, NULL, &set);
 	sigprocmask(SIG_SETMASK, &old, NULL);
 	return r;
 }

@@ -15,7 +15,23 @@
 
 /* ---- life ---- */
 
-static int make_storage(struct state *s, struct work *w)
+/* The directory of container ID and TEXT in it, before there is a record: whoever sees the container, sees what it is. */
+static int write_settings(struct build *b, const char *id, const struct hoy_buf *text)
+{
+	char path[HOY_ID_SIZE + 16];
+	cleanup_fd int own = -1, dir = -1;
+	int r;
+
+	if (text->error)
+		return hoy_fail_oom(&b->err);
+	snprintf(path, sizeof(path), "%s/userdata", id);
+	own = hoy_open_dir_p(b->s->ctrsfd, id, 0700);
+	dir = own < 0 ? own : hoy_open_dir_p(own, "userdata", 0700);
+	r = dir < 0 ? dir : hoy_replace_file(dir, "buildah.json", text->data, text->len, 0600, false);
+	return r < 0 ? hoy_fail_errno(&b->err, -r, "cannot write '%s'", path) : 0;
+}
+
+int work_create(const struct state *s, struct work *w, const struct hoy_buf *text)
 {
 	struct build *b = s->b;
 	cleanup_free char *lname = hoy_asprintf("%s-layer", w->name);
@@ -29,10 +45,14 @@ static int make_storage(struct state *s, struct work *w)
 		r = hoy_fail(&b->err, ENOENT, "image %.12s was removed meanwhile", s->image);
 	if (!r)
 		r = hoy_layer_create_rw(b->s, &rw, &b->err);
+	if (!r && text)
+		r = write_settings(b, w->id, text);
 	if (!r) {
 		r = hoy_container_create(b->s, &n, &b->err);
 		if (r < 0)
 			(void)hoy_layer_delete(b->s, w->layer, NULL);
+		if (r < 0 && text)
+			(void)hoy_remove_tree(b->s->ctrsfd, w->id);
 	}
 	hoy_store_unlock(b->s);
 	return r;
@@ -79,7 +99,7 @@ int work_new(struct state *s)
 		free(w);
 		return hoy_fail(&s->b->err, EIO, "cannot draw a random number");
 	}
-	r = make_storage(s, w);
+	r = work_create(s, w, NULL);
 	if (r < 0) {
 		free(w->name);
 		free(w);
@@ -195,6 +215,23 @@ static void drop_copied_up(struct work *w)
 	hoy_strv_release(&w->parents);
 }
 
+/* By somebody else, who wouldn't bear changes beneath. */
+static bool still_mounted(struct work *w)
+{
+	int r = hoy_store_lock(w->b->s, HOY_LAYERS, 0, NULL);
+
+	if (!r)
+		r = hoy_layer_mounted(w->b->s, w->layer, NULL);
+	hoy_store_unlock(w->b->s);
+	return r;
+}
+
+void work_tidy(struct work *w)
+{
+	if (!w->b->s->vfs && !still_mounted(w))
+		drop_copied_up(w);
+}
+
 int work_unmount(struct work *w, struct hoy_err *err)
 {
 	int r;
@@ -204,7 +241,7 @@ int work_unmount(struct work *w, struct hoy_err *err)
 	r = unmount_layer(w->b, w->layer, err);
 	free(w->root);
 	w->root = NULL;
-	if (!r && !w->b->s->vfs)
-		drop_copied_up(w);
+	if (!r)
+		work_tidy(w);
 	return r;
 }

@@ -23,12 +23,7 @@
 
 extern char **environ;
 
-struct console {
-	char dir[64], path[96];
-	int fd;
-};
-
-static int console_open(struct console *k, struct hoy_err *err)
+int console_open(struct console *k, struct hoy_err *err)
 {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
 
@@ -43,7 +38,7 @@ static int console_open(struct console *k, struct hoy_err *err)
 	return 0;
 }
 
-static void console_close(struct console *k)
+void console_close(struct console *k)
 {
 	hoy_close(k->fd);
 	k->fd = -1;
@@ -53,8 +48,8 @@ static void console_close(struct console *k)
 		rmdir(k->dir);
 }
 
-/* The runtime sends the pty's master as SCM_RIGHTS; its line discipline must not turn our "\n" into "\r\n" twice. */
-static int console_receive(struct console *k)
+/* The runtime sends it as SCM_RIGHTS; its line discipline must not turn our "\n" into "\r\n" twice. */
+int console_receive(struct console *k)
 {
 	cleanup_fd int s = accept4(k->fd, NULL, NULL, SOCK_CLOEXEC);
 	char name[256], ctl[CMSG_SPACE(sizeof(int))];

@@ -11,7 +11,7 @@ struct hoy_err;
 struct options {
 	int64_t exit_delay, log_max, log_global_max, log_max_files, timeout;
 	const char *bundle, *cid, *cuuid, *name, *pidfile, *conmon_pidfile, *runtime, *exit_dir, *persist_dir, *exit_command, *log_level,
-		*log_tag, *process_spec, *socket_dir, *restore, *sdnotify, *seccomp_socket, *seccomp_plugins;
+		*log_tag, *process_spec, *socket_dir, *restore, *sdnotify, *seccomp_socket, *seccomp_plugins, *watch;
 	bool api_version, control, exec, exec_attach, full_attach, stdin_open, leave_stdin_open, terminal, systemd_cgroup, no_new_keyring, no_pivot, no_sync_log,
 		sync, syslog, replace_listen_pid, version, log_rotate, no_partial;
 	struct hoy_strv exit_args, runtime_args, runtime_opts, log_paths, log_labels, log_allow;
@@ -42,9 +42,28 @@ void control_event(void);
 void control_due(void);
 void control_reaped(pid_t pid);
 
+/* ---- session.c ---- */
+/*
+ * Start an exec session: the words of the message behind "exec", and the descriptors that came with it (borrowed): the
+ * client's socket, if it has one, and those for the process. False: the message is not well formed.
+ */
+bool session_start(int epfd, char **words, size_t n, const int *fds, size_t n_fds);
+void session_resize(const char *sid, int rows, int columns);
+void session_event(uint64_t tag, uint32_t events);
+/* A child has ended: was it one of a session's? */
+bool session_reaped(pid_t pid, int status);
+/* The container has ended, and with it all that runs in it. */
+void session_end_all(void);
+
 /* ---- main.c ---- */
 /* What we start may be chosen by the kernel when memory runs out, as whoever started us. Async-signal-safe. */
 void unshield(void);
+/* Whoever started us may wait for the end of our stdio. */
+void quiet_stdio(void);
+
+/* ---- watch.c ---- */
+/* --watch, to the container's end. */
+int watch_container(struct hoy_err *err);
 
 /* ---- notify.c ---- */
 /* With --sdnotify-socket: listen on notify/notify.sock in the bundle. */
@@ -74,6 +93,15 @@ struct child {
 	int out, err, in;   /* our ends; -1: none */
 	int tty;	    /* pty master */
 };
+/* The socket by which a runtime gives us the master of a terminal that it has made. */
+struct console {
+	char dir[64], path[96];
+	int fd; /* -1: none */
+};
+int console_open(struct console *k, struct hoy_err *err);
+/* That master, or -errno. */
+int console_receive(struct console *k);
+void console_close(struct console *k);
 /* Run the runtime's create, exec or restore; the streams are ours when it returns. */
 int child_start(struct child *c, struct hoy_err *err);
 
@@ -97,7 +125,7 @@ int oom_watch(pid_t pid, uint32_t *ret_events);
 int oom_happened(int fd);
 
 /* ---- loop.c ---- */
-enum tag { TAG_OUT = 1, TAG_ERR, TAG_SIGNAL, TAG_TIMER, TAG_CTL, TAG_WINSZ, TAG_OOM, TAG_NOTIFY, TAG_CONTROL, TAG_DUE, TAG_ATTACH = 16 /* the listener; the rest of attach.c's follow */ };
+enum tag { TAG_OUT = 1, TAG_ERR, TAG_SIGNAL, TAG_TIMER, TAG_CTL, TAG_WINSZ, TAG_OOM, TAG_NOTIFY, TAG_CONTROL, TAG_DUE, TAG_WATCHED, TAG_ATTACH = 16 /* the listener; the rest of attach.c's follow */, TAG_SESSION = 1 << 16 };
 /* Make the ctl and winsz fifos: before the runtime runs, since clients open them as soon as it has. */
 void loop_fifos(void);
 /* Serve until the container has ended and its output is drained; its exit code. */

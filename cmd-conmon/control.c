@@ -1,7 +1,7 @@
 /*
- * cmd-conmon/control.c: --control: what hoy-run has us do on a schedule. A datagram on the bundle's socket `control` is
- * words that end with NUL: "health", the milliseconds between the end of a check and the next one, and the command.
- * We decide when; what is done and what it means is the command's business.
+ * cmd-conmon/control.c: --control: what hoy-run has us do. A datagram on the bundle's socket `control` is words that end
+ * with NUL (hoy-conmon(1)): exec sessions, or what is to be done on a schedule. We decide when; what is done and what it
+ * means is the command's business.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -20,9 +20,11 @@
 #include "common/base/err.h"
 #include "common/base/fd.h"
 
-#define MAX_WORDS 64
+#define MAX_WORDS 256
+#define MAX_FDS 65
+#define LONGEST 65536
 
-static int sock = -1, timer = -1;
+static int epoll = -1, sock = -1, timer = -1;
 static int64_t interval; /* ms; 0: nothing to do */
 static char words[8192]; /* the command's */
 static char *argv[MAX_WORDS + 1];
@@ -37,6 +39,7 @@ int control_open(int epfd, struct hoy_err *err)
 
 	if (!opt.control || !opt.bundle)
 		return 0;
+	epoll = epfd;
 	dir = open(opt.bundle, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
 		return hoy_fail_errno(err, errno, "cannot open bundle '%s'", opt.bundle);
@@ -71,19 +74,15 @@ static bool trusted(struct msghdr *m)
 	return false;
 }
 
-void control_event(void)
+/* "health", the interval in ms, the command. */
+static void health(const char *text, size_t len)
 {
-	static char text[sizeof(words)];
-	char ctl[CMSG_SPACE(sizeof(struct ucred))];
-	struct iovec v = { text, sizeof(text) };
-	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = ctl, .msg_controllen = sizeof(ctl) };
-	ssize_t len = recvmsg(sock, &m, MSG_CMSG_CLOEXEC);
 	size_t n = 0;
 	char *end;
 
-	if (len <= 7 || m.msg_flags & MSG_TRUNC || text[len - 1] || strcmp(text, "health") || !trusted(&m))
+	if (len > sizeof(words))
 		return;
-	memcpy(words, text, (size_t)len);
+	memcpy(words, text, len);
 	interval = strtoll(words + 7, &end, 10);
 	if (*end || interval < 0 || interval > INT64_C(1000) * 60 * 60 * 24 * 366)
 		interval = 0;
@@ -94,6 +93,53 @@ void control_event(void)
 		interval = 0;
 	/* The first one at once. */
 	arm(interval && running < 0 ? 1 : 0);
+}
+
+static void session(char **w, size_t n, const int *fds, size_t n_fds)
+{
+	if (n == 4 && !strcmp(w[0], "resize"))
+		session_resize(w[1], atoi(w[2]), atoi(w[3]));
+	else if (n > 1 && !strcmp(w[0], "exec"))
+		(void)session_start(epoll, w + 1, n - 1, fds, n_fds);
+}
+
+/* The descriptors that came with a message. */
+static size_t received(struct msghdr *m, int fds[MAX_FDS])
+{
+	size_t n = 0;
+
+	for (struct cmsghdr *h = CMSG_FIRSTHDR(m); h; h = CMSG_NXTHDR(m, h))
+		if (h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS) {
+			n = (h->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+			memcpy(fds, CMSG_DATA(h), n * sizeof(int));
+		}
+	return n;
+}
+
+void control_event(void)
+{
+	static char text[LONGEST];
+	char ctl[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(MAX_FDS * sizeof(int))];
+	struct iovec v = { text, sizeof(text) };
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = ctl, .msg_controllen = sizeof(ctl) };
+	ssize_t len = recvmsg(sock, &m, MSG_CMSG_CLOEXEC);
+	size_t n = 0, n_fds;
+	int fds[MAX_FDS];
+	char *w[MAX_WORDS];
+
+	if (len < 0)
+		return;
+	n_fds = received(&m, fds);
+	if (len > 7 && !(m.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) && !text[len - 1] && trusted(&m)) {
+		for (char *p = text; p < text + len && n < MAX_WORDS; p += strlen(p) + 1)
+			w[n++] = p;
+		if (!strcmp(text, "health"))
+			health(text, (size_t)len);
+		else
+			session(w, n, fds, n_fds);
+	}
+	for (size_t i = 0; i < n_fds; i++)
+		close(fds[i]);
 }
 
 /* Between vfork and exec. */

@@ -163,7 +163,7 @@ static void reap(struct loop *l)
 		if (pid == l->c->pid) {
 			l->ended = true;
 			l->status = status;
-		} else {
+		} else if (!session_reaped(pid, status)) {
 			control_reaped(pid);
 		}
 }
@@ -244,7 +244,10 @@ static void dispatch(struct loop *l, const struct epoll_event *ev)
 		notify_relay();
 		break;
 	default:
-		attach_event(ev->data.u64, ev->events);
+		if (ev->data.u64 >= TAG_SESSION)
+			session_event(ev->data.u64, ev->events);
+		else
+			attach_event(ev->data.u64, ev->events);
 	}
 	set_paused(l, attach_full());
 }
@@ -322,6 +325,7 @@ int loop_run(struct child *c, int epfd)
 			set_paused(&l, attach_full());
 	}
 	drain(&l);
+	session_end_all();
 	if (l.oom >= 0 && !l.oom_killed && WIFSIGNALED(l.status) && oom_happened(l.oom) > 0) {
 		l.oom_killed = true;
 		note_oom();

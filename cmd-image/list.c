@@ -245,6 +245,8 @@ static int print_rows(const struct listing *l, struct hoy_err *err)
 		if (!o || !id)
 			return hoy_fail_oom(err);
 		hoy_json_set_string(&doc, o, "Repository", row->repo);
+		hoy_json_set_string(&doc, o, "Name", row->repo); /* so buildah has it, and the next one too */
+		hoy_json_set_int(&doc, o, "CreatedAtRaw", row->created == HOY_TIME_ZERO ? -62135596800 : row->created / HOY_NS);
 		hoy_json_set_string(&doc, o, "Tag", row->tag);
 		hoy_json_set_string(&doc, o, "ID", id);
 		hoy_json_set_string(&doc, o, "Id", row->id);

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/signalfd.h>
@@ -12,8 +13,9 @@
 #include <termios.h>
 #include <unistd.h>
 
-#include "cmd-run/run.h"
+#include "cmd-run/session.h"
 #include "common/base/fd.h"
+#include "common/proc/pidfd.h"
 
 #define PACKET 32768 /* conmon sends at most 8 KiB and one byte at a time */
 
@@ -53,27 +55,30 @@ int attach_raw(bool on)
 	return tcsetattr(STDIN_FILENO, TCSANOW, &t) < 0 ? -errno : 0;
 }
 
-/* The monitor's ctl fifo takes "1 ROWS COLUMNS". */
-static void send_size(const struct ctr *c)
+/* The monitor's ctl fifo takes "1 ROWS COLUMNS" for the container's terminal; an exec session (SID) has words for that. */
+static void send_size(const struct ctr *c, const char *sid)
 {
-	cleanup_free char *path = hoy_path_join(c->rundir, "ctl");
+	cleanup_free char *path = sid ? NULL : hoy_path_join(c->rundir, "ctl");
 	cleanup_fd int fd = path ? open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC) : -1;
 	struct winsize ws;
 	char line[48];
 
-	if (fd < 0 || ioctl(STDIN_FILENO, TIOCGWINSZ, &ws) < 0)
+	if (ioctl(STDIN_FILENO, TIOCGWINSZ, &ws) < 0)
+		return;
+	if (sid)
+		session_resize(c, sid, ws.ws_row, ws.ws_col);
+	if (fd < 0)
 		return;
 	snprintf(line, sizeof(line), "1 %u %u\n", ws.ws_row, ws.ws_col);
 	(void)hoy_write_full(fd, line, strlen(line));
 }
 
-/* "ctrl-p,ctrl-q" as bytes; how many, or -EINVAL. */
-static int parse_keys(const char *text, unsigned char keys[16])
+int parse_detach_keys(const char *text, unsigned char keys[16])
 {
 	cleanup_strv struct hoy_strv parts = HOY_STRV_INIT;
 	int n = 0;
 
-	hoy_strv_split(&parts, text, ',');
+	hoy_strv_split(&parts, text ?: hoy_json_str(hoy_json_get(conf(), "engine"), "detach_keys") ?: "ctrl-p,ctrl-q", ',');
 	for (size_t i = 0; i < parts.n && n < 16; i++) {
 		const char *p = parts.v[i];
 
@@ -89,7 +94,8 @@ static int parse_keys(const char *text, unsigned char keys[16])
 
 struct attach {
 	struct ctr *c;
-	int sock, sig;
+	const char *sid; /* of an exec session, else NULL */
+	int sock, sig, code; /* code: the session's; -1 until it has ended */
 	bool stdin_open, tty, sig_proxy;
 	unsigned char keys[16];
 	int n_keys, matched;
@@ -106,7 +112,12 @@ static int from_container(struct attach *a)
 		return errno == EINTR || errno == EAGAIN ? 1 : errno == ECONNRESET ? 0 : -errno;
 	if (!n)
 		return 0;
-	r = hoy_write_full(buf[0] == 3 ? STDERR_FILENO : STDOUT_FILENO, buf + 1, n - 1);
+	if (a->sid && buf[0] == SESSION_ENDED) {
+		buf[n < PACKET ? n : PACKET - 1] = '\0';
+		a->code = atoi((char *)buf + 1);
+		return 0;
+	}
+	r = hoy_write_full(buf[0] == SESSION_ERR ? STDERR_FILENO : STDOUT_FILENO, buf + 1, n - 1);
 	/* A closed pipe behind us is no reason to leave: the container's own output goes on into its log. */
 	return r < 0 && r != -EPIPE ? r : 1;
 }
@@ -154,7 +165,7 @@ static void on_signal(struct attach *a)
 		return;
 	if (si.ssi_signo == SIGWINCH) {
 		if (a->tty)
-			send_size(a->c);
+			send_size(a->c, a->sid);
 		return;
 	}
 	if (a->sig_proxy && ctr_pid(a->c))
@@ -194,27 +205,63 @@ static int catch_signals(bool proxy)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+/* Until the other side ends or the keys are typed: 0, 1 for detached, -errno. */
+static int run(struct attach *a, const struct start_how *how)
+{
+	cleanup_fd int owned = a->sock, sig = -1;
+	int r;
+
+	a->n_keys = parse_detach_keys(how->detach_keys, a->keys);
+	if (a->n_keys < 0)
+		return a->n_keys;
+	a->sig = sig = catch_signals(how->sig_proxy);
+	if (a->tty) {
+		attach_raw(true);
+		send_size(a->c, a->sid);
+	}
+	/* A reader behind us that goes away is no reason to leave the container alone. */
+	signal(SIGPIPE, SIG_IGN);
+	r = loop(a);
+	signal(SIGPIPE, SIG_DFL);
+	if (a->tty)
+		attach_raw(false);
+	(void)owned;
+	return r;
+}
+
 int attach_run(struct ctr *c, int sock, const struct start_how *how, bool tty)
 {
 	struct attach a = { .c = c, .sock = sock, .stdin_open = how->stdin_open, .tty = tty && isatty(STDIN_FILENO),
 			    .sig_proxy = how->sig_proxy };
-	cleanup_fd int owned = sock, sig = -1;
-	int r;
 
-	a.n_keys = parse_keys(how->detach_keys ? how->detach_keys : "ctrl-p,ctrl-q", a.keys);
-	if (a.n_keys < 0)
-		return a.n_keys;
-	a.sig = sig = catch_signals(how->sig_proxy);
-	if (a.tty) {
-		attach_raw(true);
-		send_size(c);
+	return run(&a, how);
+}
+
+int attach_wait(struct ctr *c, const struct start_how *how)
+{
+	cleanup_fd int end = hoy_pidfd_open(ctr_pid(c), 0), sig = catch_signals(how->sig_proxy);
+	struct attach a = { .c = c, .sig = sig, .sig_proxy = how->sig_proxy };
+
+	while (end >= 0) {
+		struct pollfd p[2] = { { end, POLLIN, 0 }, { sig, POLLIN, 0 } };
+
+		if (poll(p, 2, -1) < 0 && errno != EINTR)
+			return -errno;
+		if (p[0].revents)
+			break;
+		if (p[1].revents)
+			on_signal(&a);
 	}
-	/* A reader behind us that goes away is no reason to leave the container alone. */
-	signal(SIGPIPE, SIG_IGN);
-	r = loop(&a);
-	signal(SIGPIPE, SIG_DFL);
-	if (a.tty)
-		attach_raw(false);
-	(void)owned;
+	return 0;
+}
+
+int attach_session(struct ctr *c, int sock, const char *sid, const struct start_how *how, bool tty, int *ret_code)
+{
+	struct attach a = { .c = c, .sid = sid, .sock = sock, .code = -1, .stdin_open = how->stdin_open, .tty = tty && isatty(STDIN_FILENO) };
+	int r = run(&a, how);
+
+	if (!r && a.code < 0)
+		return -ECONNRESET;
+	*ret_code = r ? 0 : a.code;
 	return r;
 }

@@ -6,12 +6,15 @@
 #include <errno.h>
 #include <linux/nsfs.h>
 #include <linux/sched.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "cmd-runtime/runtime.h"
+#include "common/proc/idmapper.h"
 #include "common/proc/sys.h"
 
 int spawn_open_namespaces(struct spawn *sp, struct hoy_err *err)
@@ -29,6 +32,25 @@ int spawn_open_namespaces(struct spawn *sp, struct hoy_err *err)
 			return hoy_fail_errno(err, errno, "cannot open namespace '%s'", s->ns_path[i]);
 		if (ioctl(sp->nsfd[i], NS_GET_NSTYPE) != ns_table[i].flag)
 			return hoy_fail(err, EINVAL, "'%s' is no %s namespace", s->ns_path[i], ns_table[i].oci);
+	}
+	return 0;
+}
+
+int namespaces_unlike_ours(const struct state *st, int *ret_flags, struct hoy_err *err)
+{
+	*ret_flags = 0;
+	for (int i = 0; i < NS_COUNT; i++) {
+		char path[64];
+		struct stat own, theirs;
+
+		snprintf(path, sizeof(path), "/proc/self/ns/%s", ns_table[i].proc);
+		if (stat(path, &own) < 0)
+			continue;
+		snprintf(path, sizeof(path), "/proc/%d/ns/%s", st->pid, ns_table[i].proc);
+		if (stat(path, &theirs) < 0)
+			return hoy_fail_errno(err, errno, "cannot look at the namespaces of container '%s'", st->id);
+		if (own.st_ino != theirs.st_ino)
+			*ret_flags |= ns_table[i].flag;
 	}
 	return 0;
 }
@@ -202,26 +224,78 @@ int spawn_start(struct spawn *sp, struct hoy_err *err)
 	return sp->nsfd[NS_USER] >= 0 || sp->target >= 0 ? start_via_helper(sp, err) : start_direct(sp, err);
 }
 
+static int read_map(const struct spawn *sp, const char *member, struct hoy_idmap *ret, struct hoy_err *err)
+{
+	HOY_JSON_EACH(m, hoy_json_get(sp->spec->linux_, member)) {
+		int64_t v[3] = { hoy_json_int(m, "containerID", 0), hoy_json_int(m, "hostID", 0), hoy_json_int(m, "size", 0) };
+
+		for (int i = 0; i < 3; i++)
+			if (v[i] < 0 || v[i] > UINT32_MAX)
+				return hoy_fail(err, ERANGE, "linux.%s: there is no id %lld", member, (long long)v[i]);
+		if (hoy_idmap_add(ret, (uint32_t)v[0], (uint32_t)v[1], (uint32_t)v[2]) < 0)
+			return hoy_fail(err, ERANGE, "linux.%s: too many lines, or ids that do not exist", member);
+	}
+	return 0;
+}
+
 static int write_map(const struct spawn *sp, const char *member, const char *file, struct hoy_err *err)
 {
 	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(1 << 16);
-	char path[64];
+	struct hoy_idmap map = { .n = 0 };
+	char path[64], tool[16];
 	int r;
 
-	HOY_JSON_EACH(m, hoy_json_get(sp->spec->linux_, member))
-		hoy_buf_printf(&b, "%lld %lld %lld\n", (long long)hoy_json_int(m, "containerID", 0),
-			       (long long)hoy_json_int(m, "hostID", 0), (long long)hoy_json_int(m, "size", 0));
+	if (read_map(sp, member, &map, err) < 0)
+		return -err->code;
+	hoy_idmap_text(&map, &b);
 	snprintf(path, sizeof(path), "/proc/%d/%s", sp->pid, file);
 	r = hoy_write_small(AT_FDCWD, path, hoy_buf_str(&b));
+	if (r == -EPERM && geteuid()) {
+		/* More than the one id that everybody may map. */
+		snprintf(tool, sizeof(tool), "new%.3smap", file);
+		return hoy_idmapper_run(tool, sp->pid, &map, err);
+	}
 	return r < 0 ? hoy_fail_errno(err, -r, "cannot write linux.%s to %s", member, file) : 0;
+}
+
+/* Ours in FILE (subuid(5)): under our name, which /etc/passwd knows, or our number. */
+static size_t subids(const char *file, struct hoy_idrange *ret, size_t max)
+{
+	cleanup_file FILE *f = fopen("/etc/passwd", "re");
+	struct passwd *pw = NULL;
+	char number[24];
+	size_t n;
+
+	while (f && (pw = fgetpwent(f)) && pw->pw_uid != geteuid())
+		;
+	n = pw ? hoy_subids_of(file, pw->pw_name, ret, max) : 0;
+	snprintf(number, sizeof(number), "%u", geteuid());
+	return n + hoy_subids_of(file, number, ret + n, max - n);
+}
+
+static int map_own(const struct spawn *sp, struct hoy_err *err)
+{
+	struct hoy_idrange u[32], g[32];
+	size_t nu = subids("/etc/subuid", u, ARRAY_SIZE(u)), ng = subids("/etc/subgid", g, ARRAY_SIZE(g));
+
+	return hoy_idmapper_own(sp->pid, u, nu, g, ng, err);
+}
+
+/* Without privilege a gid map of one's own is only taken once setgroups(2) is given up. */
+static bool one_gid_alone(const struct spec *s)
+{
+	const struct hoy_json *list = hoy_json_get(s->linux_, "gidMappings");
+
+	return geteuid() && list && list->count == 1 && hoy_json_int(list->child, "size", 0) == 1;
 }
 
 int spawn_map_ids(const struct spawn *sp, struct hoy_err *err)
 {
 	char path[64];
 
-	if (geteuid()) {
-		/* Without privilege a gid map is only taken once setgroups(2) is given up. */
+	if (!hoy_json_get(sp->spec->linux_, "uidMappings"))
+		return map_own(sp, err);
+	if (one_gid_alone(sp->spec)) {
 		snprintf(path, sizeof(path), "/proc/%d/setgroups", sp->pid);
 		(void)hoy_write_small(AT_FDCWD, path, "deny");
 	}

@@ -34,6 +34,9 @@ static int parse_namespaces(struct spec *s, struct hoy_err *err)
 		else
 			s->ns_new[i] = true;
 	}
+	/* An ordinary user can make none of the others without it. */
+	if (geteuid() && !s->ns_path[NS_USER])
+		s->ns_new[NS_USER] = true;
 	if (!s->ns_new[NS_MNT])
 		return hoy_fail(err, HOY_EUNSUPPORTED, "a container without a mount namespace of its own is not supported");
 	return 0;
@@ -138,7 +141,7 @@ static int check(const struct spec *s, struct hoy_err *err)
 		return hoy_fail(err, EINVAL, "hostname requires a UTS namespace");
 	if (s->ns_path[NS_USER] && hoy_json_get(s->linux_, "uidMappings") && !s->ns_new[NS_USER])
 		log_debug("linux.uidMappings beside a user namespace by path are those of that namespace");
-	if (s->ns_new[NS_USER] && (!hoy_json_get(s->linux_, "uidMappings") || !hoy_json_get(s->linux_, "gidMappings")))
+	if (s->ns_new[NS_USER] && !(geteuid() && !hoy_json_get(s->linux_, "uidMappings") && !hoy_json_get(s->linux_, "gidMappings")) && (!hoy_json_get(s->linux_, "uidMappings") || !hoy_json_get(s->linux_, "gidMappings")))
 		return hoy_fail(err, EINVAL, "a user namespace needs linux.uidMappings and linux.gidMappings");
 	return netdev_check(s, err) < 0 ? -err->code : sysctls_check(s, err);
 }
@@ -158,6 +161,14 @@ int spec_load(struct spec *s, const char *bundle, const char *config, struct hoy
 	return r ? r : check(s, err);
 }
 
+int spec_load_own(struct spec *s, const struct state *st, struct hoy_err *err)
+{
+	char dir[64];
+
+	snprintf(dir, sizeof(dir), "/proc/self/fd/%d", st->dirfd);
+	return spec_load(s, dir, "config.json", err);
+}
+
 void spec_release(struct spec *s)
 {
 	process_release(&s->process);
@@ -169,6 +180,16 @@ void spec_release(struct spec *s)
 const char *spec_annotation(const struct spec *s, const char *name)
 {
 	return hoy_json_str(s->annotations, name);
+}
+
+bool spec_host_root(const struct hoy_json *maps, uid_t *ret)
+{
+	HOY_JSON_EACH(m, maps)
+		if (hoy_json_int(m, "containerID", -1) == 0) {
+			*ret = (uid_t)hoy_json_int(m, "hostID", 0);
+			return true;
+		}
+	return false;
 }
 
 bool spec_has_userns(const struct spec *s)

@@ -178,6 +178,14 @@ void changes_put(struct hoy_jw *w, const struct hoy_json *c)
 	hoy_jw_object(w, "config");
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
 		if (hoy_json_get(c, keys[i]))
-			hoy_jw_value(w, keys[i], hoy_json_get(c, keys[i]));
+			changes_put_map(w, keys[i], hoy_json_get(c, keys[i]));
 	hoy_jw_end_object(w);
+}
+
+void changes_put_map(struct hoy_jw *w, const char *key, const struct hoy_json *v)
+{
+	if (hoy_json_is(v, HOY_JSON_OBJECT))
+		hoy_jw_sorted(w, key, v);
+	else
+		hoy_jw_value(w, key, v);
 }

@@ -13,5 +13,7 @@ struct changes {
 int changes_apply(struct changes *ch, const char *text, struct hoy_err *err);
 /* After the last one: an ENTRYPOINT alone takes away a command that C had before. */
 void changes_end(struct changes *ch);
+/* V as the member KEY; a map has its keys in order, as Go writes it. */
+void changes_put_map(struct hoy_jw *w, const char *key, const struct hoy_json *v);
 /* Write C as the member "config", in the order of OCI's ImageConfig, which has less than Docker's. */
 void changes_put(struct hoy_jw *w, const struct hoy_json *c);

@@ -47,7 +47,7 @@ struct commit {
 	struct hoy_strv below; /* layers of that image, the lowest first */
 	struct hoy_strv mounted; /* layers that were mounted for this */
 	struct hoy_idmaps maps;	 /* of the container: its files have shifted ids */
-	int64_t mtime;		 /* of all files of the layer, if it is asked for */
+	struct diff_time mtime;	 /* of all files of the layer, if it is asked for */
 	bool take;		 /* the container's files become the layer's: nobody needs it any more */
 };
 
@@ -55,14 +55,16 @@ static const char *spec(const struct commit *c, const char *key) { return hoy_js
 
 /*
  * hoy-build commits steps: history and annotations are its own, a step may have no layer ("empty"), the times may be given
- * ("created", and "mtime" for the files).
+ * ("created", and "mtime" for the files, with "clamp" for those that are younger); platform and version of the system; "bare": no
+ * history; "undated": no annotation with the time.
  */
 static const struct hoy_json *build(const struct commit *c) { return hoy_json_get(c->spec.root, "build"); }
 static bool layerless(const struct commit *c) { return hoy_json_bool(build(c), "empty", false); }
 
-static const int64_t *mtime(struct commit *c)
+static const struct diff_time *mtime(struct commit *c)
 {
-	return hoy_json_int64(hoy_json_get(build(c), "mtime"), &c->mtime) ? &c->mtime : NULL;
+	c->mtime.latest = hoy_json_bool(build(c), "clamp", false);
+	return hoy_json_int64(hoy_json_get(build(c), "mtime"), &c->mtime.seconds) ? &c->mtime : NULL;
 }
 
 /* ---- config and manifest ---- */
@@ -121,7 +123,8 @@ static void put_docker_config(struct hoy_jw *w, const char *name, const struct h
 	hoy_jw_string(w, "User", hoy_json_str(v, "User"));
 	for (size_t i = 0; i < ARRAY_SIZE(first); i++)
 		hoy_jw_bool(w, first[i], hoy_json_bool(v, first[i], false));
-	put_given(w, v, "ExposedPorts");
+	if (hoy_json_get(v, "ExposedPorts"))
+		changes_put_map(w, "ExposedPorts", hoy_json_get(v, "ExposedPorts"));
 	for (size_t i = 0; i < ARRAY_SIZE(last); i++)
 		hoy_jw_bool(w, last[i], hoy_json_bool(v, last[i], false));
 	hoy_jw_value(w, "Env", hoy_json_get(v, "Env"));
@@ -129,22 +132,38 @@ static void put_docker_config(struct hoy_jw *w, const char *name, const struct h
 	put_given(w, v, "Healthcheck");
 	put_given(w, v, "ArgsEscaped");
 	hoy_jw_string(w, "Image", hoy_json_str(v, "Image"));
-	hoy_jw_value(w, "Volumes", hoy_json_get(v, "Volumes"));
+	changes_put_map(w, "Volumes", hoy_json_get(v, "Volumes"));
 	hoy_jw_string(w, "WorkingDir", hoy_json_str(v, "WorkingDir"));
 	hoy_jw_value(w, "Entrypoint", hoy_json_get(v, "Entrypoint"));
 	put_given(w, v, "NetworkDisabled");
 	put_given(w, v, "MacAddress");
 	hoy_jw_value(w, "OnBuild", hoy_json_get(v, "OnBuild"));
-	hoy_jw_value(w, "Labels", hoy_json_get(v, "Labels"));
+	changes_put_map(w, "Labels", hoy_json_get(v, "Labels"));
 	hoy_jw_string_opt(w, "StopSignal", hoy_json_str(v, "StopSignal"));
 	put_given(w, v, "StopTimeout");
 	put_given(w, v, "Shell");
 	hoy_jw_end_object(w);
 }
 
+static const char *of_system(const struct commit *c, const char *key)
+{
+	return hoy_json_str(build(c), key) ?: hoy_json_str(c->base.root, key);
+}
+
+/* Version and features of the operating system, if there is something to say. */
+static void put_system(const struct commit *c, struct hoy_jw *w)
+{
+	const struct hoy_json *features = hoy_json_get(build(c), "os.features") ?: hoy_json_get(c->base.root, "os.features");
+
+	hoy_jw_string_opt(w, "os.version", of_system(c, "os.version"));
+	if (features && features->count)
+		hoy_jw_value(w, "os.features", features);
+}
+
 static void put_config(const struct commit *c, struct hoy_jw *w, const char *now, const char *diff_id)
 {
-	struct platform here = platform_here(&(struct platform){ hoy_json_str(c->base.root, "os"), hoy_json_str(c->base.root, "architecture"), NULL });
+	struct platform here = platform_here(&(struct platform){ hoy_json_str(build(c), "os") ?: hoy_json_str(c->base.root, "os"),
+								 hoy_json_str(build(c), "architecture") ?: hoy_json_str(c->base.root, "architecture"), NULL });
 	const char *author = c->o->author ?: hoy_json_str(c->base.root, "author");
 
 	hoy_jw_object(w, NULL);
@@ -152,24 +171,31 @@ static void put_config(const struct commit *c, struct hoy_jw *w, const char *now
 		hoy_jw_string_opt(w, "comment", c->o->message);
 	hoy_jw_string(w, "created", now);
 	if (c->docker) {
-		hoy_jw_string(w, "container", spec(c, "container"));
+		hoy_jw_string_opt(w, "container", spec(c, "container"));
 		put_docker_config(w, "container_config", hoy_json_get(c->spec.root, "config"));
 	}
 	hoy_jw_string_opt(w, "author", author);
 	if (c->docker)
 		put_docker_config(w, "config", c->config);
 	hoy_jw_string(w, "architecture", here.arch);
-	hoy_jw_string_opt(w, "variant", hoy_json_str(c->base.root, "variant"));
+	if (c->docker)
+		hoy_jw_string_opt(w, "variant", of_system(c, "variant"));
 	hoy_jw_string(w, "os", here.os);
-	if (!c->docker)
+	if (!c->docker) {
+		put_system(c, w);
+		hoy_jw_string_opt(w, "variant", of_system(c, "variant"));
 		changes_put(w, c->config);
-	else if (*spec(c, "image") && !build(c)) {
+	}
+	if (c->docker && *spec(c, "image") && !build(c)) {
 		cleanup_free char *parent = hoy_asprintf("sha256:%s", spec(c, "image"));
 
 		hoy_jw_string(w, "parent", parent);
 	}
 	put_rootfs(c, w, diff_id);
-	put_history(c, w, now);
+	if (!hoy_json_bool(build(c), "bare", false))
+		put_history(c, w, now);
+	if (c->docker)
+		put_system(c, w);
 	hoy_jw_end_object(w);
 }
 
@@ -218,8 +244,10 @@ static int describe(void *arg, const struct layer_got *g, struct hoy_buf *config
 		hoy_json_put(&notes, notes.root, "annotations",
 			     hoy_json_copy(&notes, hoy_json_need(&c->spec, c->spec.root, "annotations", HOY_JSON_OBJECT)));
 	annotations = notes.root ? hoy_json_need(&notes, notes.root, "annotations", HOY_JSON_OBJECT) : NULL;
-	if (config->error || !annotations || !hoy_json_set_string(&notes, annotations, "org.opencontainers.image.created", now) ||
-	    layers_of(c, g, &digests, &layers, &n) < 0)
+	if (annotations && !hoy_json_bool(build(c), "undated", false) &&
+	    !hoy_json_set_string(&notes, annotations, "org.opencontainers.image.created", now))
+		annotations = NULL;
+	if (config->error || !annotations || layers_of(c, g, &digests, &layers, &n) < 0)
 		return hoy_fail_oom(err);
 	sha_of(config->data, config->len, sum);
 	cd = (struct desc){ sum, (char *)(c->docker ? T_V2S2_CONFIG : T_OCI_CONFIG), (int64_t)config->len, NULL };

@@ -27,7 +27,7 @@ struct diff {
 	enum diff_how how;
 	struct hoy_idmaps maps;
 	bool timed;
-	int64_t mtime; /* of all entries, if timed */
+	struct diff_time time; /* of all entries, if timed */
 	int dir, *below;
 	size_t n_below;
 	struct hoy_buf path, out; /* of the entry at hand; headers on their way */
@@ -113,11 +113,16 @@ static bool has_xattr(int fd, const char *name)
 	return fgetxattr(fd, key, NULL, 0) > 0;
 }
 
+static int64_t time_of(const struct diff *d, const struct stat *st)
+{
+	return !d->timed || (d->time.latest && st->st_mtim.tv_sec < d->time.seconds) ? st->st_mtim.tv_sec : d->time.seconds;
+}
+
 /* ---- entries ---- */
 
 static struct tar_item item_of(const struct diff *d, const struct stat *st, char type)
 {
-	return (struct tar_item){ .type = type, .name = hoy_buf_str(&d->path), .mtime = d->timed ? d->mtime : st->st_mtim.tv_sec, .uid = st->st_uid, .gid = st->st_gid,
+	return (struct tar_item){ .type = type, .name = hoy_buf_str(&d->path), .mtime = time_of(d, st), .uid = st->st_uid, .gid = st->st_gid,
 				  .mode = st->st_mode & 07777 };
 }
 
@@ -424,7 +429,7 @@ static void df_free(struct stream *s)
 	release(d);
 }
 
-struct stream *layer_diff(enum diff_how how, int dir, const struct hoy_idmaps *maps, const int64_t *mtime, const int *below, size_t n)
+struct stream *layer_diff(enum diff_how how, int dir, const struct hoy_idmaps *maps, const struct diff_time *mtime, const int *below, size_t n)
 {
 	struct diff *d = calloc(1, sizeof(*d));
 
@@ -439,7 +444,7 @@ struct stream *layer_diff(enum diff_how how, int dir, const struct hoy_idmaps *m
 	if (maps)
 		d->maps = *maps;
 	d->timed = mtime != NULL;
-	d->mtime = mtime ? *mtime : 0;
+	d->time = mtime ? *mtime : (struct diff_time){ 0, false };
 	if (d->below && n)
 		memcpy(d->below, below, n * sizeof(int));
 	else if (!d->below)

@@ -41,16 +41,18 @@ static int tidy_xattrs(int fd)
 	return 0;
 }
 
-static int set_time(int dir, const char *name, const int64_t *mtime)
+static int set_time(int dir, const char *name, const struct stat *st, const struct diff_time *t)
 {
-	struct timespec ts[2] = { { .tv_sec = mtime ? *mtime : 0 }, { .tv_sec = mtime ? *mtime : 0 } };
+	struct timespec ts[2] = { { .tv_sec = t ? t->seconds : 0 }, { .tv_sec = t ? t->seconds : 0 } };
 
-	return mtime && utimensat(dir, name, ts, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+	if (!t || (t->latest && st->st_mtim.tv_sec < t->seconds))
+		return 0;
+	return utimensat(dir, name, ts, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
 }
 
-static int tidy(int dir, const int64_t *mtime, int depth);
+static int tidy(int dir, const struct diff_time *mtime, int depth);
 
-static int tidy_one(int dir, const char *name, const int64_t *mtime, int depth)
+static int tidy_one(int dir, const char *name, const struct diff_time *mtime, int depth)
 {
 	cleanup_fd int fd = -1;
 	struct stat st;
@@ -58,6 +60,9 @@ static int tidy_one(int dir, const char *name, const int64_t *mtime, int depth)
 
 	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
+	/* By the name that a tar has for what is gone: unpacking decides what it is. */
+	if (!strncmp(name, ".wh.", 4))
+		return 1;
 	if (S_ISSOCK(st.st_mode))
 		return unlinkat(dir, name, 0) < 0 ? -errno : 0;
 	/* All whiteouts may be one inode: its time is nobody's. */
@@ -69,10 +74,10 @@ static int tidy_one(int dir, const char *name, const int64_t *mtime, int depth)
 	}
 	if (!r && S_ISDIR(st.st_mode))
 		r = tidy(fd, mtime, depth + 1);
-	return r ? r : set_time(dir, name, mtime);
+	return r ? r : set_time(dir, name, &st, mtime);
 }
 
-static int tidy(int dir, const int64_t *mtime, int depth)
+static int tidy(int dir, const struct diff_time *mtime, int depth)
 {
 	int fd = depth > MAX_DEPTH ? -1 : openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
 	cleanup_dir DIR *dp = fd < 0 ? NULL : fdopendir(fd);
@@ -86,4 +91,4 @@ static int tidy(int dir, const int64_t *mtime, int depth)
 	return r;
 }
 
-int layer_tidy(int dir, const int64_t *mtime) { return tidy(dir, mtime, 0); }
+int layer_tidy(int dir, const struct diff_time *mtime) { return tidy(dir, mtime, 0); }

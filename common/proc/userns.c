@@ -21,6 +21,7 @@
 #include "common/base/strv.h"
 #include "common/conf/dirs.h"
 #include "common/conf/subid.h"
+#include "common/proc/idmapper.h"
 
 #define MAX_RANGES 32
 
@@ -69,80 +70,12 @@ static int join(const char *pidfile, struct hoy_err *err)
 	return 0;
 }
 
-static void map_words(struct hoy_strv *argv, const char *tool, pid_t pid, unsigned own, const struct hoy_idrange *r, size_t n)
-{
-	unsigned long inside = 1;
-
-	hoy_strv_push(argv, tool);
-	hoy_strv_pushf(argv, "%d", (int)pid);
-	hoy_strv_push(argv, "0");
-	hoy_strv_pushf(argv, "%u", own);
-	hoy_strv_push(argv, "1");
-	for (size_t i = 0; i < n; i++) {
-		hoy_strv_pushf(argv, "%lu", inside);
-		hoy_strv_pushf(argv, "%lu", r[i].start);
-		hoy_strv_pushf(argv, "%lu", r[i].count);
-		inside += r[i].count;
-	}
-}
-
-static int run_mapper(const char *tool, pid_t pid, unsigned own, const struct hoy_idrange *r, size_t n, struct hoy_err *err)
-{
-	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
-	pid_t child;
-	int status;
-
-	map_words(&argv, tool, pid, own, r, n);
-	if (argv.error)
-		return hoy_fail_oom(err);
-	child = vfork();
-	if (!child) {
-		execvp(tool, argv.v);
-		_exit(127);
-	}
-	if (child < 0)
-		return hoy_fail_errno(err, errno, "cannot run %s", tool);
-	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
-		;
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
-		return hoy_fail(err, ENOENT, "cannot run %s (run: apt-get install uidmap)", tool);
-	return status ? hoy_fail(err, EPERM, "%s cannot map your ids: check /etc/subuid and /etc/subgid", tool) : 0;
-}
-
-static int write_map(pid_t pid, const char *file, const char *text)
-{
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, file);
-	return hoy_write_small(AT_FDCWD, path, text);
-}
-
-/* One id alone: what the kernel lets everybody do. */
-static int map_single(pid_t pid, struct hoy_err *err)
-{
-	char uid[32], gid[32];
-	int r;
-
-	snprintf(uid, sizeof(uid), "0 %u 1", (unsigned)geteuid());
-	snprintf(gid, sizeof(gid), "0 %u 1", (unsigned)getegid());
-	r = write_map(pid, "setgroups", "deny");
-	if (!r)
-		r = write_map(pid, "uid_map", uid);
-	if (!r)
-		r = write_map(pid, "gid_map", gid);
-	return r < 0 ? hoy_fail_errno(err, -r, "cannot map your user id into a user namespace") : 0;
-}
-
 static int map_ids(pid_t pid, struct hoy_err *err)
 {
 	struct hoy_idrange u[MAX_RANGES], g[MAX_RANGES];
 	size_t nu = hoy_subids("/etc/subuid", geteuid(), u, MAX_RANGES), ng = hoy_subids("/etc/subgid", geteuid(), g, MAX_RANGES);
-	int r;
 
-	if (!nu || !ng)
-		return map_single(pid, err);
-	r = run_mapper("newuidmap", pid, geteuid(), u, nu, err);
-	return r ? r : run_mapper("newgidmap", pid, getegid(), g, ng, err);
+	return hoy_idmapper_own(pid, u, nu, g, ng, err);
 }
 
 /* The child that stays: it holds nothing but its namespaces. */

@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # The test bed itself: what the other tests build upon.
+# alone: it makes leaks that others would see.
 
 load ../lib/hoy
 

@@ -134,6 +134,7 @@ judge() {
 
 @test "hostile layers, rootless: no devices, and nothing outside" {
 	local U=$T/user k
+	take_user
 	install -d -o hoytest -g hoytest -m 755 "$U" "$U/run" "$U/canary"
 	install -d -m 755 "$U/bin" "$U/tars"
 	cp "$HOY_BIN"/hoy* "$U/bin/"

@@ -865,6 +865,7 @@ far() { "$T/far/podman" "$@"; }
 
 @test "image scp: between users of this machine" {
 	as_user true
+	take_user
 	home=$HOY_TEST_AREA/home-hoytest
 	[[ $(getent passwd hoytest | cut -d: -f6) == "$home" ]]
 	have_image busybox

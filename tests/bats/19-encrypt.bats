@@ -146,7 +146,7 @@ make_rings() {
 	assert_status 1
 	assert_stderr_has "there is no public key 'nobody@example.org' in the keyring of gpg"
 	gpgconf --kill gpg-agent
-	[[ -z $(pgrep -af "gpg-agent.*hoy-gpg") ]]
+	[[ -z $(pgrep -af "gpg-agent.*$TMPDIR") ]]
 	[[ -z $(ls -d "${TMPDIR:-/tmp}"/hoy-gpg-* 2>/dev/null) ]]
 }
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # hoy-conmon beside the real conmon: fixtures/monitor drives either as engines do, and what can be seen must be the same.
+# alone: it measures speed and counts wake-ups.
 
 load ../lib/hoy
 

@@ -103,10 +103,26 @@ podman4() {
 # The containers-storage name of IMAGE in the current store, for skopeo and buildah.
 storage_name() { printf 'containers-storage:[overlay@%s+%s:overlay.skip_mount_home=true]%s\n' "$ROOT" "$RUNROOT" "$1"; }
 
+# There is one ordinary user: the test that was first has it until it ends. ($$ is bats' process of the test, also in subshells.)
+take_user() {
+	local link=$HOY_TEST_AREA/user-taken holder
+	while
+		exec 6>"$link.lock"
+		flock 6
+		holder=$(readlink "$link") && [[ $holder != "$$" ]] && kill -0 "$holder" 2>/dev/null
+	do
+		exec 6>&-
+		sleep 0.2
+	done
+	ln -sfn "$$" "$link"
+	exec 6>&-
+}
+
 # As the ordinary user hoytest, in the oracle; its HOME is made anew and removed with the test.
 as_user() {
 	local home=$HOY_TEST_AREA/home-hoytest
 	[[ -e $T/.hoy/user ]] || {
+		take_user
 		find "$home" -mindepth 1 -delete
 		install -d -o hoytest -g hoytest -m 700 "$home/run"
 		: >"$T/.hoy/user"
@@ -373,12 +389,24 @@ find_leaks() {
 
 netns_names() { (cd /run/netns 2>/dev/null && shopt -s nullglob && echo *); }
 
-# Those that another test, which runs at the same time, has named after its pid are not ours.
+# Is it podman's, and of a container of another test's?
+others_podman() { [[ $1 == netns-* ]] && grep -qsF "$1" $(ls -d "$HOY_TEST_AREA"/t-*/*/root | grep -vF "$T/" | sed 's,$,/overlay-containers/*/userdata/config.json,'); }
+
+# Those that another test, which runs at the same time, has named after its pid are not ours, nor what its podman has made.
+foreign_netns() {
+	[[ $netns_before == *" $1 "* ]] || others_podman "$1" ||
+		{ [[ $1 =~ -([0-9]+)(-[a-z]+)?$ && ${BASH_REMATCH[1]} != "$$" && -e /proc/${BASH_REMATCH[1]} ]]; }
+}
+
 new_netns() {
-	local name
+	local name found=()
 	for name in $(netns_names); do
-		[[ ! $name =~ -([0-9]+)(-[a-z]+)?$ || ${BASH_REMATCH[1]} == "$$" || ! -e /proc/${BASH_REMATCH[1]} ]] || continue
-		[[ $netns_before == *" $name "* ]] || printf '%s\n' "$name"
+		foreign_netns "$name" || found+=("$name")
+	done
+	# What another test's podman is about to make, or to take away, is told by waiting.
+	[[ ${#found[@]} == 0 ]] || sleep 2
+	for name in "${found[@]}"; do
+		[[ ! -e /run/netns/$name ]] || foreign_netns "$name" || printf '%s\n' "$name"
 	done
 }
 

@@ -1,0 +1,464 @@
+/* cmd-build/commitverb.c: `commit`: an image of a working container, in the store or wherever a transport leads. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "cmd-build/ctr.h"
+#include "cmd-build/verbs.h"
+#include "common/base/fd.h"
+#include "common/cli/call.h"
+#include "common/data/ref.h"
+#include "common/data/time.h"
+#include "common/store/images.h"
+
+struct commit_opts {
+	struct hoy_strv annotation, change, unset_annotation, unset_env, encryption_key, encrypt_layer;
+	const char *authfile, *cert_dir, *config, *creds, *format, *iidfile, *manifest, *sign_by, *source_date_epoch, *timestamp;
+	int created_annotation, disable_compression, identity_label, tls_verify;
+	bool omit_history, quiet, rewrite_timestamp, rm, squash;
+};
+#define O(field) offsetof(struct commit_opts, field)
+#define STR(letter, name, field, arg, help) { letter, name, HOY_OPT_STRING, O(field), arg, help }
+#define LIST(letter, name, field, arg, help) { letter, name, HOY_OPT_LIST, O(field), arg, help }
+#define COMMAS(letter, name, field, arg, help) { letter, name, HOY_OPT_COMMAS, O(field), arg, help }
+static const struct hoy_opt commit_opts[] = {
+	LIST(0, "annotation", annotation, "KEY=VALUE", "add an annotation to the image's manifest"),
+	STR(0, "authfile", authfile, "FILE", "credentials of registries"),
+	STR(0, "cert-dir", cert_dir, "DIR", "certificates of registries"),
+	LIST('c', "change", change, "INSTRUCTION", "change the image's config as this instruction would"),
+	STR(0, "config", config, "FILE", "JSON with settings for the image, as docker has them in its config"),
+	{ 0, "created-annotation", HOY_OPT_TRI, O(created_annotation), NULL, "add the annotation org.opencontainers.image.created (default true)" },
+	STR(0, "creds", creds, "USER[:PASSWORD]", "credentials for the registry"),
+	{ 'D', "disable-compression", HOY_OPT_TRI, O(disable_compression), NULL, "write layers as they are, where the place may have them so (default true)" },
+	COMMAS(0, "encrypt-layer", encrypt_layer, "N", "encrypt this layer alone; -1 is the last one"),
+	COMMAS(0, "encryption-key", encryption_key, "PROTOCOL:FILE", "encrypt layers for this public key"),
+	STR('f', "format", format, "FORMAT", "oci (default) or docker"),
+	{ 0, "identity-label", HOY_OPT_TRI, O(identity_label), NULL, "add the label io.buildah.version (default true)" },
+	STR(0, "iidfile", iidfile, "FILE", "write the image's id to a file, instead of printing it"),
+	STR(0, "manifest", manifest, "LIST", "add the image to a list, which is made if need be"),
+	{ 0, "omit-history", HOY_OPT_FLAG, O(omit_history), NULL, "leave the history out of the image" },
+	{ 'q', "quiet", HOY_OPT_FLAG, O(quiet), NULL, "no progress" },
+	{ 0, "rewrite-timestamp", HOY_OPT_FLAG, O(rewrite_timestamp), NULL, "no file of the layer is younger than --source-date-epoch" },
+	{ 0, "rm", HOY_OPT_FLAG, O(rm), NULL, "remove the container afterwards" },
+	STR(0, "sign-by", sign_by, "FINGERPRINT", "sign the image with this key of gpg"),
+	STR(0, "source-date-epoch", source_date_epoch, "SECONDS", "time of the image (default SOURCE_DATE_EPOCH, else now)"),
+	{ 0, "squash", HOY_OPT_FLAG, O(squash), NULL, "one layer for all there is" },
+	STR(0, "timestamp", timestamp, "SECONDS", "time of the image and of all its new files"),
+	{ 0, "tls-verify", HOY_OPT_TRI, O(tls_verify), NULL, "check the registry's certificate" },
+	COMMAS(0, "unsetannotation", unset_annotation, "KEY", "leave out an annotation of the base image's"),
+	COMMAS(0, "unsetenv", unset_env, "NAME", "take a variable from the image"),
+	HOY_OPTS_END,
+};
+
+struct commit {
+	struct ctr c;
+	struct commit_opts o;
+	bool docker;
+	int64_t time;	     /* of the image in seconds, -1: now */
+	char when[HOY_TIME_SIZE];
+	struct hoy_json_doc d; /* what hoy-transfer is told */
+	struct hoy_json *root, *build;
+	const char *name;    /* in the store, NULL: none */
+	const char *place;   /* "TRANSPORT:..." elsewhere, or NULL */
+	char id[HOY_ID_SIZE];
+	bool was_there;
+};
+
+static int oom(struct commit *m) { return hoy_fail_oom(&m->c.b.err); }
+
+/* ---- what is committed ---- */
+
+/*
+ * An entry of the history, its members in the order of the image's format; the first that is ours tells what the image stands on.
+ */
+static int add_entry(struct commit *m, struct hoy_json *list, const struct hoy_json *given)
+{
+	static const char *const orders[2][4] = { { "created", "created_by", "author", "comment" }, { "created", "author", "created_by", "comment" } };
+	const char *from = hoy_json_str(m->c.d.root, "image");
+	cleanup_free char *comment = from && !list->count ? hoy_asprintf("FROM %s", from) : NULL, *both = NULL;
+	struct hoy_json *h = hoy_json_put(&m->d, list, NULL, hoy_json_new(&m->d, HOY_JSON_OBJECT));
+
+	for (size_t i = 0; h && i < ARRAY_SIZE(orders[0]); i++) {
+		const char *key = orders[m->docker][i], *value = hoy_json_str(given, key);
+
+		if (!strcmp(key, "created") && m->time >= 0)
+			value = m->when;
+		if (!strcmp(key, "comment") && comment)
+			value = both = value && *value ? hoy_asprintf("%s %s", value, comment) : strdup(comment);
+		if (value && *value && !hoy_json_set_string(&m->d, h, key, value))
+			h = NULL;
+	}
+	if (!h || (hoy_json_bool(given, "empty_layer", false) && !hoy_json_set_bool(&m->d, h, "empty_layer", true)))
+		return oom(m);
+	return 0;
+}
+
+/* That of the layer itself. */
+static int add_own(struct commit *m, struct hoy_json *list)
+{
+	cleanup_json struct hoy_json_doc d = HOY_JSON_DOC_INIT;
+	const struct hoy_json *root = m->c.d.root;
+	const char *author = hoy_json_str(hoy_json_get(root, "ociv1"), "author"), *comment = hoy_json_str(root, "history-comment"),
+		   *by = hoy_json_str(root, "created-by");
+	struct hoy_json *h = d.root = hoy_json_new(&d, HOY_JSON_OBJECT);
+
+	if (!h || !hoy_json_set_string(&d, h, "created", m->when) || !hoy_json_set_string(&d, h, "created_by", by && *by ? by : "/bin/sh") ||
+	    (author && *author && !hoy_json_set_string(&d, h, "author", author)) ||
+	    (comment && *comment && !hoy_json_set_string(&d, h, "comment", comment)))
+		return oom(m);
+	return add_entry(m, list, h);
+}
+
+static int add_history(struct commit *m)
+{
+	struct hoy_json *list = hoy_json_need(&m->d, m->build, "history", HOY_JSON_ARRAY);
+	int r = list ? 0 : oom(m);
+
+	if (m->o.omit_history)
+		return hoy_json_set_bool(&m->d, m->build, "bare", true) ? 0 : oom(m);
+	HOY_JSON_EACH(h, hoy_json_get(m->c.d.root, "PrependedEmptyLayers"))
+		if (!r && !m->o.squash)
+			r = add_entry(m, list, h);
+	if (!r)
+		r = add_own(m, list);
+	HOY_JSON_EACH(h, hoy_json_get(m->c.d.root, "AppendedEmptyLayers"))
+		if (!r && !m->o.squash)
+			r = add_entry(m, list, h);
+	return r;
+}
+
+static int add_config(struct commit *m)
+{
+	struct hoy_json *config = hoy_json_put(&m->d, m->root, "config", hoy_json_copy(&m->d, m->docker ? ctr_docker(&m->c) : ctr_oci(&m->c))), *labels;
+	bool label = m->o.identity_label > 0 || (m->o.identity_label < 0 && m->time < 0);
+
+	if (!config)
+		return oom(m);
+	/* With a time given, the bits are to be the same whoever builds them. */
+	if (m->docker && m->time >= 0 &&
+	    (!hoy_json_set_string(&m->d, config, "Hostname", "sandbox") || !hoy_json_set_string(&m->d, config, "Domainname", "")))
+		return oom(m);
+	labels = label ? hoy_json_need(&m->d, config, "Labels", HOY_JSON_OBJECT) : NULL;
+	if (label && (!labels || !hoy_json_set_string(&m->d, labels, "io.buildah.version", LIKE_BUILDAH)))
+		return oom(m);
+	for (size_t i = 0; i < m->o.unset_env.n; i++) {
+		struct hoy_json *env = hoy_json_get(config, "Env"), *next;
+		size_t len = strlen(m->o.unset_env.v[i]);
+
+		for (struct hoy_json *e = env ? env->child : NULL; e; e = next) {
+			next = e->next;
+			if (hoy_json_text(e) && !strncmp(e->str, m->o.unset_env.v[i], len) && e->str[len] == '=')
+				hoy_json_remove(env, e);
+		}
+	}
+	return 0;
+}
+
+static int add_notes(struct commit *m)
+{
+	struct hoy_json *notes = hoy_json_put(&m->d, m->root, "annotations", hoy_json_copy(&m->d, hoy_json_get(m->c.d.root, "annotations")));
+
+	if (!notes)
+		notes = hoy_json_need(&m->d, m->root, "annotations", HOY_JSON_OBJECT);
+	for (size_t i = 0; notes && i < m->o.unset_annotation.n; i++)
+		hoy_json_unset(notes, m->o.unset_annotation.v[i]);
+	for (size_t i = 0; notes && i < m->o.annotation.n; i++) {
+		const char *word = m->o.annotation.v[i], *eq = strchr(word, '=');
+		cleanup_free char *key = strndup(word, eq ? (size_t)(eq - word) : strlen(word));
+
+		if (!key || !hoy_json_set_string(&m->d, notes, key, eq ? eq + 1 : ""))
+			return oom(m);
+	}
+	return notes ? 0 : oom(m);
+}
+
+static int add_platform(struct commit *m)
+{
+	static const char *const keys[] = { "os", "architecture", "variant", "os.version", "os.features" };
+	const struct hoy_json *form = hoy_json_get(m->c.d.root, m->docker ? "docker" : "ociv1");
+
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		if (hoy_json_get(form, keys[i]) && !hoy_json_put(&m->d, m->build, keys[i], hoy_json_copy(&m->d, hoy_json_get(form, keys[i]))))
+			return oom(m);
+	return 0;
+}
+
+static int describe(struct commit *m)
+{
+	bool clamp = m->o.rewrite_timestamp && m->time >= 0 && !m->o.timestamp;
+	int r;
+
+	m->root = m->d.root = hoy_json_new(&m->d, HOY_JSON_OBJECT);
+	m->build = m->root ? hoy_json_need(&m->d, m->root, "build", HOY_JSON_OBJECT) : NULL;
+	hoy_time_format(m->time >= 0 ? m->time * HOY_NS : hoy_now(), m->when);
+	if (!m->build || !hoy_json_set_string(&m->d, m->root, "container", m->time < 0 ? m->c.w.id : "") ||
+	    !hoy_json_set_string(&m->d, m->root, "layer", m->c.w.layer) ||
+	    !hoy_json_set_string(&m->d, m->root, "image", hoy_json_str(m->c.d.root, "image-id") ?: "") ||
+	    !hoy_json_set_string(&m->d, m->build, "created", m->when) ||
+	    ((m->o.timestamp || clamp) && !hoy_json_set_int(&m->d, m->build, "mtime", m->time)) ||
+	    (clamp && !hoy_json_set_bool(&m->d, m->build, "clamp", true)) ||
+	    (!m->o.created_annotation && !hoy_json_set_bool(&m->d, m->build, "undated", true)))
+		return oom(m);
+	r = add_config(m);
+	if (!r)
+		r = add_notes(m);
+	if (!r)
+		r = add_platform(m);
+	return r ? r : add_history(m);
+}
+
+/* In a file without a name: its descriptor. */
+static int spec_file(struct commit *m)
+{
+	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(32 << 20);
+	struct hoy_jw w = hoy_jw_on(&out, NULL);
+	cleanup_fd int fd = -1;
+	int r = describe(m);
+
+	if (r < 0)
+		return r;
+	hoy_jw_value(&w, NULL, m->root);
+	if (out.error)
+		return oom(m);
+	fd = memfd_create("hoy-build", 0);
+	r = fd < 0 ? -errno : hoy_write_full(fd, out.data, out.len);
+	return r < 0 ? hoy_fail_errno(&m->c.b.err, -r, "cannot write what is committed") : steal_fd(&fd);
+}
+
+/* ---- into the store ---- */
+
+static int call(struct commit *m, const char *tool, const struct hoy_strv *argv, struct hoy_buf *out)
+{
+	int status = argv->error ? -ENOMEM : hoy_call_tool(tool, (const char *const *)argv->v, out);
+
+	if (status < 0)
+		return hoy_fail_errno(&m->c.b.err, -status, "cannot run %s", tool);
+	return status ? -HOY_EREMOTE : 0; /* it has told the user why */
+}
+
+static void note_images(struct commit *m, struct hoy_strv *ids)
+{
+	if (!hoy_store_peek(m->c.b.s, HOY_LAYERS | HOY_IMAGES, NULL))
+		for (struct hoy_json *rec = hoy_image_first(m->c.b.s); rec; rec = hoy_image_next(m->c.b.s, rec))
+			hoy_strv_push(ids, hoy_json_str(rec, "id") ?: "");
+}
+
+static int store_image(struct commit *m)
+{
+	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT, before = HOY_STRV_INIT;
+	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(1 << 16);
+	cleanup_fd int spec = spec_file(m);
+	const char *author = hoy_json_str(hoy_json_get(m->c.d.root, "ociv1"), "author"), *comment = hoy_json_str(hoy_json_get(m->c.d.root, "docker"), "comment");
+	int r;
+
+	if (spec < 0)
+		return spec;
+	if (m->place)
+		note_images(m, &before);
+	hoy_strv_push(&argv, "commit");
+	hoy_strv_pushf(&argv, "--spec=/dev/fd/%d", spec);
+	hoy_strv_pushf(&argv, "--format=%s", m->docker ? "docker" : "oci");
+	if (m->o.quiet || m->place)
+		hoy_strv_push(&argv, "--quiet");
+	if (author && *author)
+		hoy_strv_pushf(&argv, "--author=%s", author);
+	if (m->docker && comment && *comment)
+		hoy_strv_pushf(&argv, "--message=%s", comment);
+	if (m->o.squash)
+		hoy_strv_push(&argv, "--squash");
+	if (m->o.config)
+		hoy_strv_pushf(&argv, "--config=%s", m->o.config);
+	for (size_t i = 0; i < m->o.change.n; i++)
+		hoy_strv_pushf(&argv, "--change=%s", m->o.change.v[i]);
+	if (m->name)
+		hoy_strv_push(&argv, m->name);
+	r = call(m, "hoy-transfer", &argv, &out);
+	if (r < 0)
+		return r;
+	if (out.len < HOY_ID_LEN || !hoy_is_hex(out.data, HOY_ID_LEN))
+		return hoy_fail(&m->c.b.err, HOY_EFORMAT, "hoy-transfer did not print an image id");
+	snprintf(m->id, sizeof(m->id), "%.*s", HOY_ID_LEN, out.data);
+	m->was_there = hoy_strv_has(&before, m->id);
+	return 0;
+}
+
+/* ---- elsewhere ---- */
+
+static void push_copy_options(const struct commit *m, struct hoy_strv *argv)
+{
+	const struct {
+		const char *option, *value;
+	} texts[] = { { "authfile", m->o.authfile }, { "dest-cert-dir", m->o.cert_dir }, { "dest-creds", m->o.creds }, { "sign-by", m->o.sign_by } };
+
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+		if (texts[i].value)
+			hoy_strv_pushf(argv, "--%s=%s", texts[i].option, texts[i].value);
+	if (m->o.tls_verify >= 0)
+		hoy_strv_pushf(argv, "--dest-tls-verify=%s", m->o.tls_verify ? "true" : "false");
+	if (m->o.disable_compression == 0)
+		hoy_strv_push(argv, "--dest-compress");
+	if (m->o.quiet)
+		hoy_strv_push(argv, "--quiet");
+	for (size_t i = 0; i < m->o.encryption_key.n; i++)
+		hoy_strv_pushf(argv, "--encryption-key=%s", m->o.encryption_key.v[i]);
+	for (size_t i = 0; i < m->o.encrypt_layer.n; i++)
+		hoy_strv_pushf(argv, "--encrypt-layer=%s", m->o.encrypt_layer.v[i]);
+}
+
+/* Only the place that was asked for keeps the image. */
+static void forget_image(struct commit *m)
+{
+	if (m->was_there || hoy_store_lock(m->c.b.s, 0, HOY_LAYERS | HOY_IMAGES | HOY_CONTAINERS, NULL) < 0)
+		return;
+	(void)hoy_image_delete(m->c.b.s, m->id, NULL, NULL);
+	hoy_store_unlock(m->c.b.s);
+}
+
+static int copy_out(struct commit *m)
+{
+	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
+	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(1 << 20);
+	int r;
+
+	hoy_strv_push(&argv, "copy");
+	push_copy_options(m, &argv);
+	hoy_strv_pushf(&argv, "containers-storage:%s", m->id);
+	hoy_strv_push(&argv, m->place);
+	r = call(m, "hoy-image", &argv, &out);
+	forget_image(m);
+	return r;
+}
+
+static int add_to_list(struct commit *m)
+{
+	const char *const exists[] = { "manifest", "exists", m->o.manifest, NULL };
+	cleanup_strv struct hoy_strv create = HOY_STRV_INIT, add = HOY_STRV_INIT;
+	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(1 << 16);
+	int r = 0;
+
+	if (hoy_call_tool("hoy-image", exists, NULL)) {
+		hoy_strv_push(&create, "manifest");
+		hoy_strv_push(&create, "create");
+		hoy_strv_push(&create, m->o.manifest);
+		r = call(m, "hoy-image", &create, &out);
+	}
+	hoy_strv_push(&add, "manifest");
+	hoy_strv_push(&add, "add");
+	hoy_strv_push(&add, m->o.manifest);
+	hoy_strv_pushf(&add, "containers-storage:%s", m->id);
+	return r ? r : call(m, "hoy-image", &add, &out);
+}
+
+/* ---- the verb ---- */
+
+static int parse_time(struct commit *m, const char *option, const char *text)
+{
+	char *end;
+
+	m->time = strtoll(text, &end, 10);
+	if (!*text || *end || m->time < 0)
+		return hoy_fail(&m->c.b.err, EINVAL, "%s must be a number of seconds since 1970, not '%s'", option, text);
+	return 0;
+}
+
+static int take_times(struct commit *m)
+{
+	const char *epoch = m->o.source_date_epoch ?: getenv("SOURCE_DATE_EPOCH");
+
+	m->time = -1;
+	if (m->o.timestamp && epoch && *epoch)
+		return hoy_fail(&m->c.b.err, EINVAL, "cannot use more then one timestamp option at a time");
+	if (m->o.timestamp)
+		return parse_time(m, "--timestamp", m->o.timestamp);
+	return epoch && *epoch ? parse_time(m, "--source-date-epoch", epoch) : 0;
+}
+
+static int take_format(struct commit *m)
+{
+	const char *f = m->o.format ?: getenv("BUILDAH_FORMAT");
+
+	m->docker = f && !strcmp(f, "docker");
+	if (f && !m->docker && strcmp(f, "oci"))
+		return hoy_fail(&m->c.b.err, EINVAL, "unrecognized image type \"%s\"", f);
+	return 0;
+}
+
+static int take_name(struct commit *m, const char *word)
+{
+	static const char here[] = "containers-storage:";
+
+	if (!word)
+		return 0;
+	if (!strncmp(word, here, sizeof(here) - 1) && word[sizeof(here) - 1] != '[')
+		m->name = word + sizeof(here) - 1;
+	else if (hoy_names_transport(word))
+		m->place = word;
+	else
+		m->name = word;
+	if (!m->place && (m->o.sign_by || m->o.encryption_key.n))
+		return hoy_fail(&m->c.b.err, HOY_EUNSUPPORTED, "images in the store can be neither signed nor encrypted: name a registry or a file");
+	return 0;
+}
+
+static int finish(struct commit *m)
+{
+	int r = m->place ? copy_out(m) : 0;
+
+	if (!r && m->o.manifest)
+		r = add_to_list(m);
+	if (!r && m->o.iidfile) {
+		cleanup_free char *text = hoy_asprintf("sha256:%s", m->id);
+
+		r = text ? hoy_replace_file(AT_FDCWD, m->o.iidfile, text, strlen(text), 0644, false) : -ENOMEM;
+		if (r < 0)
+			return hoy_fail_errno(&m->c.b.err, -r, "cannot write '%s'", m->o.iidfile);
+	} else if (!r) {
+		puts(m->id);
+	}
+	return !r && m->o.rm ? ctr_remove(&m->c) : r;
+}
+
+static int check(struct commit *m, int n, char **argv)
+{
+	int r = options_first(n, argv, "container name", &m->c.b.err);
+
+	if (!r && !n)
+		r = hoy_fail(&m->c.b.err, EINVAL, "container ID must be specified");
+	if (!r && n > 2)
+		r = hoy_fail(&m->c.b.err, EINVAL, "too many arguments specified");
+	if (!r)
+		r = take_times(m);
+	if (!r)
+		r = take_format(m);
+	if (!r && m->o.manifest && n == 2 && hoy_names_transport(argv[2]))
+		r = hoy_fail(&m->c.b.err, HOY_EUNSUPPORTED, "--manifest is for images in the store");
+	return r ? r : take_name(m, n == 2 ? argv[2] : NULL);
+}
+
+static int run_commit(const struct hoy_verb *v, int argc, char **argv)
+{
+	struct commit m = { .o = { .created_annotation = 1, .disable_compression = -1, .identity_label = -1, .tls_verify = -1 } };
+	struct hoy_strv *lists[] = { &m.o.annotation, &m.o.change, &m.o.unset_annotation, &m.o.unset_env, &m.o.encryption_key, &m.o.encrypt_layer };
+	int status, r, n = hoy_verb_args(v, argc, argv, &m.o, 0, -1, &status);
+
+	if (n < 0)
+		return status;
+	ctr_init(&m.c);
+	r = check(&m, n, argv);
+	if (!r)
+		r = ctr_open(&m.c, argv[1]);
+	if (!r)
+		ctr_tidy(&m.c);
+	if (!r)
+		r = store_image(&m);
+	if (!r)
+		r = finish(&m);
+	hoy_json_release(&m.d);
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+		hoy_strv_release(lists[i]);
+	return ctr_finish(&m.c, r);
+}
+const struct hoy_verb verb_commit = { "commit", "[options] CONTAINER [IMAGE]", "Make an image of a working container", commit_opts, run_commit,
+				      HOY_VERB_COMMAND };

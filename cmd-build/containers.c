@@ -1,0 +1,492 @@
+/* cmd-build/containers.c: `containers`, `rm`, `rename`, `mount` and `umount`: what is done with working containers as a whole. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cmd-build/ctr.h"
+#include "cmd-build/verbs.h"
+#include "common/base/msg.h"
+#include "common/cli/format.h"
+#include "common/store/containers.h"
+#include "common/store/images.h"
+#include "common/store/layers.h"
+
+/* ---- containers ---- */
+
+struct list_opts {
+	bool all, json, noheading, notruncate, quiet;
+	const char *filter, *format;
+};
+#define O(field) offsetof(struct list_opts, field)
+static const struct hoy_opt list_opts[] = {
+	{ 'a', "all", HOY_OPT_FLAG, O(all), NULL, "those of other engines, too" },
+	{ 'f', "filter", HOY_OPT_STRING, O(filter), "FILTER", "id=, name= and ancestor=, with commas between them" },
+	{ 0, "format", HOY_OPT_STRING, O(format), "TEMPLATE", "a Go template for each" },
+	{ 0, "json", HOY_OPT_FLAG, O(json), NULL, "print JSON" },
+	{ 'n', "noheading", HOY_OPT_FLAG, O(noheading), NULL, "no heads of the columns" },
+	{ 0, "notruncate", HOY_OPT_FLAG, O(notruncate), NULL, "whole ids" },
+	{ 'q', "quiet", HOY_OPT_FLAG, O(quiet), NULL, "ids alone" },
+	HOY_OPTS_END,
+};
+
+struct filter {
+	char *id, *name, *ancestor;
+};
+
+struct row {
+	const char *id, *name, *image, *image_name;
+	bool builder;
+};
+
+static int parse_filter(const char *text, struct filter *f, struct hoy_err *err)
+{
+	cleanup_strv struct hoy_strv parts = HOY_STRV_INIT;
+
+	hoy_strv_split(&parts, text, ',');
+	for (size_t i = 0; i < parts.n; i++) {
+		char *eq = strchr(parts.v[i], '='), **to;
+
+		if (!eq)
+			return hoy_fail(err, EINVAL, "parsing filter: incorrect filter value \"%s\", should be of form filter=value", parts.v[i]);
+		*eq = '\0';
+		to = !strcmp(parts.v[i], "id") ? &f->id : !strcmp(parts.v[i], "name") ? &f->name : !strcmp(parts.v[i], "ancestor") ? &f->ancestor : NULL;
+		if (!to)
+			return hoy_fail(err, EINVAL, "parsing filter: invalid filter \"%s\"", parts.v[i]);
+		free(*to);
+		*to = strdup(eq + 1);
+	}
+	return 0;
+}
+
+/* Is NAME the image that REF means: with or without registry and tag? */
+static bool is_reference(const char *name, const char *ref)
+{
+	size_t n = strlen(name), k = strlen(ref), bare = strrchr(name, ':') && !strchr(strrchr(name, ':'), '/') ? (size_t)(strrchr(name, ':') - name) : n;
+
+	if (n >= k && !strcmp(name + n - k, ref) && (n == k || name[n - k - 1] == '/'))
+		return true;
+	return bare >= k && !strncmp(name + bare - k, ref, k) && (bare == k || name[bare - k - 1] == '/');
+}
+
+static bool matches(const struct filter *f, const struct row *w)
+{
+	return (!f->id || !strncmp(w->id, f->id, strlen(f->id))) && (!f->name || strstr(w->name, f->name)) &&
+	       (!f->ancestor || (*f->ancestor && !strncmp(w->image, f->ancestor, strlen(f->ancestor))) || is_reference(w->image_name, f->ancestor));
+}
+
+static const char *first_name(const struct hoy_json *rec)
+{
+	const struct hoy_json *names = hoy_json_get(rec, "names");
+
+	return (names && names->child ? hoy_json_text(names->child) : NULL) ?: "";
+}
+
+static void fill_row(struct hoy_store *s, const struct hoy_json *rec, struct row *w)
+{
+	w->id = hoy_json_str(rec, "id") ?: "";
+	w->name = first_name(rec);
+	w->image = hoy_json_str(rec, "image") ?: "";
+	w->image_name = *w->image ? first_name(hoy_image_get(s, w->image)) : "scratch";
+	w->builder = hoy_container_builds(s, w->id);
+}
+
+static void put_row(struct hoy_jw *w, const struct row *r, bool json)
+{
+	hoy_jw_object(w, NULL);
+	hoy_jw_string(w, json ? "id" : "ContainerID", r->id);
+	if (json)
+		hoy_jw_bool(w, "builder", r->builder);
+	else
+		hoy_jw_string(w, "Builder", r->builder ? "   *" : "");
+	hoy_jw_string(w, json ? "imageid" : "ImageID", r->image);
+	hoy_jw_string(w, json ? "imagename" : "ImageName", r->image_name);
+	hoy_jw_string(w, json ? "containername" : "ContainerName", r->name);
+	hoy_jw_end_object(w);
+}
+
+static void print_row(const struct list_opts *o, const struct row *w)
+{
+	const char *builder = w->builder ? "   *" : "";
+	bool cut = strlen(w->image_name) > 32;
+
+	if (o->quiet)
+		printf("%-64s\n", w->id);
+	else if (o->notruncate)
+		printf("%-64s %-8s %-64s %-32s %s\n", w->id, builder, w->image, w->image_name, w->name);
+	else
+		printf("%-12.12s  %-8s %-12.12s %-*.*s%s %s\n", w->id, builder, w->image, cut ? 29 : 32, cut ? 29 : 32, w->image_name, cut ? "..." : "",
+		       w->name);
+}
+
+static void print_heading(const struct list_opts *o)
+{
+	if (o->notruncate)
+		printf("%-64s %-8s %-64s %-32s %s\n", "CONTAINER ID", "BUILDER", "IMAGE ID", "IMAGE NAME", "CONTAINER NAME");
+	else
+		printf("%-12s  %-8s %-12s %-32s %s\n", "CONTAINER ID", "BUILDER", "IMAGE ID", "IMAGE NAME", "CONTAINER NAME");
+}
+
+static int print_format(struct ctr *c, const struct list_opts *o, const struct hoy_buf *rows)
+{
+	static const char *const heads[] = { "ContainerName", "CONTAINER NAME", "ContainerID", "CONTAINER ID", "Builder", "BUILDER",
+					     "ImageID",	      "IMAGE ID",	"ImageName",   "IMAGE NAME",   NULL };
+	cleanup_json struct hoy_json_doc d = HOY_JSON_DOC_INIT;
+	int r = hoy_json_parse(&d, rows->data, rows->len, "containers", &c->b.err);
+
+	return r ? r : hoy_format_rows(o->format, d.root, heads, o->noheading, &c->b.err);
+}
+
+static int print_list(struct ctr *c, const struct list_opts *o, const struct filter *f)
+{
+	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(HOY_BUF_OURS);
+	struct hoy_jw w = hoy_jw_on(&out, o->json ? "    " : NULL);
+	size_t n = 0;
+
+	hoy_jw_array(&w, NULL);
+	for (struct hoy_json *rec = hoy_first(c->b.s->ctrs); rec; rec = hoy_next(c->b.s->ctrs, rec)) {
+		struct row row;
+
+		fill_row(c->b.s, rec, &row);
+		if ((!o->all && !row.builder) || !matches(f, &row))
+			continue;
+		if (o->json || o->format)
+			put_row(&w, &row, o->json);
+		else
+			print_row(o, &row);
+		n++;
+	}
+	hoy_jw_end_array(&w);
+	if (out.error)
+		return hoy_fail_oom(&c->b.err);
+	if (o->json)
+		puts(n ? out.data : "null");
+	return o->format ? print_format(c, o, &out) : 0;
+}
+
+static int run_containers(const struct hoy_verb *v, int argc, char **argv)
+{
+	struct list_opts o = { 0 };
+	struct filter f = { 0 };
+	struct ctr c;
+	int status, r = 0, n = hoy_verb_args(v, argc, argv, &o, 0, -1, &status);
+
+	if (n < 0)
+		return status;
+	ctr_init(&c);
+	if (n)
+		r = hoy_fail(&c.b.err, EINVAL, "'%s containers' does not accept arguments", hoy_tool_name);
+	if (!r && o.quiet && o.format)
+		r = hoy_fail(&c.b.err, EINVAL, "quiet and format are mutually exclusive");
+	if (!r && o.filter)
+		r = parse_filter(o.filter, &f, &c.b.err);
+	if (!r)
+		r = ctr_open_store(&c);
+	if (!r)
+		r = hoy_store_peek(c.b.s, HOY_LAYERS | HOY_IMAGES | HOY_CONTAINERS, &c.b.err);
+	if (!r && !o.noheading && !o.quiet && !o.format && !o.json)
+		print_heading(&o);
+	if (!r)
+		r = print_list(&c, &o, &f);
+	free(f.id);
+	free(f.name);
+	free(f.ancestor);
+	return ctr_finish(&c, r);
+}
+#define LISTS(verb) { verb, "[options]", NULL, list_opts, run_containers, 0 }
+const struct hoy_verb verb_containers = { "containers", "[options]", "List working containers", list_opts, run_containers, 0 };
+const struct hoy_verb verb_list = LISTS("list"), verb_ls = LISTS("ls"), verb_ps = LISTS("ps");
+
+/* ---- rm ---- */
+
+struct all_opts {
+	bool all;
+};
+static const struct hoy_opt rm_opts[] = {
+	{ 'a', "all", HOY_OPT_FLAG, offsetof(struct all_opts, all), NULL, "all working containers" },
+	HOY_OPTS_END,
+};
+
+/* The names of all working containers. */
+static int all_of(struct ctr *c, struct hoy_strv *ret)
+{
+	int r = ctr_open_store(c);
+
+	if (!r)
+		r = hoy_store_peek(c->b.s, HOY_LAYERS | HOY_IMAGES | HOY_CONTAINERS, &c->b.err);
+	for (struct hoy_json *rec = r ? NULL : hoy_first(c->b.s->ctrs); rec; rec = hoy_next(c->b.s->ctrs, rec))
+		if (hoy_container_builds(c->b.s, hoy_json_str(rec, "id") ?: ""))
+			hoy_strv_push(ret, hoy_json_str(rec, "id"));
+	return ret->error ? hoy_fail_oom(&c->b.err) : r;
+}
+
+/* The names at ARGV[1] and behind, or those of --all. */
+static int which(struct ctr *c, bool all, int n, char **argv, struct hoy_strv *ret)
+{
+	int r = options_first(n, argv, "container name", &c->b.err);
+
+	if (r < 0)
+		return r;
+	if (all && n)
+		return hoy_fail(&c->b.err, EINVAL, "when using the --all switch, you may not pass any containers names or IDs");
+	if (!all && !n)
+		return hoy_fail(&c->b.err, EINVAL, "container ID must be specified");
+	for (int i = 1; i <= n; i++)
+		hoy_strv_push(ret, argv[i]);
+	return all ? all_of(c, ret) : 0;
+}
+
+int ctr_remove(struct ctr *c)
+{
+	int r = hoy_store_lock(c->b.s, 0, HOY_GRAPH | HOY_LAYERS | HOY_IMAGES | HOY_CONTAINERS, &c->b.err);
+
+	if (!r)
+		r = hoy_layer_unmount(c->b.s, c->w.layer, true, &c->b.err);
+	if (!r)
+		r = hoy_container_delete(c->b.s, c->w.id, &c->b.err);
+	hoy_store_unlock(c->b.s);
+	return r;
+}
+
+static int remove_one(struct ctr *c, const char *name)
+{
+	struct hoy_json *rec = NULL;
+	int r = hoy_store_peek(c->b.s, HOY_LAYERS | HOY_IMAGES | HOY_CONTAINERS, &c->b.err);
+
+	if (r < 0)
+		return r;
+	r = hoy_container_find(c->b.s, name, &rec, &c->b.err);
+	if (r == -ENOENT)
+		return hoy_fail(&c->b.err, ENOENT, "removing container \"%s\": container not known", name);
+	if (!r)
+		r = ctr_load(c, rec);
+	if (r == -ENOENT)
+		return hoy_fail(&c->b.err, ENOENT, "removing container \"%s\": it is not one of a build", name);
+	/* Settings that cannot be read don't keep it here. */
+	r = r == -HOY_EFORMAT || !r ? ctr_remove(c) : r;
+	if (!r)
+		puts(c->w.id);
+	return r;
+}
+
+/* EACH of the names; the first error is told at the end, those of the others at once. */
+static int for_each(struct ctr *c, const struct hoy_strv *names, int (*each)(struct ctr *c, const char *name))
+{
+	struct hoy_err first = HOY_ERR_INIT;
+	int r = ctr_open_store(c), failed = 0;
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < names->n; i++) {
+		r = each(c, names->v[i]);
+		if (r < 0 && failed)
+			hoy_report(&c->b.err, 0);
+		else if (r < 0)
+			first = c->b.err;
+		failed = failed ?: r;
+		c->b.err = (struct hoy_err)HOY_ERR_INIT;
+	}
+	c->b.err = first;
+	return failed;
+}
+
+static int run_rm(const struct hoy_verb *v, int argc, char **argv)
+{
+	cleanup_strv struct hoy_strv names = HOY_STRV_INIT;
+	struct all_opts o = { 0 };
+	struct ctr c;
+	int status, r, n = hoy_verb_args(v, argc, argv, &o, 0, -1, &status);
+
+	if (n < 0)
+		return status;
+	ctr_init(&c);
+	r = which(&c, o.all, n, argv, &names);
+	if (!r)
+		r = for_each(&c, &names, remove_one);
+	return ctr_finish(&c, r);
+}
+const struct hoy_verb verb_rm = { "rm", "[options] CONTAINER...", "Remove working containers", rm_opts, run_rm, HOY_VERB_COMMAND };
+const struct hoy_verb verb_delete = { "delete", "[options] CONTAINER...", NULL, rm_opts, run_rm, HOY_VERB_COMMAND };
+
+/* ---- rename ---- */
+
+static int rename_it(struct ctr *c, const char *name)
+{
+	struct hoy_json *other = NULL;
+	int r;
+
+	if (!strcmp(c->w.name, name))
+		return hoy_fail(&c->b.err, EINVAL, "renaming a container with the same name as its current name");
+	r = hoy_store_lock(c->b.s, 0, HOY_LAYERS | HOY_CONTAINERS, &c->b.err);
+	if (r < 0)
+		return r;
+	if (!hoy_container_find(c->b.s, name, &other, NULL))
+		r = hoy_fail(&c->b.err, EEXIST, "the container name \"%s\" is already in use by container \"%s\"", name, hoy_json_str(other, "id"));
+	else
+		r = hoy_container_rename(c->b.s, c->w.id, name, &c->b.err);
+	hoy_store_unlock(c->b.s);
+	if (r < 0)
+		return r;
+	return hoy_json_set_string(&c->d, c->d.root, "container-name", name) ? ctr_save(c) : hoy_fail_oom(&c->b.err);
+}
+
+static const struct hoy_opt no_opts[] = { HOY_OPTS_END };
+
+static int run_rename(const struct hoy_verb *v, int argc, char **argv)
+{
+	struct ctr c;
+	int status, r = 0, n = hoy_verb_args(v, argc, argv, NULL, 0, -1, &status);
+
+	if (n < 0)
+		return status;
+	ctr_init(&c);
+	if (n != 2)
+		r = hoy_fail(&c.b.err, EINVAL, "accepts 2 arg(s), received %d", n);
+	if (!r)
+		r = ctr_open(&c, argv[1]);
+	if (!r)
+		r = rename_it(&c, argv[2]);
+	return ctr_finish(&c, r);
+}
+const struct hoy_verb verb_rename = { "rename", "CONTAINER NAME", "Give a working container another name", no_opts, run_rename, HOY_VERB_COMMAND };
+
+/* ---- mount and umount ---- */
+
+struct mount_opts {
+	bool json;
+};
+static const struct hoy_opt mount_opts[] = {
+	{ 0, "json", HOY_OPT_FLAG, offsetof(struct mount_opts, json), NULL, "print JSON" },
+	HOY_OPTS_END,
+};
+
+struct mounted {
+	struct hoy_strv names, paths;
+};
+
+static int mount_one(struct ctr *c, const char *name, struct mounted *m)
+{
+	int r = ctr_open(c, name);
+
+	free(c->w.root);
+	c->w.root = NULL;
+	if (!r)
+		r = work_mount(&c->w);
+	if (r < 0)
+		return r;
+	hoy_strv_push(&m->names, name);
+	hoy_strv_push(&m->paths, c->w.root);
+	return hoy_json_set_string(&c->d, c->d.root, "mountpoint", c->w.root) ? ctr_save(c) : hoy_fail_oom(&c->b.err);
+}
+
+/* Working containers that are mounted, by name. */
+static int find_mounted(struct ctr *c, struct mounted *m)
+{
+	struct hoy_store *s;
+	int r = ctr_open_store(c);
+
+	s = c->b.s;
+	if (!r)
+		r = hoy_store_lock(s, HOY_LAYERS | HOY_CONTAINERS, 0, &c->b.err);
+	if (r < 0)
+		return r;
+	for (struct hoy_json *rec = hoy_first(s->ctrs); rec && r >= 0; rec = hoy_next(s->ctrs, rec)) {
+		const char *layer = hoy_json_str(rec, "layer") ?: "";
+		cleanup_free char *path = NULL;
+
+		if (!hoy_container_builds(s, hoy_json_str(rec, "id") ?: ""))
+			continue;
+		r = hoy_layer_mounted(s, layer, &c->b.err);
+		if (r <= 0)
+			continue;
+		path = hoy_layer_path(s, layer, "merged");
+		hoy_strv_push(&m->names, first_name(rec));
+		hoy_strv_push(&m->paths, path ?: "");
+	}
+	hoy_store_unlock(s);
+	return r < 0 ? r : 0;
+}
+
+static void print_mounted(const struct mounted *m, bool json, bool names)
+{
+	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(HOY_BUF_OURS);
+	struct hoy_jw w = hoy_jw_on(&out, "    ");
+
+	hoy_jw_array(&w, NULL);
+	for (size_t i = 0; i < m->names.n; i++) {
+		if (json) {
+			hoy_jw_object(&w, NULL);
+			hoy_jw_string(&w, "container", m->names.v[i]);
+			hoy_jw_string(&w, "mountPoint", m->paths.v[i]);
+			hoy_jw_end_object(&w);
+		} else {
+			printf("%s%s%s\n", names ? m->names.v[i] : "", names ? " " : "", m->paths.v[i]);
+		}
+	}
+	hoy_jw_end_array(&w);
+	if (json)
+		puts(m->names.n ? hoy_buf_str(&out) : "null");
+}
+
+static int run_mount(const struct hoy_verb *v, int argc, char **argv)
+{
+	struct mounted m = { HOY_STRV_INIT, HOY_STRV_INIT };
+	struct mount_opts o = { 0 };
+	struct ctr c;
+	int status, r, n = hoy_verb_args(v, argc, argv, &o, 0, -1, &status);
+
+	if (n < 0)
+		return status;
+	ctr_init(&c);
+	r = options_first(n, argv, "container name", &c.b.err);
+	for (int i = 1; i <= n && !r; i++)
+		r = mount_one(&c, argv[i], &m);
+	if (!r && !n)
+		r = find_mounted(&c, &m);
+	if (!r || n)
+		print_mounted(&m, o.json, !n || n > 1);
+	hoy_strv_release(&m.names);
+	hoy_strv_release(&m.paths);
+	return ctr_finish(&c, r);
+}
+const struct hoy_verb verb_mount = { "mount", "[options] [CONTAINER...]", "Mount working containers, or list those that are", mount_opts, run_mount,
+				     HOY_VERB_COMMAND };
+
+static const struct hoy_opt umount_opts[] = {
+	{ 'a', "all", HOY_OPT_FLAG, offsetof(struct all_opts, all), NULL, "all that are mounted" },
+	HOY_OPTS_END,
+};
+
+static int umount_one(struct ctr *c, const char *name)
+{
+	int r = ctr_open(c, name), mounted = 0;
+
+	if (!r)
+		r = hoy_store_lock(c->b.s, 0, HOY_GRAPH | HOY_LAYERS, &c->b.err);
+	if (r < 0)
+		return r;
+	mounted = hoy_layer_mounted(c->b.s, c->w.layer, &c->b.err);
+	r = mounted > 0 ? hoy_layer_unmount(c->b.s, c->w.layer, false, &c->b.err) : mounted;
+	hoy_store_unlock(c->b.s);
+	if (!r && mounted)
+		puts(c->w.id);
+	hoy_json_unset(c->d.root, "mountpoint");
+	return r || !mounted ? r : ctr_save(c);
+}
+
+static int run_umount(const struct hoy_verb *v, int argc, char **argv)
+{
+	cleanup_strv struct hoy_strv names = HOY_STRV_INIT;
+	struct all_opts o = { 0 };
+	struct ctr c;
+	int status, r, n = hoy_verb_args(v, argc, argv, &o, 0, -1, &status);
+
+	if (n < 0)
+		return status;
+	ctr_init(&c);
+	r = which(&c, o.all, n, argv, &names);
+	if (!r)
+		r = for_each(&c, &names, umount_one);
+	return ctr_finish(&c, r);
+}
+const struct hoy_verb verb_umount = { "umount", "[options] CONTAINER...", "Unmount working containers", umount_opts, run_umount, HOY_VERB_COMMAND };
+const struct hoy_verb verb_unmount = { "unmount", "[options] CONTAINER...", NULL, umount_opts, run_umount, HOY_VERB_COMMAND };

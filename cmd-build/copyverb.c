@@ -1,0 +1,200 @@
+/* cmd-build/copyverb.c: `copy` and `add`: files of the host, or of an image or another container, into a working container. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cmd-build/ctr.h"
+#include "cmd-build/verbs.h"
+#include "common/base/fd.h"
+#include "common/cli/call.h"
+#include "common/store/images.h"
+
+struct copy_opts {
+	const char *chmod, *chown, *contextdir, *from, *ignorefile;
+	int add_history;
+	bool quiet;
+};
+#define O(field) offsetof(struct copy_opts, field)
+static const struct hoy_opt copy_opts[] = {
+	{ 0, "add-history", HOY_OPT_TRI, O(add_history), NULL, "note it in the image's history (default BUILDAH_HISTORY)" },
+	{ 0, "chmod", HOY_OPT_STRING, O(chmod), "MODE", "mode of what is copied" },
+	{ 0, "chown", HOY_OPT_STRING, O(chown), "USER[:GROUP]", "owner of what is copied" },
+	{ 0, "contextdir", HOY_OPT_STRING, O(contextdir), "DIR", "what sources are beneath" },
+	{ 0, "from", HOY_OPT_STRING, O(from), "NAME", "a working container or an image, whose root sources are beneath" },
+	{ 0, "ignorefile", HOY_OPT_STRING, O(ignorefile), "FILE", "a .containerignore file; with --contextdir" },
+	{ 'q', "quiet", HOY_OPT_FLAG, O(quiet), NULL, "do not print the digest of what was copied" },
+	HOY_OPTS_END,
+};
+
+/* Where sources are. */
+struct place {
+	char *path;
+	char layer[HOY_ID_SIZE]; /* mounted for this; "": none */
+	bool image;
+};
+
+/* The root of the working container or image NAME. */
+static int open_from(struct ctr *c, const char *name, struct place *p)
+{
+	struct build *b = &c->b;
+	struct hoy_json *rec = NULL;
+	char id[HOY_ID_SIZE];
+	int r = hoy_store_peek(b->s, HOY_LAYERS | HOY_IMAGES | HOY_CONTAINERS, &b->err);
+
+	if (!r && !hoy_container_find(b->s, name, &rec, NULL)) {
+		snprintf(p->layer, sizeof(p->layer), "%s", hoy_json_str(rec, "layer") ?: "");
+	} else if (!r) {
+		r = image_source(b, name, id);
+		if (!r)
+			snprintf(p->layer, sizeof(p->layer), "%s", hoy_json_str(hoy_image_get(b->s, id), "layer") ?: "");
+	}
+	if (!r && !*p->layer)
+		r = hoy_fail(&b->err, ENOENT, "'%s' has no files to copy", name);
+	if (!r)
+		r = mount_layer(b, p->layer, true, &p->path);
+	if (r < 0)
+		*p->layer = '\0';
+	p->image = true;
+	return r;
+}
+
+static int open_place(struct ctr *c, const struct copy_opts *o, struct place *p)
+{
+	if (o->from)
+		return open_from(c, o->from, p);
+	p->path = o->contextdir ? realpath(o->contextdir, NULL) : strdup("/");
+	return p->path ? 0 : hoy_fail_errno(&c->b.err, errno, "cannot use the context '%s'", o->contextdir ?: "/");
+}
+
+static void close_place(struct ctr *c, struct place *p)
+{
+	if (*p->layer)
+		(void)unmount_layer(&c->b, p->layer, NULL);
+	free(p->path);
+}
+
+/* Without a context a relative source is one in this directory. */
+static int push_source(struct ctr *c, const struct copy_opts *o, const char *arg, struct hoy_strv *argv)
+{
+	cleanup_free char *here = NULL, *path = NULL;
+
+	if (strstr(arg, "://"))
+		return hoy_fail(&c->b.err, HOY_EUNSUPPORTED, "'%s': sources that are fetched are not supported", arg);
+	if (o->contextdir || o->from || *arg == '/') {
+		hoy_strv_push(argv, arg);
+		return 0;
+	}
+	here = getcwd(NULL, 0);
+	path = here ? hoy_path_join(here, arg) : NULL;
+	if (!path)
+		return hoy_fail_errno(&c->b.err, errno, "cannot find out the current directory");
+	hoy_strv_take(argv, steal_ptr(&path));
+	return 0;
+}
+
+static int make_argv(struct ctr *c, const struct copy_opts *o, const struct place *p, bool add, int n, char **args, struct hoy_strv *argv)
+{
+	const char *dir = hoy_json_str(ctr_oci(c), "WorkingDir");
+	int r = 0;
+
+	hoy_strv_push(argv, "copy");
+	hoy_strv_pushf(argv, "--what=adding content to container \"%s\"", c->w.name);
+	hoy_strv_pushf(argv, "--root=%s", c->w.root);
+	hoy_strv_pushf(argv, "--context=%s", p->path);
+	hoy_strv_pushf(argv, "--workdir=%s", dir && *dir ? dir : "/");
+	if (o->chown)
+		hoy_strv_pushf(argv, "--chown=%s", o->chown);
+	if (o->chmod)
+		hoy_strv_pushf(argv, "--chmod=%s", o->chmod);
+	if (p->image)
+		hoy_strv_push(argv, "--from-image");
+	if (o->ignorefile)
+		hoy_strv_pushf(argv, "--ignore=%s", o->ignorefile);
+	if (add)
+		hoy_strv_push(argv, "--add");
+	hoy_strv_push(argv, "--");
+	/* The last one is where to, if there are several. */
+	for (int i = 0; i < (n > 1 ? n - 1 : n) && !r; i++)
+		r = push_source(c, o, args[i], argv);
+	hoy_strv_push(argv, n > 1 ? args[n - 1] : "");
+	return argv->error ? hoy_fail_oom(&c->b.err) : r;
+}
+
+/* *RET_SUM is "file:HEX", "dir:HEX" or "multi:HEX", in new memory. */
+static int copy(struct ctr *c, const struct copy_opts *o, bool add, int n, char **args, char **ret_sum)
+{
+	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
+	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(1 << 16);
+	struct place p = { NULL, "", false };
+	int status = 0, r = work_mount(&c->w), end;
+
+	if (!r)
+		r = open_place(c, o, &p);
+	if (!r)
+		r = make_argv(c, o, &p, add, n, args, &argv);
+	if (!r)
+		status = hoy_call_tool("hoy-builder", (const char *const *)argv.v, &out);
+	close_place(c, &p);
+	end = work_unmount(&c->w, r || status ? NULL : &c->b.err);
+	if (r < 0)
+		return r;
+	if (status < 0)
+		return hoy_fail_errno(&c->b.err, -status, "cannot run hoy-builder");
+	if (status)
+		return -HOY_EREMOTE; /* it has told the user why */
+	*ret_sum = strndup(hoy_buf_str(&out), strcspn(hoy_buf_str(&out), "\n"));
+	return end < 0 ? end : *ret_sum ? 0 : hoy_fail_oom(&c->b.err);
+}
+
+static int note(struct ctr *c, const struct copy_opts *o, bool add, const char *sum)
+{
+	cleanup_free char *by = hoy_asprintf("/bin/sh -c #(nop) %s %s", add ? "ADD" : "COPY", sum);
+
+	return by ? ctr_note(c, o->add_history, by) : hoy_fail_oom(&c->b.err);
+}
+
+static int check(struct ctr *c, const struct copy_opts *o, int n, char **argv)
+{
+	int r = options_first(n > 1 ? 1 : n, argv, "container name", &c->b.err);
+
+	if (!r && !n)
+		r = hoy_fail(&c->b.err, EINVAL, "container ID must be specified");
+	if (!r && n == 1)
+		r = hoy_fail(&c->b.err, EINVAL, "src must be specified");
+	if (!r && o->ignorefile && !o->contextdir)
+		r = hoy_fail(&c->b.err, EINVAL, "--ignorefile option requires that you specify a context dir using --contextdir");
+	return r;
+}
+
+static int run_copy_or_add(const struct hoy_verb *v, int argc, char **argv, bool add)
+{
+	struct copy_opts o = { .add_history = -1 };
+	cleanup_free char *sum = NULL;
+	struct ctr c;
+	int status, r, n = hoy_verb_args(v, argc, argv, &o, 0, -1, &status);
+
+	if (n < 0)
+		return status;
+	ctr_init(&c);
+	r = check(&c, &o, n, argv);
+	if (!r)
+		r = ctr_open(&c, argv[1]);
+	if (!r)
+		r = copy(&c, &o, add, n - 1, argv + 2, &sum);
+	if (!r)
+		r = note(&c, &o, add, sum);
+	if (!r)
+		r = ctr_save(&c);
+	if (!r && !o.quiet)
+		puts(strchr(sum, ':') ? strchr(sum, ':') + 1 : sum);
+	return ctr_finish(&c, r);
+}
+
+static int run_copy(const struct hoy_verb *v, int argc, char **argv) { return run_copy_or_add(v, argc, argv, false); }
+static int run_add(const struct hoy_verb *v, int argc, char **argv) { return run_copy_or_add(v, argc, argv, true); }
+
+const struct hoy_verb verb_copy_in = { "copy", "[options] CONTAINER SOURCE... [DESTINATION]", "Copy files into a working container", copy_opts, run_copy,
+				    HOY_VERB_COMMAND };
+const struct hoy_verb verb_copy_add = { "add", "[options] CONTAINER SOURCE... [DESTINATION]", "The same, and archives are unpacked", copy_opts, run_add,
+				   HOY_VERB_COMMAND };

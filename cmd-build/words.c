@@ -1,0 +1,53 @@
+/* cmd-build/words.c: texts of options that are commands: words with quotes, or a JSON array. */
+#include <errno.h>
+#include <string.h>
+
+#include "cmd-build/ctr.h"
+#include "common/base/buf.h"
+
+/* One word from *AT on into WORD; -EINVAL: a quote has no end. */
+static int one_word(const char **at, struct hoy_buf *word)
+{
+	const char *s = *at;
+	char quote = 0;
+
+	for (; *s && (quote || !strchr(" \t\r\n", *s)); s++) {
+		if (quote && *s == quote)
+			quote = 0;
+		else if (!quote && (*s == '\'' || *s == '"'))
+			quote = *s;
+		else if (*s == '\\' && quote != '\'' && s[1])
+			hoy_buf_putc(word, *++s);
+		else
+			hoy_buf_putc(word, *s);
+	}
+	*at = s;
+	return quote ? -EINVAL : 0;
+}
+
+int shell_words(const char *text, struct hoy_strv *ret)
+{
+	for (text += strspn(text, " \t\r\n"); *text; text += strspn(text, " \t\r\n")) {
+		cleanup_buf struct hoy_buf word = HOY_BUF_INIT(1 << 20);
+		int r = one_word(&text, &word);
+
+		if (r < 0)
+			return r;
+		hoy_strv_push(ret, hoy_buf_str(&word));
+	}
+	return ret->error ? -ENOMEM : 0;
+}
+
+bool json_words(const char *text, struct hoy_strv *ret)
+{
+	cleanup_json struct hoy_json_doc d = HOY_JSON_DOC_INIT;
+
+	if (text[strspn(text, " \t\r\n")] != '[' || hoy_json_parse(&d, text, strlen(text), "words", NULL) < 0)
+		return false;
+	HOY_JSON_EACH(e, d.root)
+		if (!hoy_json_text(e))
+			return false;
+	HOY_JSON_EACH(e, d.root)
+		hoy_strv_push(ret, e->str);
+	return true;
+}
