@@ -54,7 +54,7 @@ static int name_fetched(struct state *s, const struct cf_instr *i, const char *u
 
 static int push_remote(struct state *s, const struct cf_instr *i, const char *url, struct hoy_strv *argv)
 {
-	cleanup_free char *what = hoy_asprintf("%s:%u: %s", s->b->f.name, i->line, i->word);
+	cleanup_free char *what = hoy_asprintf("%s:%u: %s", cf_name(&s->b->f, i), i->line, i->word);
 	const char *path;
 	bool keep;
 	int r = cf_bool(&s->b->f, i, "keep-git-dir", false, &keep, &s->b->err);
@@ -167,13 +167,13 @@ static int push_copy_flags(struct state *s, const struct cf_instr *i, const stru
 		r = cf_bool(&s->b->f, i, "unpack", *i->word == 'A', &unpack, &s->b->err);
 	if (r < 0)
 		return r;
-	hoy_strv_pushf(argv, "--what=%s:%u: %s", s->b->f.name, i->line, i->word);
+	hoy_strv_pushf(argv, "--what=%s:%u: %s", cf_name(&s->b->f, i), i->line, i->word);
 	hoy_strv_pushf(argv, "--root=%s", root);
 	hoy_strv_pushf(argv, "--context=%s", src->path);
 	hoy_strv_pushf(argv, "--workdir=%s", *dir ? dir : "/");
 	if (src->image)
 		hoy_strv_push(argv, "--from-image");
-	else if (s->b->ignore)
+	else if (s->b->ignore && !src->named)
 		hoy_strv_pushf(argv, "--ignore=%s", s->b->ignore);
 	if (parents)
 		hoy_strv_push(argv, "--parents");

@@ -105,4 +105,4 @@ int put_parent(struct putter *p, const char *path, const struct spot *at, const 
  */
 int put_parents(struct putter *p, int lookup, const struct spot *root, const char *path, struct spot *ret);
 
-extern const struct hoy_verb verb_copy, verb_checksum, verb_name, verb_hash;
+extern const struct hoy_verb verb_copy, verb_checksum, verb_name, verb_hash, verb_unpack;
