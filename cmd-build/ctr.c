@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "cmd-build/lease.h"
 #include "common/base/beneath.h"
 #include "common/base/fd.h"
 #include "common/base/msg.h"
@@ -36,7 +37,15 @@ void ctr_release(struct ctr *c)
 	hoy_store_free(c->b.s);
 }
 
-int ctr_open_store(struct ctr *c) { return c->b.s ? 0 : hoy_store_open(&c->b.s, &hoy_globals.storage, 0, &c->b.err); }
+int ctr_open_store(struct ctr *c)
+{
+	int r = c->b.s ? 0 : hoy_store_open(&c->b.s, &hoy_globals.storage, 0, &c->b.err);
+
+	if (!r && !c->opened)
+		lease_collect(c->b.s);
+	c->opened = c->opened || !r;
+	return r;
+}
 
 static int take_record(struct ctr *c, const struct hoy_json *rec)
 {

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 
 #include "cmd-build/build.h"
+#include "cmd-build/lease.h"
 #include "common/cli/call.h"
 #include "common/proc/sibling.h"
 
@@ -103,10 +104,14 @@ int run_and_wait(struct build *b, char **argv, const char *name, unsigned flags)
 	pid_t pid;
 	int r;
 
+	r = lease_take(b->s, LEASE_RUN, name, &b->err);
+	if (r < 0)
+		return r;
 	block(&set, &old);
 	r = spawn(b, argv, flags, &pid);
 	if (!r)
 		r = wait_for(pid, name, &set);
+	lease_drop(LEASE_RUN, name);
 	sigprocmask(SIG_SETMASK, &old, NULL);
 	return r;
 }

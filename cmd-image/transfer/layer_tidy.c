@@ -41,12 +41,13 @@ static int tidy_xattrs(int fd)
 	return 0;
 }
 
-static int set_time(int dir, const char *name, const struct stat *st, const struct diff_time *t)
+static int set_time(int dir, const char *name, const struct stat *st, const struct diff_time *mtime)
 {
-	struct timespec ts[2] = { { .tv_sec = t ? t->seconds : 0 }, { .tv_sec = t ? t->seconds : 0 } };
+	struct timespec ts[2];
 
-	if (!t || (t->latest && st->st_mtim.tv_sec < t->seconds))
+	if (!mtime || (mtime->latest && st->st_mtime <= mtime->seconds && (st->st_mtime < mtime->seconds || !st->st_mtim.tv_nsec)))
 		return 0;
+	ts[0] = ts[1] = (struct timespec){ .tv_sec = mtime->seconds };
 	return utimensat(dir, name, ts, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
 }
 

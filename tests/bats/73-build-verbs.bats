@@ -250,7 +250,7 @@ settings() { hoy_build inspect "$1" | jq -S "del(.ContainerID, .Container, .Dock
 		wait $pid || status=$?
 		[[ $status == $((128 + $(builtin kill -l $signal))) ]]
 		[[ -z $(hoy ps -aq) ]]
-		! grep -q "$ROOT/overlay/" /proc/mounts
+		run ! grep -q "$ROOT/overlay/" /proc/mounts
 	done
 	hoy_build run "$c" true
 }
@@ -282,7 +282,7 @@ settings() { hoy_build inspect "$1" | jq -S "del(.ContainerID, .Container, .Dock
 	assert_error 'src must be specified'
 	try hoy_build copy --ignorefile ignore hoy_build ctx/a /
 	assert_error '--ignorefile option requires that you specify a context dir using --contextdir'
-	! grep -q "$ROOT/overlay/" /proc/mounts
+	run ! grep -q "$ROOT/overlay/" /proc/mounts
 }
 
 @test "commit: names, ids, transports, lists, changes" {
@@ -423,7 +423,7 @@ settings() { hoy_build inspect "$1" | jq -S "del(.ContainerID, .Container, .Dock
 	try hoy_build unshare --mount ROOT=c -m c sh -c 'ls $ROOT/bin/sh >/dev/null && echo ${c##*/} $BUILDAH_ISOLATION; exit 3'
 	assert_status 3
 	assert_stdout 'merged rootless'
-	! grep -q "$ROOT/overlay/" /proc/mounts
+	run ! grep -q "$ROOT/overlay/" /proc/mounts
 	try hoy_build unshare -m nosuch true
 	assert_status 125
 	run -127 --separate-stderr hoy_build unshare nosuchcommand
@@ -467,14 +467,14 @@ settings() { hoy_build inspect "$1" | jq -S "del(.ContainerID, .Container, .Dock
 	m=$(hoy image mount made)
 	[[ ! -e $m/etc/resolv.conf && ! -e $m/etc/hosts && ! -e $m/t && ! -e $m/b ]]
 	hoy image umount made >/dev/null
-	! grep -q "$ROOT/overlay/" /proc/mounts
+	run ! grep -q "$ROOT/overlay/" /proc/mounts
 }
 
 @test "isolation chroot: what a command leaves running goes, and a kill of the build takes it with it" {
 	have_image busybox
 	c=$(hoy_build from --isolation chroot busybox)
 	hoy_build run "$c" -- sh -c 'sleep 1001 >/dev/null 2>&1 & sleep 1001 >/dev/null 2>&1 & exit 0'
-	! grep -aqs '^sleep.1001' /proc/[0-9]*/cmdline
+	run ! grep -aqs '^sleep.1001' /proc/[0-9]*/cmdline
 	for signal in TERM KILL; do
 		background "$HOY_BIN/hoy-build" "${HOY_OPTS[@]}" run "$c" -- sh -c 'echo here; sleep 1001' >out
 		pid=$!
@@ -485,7 +485,7 @@ settings() { hoy_build inspect "$1" | jq -S "del(.ContainerID, .Container, .Dock
 		until_true 10 gone
 	done
 	hoy_build rm "$c" >/dev/null
-	! grep -q "$ROOT/overlay/" /proc/mounts
+	run ! grep -q "$ROOT/overlay/" /proc/mounts
 }
 
 @test "isolation chroot: build, the same image as with a runtime" {
@@ -512,7 +512,7 @@ settings() { hoy_build inspect "$1" | jq -S "del(.ContainerID, .Container, .Dock
 		hoy_build build -q --isolation $isolation --secret id=s,src=secret --timestamp 7 -t $isolation ctx >$isolation.id
 	done
 	diff oci.id chroot.id
-	! grep -rqs hidden "$ROOT/overlay-images" "$ROOT/overlay"/*/diff/run
+	run ! grep -rqs hidden "$ROOT/overlay-images" "$ROOT/overlay"/*/diff/run
 	printf 'FROM busybox\nRUN exit 4\n' >fails
 	BUILDAH_ISOLATION=chroot try hoy_build build -f fails ctx
 	assert_status 4
@@ -544,4 +544,47 @@ settings() { hoy_build inspect "$1" | jq -S "del(.ContainerID, .Container, .Dock
 		assert_success
 		assert_stdout_has $'a\n0'
 	done
+}
+
+# ---- kills
+
+# Nothing that a build takes is left, after the next command of hoy-build.
+nothing_left() {
+	hoy_build containers -q >/dev/null
+	if grep -Eo " $ROOT/overlay/.*/merged | $T/tmp/.* " /proc/self/mountinfo; then return 1; fi
+	[[ -z $(hoy ps -aq) && -z $(ls -A "$T/tmp") && -z $(ls -A "$RUNROOT/hoy-builds") && $(jq length "$RUNROOT/overlay-layers/mountpoints.json") == 0 ]] || {
+		hoy ps -a
+		ls -A "$T/tmp" "$RUNROOT/hoy-builds"
+		cat "$RUNROOT/overlay-layers/mountpoints.json"
+		return 1
+	}
+}
+
+@test "kill -9 at any time: the next command gives back mounts, containers, commands and directories" {
+	have_image busybox
+	mkdir ctx && for i in {1..300}; do echo $i >ctx/$i; done
+	printf 'FROM busybox\nCOPY . /all/\nRUN --mount=type=bind,target=/ctx --mount=type=tmpfs,target=/t cp -r /ctx /copy\nRUN <<EOF\necho x >/x\nEOF\n' >ctx/Containerfile
+	c=$(hoy_build from busybox)
+	id=$(hoy_build containers -q)
+	for words in "from busybox" "run $c cp -rf /bin /b" "run --isolation chroot --mount type=bind,source=$T/ctx,target=/m $c cp -rf /bin /b" "copy -q $c ctx /ctx" "commit -q $c made" \
+		"build -q --network none ctx" "build -q --layers --isolation chroot --no-cache ctx"; do
+		for ms in 2 4 7 10 15 22 30 45 60 90; do
+			background "$HOY_BIN/hoy-build" "${HOY_OPTS[@]}" $words
+			pid=$!
+			sleep "0.$(printf %03d $ms)"
+			kill -KILL $pid 2>/dev/null || true
+			wait $pid || true
+			# What the tools do that it had started, they do to the end.
+			idle() { ! pgrep -f "^hoy-(transfer|builder) .*$ROOT" >/dev/null; }
+			until_true 20 idle
+			nothing_left || { echo "$words, killed after $ms ms"; return 1; }
+		done
+		hoy_build run "$c" true
+		for other in $(hoy_build containers -q); do [[ $other == "$id" ]] || hoy_build rm "$other" >/dev/null; done
+	done
+	hoy_build rm "$c" >/dev/null
+	try hoy system check
+	assert_success
+	hoy run --rm --network none busybox true
+	oracle_podman images >/dev/null
 }
