@@ -14,3 +14,5 @@ bool is_remote(const char *text);
  * with WHAT (or NULL) in front.
  */
 int fetch(struct build *b, const char *url, bool keep, const char *what, const char **ret);
+/* The same, to PATH; of a repository, *RET is the directory that was asked for, in new memory. */
+int fetch_to(struct build *b, const char *url, bool keep, const char *what, const char *path, char **ret);

@@ -96,13 +96,15 @@ int unmount_layer(struct build *b, const char *layer, struct hoy_err *err)
 
 int work_mount(struct work *w) { return w->root ? 0 : mount_layer(w->b, w->layer, false, &w->root); }
 
-int work_open(struct state *s)
+int work_open(struct state *s) { return work_new(s) ?: work_mount(s->work); }
+
+int work_new(struct state *s)
 {
 	struct work *w;
 	int r;
 
 	if (s->work)
-		return work_mount(s->work);
+		return 0;
 	w = calloc(1, sizeof(*w));
 	if (!w)
 		return hoy_fail_oom(&s->b->err);
@@ -119,7 +121,7 @@ int work_open(struct state *s)
 		return r;
 	}
 	s->work = w;
-	return work_mount(w);
+	return 0;
 }
 
 void work_drop(struct work *w)
