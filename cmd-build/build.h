@@ -103,6 +103,7 @@ struct state {
 	struct hoy_json *notes;	  /* annotations */
 	struct hoy_strv args;	  /* ARG: KEY=value */
 	struct hoy_strv declared; /* ARG: names */
+	struct hoy_strv set_envs; /* names of variables that the stage set */
 	char *author;
 	bool cmd_set;
 	/* What the next step stands on: */

@@ -55,7 +55,9 @@ int owner_parse(int rootfd, const char *text, uid_t *uid, gid_t *gid, struct hoy
 		return hoy_fail_oom(err);
 	if (group)
 		*group++ = '\0';
-	if (number(copy, &id)) {
+	if (!*copy && group && *group) {
+		*uid = *gid = 0;
+	} else if (number(copy, &id)) {
 		*uid = id;
 		/* The user's own group if there is such a user, else the same number. */
 		*gid = look_up(rootfd, "etc/passwd", 2, copy, f, 4, &users) && number(f[3], &id) ? id : *uid;
