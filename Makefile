@@ -117,7 +117,7 @@ install: all
 # deps: what building needs; test-deps: what the tests need beside that. Debian only; elsewhere the list is the answer.
 DEPS      := build-essential pkg-config libyajl-dev libcurl4-openssl-dev libssl-dev libarchive-dev libisal-dev libzstd-dev libgpgme-dev libsodium-dev libyaml-dev \
 	libseccomp-dev libcap-dev libmnl-dev uidmap passt nftables iproute2 ca-certificates
-TEST_DEPS := bats mmdebstrap docker-registry busybox-static podman runc jq hyperfine curl zstd isal openssl apache2-utils socat strace sudo \
+TEST_DEPS := bats conmon mmdebstrap docker-registry busybox-static podman runc jq hyperfine curl zstd isal openssl apache2-utils socat strace sudo \
 	python3 procps acl attr xfsprogs btrfs-progs clang libclang-rt-14-dev bear nginx-light slirp4netns mandoc binutils qemu-system-x86 cpio gnupg systemd dbus zsh fish containerd docker.io musl-tools gperf
 apt_install = DEBIAN_FRONTEND=noninteractive; export DEBIAN_FRONTEND; dpkg -s $(1) >/dev/null 2>&1 || \
 	{ apt-get update -q && apt-get install -y -q --no-install-recommends $(1); }
@@ -148,6 +148,7 @@ faults: test-deps
 	@$(MAKE) --no-print-directory all units
 	@$(MAKE) --no-print-directory -s install PREFIX=$(abspath $(BUILD))/stage
 	@HOY_BUILD=$(abspath $(BUILD)) unshare --net sh -c 'ip link set lo up && exec tests/faults/run'
+	@HOY_BUILD=$(abspath $(BUILD)) HOY_BIN=$(abspath $(BUILD))/stage/bin tests/run tests/faults/runtime.bats
 # hoy and podman at once on one store.
 hammer: test-deps
 	@$(MAKE) --no-print-directory all

@@ -24,7 +24,7 @@ struct build_opts {
 	struct hoy_strv files, tags, build_args, labels, annotations, run_opts[40], platforms, envs, unset_envs, unset_labels, unset_notes,
 		layer_labels, os_features, outputs, hooks_dirs, runtime_flags, decryption_keys, secrets, ssh, allow, cache_from, cache_to, refused[13];
 	const char *target, *format, *iidfile, *pull, *timestamp, *ignorefile, *network, *os, *arch, *variant, *authfile, *creds, *cert_dir,
-		*manifest, *progress, *from, *os_version, *epoch, *logfile, *metadata_file, *retry_delay, *cache_ttl, *sign_by, *userns, *runtime;
+		*manifest, *progress, *from, *os_version, *epoch, *logfile, *metadata_file, *retry_delay, *cache_ttl, *sign_by, *userns, *runtime, *isolation;
 	bool no_cache, squash, squash_all, quiet, force_rm, all_platforms, rewrite_timestamp, omit_history, logsplit, compat_volumes, no_hosts,
 		no_hostname, compress, disable_trust, explain_cache;
 	int layers, rm, tls_verify, identity_label, http_proxy, skip_unused, inherit_labels, inherit_notes, created_note, no_compression;
@@ -60,6 +60,7 @@ struct build {
 	struct build_opts *o;
 	struct hoy_store *s;
 	struct cfile f;
+	bool chroot; /* RUN has no runtime: chroot.h */
 	bool docker, layers, podman; /* podman: hoy's manner, not buildah's */
 	bool squash;		  /* all of it, what the base brings too */
 	struct hoy_strv heading;  /* ARG before the first FROM, and platform arguments: KEY=value */
@@ -213,6 +214,8 @@ int doc_file(struct build *b, const char *name, const char *text, mode_t mode);
 /* Run a tool of ours, whose container is NAME, to its end; a signal for us ends the container. Its exit status, or an error. */
 enum run_flags { RUN_QUIET = 1 << 0, /* stdout is nobody's */ RUN_STDIN = 1 << 1 /* stdin is ours, else nothing */ };
 int run_and_wait(struct build *b, char **argv, const char *name, unsigned flags);
+/* Wait for our child PID in the same way; a signal for us kills it. */
+int wait_child(pid_t pid);
 /* From now on signals are noted for stopped(). */
 void catch_signals(void);
 /* Has the user asked for an end? Then ECANCELED is in b->err. */

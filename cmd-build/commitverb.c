@@ -17,7 +17,7 @@ struct commit_opts {
 	struct hoy_strv annotation, change, unset_annotation, unset_env, encryption_key, encrypt_layer;
 	const char *authfile, *cert_dir, *config, *creds, *format, *iidfile, *manifest, *sign_by, *source_date_epoch, *timestamp;
 	int created_annotation, disable_compression, identity_label, tls_verify;
-	bool omit_history, quiet, rm, squash;
+	bool omit_history, quiet, rewrite_timestamp, rm, squash;
 };
 #define O(field) offsetof(struct commit_opts, field)
 #define STR(letter, name, field, arg, help) { letter, name, HOY_OPT_STRING, O(field), arg, help }
@@ -40,6 +40,7 @@ static const struct hoy_opt commit_opts[] = {
 	STR(0, "manifest", manifest, "LIST", "add the image to a list, which is made if need be"),
 	{ 0, "omit-history", HOY_OPT_FLAG, O(omit_history), NULL, "leave the history out of the image" },
 	{ 'q', "quiet", HOY_OPT_FLAG, O(quiet), NULL, "no progress" },
+	{ 0, "rewrite-timestamp", HOY_OPT_FLAG, O(rewrite_timestamp), NULL, "no file of the layer is younger than --source-date-epoch" },
 	{ 0, "rm", HOY_OPT_FLAG, O(rm), NULL, "remove the container afterwards" },
 	STR(0, "sign-by", sign_by, "FINGERPRINT", "sign the image with this key of gpg"),
 	STR(0, "source-date-epoch", source_date_epoch, "SECONDS", "time of the image (default SOURCE_DATE_EPOCH, else now)"),
@@ -186,6 +187,7 @@ static int add_platform(struct commit *m)
 
 static int describe(struct commit *m)
 {
+	bool clamp = m->o.rewrite_timestamp && m->time >= 0 && !m->o.timestamp;
 	int r;
 
 	m->root = m->d.root = hoy_json_new(&m->d, HOY_JSON_OBJECT);
@@ -195,7 +197,8 @@ static int describe(struct commit *m)
 	    !hoy_json_set_string(&m->d, m->root, "layer", m->c.w.layer) ||
 	    !hoy_json_set_string(&m->d, m->root, "image", hoy_json_str(m->c.d.root, "image-id") ?: "") ||
 	    !hoy_json_set_string(&m->d, m->build, "created", m->when) ||
-	    (m->o.timestamp && !hoy_json_set_int(&m->d, m->build, "mtime", m->time)) ||
+	    ((m->o.timestamp || clamp) && !hoy_json_set_int(&m->d, m->build, "mtime", m->time)) ||
+	    (clamp && !hoy_json_set_bool(&m->d, m->build, "clamp", true)) ||
 	    (!m->o.created_annotation && !hoy_json_set_bool(&m->d, m->build, "undated", true)))
 		return oom(m);
 	r = add_config(m);

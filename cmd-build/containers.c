@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cmd-build/ctr.h"
+#include "cmd-build/lease.h"
 #include "cmd-build/verbs.h"
 #include "common/base/msg.h"
 #include "common/cli/format.h"
@@ -373,6 +374,8 @@ static int mount_one(struct ctr *c, const char *name, struct mounted *m)
 		r = work_mount(&c->w);
 	if (r < 0)
 		return r;
+	/* It's whoever asked for it that gives it back. */
+	lease_drop(LEASE_LAYER, c->w.layer);
 	hoy_strv_push(&m->names, name);
 	hoy_strv_push(&m->paths, c->w.root);
 	return hoy_json_set_string(&c->d, c->d.root, "mountpoint", c->w.root) ? ctr_save(c) : hoy_fail_oom(&c->b.err);

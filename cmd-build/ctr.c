@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "cmd-build/lease.h"
 #include "common/base/beneath.h"
 #include "common/base/fd.h"
 #include "common/base/msg.h"
@@ -18,8 +19,8 @@
 
 void ctr_init(struct ctr *c)
 {
-	*c = (struct ctr){ .o = { .layers = -1, .rm = -1, .tls_verify = -1, .identity_label = -1, .http_proxy = -1 },
-			   .b = { .f = CFILE_INIT, .err = HOY_ERR_INIT, .time = -1 } };
+	*c = (struct ctr){ .b = { .f = CFILE_INIT, .err = HOY_ERR_INIT, .time = -1 } };
+	options_init(&c->o);
 	c->b.o = &c->o;
 	c->w.b = &c->b;
 }
@@ -28,12 +29,23 @@ void ctr_release(struct ctr *c)
 {
 	hoy_json_release(&c->d);
 	hoy_strv_release(&c->w.stubs);
+	if (c->b.tmp)
+		hoy_remove_tree(AT_FDCWD, c->b.tmp);
+	free(c->b.tmp);
 	free(c->w.name);
 	free(c->w.root);
 	hoy_store_free(c->b.s);
 }
 
-int ctr_open_store(struct ctr *c) { return c->b.s ? 0 : hoy_store_open(&c->b.s, &hoy_globals.storage, 0, &c->b.err); }
+int ctr_open_store(struct ctr *c)
+{
+	int r = c->b.s ? 0 : hoy_store_open(&c->b.s, &hoy_globals.storage, 0, &c->b.err);
+
+	if (!r && !c->opened)
+		lease_collect(c->b.s);
+	c->opened = c->opened || !r;
+	return r;
+}
 
 static int take_record(struct ctr *c, const struct hoy_json *rec)
 {

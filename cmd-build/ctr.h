@@ -16,6 +16,7 @@ struct ctr {
 	struct build b;	     /* the store, and the sentence of what failed */
 	struct work w;	     /* id, layer, name; root if it's mounted by us */
 	struct hoy_json_doc d; /* buildah.json */
+	bool opened;	       /* the store, with what the dead have left in it given back */
 };
 void ctr_init(struct ctr *c);
 void ctr_release(struct ctr *c);

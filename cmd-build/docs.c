@@ -3,21 +3,28 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "cmd-build/build.h"
+#include "cmd-build/lease.h"
 #include "common/base/fd.h"
 
 int need_tmp(struct build *b)
 {
 	const char *dir = getenv("TMPDIR");
-	cleanup_free char *made = hoy_asprintf("%s/hoy-build-XXXXXX", dir && *dir ? dir : "/var/tmp");
+	cleanup_free char *path = NULL;
+	char id[HOY_ID_SIZE];
+	int r;
 
 	if (b->tmp)
 		return 0;
-	if (!made || !mkdtemp(made))
-		return hoy_fail_errno(&b->err, errno, "cannot make a temporary directory");
-	b->tmp = steal_ptr(&made);
-	return 0;
+	path = hoy_random_id(id) < 0 ? NULL : hoy_asprintf("%s/hoy-build-%.12s", dir && *dir ? dir : "/var/tmp", id);
+	r = !path ? hoy_fail_oom(&b->err) : b->s ? lease_take(b->s, LEASE_DIR, path, &b->err) : 0;
+	if (!r && mkdir(path, 0700) < 0)
+		r = hoy_fail_errno(&b->err, errno, "cannot make a temporary directory");
+	if (!r)
+		b->tmp = steal_ptr(&path);
+	return r;
 }
 
 int doc_file(struct build *b, const char *name, const char *text, mode_t mode)

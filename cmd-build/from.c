@@ -14,10 +14,11 @@
 #include "common/store/images.h"
 
 struct from_opts {
-	struct hoy_strv add_host, cap_add, cap_drop, device, dns, dns_option, dns_search, group_add, security_opt, ulimit, volume;
+	struct hoy_strv add_host, cap_add, cap_drop, device, dns, dns_option, dns_search, group_add, security_opt, ulimit, volume,
+		decryption_key;
 	const char *arch, *authfile, *cert_dir, *cgroup_parent, *cgroupns, *cidfile, *cpuset_cpus, *cpuset_mems, *creds, *format, *ipc,
-		*isolation, *memory, *memory_swap, *name, *network, *os, *pid, *platform, *pull, *shm_size, *uts, *variant;
-	int64_t cpu_period, cpu_quota, cpu_shares;
+		*isolation, *memory, *memory_swap, *name, *network, *os, *pid, *platform, *pull, *retry_delay, *shm_size, *uts, *variant;
+	int64_t cpu_period, cpu_quota, cpu_shares, retry;
 	int http_proxy, tls_verify;
 	bool quiet;
 };
@@ -28,7 +29,7 @@ struct from_opts {
 #define INT(letter, name, field, arg, help) { letter, name, HOY_OPT_INT, O(field), arg, help }
 static const struct hoy_opt from_opts[] = {
 	COMMAS(0, "add-host", add_host, "HOST:IP", "add a line to /etc/hosts"),
-	STR(0, "arch", arch, "ARCH", "architecture of the image: this machine's"),
+	STR(0, "arch", arch, "ARCH", "architecture of the image"),
 	STR(0, "authfile", authfile, "FILE", "credentials of registries"),
 	COMMAS(0, "cap-add", cap_add, "CAP", "give commands a capability"),
 	COMMAS(0, "cap-drop", cap_drop, "CAP", "take a capability from commands"),
@@ -42,6 +43,7 @@ static const struct hoy_opt from_opts[] = {
 	STR(0, "cpuset-cpus", cpuset_cpus, "LIST", "CPUs to run on"),
 	STR(0, "cpuset-mems", cpuset_mems, "LIST", "memory nodes to use"),
 	STR(0, "creds", creds, "USER[:PASSWORD]", "credentials for the registry"),
+	COMMAS(0, "decryption-key", decryption_key, "FILE[:PASSWORD]", "private key for encrypted layers"),
 	LIST(0, "device", device, "DEVICE", "give commands a device"),
 	COMMAS(0, "dns", dns, "IP", "name server, or none"),
 	COMMAS(0, "dns-option", dns_option, "OPTION", "option of the resolver"),
@@ -55,11 +57,13 @@ static const struct hoy_opt from_opts[] = {
 	STR(0, "memory-swap", memory_swap, "SIZE", "limit of memory and swap, -1 for none"),
 	STR(0, "name", name, "NAME", "name of the container"),
 	STR(0, "network", network, "MODE", "private, none, host, NETWORK or ns:PATH"),
-	STR(0, "os", os, "OS", "operating system of the image: linux"),
+	STR(0, "os", os, "OS", "operating system of the image"),
 	STR(0, "pid", pid, "MODE", "PID namespace: private, host or a path"),
-	STR(0, "platform", platform, "OS/ARCH", "platform of the image: this machine's"),
+	STR(0, "platform", platform, "OS/ARCH", "platform of the image"),
 	{ 0, "pull", HOY_OPT_OPTARG, O(pull), "[=always]", "always, missing (default), never or newer" },
 	{ 'q', "quiet", HOY_OPT_FLAG, O(quiet), NULL, "no progress of a pull" },
+	INT(0, "retry", retry, "N", "attempts after a failed one of a pull (default 3)"),
+	STR(0, "retry-delay", retry_delay, "DURATION", "time between attempts"),
 	LIST(0, "security-opt", security_opt, "OPTION", "seccomp=, label=, apparmor=, mask=, unmask=, no-new-privileges"),
 	STR(0, "shm-size", shm_size, "SIZE", "size of /dev/shm (default 65536k)"),
 	{ 0, "tls-verify", HOY_OPT_TRI, O(tls_verify), NULL, "check the registry's certificate" },
@@ -330,27 +334,28 @@ static int run_triggers(struct ctr *c, const struct state *s)
 	return hoy_fail(&c->b.err, HOY_EUNSUPPORTED, "the image has ONBUILD triggers, which need a Containerfile (run: hoy-build build)");
 }
 
-/* What --platform and its parts ask for, into ST. */
 static int take_platform(struct ctr *c, const struct from_opts *o, struct stage *st)
 {
 	st->plat_given = o->platform || o->os || o->arch || o->variant;
 	if (!st->plat_given)
 		return 0;
+	if (o->platform && (o->os || o->arch || o->variant))
+		return hoy_fail(&c->b.err, EINVAL, "invalid --platform may not be used with --os, --arch, or --variant");
 	return o->platform ? platform_parse(&st->plat, o->platform, &c->b.err) : platform_of(&st->plat, o->os, o->arch, o->variant, &c->b.err);
 }
 
 static int make(struct ctr *c, const char *image, const struct from_opts *o)
 {
 	const char *format = o->format ?: getenv("BUILDAH_FORMAT") ?: "oci";
-	struct stage st = { 0 };
+	struct stage st = { .base_stage = -1 };
 	struct state s = { .b = &c->b, .st = &st };
-	int r;
+	int r = take_platform(c, o, &st);
 
+	if (r < 0)
+		return r;
 	if (strcmp(format, "oci") && strcmp(format, "docker"))
 		return hoy_fail(&c->b.err, EINVAL, "unrecognized image type \"%s\"", format);
-	r = take_platform(c, o, &st);
-	if (!r)
-		r = ctr_open_store(c);
+	r = ctr_open_store(c);
 	if (!r)
 		r = strcmp(image, "scratch") ? image_base(&s, image) : 0;
 	if (!r)
@@ -373,12 +378,15 @@ static void take_pull(struct ctr *c, const struct from_opts *o)
 	c->o.cert_dir = o->cert_dir;
 	c->o.tls_verify = o->tls_verify;
 	c->o.quiet = o->quiet;
+	c->o.retry = o->retry;
+	c->o.retry_delay = o->retry_delay;
+	c->o.decryption_keys = o->decryption_key;
 }
 
 static void opts_release(struct from_opts *o)
 {
 	struct hoy_strv *lists[] = { &o->add_host, &o->cap_add, &o->cap_drop, &o->device, &o->dns, &o->dns_option, &o->dns_search,
-				     &o->group_add, &o->security_opt, &o->ulimit, &o->volume };
+				     &o->group_add, &o->security_opt, &o->ulimit, &o->volume, &o->decryption_key };
 
 	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
 		hoy_strv_release(lists[i]);
@@ -386,7 +394,7 @@ static void opts_release(struct from_opts *o)
 
 static int run_from(const struct hoy_verb *v, int argc, char **argv)
 {
-	struct from_opts o = { .http_proxy = -1, .tls_verify = -1 };
+	struct from_opts o = { .http_proxy = -1, .tls_verify = -1, .retry = -1 };
 	struct ctr c;
 	int status, r, n = hoy_verb_args(v, argc, argv, &o, 0, -1, &status);
 

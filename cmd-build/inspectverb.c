@@ -235,7 +235,7 @@ static int print(struct ctr *c, const char *format)
 /* What a working container of the image would have. */
 static int of_image(struct ctr *c, const char *name)
 {
-	struct stage st = { 0 };
+	struct stage st = { .base_stage = -1 };
 	struct state s = { .b = &c->b, .st = &st };
 	int r = ctr_open_store(c);
 

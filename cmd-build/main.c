@@ -6,8 +6,8 @@
 #include <sys/stat.h>
 
 #include "cmd-build/build.h"
+#include "cmd-build/lease.h"
 #include "cmd-build/mounts.h"
-#include "cmd-build/runopts.h"
 #include "cmd-build/verbs.h"
 #include "common/base/fd.h"
 #include "common/base/msg.h"
@@ -179,6 +179,8 @@ static int run_build(const struct hoy_verb *v, int argc, char **argv)
 		r = find_ignore(&b);
 	if (!r)
 		r = hoy_store_open(&b.s, &hoy_globals.storage, 0, &b.err);
+	if (!r)
+		lease_collect(b.s);
 	/* What is made for an image has the same mode whoever makes it. */
 	umask(022);
 	catch_signals();

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "cmd-build/build.h"
+#include "cmd-build/ctr.h"
 #include "cmd-build/remote.h"
 #include "cmd-build/runopts.h"
 #include "common/data/time.h"
@@ -60,6 +61,7 @@ const struct hoy_opt build_options[] = {
 	{ 0, "inherit-annotations", HOY_OPT_TRI, O(inherit_notes), NULL, "keep the base's annotations (default true)" },
 	{ 0, "inherit-labels", HOY_OPT_TRI, O(inherit_labels), NULL, "keep the base's labels (default true)" },
 	RUN_OPT(15, 0, "ipc", "MODE", "IPC namespace of RUN: private or host"),
+	{ 0, "isolation", HOY_OPT_STRING, O(isolation), "TYPE", "of RUN: oci, rootless or chroot (default: $BUILDAH_ISOLATION)" },
 	{ 0, "jobs", HOY_OPT_INT, O(jobs), "N", "stages at once; 0: any number (default: one per processor)" },
 	{ 0, "label", HOY_OPT_LIST, O(labels), "KEY=VALUE", "add a label to the image" },
 	{ 0, "layer-label", HOY_OPT_LIST, O(layer_labels), "KEY=VALUE", "label of the images of steps" },
@@ -271,7 +273,11 @@ static int take_envs(struct build *b)
 static int take_run(struct build *b)
 {
 	struct build_opts *o = b->o;
+	int isolation = isolation_parse(o->isolation, &b->err);
 
+	if (isolation < 0)
+		return isolation;
+	b->chroot = isolation == ISOLATION_CHROOT;
 	if (o->hooks_dirs.n > 1)
 		return hoy_fail(&b->err, HOY_EUNSUPPORTED, "more than one --hooks-dir is not supported");
 	if (o->hooks_dirs.n)

@@ -5,10 +5,12 @@
 #include <string.h>
 
 #include "cmd-build/build.h"
+#include "cmd-build/chroot.h"
 #include "cmd-build/mounts.h"
 #include "cmd-build/runopts.h"
 #include "common/base/fd.h"
 #include "common/cli/call.h"
+#include "common/oci/caps.h"
 
 /* Is I's text nothing but one here-document? */
 static bool only_doc(const struct cf_instr *i)
@@ -190,10 +192,101 @@ static int run_with(struct state *s, const struct run_mounts *m, char **argv, co
 	return r;
 }
 
+/* ---- without a runtime ---- */
+
+/* What hoy-run would be told by the words of ARGV: environment and volumes. */
+static void take_words(const struct hoy_strv *argv, struct chroot_cmd *k)
+{
+	for (size_t n = 0; n < argv->n; n++) {
+		const char *word = argv->v[n];
+
+		if (!strncmp(word, "--env=", 6))
+			hoy_strv_push(&k->env, word + 6);
+		else if (!strncmp(word, "--volume=", 9))
+			hoy_strv_push(&k->volumes, word + 9);
+	}
+}
+
+/* Those of hoy-run's options that need no runtime, no cgroup and no network of its own; the others are refused. */
+static int take_run_option(struct state *s, const char *name, const char *value, struct chroot_cmd *k)
+{
+	uint64_t set = 0;
+	int r;
+
+	if (!strcmp(name, "volume"))
+		hoy_strv_push(&k->volumes, value);
+	else if (!strcmp(name, "add-host"))
+		hoy_strv_push(&k->hosts, value);
+	else if (!strcmp(name, "ulimit"))
+		hoy_strv_push(&k->limits, value);
+	else if (!strcmp(name, "security-opt") && !strcmp(value, "no-new-privileges"))
+		k->no_new_privs = true;
+	else if (strncmp(name, "cap-", 4))
+		return hoy_fail(&s->b->err, HOY_EUNSUPPORTED, "the isolation chroot cannot have --%s=%s", name, value);
+	else if ((r = hoy_caps_parse(value, &set, &s->b->err)) < 0)
+		return r;
+	if (set)
+		k->caps = !strcmp(name, "cap-add") ? k->caps | set : k->caps & ~set;
+	return 0;
+}
+
+static int fill_chroot(struct state *s, const struct cf_instr *i, struct chroot_cmd *k, const struct run_mounts *m)
+{
+	const struct build_opts *o = s->b->o;
+	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
+	const char *network = cf_flag(i, "network") ?: "default", *security = cf_flag(i, "security") ?: "sandbox";
+	int r = push_script(s, i, &argv);
+
+	if ((strcmp(network, "default") && strcmp(network, "host")) || (o->network && strcmp(o->network, "host") && strcmp(o->network, "default")))
+		return cfile_fail(&s->b->f, i, &s->b->err, HOY_EUNSUPPORTED, "the isolation chroot has the network of the host alone");
+	if (strcmp(security, "sandbox"))
+		return cfile_fail(&s->b->f, i, &s->b->err, HOY_EUNSUPPORTED, "the isolation chroot cannot have --security=%s", security);
+	for (char **e = environ; *e && o->http_proxy != 0; e++) {
+		size_t len = strcspn(*e, "=");
+
+		if (len > 6 && !strncasecmp(*e + len - 6, "_proxy", 6))
+			hoy_strv_push(&k->env, *e);
+	}
+	push_env(s, &argv);
+	take_words(&argv, k);
+	for (size_t n = 0; n < m->env.n; n++)
+		hoy_strv_push(&k->env, m->env.v[n]);
+	for (size_t n = 0; n < n_run_options && !r; n++)
+		for (size_t v = 0; v < o->run_opts[n].n && !r; v++)
+			r = take_run_option(s, run_options[n].name, o->run_opts[n].v[v], k);
+	return r ? r : argv.error ? hoy_fail_oom(&s->b->err) : push_command(s, i, &k->words);
+}
+
+static int run_chroot(struct state *s, const struct cf_instr *i, const struct run_mounts *m)
+{
+	const char *dir = config_str(s, "WorkingDir");
+	char host[16];
+	struct chroot_cmd k = { .root = s->work->root, .user = config_str(s, "User"), .dir = *dir ? dir : "/", .hostname = host,
+				.caps = HOY_CAPS_DEFAULT, .no_hosts = s->b->o->no_hosts, .mounts = m };
+	int r = fill_chroot(s, i, &k, m);
+
+	snprintf(host, sizeof(host), "%.12s", s->work->id);
+	if (!r)
+		r = chroot_run(s->b, &k, s->b->o->quiet ? RUN_QUIET : 0);
+	for (size_t n = 0; n < k.env.n && m->env.n; n++)
+		explicit_bzero(k.env.v[n], strlen(k.env.v[n]));
+	chroot_cmd_release(&k);
+	return r;
+}
+
+/* ---- the step ---- */
+
+static int run_hoy(struct state *s, const struct cf_instr *i, const char *name, const struct run_mounts *m)
+{
+	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
+	int r = make_argv(s, i, name, m, &argv);
+
+	return r ? r : run_with(s, m, argv.v, name);
+}
+
 int work_run(struct state *s, const struct cf_instr *i)
 {
 	struct run_mounts mounts = RUN_MOUNTS_INIT;
-	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
 	cleanup_free char *name = NULL;
 	cleanup_fd int root = -1;
 	const char *dir = config_str(s, "WorkingDir");
@@ -214,11 +307,9 @@ int work_run(struct state *s, const struct cf_instr *i)
 	if (!r)
 		r = mounts_open(s, i, &mounts);
 	if (!r)
-		r = make_argv(s, i, name, &mounts, &argv);
-	if (!r) {
 		work_note_stubs(s->work, root);
-		r = run_with(s, &mounts, argv.v, name);
-	}
+	if (!r)
+		r = s->b->chroot ? run_chroot(s, i, &mounts) : run_hoy(s, i, name, &mounts);
 	mounts_close(s, &mounts);
 	work_drop_stubs(s->work, root);
 	if (r < 0)

@@ -5,7 +5,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "cmd-build/chroot.h"
 #include "cmd-build/ctr.h"
+#include "cmd-build/mounts.h"
 #include "cmd-build/verbs.h"
 #include "common/base/beneath.h"
 #include "common/base/copytree.h"
@@ -15,7 +17,7 @@
 
 struct run_opts {
 	struct hoy_strv cap_add, cap_drop, device, env, mount, runtime_flag, volume;
-	const char *cgroupns, *hostname, *ipc, *isolation, *network, *pid, *runtime, *user, *uts, *workingdir;
+	const char *cgroupns, *contextdir, *hostname, *ipc, *isolation, *network, *pid, *runtime, *user, *uts, *workingdir;
 	int add_history, terminal;
 	bool no_hostname, no_hosts;
 };
@@ -30,6 +32,7 @@ static const struct hoy_opt run_opts[] = {
 	STR(0, "cgroupns", cgroupns, "MODE", "cgroup namespace: private or host"),
 	LIST(0, "device", device, "DEVICE", "give it a device"),
 	LIST('e', "env", env, "NAME[=VALUE]", "environment variable for this command"),
+	STR(0, "contextdir", contextdir, "DIR", "what sources of bind mounts are beneath (default /)"),
 	STR(0, "hostname", hostname, "NAME", "host name"),
 	STR(0, "ipc", ipc, "MODE", "IPC namespace: private, host or a path"),
 	STR(0, "isolation", isolation, "TYPE", "oci, rootless or chroot"),
@@ -54,6 +57,9 @@ struct runner {
 	const struct run_opts *o;
 	struct hoy_strv argv;
 	char *name; /* of the container that hoy-run makes of it */
+	bool chroot; /* there is none: a command in the root */
+	struct run_mounts mounts; /* of --mount */
+	struct state state;	  /* for these */
 };
 
 static const struct hoy_json *common(const struct runner *u) { return hoy_json_get(u->c->d.root, "CommonBuildOpts"); }
@@ -133,7 +139,8 @@ static void push_hostname(struct runner *u)
 		hoy_strv_pushf(&u->argv, "--hostname=%.12s", u->c->w.id);
 }
 
-static int push_caps(struct runner *u)
+/* The container's, and what the options add and take. */
+static int find_caps(struct runner *u, uint64_t *ret)
 {
 	uint64_t own = 0, drop = 0;
 	int r = 0;
@@ -145,9 +152,18 @@ static int push_caps(struct runner *u)
 		r = hoy_caps_parse(u->o->cap_add.v[i], &own, &u->c->b.err);
 	for (size_t i = 0; i < u->o->cap_drop.n && !r; i++)
 		r = hoy_caps_parse(u->o->cap_drop.v[i], &drop, &u->c->b.err);
+	*ret = own & ~drop;
+	return r;
+}
+
+static int push_caps(struct runner *u)
+{
+	uint64_t caps = 0;
+	int r = find_caps(u, &caps);
+
 	hoy_strv_push(&u->argv, "--cap-drop=all");
 	for (int i = 0; i < 64; i++)
-		if (own & ~drop & UINT64_C(1) << i && hoy_cap_name(i))
+		if (caps & UINT64_C(1) << i && hoy_cap_name(i))
 			hoy_strv_pushf(&u->argv, "--cap-add=%s", hoy_cap_name(i));
 	return r;
 }
@@ -209,6 +225,8 @@ static void push_env(struct runner *u)
 	HOY_JSON_EACH(e, hoy_json_get(ctr_oci(u->c), "Env"))
 		hoy_strv_pushf(&u->argv, "--env=%s", hoy_json_text(e) ?: "");
 	push_given(u, "env", &u->o->env);
+	for (size_t i = 0; i < u->mounts.env.n; i++)
+		hoy_strv_pushf(&u->argv, "--env=%s", u->mounts.env.v[i]);
 	if (!hoy_json_bool(common(u), "HTTPProxy", true))
 		hoy_strv_push(&u->argv, "--http-proxy=false");
 }
@@ -221,7 +239,7 @@ static void push_files(struct runner *u)
 	push_list(u, "dns-search", "DNSSearch");
 	push_list(u, "volume", "Volumes");
 	push_given(u, "volume", &u->o->volume);
-	push_given(u, "mount", &u->o->mount);
+	mounts_argv(&u->mounts, &u->argv);
 	HOY_JSON_EACH(d, hoy_json_get(u->c->d.root, "DeviceSpecs"))
 		hoy_strv_pushf(&u->argv, "--device=%s", hoy_json_text(d) ?: "");
 	push_given(u, "device", &u->o->device);
@@ -231,16 +249,26 @@ static void push_files(struct runner *u)
 
 /* ---- volumes of the config ---- */
 
+static bool leads_to(const char *volume, const char *path)
+{
+	const char *to = strchr(volume, ':');
+	size_t len = strlen(path);
+
+	return to && !strncmp(to + 1, path, len) && (!to[1 + len] || to[1 + len] == ':');
+}
+
 /* Is something else mounted at PATH? */
 static bool is_covered(const struct runner *u, const char *path)
 {
-	for (size_t i = 0; i < u->argv.n; i++) {
-		const char *word = u->argv.v[i], *to = !strncmp(word, "--volume=", 9) ? strchr(word, ':') : NULL;
-		size_t len = strlen(path);
-
-		if (to && !strncmp(to + 1, path, len) && (!to[1 + len] || to[1 + len] == ':'))
+	for (size_t i = 0; i < u->o->volume.n; i++)
+		if (leads_to(u->o->volume.v[i], path))
 			return true;
-	}
+	for (size_t i = 0; i < u->mounts.n; i++)
+		if (!strcmp(u->mounts.v[i].target, path))
+			return true;
+	HOY_JSON_EACH(v, hoy_json_get(common(u), "Volumes"))
+		if (hoy_json_text(v) && leads_to(v->str, path))
+			return true;
 	return false;
 }
 
@@ -248,7 +276,7 @@ static bool is_covered(const struct runner *u, const char *path)
  * What commands write to a volume doesn't come into the image, but the next command finds it: a directory of the container's, which
  * begins with what the image has there.
  */
-static int push_volume(struct runner *u, int root, size_t nth, const char *path)
+static int push_volume(struct runner *u, int root, size_t nth, const char *path, struct hoy_strv *ret)
 {
 	struct ctr *c = u->c;
 	cleanup_free char *host = NULL, *name = hoy_asprintf("volume-%zu", nth);
@@ -270,24 +298,24 @@ static int push_volume(struct runner *u, int root, size_t nth, const char *path)
 	if (r < 0)
 		return hoy_fail_errno(&c->b.err, -r, "cannot fill the volume '%s'", path);
 	host = hoy_asprintf("%s/%s-containers/%s/%s", c->b.s->conf.graphroot, c->b.s->own.driver, at, name);
-	hoy_strv_pushf(&u->argv, "--volume=%s:%s", host ?: "", path);
+	hoy_strv_pushf(ret, "%s:%s", host ?: "", path);
 	return host ? 0 : hoy_fail_oom(&c->b.err);
 }
 
-static int push_volumes(struct runner *u, int root)
+static int push_volumes(struct runner *u, int root, struct hoy_strv *ret)
 {
 	size_t nth = 0;
 	int r = 0;
 
 	HOY_JSON_EACH(v, hoy_json_get(ctr_oci(u->c), "Volumes")) {
 		if (!r && !is_covered(u, v->key))
-			r = push_volume(u, root, nth, v->key);
+			r = push_volume(u, root, nth, v->key, ret);
 		nth++;
 	}
 	return r;
 }
 
-/* ---- running ---- */
+/* ---- the command line ---- */
 
 static bool has_terminal(const struct run_opts *o)
 {
@@ -297,6 +325,7 @@ static bool has_terminal(const struct run_opts *o)
 static int make_argv(struct runner *u, int root, int n, char **words)
 {
 	const char *user = u->o->user ?: hoy_json_str(ctr_oci(u->c), "User"), *dir = u->o->workingdir ?: hoy_json_str(ctr_oci(u->c), "WorkingDir");
+	cleanup_strv struct hoy_strv volumes = HOY_STRV_INIT;
 	int r;
 
 	if (u->o->runtime)
@@ -325,40 +354,158 @@ static int make_argv(struct runner *u, int root, int n, char **words)
 	push_security(u);
 	push_env(u);
 	push_files(u);
-	r = push_volumes(u, root);
+	r = push_volumes(u, root, &volumes);
+	push_given(u, "volume", &volumes);
 	hoy_strv_push(&u->argv, u->c->w.root);
 	for (int i = 0; i < n; i++)
 		hoy_strv_push(&u->argv, words[i]);
 	return r ? r : u->argv.error ? hoy_fail_oom(&u->c->b.err) : 0;
 }
 
-static int run_mounted(struct runner *u, int n, char **words)
+/* ---- without a runtime ---- */
+
+static bool is_set(const struct hoy_json *common, const char *key)
+{
+	const struct hoy_json *v = hoy_json_get(common, key);
+
+	return v && (v->type == HOY_JSON_STRING ? v->len > 0 : v->type == HOY_JSON_NUMBER ? strcmp(v->str, "0") != 0 : v->count > 0);
+}
+
+/* What only a runtime, a cgroup or a network of its own can do. */
+static int refuse(struct runner *u)
+{
+	static const char *const keys[] = { "CgroupParent", "CPUPeriod", "CPUQuota", "CPUShares", "CPUSetCPUs", "CPUSetMems", "Memory", "MemorySwap",
+					    "DNSServers", "DNSOptions", "DNSSearch", "LabelOpts", "ApparmorProfile", "Masks", "Unmasks" };
+	const char *bad = u->o->network && strcmp(u->o->network, "host") ? "a --network other than host" : u->o->device.n ? "--device" :
+			  u->o->runtime || u->o->runtime_flag.n ? "--runtime" : u->o->cgroupns || u->o->ipc || u->o->pid || u->o->uts ? "a namespace that is asked for" : NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(keys) && !bad; i++)
+		bad = is_set(common(u), keys[i]) ? keys[i] : NULL;
+	if (!bad && (is_set(u->c->d.root, "DeviceSpecs") || is_set(u->c->d.root, "GroupAdd")))
+		bad = "a device or group";
+	return bad ? hoy_fail(&u->c->b.err, HOY_EUNSUPPORTED, "the isolation chroot cannot have %s", bad) : 0;
+}
+
+static int fill_chroot(struct runner *u, int root, int n, char **words, struct chroot_cmd *k)
+{
+	struct ctr *c = u->c;
+	int r = find_caps(u, &k->caps);
+
+	HOY_JSON_EACH(e, hoy_json_get(ctr_oci(c), "Env"))
+		hoy_strv_push(&k->env, hoy_json_text(e) ?: "");
+	for (size_t i = 0; i < u->o->env.n; i++) {
+		const char *word = u->o->env.v[i], *eq = strchr(word, '=');
+		cleanup_free char *key = strndup(word, eq ? (size_t)(eq - word) : strlen(word));
+
+		if (key && (eq || getenv(key)))
+			hoy_env_set(&k->env, key, eq ? eq + 1 : getenv(key));
+	}
+	for (size_t i = 0; i < u->mounts.env.n; i++)
+		hoy_strv_push(&k->env, u->mounts.env.v[i]);
+	HOY_JSON_EACH(v, hoy_json_get(common(u), "Volumes"))
+		hoy_strv_push(&k->volumes, hoy_json_text(v) ?: "");
+	HOY_JSON_EACH(h, hoy_json_get(common(u), "AddHost"))
+		hoy_strv_push(&k->hosts, hoy_json_text(h) ?: "");
+	HOY_JSON_EACH(l, hoy_json_get(common(u), "Ulimit"))
+		hoy_strv_push(&k->limits, hoy_json_text(l) ?: "");
+	for (size_t i = 0; i < u->o->volume.n; i++)
+		hoy_strv_push(&k->volumes, u->o->volume.v[i]);
+	for (int i = 0; i < n; i++)
+		hoy_strv_push(&k->words, words[i]);
+	return r ? r : push_volumes(u, root, &k->volumes);
+}
+
+static int run_chroot(struct runner *u, int root, int n, char **words)
+{
+	struct ctr *c = u->c;
+	const char *dir = u->o->workingdir ?: hoy_json_str(ctr_oci(c), "WorkingDir"), *own = hoy_json_str(ctr_docker(c), "Hostname");
+	char host[16];
+	struct chroot_cmd k = { .root = c->w.root, .user = u->o->user ?: hoy_json_str(ctr_oci(c), "User") ?: "", .dir = dir && *dir ? dir : "/",
+				.hostname = u->o->hostname ?: own && *own ? own : host, .no_hosts = u->o->no_hosts, .mounts = &u->mounts,
+				.no_new_privs = hoy_json_bool(common(u), "NoNewPrivileges", false) };
+	int r = refuse(u);
+
+	snprintf(host, sizeof(host), "%.12s", c->w.id);
+	if (!r)
+		r = fill_chroot(u, root, n, words, &k);
+	if (!r)
+		r = chroot_run(&c->b, &k, RUN_STDIN);
+	chroot_cmd_release(&k);
+	return r;
+}
+
+/* ---- mounts ---- */
+
+/* The --mount options, as those of a RUN: in words that nobody substitutes anything in. */
+static int open_mounts(struct runner *u)
+{
+	cleanup_strv struct hoy_strv flags = HOY_STRV_INIT;
+	struct cf_instr i = { .word = (char *)"RUN", .flags = HOY_STRV_INIT, .args = HOY_STRV_INIT };
+	struct build *b = &u->c->b;
+	int r;
+
+	for (size_t k = 0; k < u->o->mount.n; k++) {
+		cleanup_buf struct hoy_buf text = HOY_BUF_INIT(1 << 16);
+
+		hoy_buf_puts(&text, "--mount=");
+		for (const char *s = u->o->mount.v[k]; *s; s++)
+			hoy_buf_printf(&text, "%s%c", strchr("\\$\"'", *s) ? "\\" : "", *s);
+		hoy_strv_push(&flags, hoy_buf_str(&text));
+	}
+	u->state = (struct state){ .b = b, .work = &u->c->w, .cfg = ctr_oci(u->c) };
+	i.flags = flags;
+	b->context = u->o->contextdir ?: "/";
+	b->f.name = (char *)"run";
+	r = flags.error ? hoy_fail_oom(&b->err) : mounts_open(&u->state, &i, &u->mounts);
+	b->f.name = NULL;
+	return r;
+}
+
+/* ---- running ---- */
+
+/* What the command needs is there or made; then it is run. Its exit status, or an error. */
+static int run_prepared(struct runner *u, int root, int n, char **words)
 {
 	struct ctr *c = u->c;
 	const char *dir = u->o->workingdir ?: hoy_json_str(ctr_oci(c), "WorkingDir");
-	cleanup_fd int root = open(c->w.root, O_RDONLY | O_DIRECTORY | O_CLOEXEC), made = -1;
-	int r = root < 0 ? hoy_fail_errno(&c->b.err, errno, "cannot open '%s'", c->w.root) : 0;
+	cleanup_fd int made = -1;
+	int r = 0;
 
-	if (!r && dir && *dir && (made = hoy_mkdir_in_root(root, dir, 0755)) < 0)
+	if (dir && *dir && (made = hoy_mkdir_in_root(root, dir, 0755)) < 0)
 		r = hoy_fail_errno(&c->b.err, -made, "cannot create the directory '%s'", dir);
-	if (!r)
+	if (!r && u->o->mount.n)
+		r = open_mounts(u);
+	if (!r && !u->chroot)
 		r = make_argv(u, root, n, words);
+	if (!r)
+		work_note_stubs(&c->w, root);
+	if (!r)
+		r = u->chroot ? run_chroot(u, root, n, words) : run_and_wait(&c->b, u->argv.v, u->name, RUN_STDIN);
+	if (u->o->mount.n)
+		mounts_close(&u->state, &u->mounts);
+	work_drop_stubs(&c->w, root);
+	return r;
+}
+
+static int run_mounted(struct runner *u, int n, char **words)
+{
+	struct ctr *c = u->c;
+	cleanup_fd int root = open(c->w.root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r = root < 0 ? hoy_fail_errno(&c->b.err, errno, "cannot open '%s'", c->w.root) : run_prepared(u, root, n, words);
+
+	if (r < 0 && !c->b.err.code)
+		return hoy_fail_errno(&c->b.err, -r, "cannot run hoy-run");
 	if (r < 0)
 		return r;
-	work_note_stubs(&c->w, root);
-	r = run_and_wait(&c->b, u->argv.v, u->name, RUN_STDIN);
-	work_drop_stubs(&c->w, root);
-	if (r < 0)
-		return hoy_fail_errno(&c->b.err, -r, "cannot run hoy-run");
 	if (stopped(&c->b) < 0)
 		return -ECANCELED;
 	c->b.status = r;
 	return r ? hoy_fail(&c->b.err, ECHILD, "while running runtime: exit status %d", r) : 0;
 }
 
-static int run_in(struct ctr *c, const struct run_opts *o, int n, char **words)
+static int run_in(struct ctr *c, const struct run_opts *o, bool chroot, int n, char **words)
 {
-	struct runner u = { .c = c, .o = o, .argv = HOY_STRV_INIT };
+	struct runner u = { .c = c, .o = o, .argv = HOY_STRV_INIT, .chroot = chroot, .mounts = RUN_MOUNTS_INIT };
 	struct hoy_err err = HOY_ERR_INIT;
 	char id[HOY_ID_SIZE];
 	int r = hoy_random_id(id) < 0 ? hoy_fail(&c->b.err, EIO, "cannot draw a random number") : work_mount(&c->w), end;
@@ -399,9 +546,7 @@ static int take_isolation(struct ctr *c, const struct run_opts *o)
 
 	if (isolation == ISOLATION_DEFAULT)
 		isolation = (int)hoy_json_int(c->d.root, "Isolation", ISOLATION_OCI);
-	if (isolation == ISOLATION_CHROOT)
-		return hoy_fail(&c->b.err, HOY_EUNSUPPORTED, "commands cannot be run with the isolation chroot");
-	return isolation < 0 ? isolation : 0;
+	return isolation;
 }
 
 static int check(struct ctr *c, int n)
@@ -432,10 +577,10 @@ static int run_run(const struct hoy_verb *v, int argc, char **argv)
 		r = ctr_open(&c, argv[1]);
 	if (!r)
 		r = take_isolation(&c, &o);
-	if (!r)
+	if (r >= 0) {
 		catch_signals();
-	if (!r)
-		r = run_in(&c, &o, n - 1, argv + at);
+		r = run_in(&c, &o, r == ISOLATION_CHROOT, n - 1, argv + at);
+	}
 	if (!r)
 		r = note(&c, &o, n - 1, argv + at);
 	if (!r)

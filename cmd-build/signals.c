@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 
 #include "cmd-build/build.h"
+#include "cmd-build/lease.h"
 #include "common/cli/call.h"
 #include "common/proc/sibling.h"
 
@@ -68,7 +69,7 @@ static void end_container(const char *name)
 	(void)hoy_call_tool("hoy-run", words, NULL);
 }
 
-/* Wait for PID, the container NAME; a signal for us ends it. */
+/* Wait for PID, the container NAME, or just a process; a signal for us ends it. */
 static int wait_for(pid_t pid, const char *name, const sigset_t *set)
 {
 	int status, sig;
@@ -78,9 +79,23 @@ static int wait_for(pid_t pid, const char *name, const sigset_t *set)
 		if (sig != SIGINT && sig != SIGTERM && sig != SIGHUP)
 			continue;
 		caught = sig;
-		end_container(name);
+		if (name)
+			end_container(name);
+		else
+			kill(pid, SIGKILL);
 	}
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/* What ends us, and what tells of a child's end. */
+static void block(sigset_t *set, sigset_t *old)
+{
+	sigemptyset(set);
+	sigaddset(set, SIGINT);
+	sigaddset(set, SIGTERM);
+	sigaddset(set, SIGHUP);
+	sigaddset(set, SIGCHLD);
+	sigprocmask(SIG_BLOCK, set, old);
 }
 
 int run_and_wait(struct build *b, char **argv, const char *name, unsigned flags)
@@ -89,15 +104,25 @@ int run_and_wait(struct build *b, char **argv, const char *name, unsigned flags)
 	pid_t pid;
 	int r;
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
-	sigaddset(&set, SIGCHLD);
-	sigprocmask(SIG_BLOCK, &set, &old);
+	r = lease_take(b->s, LEASE_RUN, name, &b->err);
+	if (r < 0)
+		return r;
+	block(&set, &old);
 	r = spawn(b, argv, flags, &pid);
 	if (!r)
 		r = wait_for(pid, name, &set);
+	lease_drop(LEASE_RUN, name);
+	sigprocmask(SIG_SETMASK, &old, NULL);
+	return r;
+}
+
+int wait_child(pid_t pid)
+{
+	sigset_t set, old;
+	int r;
+
+	block(&set, &old);
+	r = wait_for(pid, NULL, &set);
 	sigprocmask(SIG_SETMASK, &old, NULL);
 	return r;
 }

@@ -182,6 +182,9 @@ static int step_of_one(struct state *s, const struct cf_instr *i, bool last)
 	r = work_open(s);
 	if (!r)
 		r = image_commit(s, by, false);
+	/* What it wrote is the image's now. */
+	work_drop(s->work);
+	s->work = NULL;
 	if (!r)
 		say_image(s, false);
 	return r;

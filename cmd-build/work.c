@@ -7,6 +7,7 @@
 #include <sys/xattr.h>
 
 #include "cmd-build/build.h"
+#include "cmd-build/lease.h"
 #include "common/base/beneath.h"
 #include "common/base/fd.h"
 #include "common/store/containers.h"
@@ -37,8 +38,12 @@ int work_create(const struct state *s, struct work *w, const struct hoy_buf *tex
 	cleanup_free char *lname = hoy_asprintf("%s-layer", w->name);
 	struct hoy_layer_rw rw = { .id = w->layer, .parent = *s->layer ? s->layer : NULL, .name = lname, .vol = true };
 	struct hoy_container_new n = { .id = w->id, .name = w->name, .image = s->image, .layer = w->layer, .metadata = "", .vol = true };
-	int r = lname ? hoy_store_lock(b->s, HOY_IMAGES, HOY_LAYERS | HOY_CONTAINERS, &b->err) : hoy_fail_oom(&b->err);
+	int r = lname ? lease_take(b->s, LEASE_CONTAINER, w->id, &b->err) : hoy_fail_oom(&b->err);
 
+	if (!r)
+		r = lease_take(b->s, LEASE_NEW_LAYER, w->layer, &b->err);
+	if (!r)
+		r = hoy_store_lock(b->s, HOY_IMAGES, HOY_LAYERS | HOY_CONTAINERS, &b->err);
 	if (r < 0)
 		return r;
 	if (*s->image && !hoy_image_get(b->s, s->image))
@@ -55,17 +60,25 @@ int work_create(const struct state *s, struct work *w, const struct hoy_buf *tex
 			(void)hoy_remove_tree(b->s->ctrsfd, w->id);
 	}
 	hoy_store_unlock(b->s);
+	lease_drop(LEASE_NEW_LAYER, w->layer);
+	/* One that has settings is there to stay. */
+	if (r < 0 || text)
+		lease_drop(LEASE_CONTAINER, w->id);
 	return r;
 }
 
 int mount_layer(struct build *b, const char *layer, bool rdonly, char **ret)
 {
 	struct hoy_mount_opts o = { .rdonly = rdonly, .vol = !rdonly };
-	int r = hoy_store_lock(b->s, 0, HOY_GRAPH | HOY_LAYERS, &b->err);
+	int r = lease_take(b->s, LEASE_LAYER, layer, &b->err);
 
+	if (!r)
+		r = hoy_store_lock(b->s, 0, HOY_GRAPH | HOY_LAYERS, &b->err);
 	if (!r)
 		r = hoy_layer_mount(b->s, layer, &o, ret, &b->err);
 	hoy_store_unlock(b->s);
+	if (r < 0)
+		lease_drop(LEASE_LAYER, layer);
 	return r;
 }
 
@@ -76,6 +89,8 @@ int unmount_layer(struct build *b, const char *layer, struct hoy_err *err)
 	if (!r)
 		r = hoy_layer_unmount(b->s, layer, false, err);
 	hoy_store_unlock(b->s);
+	if (!r)
+		lease_drop(LEASE_LAYER, layer);
 	return r;
 }
 
@@ -115,7 +130,8 @@ void work_drop(struct work *w)
 		return;
 	(void)work_unmount(w, &err);
 	if (!hoy_store_lock(w->b->s, 0, HOY_LAYERS | HOY_IMAGES | HOY_CONTAINERS, &err)) {
-		(void)hoy_container_delete(w->b->s, w->id, &err);
+		if (!hoy_container_delete(w->b->s, w->id, &err))
+			lease_drop(LEASE_CONTAINER, w->id);
 		hoy_store_unlock(w->b->s);
 	}
 	hoy_strv_release(&w->stubs);

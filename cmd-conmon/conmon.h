@@ -11,7 +11,7 @@ struct hoy_err;
 struct options {
 	int64_t exit_delay, log_max, log_global_max, log_max_files, timeout;
 	const char *bundle, *cid, *cuuid, *name, *pidfile, *conmon_pidfile, *runtime, *exit_dir, *persist_dir, *exit_command, *log_level,
-		*log_tag, *process_spec, *socket_dir, *restore, *sdnotify, *seccomp_socket, *seccomp_plugins;
+		*log_tag, *process_spec, *socket_dir, *restore, *sdnotify, *seccomp_socket, *seccomp_plugins, *watch;
 	bool api_version, control, exec, exec_attach, full_attach, stdin_open, leave_stdin_open, terminal, systemd_cgroup, no_new_keyring, no_pivot, no_sync_log,
 		sync, syslog, replace_listen_pid, version, log_rotate, no_partial;
 	struct hoy_strv exit_args, runtime_args, runtime_opts, log_paths, log_labels, log_allow;
@@ -58,6 +58,12 @@ void session_end_all(void);
 /* ---- main.c ---- */
 /* What we start may be chosen by the kernel when memory runs out, as whoever started us. Async-signal-safe. */
 void unshield(void);
+/* Whoever started us may wait for the end of our stdio. */
+void quiet_stdio(void);
+
+/* ---- watch.c ---- */
+/* --watch, to the container's end. */
+int watch_container(struct hoy_err *err);
 
 /* ---- notify.c ---- */
 /* With --sdnotify-socket: listen on notify/notify.sock in the bundle. */
@@ -119,7 +125,7 @@ int oom_watch(pid_t pid, uint32_t *ret_events);
 int oom_happened(int fd);
 
 /* ---- loop.c ---- */
-enum tag { TAG_OUT = 1, TAG_ERR, TAG_SIGNAL, TAG_TIMER, TAG_CTL, TAG_WINSZ, TAG_OOM, TAG_NOTIFY, TAG_CONTROL, TAG_DUE, TAG_ATTACH = 16 /* the listener; the rest of attach.c's follow */, TAG_SESSION = 1 << 16 };
+enum tag { TAG_OUT = 1, TAG_ERR, TAG_SIGNAL, TAG_TIMER, TAG_CTL, TAG_WINSZ, TAG_OOM, TAG_NOTIFY, TAG_CONTROL, TAG_DUE, TAG_WATCHED, TAG_ATTACH = 16 /* the listener; the rest of attach.c's follow */, TAG_SESSION = 1 << 16 };
 /* Make the ctl and winsz fifos: before the runtime runs, since clients open them as soon as it has. */
 void loop_fifos(void);
 /* Serve until the container has ended and its output is drained; its exit code. */

@@ -131,11 +131,22 @@ static void become_exit_command(char *const *argv)
 	_exit(127);
 }
 
+static int run_once(char *const *argv)
+{
+	int status = 127 << 8;
+	pid_t pid = vfork();
+
+	if (!pid)
+		become_exit_command(argv);
+	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return status;
+}
+
 void run_exit_command(void)
 {
 	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
-	int status = 0;
-	pid_t pid;
+	int status, tries = opt.control ? 5 : 1;
 
 	if (!opt.exit_command)
 		return;
@@ -150,11 +161,10 @@ void run_exit_command(void)
 	prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0);
 	if (opt.exit_delay > 0)
 		sleep((unsigned)opt.exit_delay);
-	pid = argv.error ? -1 : vfork();
-	if (!pid)
-		become_exit_command(argv.v);
-	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	if (pid < 0 || (WIFEXITED(status) && WEXITSTATUS(status) == 127))
+	/* hoy-run's may be called once more when it was killed: a container that is to start again does. */
+	do
+		status = argv.error ? 127 << 8 : run_once(argv.v);
+	while (WIFSIGNALED(status) && --tries > 0);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
 		warn("cannot run the exit command '%s'", opt.exit_command);
 }

@@ -29,7 +29,7 @@ struct file {
 
 static struct file files[MAX_FILES];
 static int n_files;
-static bool passthrough, journal;
+static bool passthrough, on_terminal, journal; /* on_terminal: passthrough-tty */
 static char zone[8]; /* "+01:00", once: conmon's times are local */
 
 bool log_passthrough(void)
@@ -92,8 +92,10 @@ static int driver(const char *text, struct hoy_err *err)
 #define IS(s) (len == strlen(s) && !strncmp(text, s, len))
 	if (IS("none") || IS("off") || IS("null"))
 		return 0;
-	if (IS("passthrough"))
+	if (IS("passthrough") || IS("passthrough-tty")) {
+		on_terminal = IS("passthrough-tty");
 		return passthrough = true, 0;
+	}
 	if (IS("journald"))
 		return journal = true, 0;
 	if (IS("k8s-file") || IS("json-file"))
@@ -111,7 +113,7 @@ static int check_drivers(struct hoy_err *err)
 		return hoy_fail(err, EINVAL, "k8s-file doesn't support --log-label");
 	if (opt.log_rotate && opt.log_max_files < 1)
 		return hoy_fail(err, EINVAL, "--log-max-files must be at least 1");
-	if (passthrough && (isatty(0) || isatty(1) || isatty(2)))
+	if (passthrough && !on_terminal && (isatty(0) || isatty(1) || isatty(2)))
 		return hoy_fail(err, EINVAL, "cannot use a tty with passthrough logging mode to prevent attacks via TIOCSTI");
 	return 0;
 }

@@ -75,6 +75,7 @@ static const struct hoy_opt table[] = {
 	FLAG('t', "terminal", terminal, "give it a terminal"),
 	INT('T', "timeout", timeout, "SECONDS", "kill it after that time"),
 	FLAG(0, "version", version, "print the version"),
+	STR(0, "watch", watch, "ID", "watch a container beside another monitor"),
 	HOY_OPTS_END,
 };
 static const struct hoy_verb verb = { "", "-c ID -r RUNTIME -b BUNDLE -l LOG [options]", "Watch one container", table, NULL, false };
@@ -179,7 +180,7 @@ static void tell_attached(void)
 }
 
 /* Whoever started us may wait for the end of our stdio; from here on we speak to syslog, if at all. */
-static void quiet_stdio(void)
+void quiet_stdio(void)
 {
 	cleanup_fd int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
@@ -279,6 +280,11 @@ int main(int argc, char **argv)
 	}
 	signal(SIGPIPE, SIG_IGN);
 	sync_open();
+	if (opt.watch) {
+		r = watch_container(&err);
+		sync_send(-1, err.msg);
+		return r < 0 ? hoy_report(&err, 1) : 0;
+	}
 	r = check(&err);
 	if (!r)
 		r = complete(&err);

@@ -15,6 +15,7 @@
 
 #include "cmd-run/session.h"
 #include "common/base/fd.h"
+#include "common/proc/pidfd.h"
 
 #define PACKET 32768 /* conmon sends at most 8 KiB and one byte at a time */
 
@@ -234,6 +235,24 @@ int attach_run(struct ctr *c, int sock, const struct start_how *how, bool tty)
 			    .sig_proxy = how->sig_proxy };
 
 	return run(&a, how);
+}
+
+int attach_wait(struct ctr *c, const struct start_how *how)
+{
+	cleanup_fd int end = hoy_pidfd_open(ctr_pid(c), 0), sig = catch_signals(how->sig_proxy);
+	struct attach a = { .c = c, .sig = sig, .sig_proxy = how->sig_proxy };
+
+	while (end >= 0) {
+		struct pollfd p[2] = { { end, POLLIN, 0 }, { sig, POLLIN, 0 } };
+
+		if (poll(p, 2, -1) < 0 && errno != EINTR)
+			return -errno;
+		if (p[0].revents)
+			break;
+		if (p[1].revents)
+			on_signal(&a);
+	}
+	return 0;
 }
 
 int attach_session(struct ctr *c, int sock, const char *sid, const struct start_how *how, bool tty, int *ret_code)

@@ -31,6 +31,15 @@ static bool exit_code(const struct ctr *c, int *ret)
 	return true;
 }
 
+int ctr_exit_code(const struct ctr *c)
+{
+	int code;
+
+	if (c->live.root && !ctr_pid(c) && exit_code(c, &code))
+		return code;
+	return (int)hoy_json_int(c->state.root, "exitCode", 0);
+}
+
 /*
  * With --rm the exit file may be gone before those who run it in the foreground have looked: who takes the container down
  * leaves the code in the lock file, which they have open, whatever becomes of its name.
@@ -136,6 +145,19 @@ static int unmount(struct ctr *c, struct hoy_err *err)
 	return r;
 }
 
+static bool should_restart(const struct ctr *c)
+{
+	const char *p = hoy_json_str(c->def.root, "restart") ?: "no";
+	int64_t code = hoy_json_int(c->state.root, "exitCode", 0), n = hoy_json_int(c->state.root, "restarts", 0);
+	int64_t max = hoy_json_int(c->def.root, "restartMax", 0);
+
+	if (hoy_json_bool(c->state.root, "stoppedByUser", false))
+		return false;
+	if (!strcmp(p, "always") || !strcmp(p, "unless-stopped"))
+		return true;
+	return !strcmp(p, "on-failure") && code && (!max || n < max);
+}
+
 static int note_exit(struct ctr *c, int code, struct hoy_err *err)
 {
 	char now[HOY_TIME_SIZE];
@@ -145,6 +167,9 @@ static int note_exit(struct ctr *c, int code, struct hoy_err *err)
 	hoy_json_set_string(&c->state, c->state.root, "finished", hoy_time_format(hoy_now(), now));
 	if (oom_killed(c))
 		hoy_json_set_bool(&c->state, c->state.root, "oomKilled", true);
+	/* Until it has been started again: whoever is to do that may be killed before. */
+	if (!ctr_load_def(c, NULL) && should_restart(c))
+		hoy_json_set_bool(&c->state, c->state.root, "again", true);
 	return ctr_save_state(c, err);
 }
 
@@ -282,17 +307,22 @@ int ctr_clear(struct ctr *c, bool volumes, struct hoy_err *err)
 
 /* ---- the verb: the monitor's exit command ---- */
 
-static bool should_restart(const struct ctr *c)
+/*
+ * The policy wants it again. Who is killed at it leaves a mark in live, so that the monitor, which calls us once more then, gets what it
+ * wanted.
+ */
+static int again(struct ctr *c, struct hoy_err *err)
 {
-	const char *p = hoy_json_str(c->def.root, "restart") ?: "no";
-	int64_t code = hoy_json_int(c->state.root, "exitCode", 0), n = hoy_json_int(c->state.root, "restarts", 0);
-	int64_t max = hoy_json_int(c->def.root, "restartMax", 0);
+	struct start_how how = { .again = true };
+	int code;
 
-	if (hoy_json_bool(c->state.root, "stoppedByUser", false))
-		return false;
-	if (!strcmp(p, "always") || !strcmp(p, "unless-stopped"))
-		return true;
-	return !strcmp(p, "on-failure") && code && (!max || n < max);
+	event(c, "restart", -1);
+	return ctr_start(c, &how, &code, err);
+}
+
+static bool half_started(const struct ctr *c)
+{
+	return hoy_json_bool(c->live.root, "again", false) && !hoy_json_bool(c->live.root, "started", false);
 }
 
 /* ALL: nobody waits for its end, so that nothing is started again. */
@@ -300,8 +330,7 @@ static int cleanup_one(struct hoy_store *s, const char *name, bool all)
 {
 	cleanup_ctr struct ctr c = CTR_INIT;
 	struct hoy_err err = HOY_ERR_INIT;
-	struct start_how how = { 0 };
-	int r = ctr_open_id(&c, s, name, &err), code;
+	int r = ctr_open_id(&c, s, name, &err);
 
 	if (r == -EINVAL)
 		r = ctr_open(&c, s, name, &err);
@@ -309,6 +338,10 @@ static int cleanup_one(struct hoy_store *s, const char *name, bool all)
 		r = ctr_lock(&c, &err);
 	if (r == -ENOENT)
 		return 0; /* done by somebody else */
+	if (!r && half_started(&c)) {
+		ctr_abort(&c, &err);
+		hoy_json_set_bool(&c.state, c.state.root, "again", true);
+	}
 	if (!r && ctr_pid(&c))
 		return 0; /* started again meanwhile */
 	if (!r)
@@ -317,10 +350,8 @@ static int cleanup_one(struct hoy_store *s, const char *name, bool all)
 		r = ctr_cleanup(&c, &err);
 	if (!r && hoy_json_bool(c.state.root, "rm", false))
 		r = ctr_remove(&c, true, &err);
-	else if (!r && !all && should_restart(&c)) {
-		hoy_json_set_int(&c.state, c.state.root, "restarts", hoy_json_int(c.state.root, "restarts", 0) + 1);
-		r = ctr_start(&c, &how, &code, &err);
-	}
+	else if (!r && !all && hoy_json_bool(c.state.root, "again", false) && should_restart(&c))
+		r = again(&c, &err);
 	return r < 0 ? hoy_report(&err, 125) : 0;
 }
 

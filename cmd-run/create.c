@@ -489,6 +489,15 @@ static void streams(const struct create_opts *o, struct start_how *how)
 	how->stdin_open = o->interactive && (!any || hoy_strv_has(&o->attach, "stdin"));
 }
 
+/* Who gets a terminal of ours could type into it. */
+static int check_passthrough(const struct create_opts *o, struct hoy_err *err)
+{
+	if (o->log_driver && !strcmp(o->log_driver, "passthrough") && (isatty(0) || isatty(1) || isatty(2)))
+		return hoy_fail(err, EINVAL, "the '--log-driver passthrough' option cannot be used on a TTY.  If you really want it, use '--log-driver "
+				"passthrough-tty'");
+	return 0;
+}
+
 static int run_run(const struct hoy_verb *v, int argc, char **argv)
 {
 	struct create_opts o = { 0 };
@@ -505,7 +514,9 @@ static int run_run(const struct hoy_verb *v, int argc, char **argv)
 		how.detach_keys = o.detach_keys;
 		how.sig_proxy = o.sig_proxy != 0 && !o.tty;
 		how.preserve_fds = (int)o.preserve_fds;
-		r = create(&c, s, &o, argv + 1, &err);
+		r = check_passthrough(&o, &err);
+		if (!r)
+			r = create(&c, s, &o, argv + 1, &err);
 		if (r < 0) {
 			report_unless_told(r, &err);
 			status = 125;

@@ -78,18 +78,68 @@ static int test_of(struct ctr *c, const char *text, struct hoy_json *test, struc
 	return 0;
 }
 
-static int on_failure(const char *action, const struct create_opts *o, struct hoy_err *err)
+static int on_failure(const struct ctr *c, const char *action, const struct create_opts *o, struct hoy_err *err)
 {
+	const char *restart = o->restart ?: hoy_json_str(c->def.root, "restart") ?: "no";
+
 	if (strcmp(action, "none") && strcmp(action, "kill") && strcmp(action, "restart") && strcmp(action, "stop"))
 		return hoy_fail(err, EINVAL, "invalid on-failure action \"%s\" for health check: supported actions are none,kill,restart,stop", action);
-	if (!strcmp(action, "restart") && o->restart && strcmp(o->restart, "no"))
+	if (!strcmp(action, "restart") && strcmp(restart, "no"))
 		return hoy_fail(err, EINVAL, "--health-on-failure=restart and --restart exclude each other");
 	return 0;
 }
 
+/* "disable" is no interval. */
+static int interval_of(const char *text, int64_t absent, int64_t *ret, struct hoy_err *err)
+{
+	return duration(text && !strcmp(text, "disable") ? "0" : text, "interval", absent, ret, err);
+}
+
+static void set_interval(struct ctr *c, struct hoy_json *h, int64_t interval)
+{
+	if (interval)
+		hoy_json_set_int(&c->def, h, "Interval", interval);
+	else
+		hoy_json_unset(h, "Interval");
+}
+
+/* The check that must have passed before the other one begins. */
+static int define_startup(struct ctr *c, const struct create_opts *o, struct hoy_err *err)
+{
+	int64_t interval, timeout, retries, successes;
+	const struct hoy_json *old = hoy_json_get(c->def.root, "startupHealth");
+	struct hoy_json *h;
+	int r = interval_of(o->startup_interval, hoy_json_int(old, "Interval", old ? 0 : 30 * HOY_NS), &interval, err);
+
+	if (!r)
+		r = duration(o->startup_timeout, "timeout", hoy_json_int(old, "Timeout", 30 * HOY_NS), &timeout, err);
+	if (!r)
+		r = number(o->startup_retries, "startup-retries", hoy_json_int(old, "Retries", 0), &retries, err);
+	if (!r)
+		r = number(o->startup_success, "startup-success", hoy_json_int(old, "Successes", 0), &successes, err);
+	if (r < 0 || (!o->startup_cmd && !old))
+		return r;
+	h = hoy_json_need(&c->def, c->def.root, "startupHealth", HOY_JSON_OBJECT);
+	if (!h)
+		return hoy_fail_oom(err);
+	if (o->startup_cmd) {
+		hoy_json_unset(h, "Test");
+		r = !strcasecmp(o->startup_cmd, "none") ?
+		    !hoy_json_set_string(&c->def, hoy_json_need(&c->def, h, "Test", HOY_JSON_ARRAY), NULL, "NONE") ? -ENOMEM : 0 :
+		    test_of(c, o->startup_cmd, hoy_json_need(&c->def, h, "Test", HOY_JSON_ARRAY), err);
+	}
+	set_interval(c, h, interval);
+	hoy_json_set_int(&c->def, h, "Timeout", timeout);
+	if (retries)
+		hoy_json_set_int(&c->def, h, "Retries", retries);
+	if (successes)
+		hoy_json_set_int(&c->def, h, "Successes", successes);
+	return r;
+}
+
 int define_health(struct ctr *c, const struct create_opts *o, const struct hoy_json *image, struct hoy_err *err)
 {
-	const char *action = o->health_on_failure ?: "none";
+	const char *action = o->health_on_failure ?: hoy_json_str(c->def.root, "healthOnFailure") ?: "none";
 	int64_t interval, timeout, start, retries, count, size;
 	bool none = o->no_healthcheck || (o->health_cmd && !strcasecmp(o->health_cmd, "none"));
 	struct hoy_json *h;
@@ -97,10 +147,11 @@ int define_health(struct ctr *c, const struct create_opts *o, const struct hoy_j
 
 	if (o->no_healthcheck && o->health_cmd)
 		return hoy_fail(err, EINVAL, "cannot specify both --no-healthcheck and --health-cmd");
+	if (o->startup_cmd && (none || (!o->health_cmd && !hoy_json_get(image, "Test"))))
+		return hoy_fail(err, EINVAL, "cannot set a startup healthcheck when there is no regular healthcheck: invalid argument");
 	if (!none && !o->health_cmd && !hoy_json_get(image, "Test"))
 		return 0;
-	r = duration(o->health_interval && !strcmp(o->health_interval, "disable") ? "0" : o->health_interval, "interval",
-		     hoy_json_int(image, "Interval", 0) ?: 30 * HOY_NS, &interval, err);
+	r = interval_of(o->health_interval, hoy_json_get(image, "Interval") ? hoy_json_int(image, "Interval", 0) : 30 * HOY_NS, &interval, err);
 	if (!r)
 		r = duration(o->health_timeout, "timeout", hoy_json_int(image, "Timeout", 0) ?: 30 * HOY_NS, &timeout, err);
 	if (!r && timeout < HOY_NS)
@@ -112,42 +163,66 @@ int define_health(struct ctr *c, const struct create_opts *o, const struct hoy_j
 	if (!r && retries < 1)
 		r = hoy_fail(err, EINVAL, "healthcheck-retries must be greater than 0");
 	if (!r)
-		r = number(o->health_log_count, "max-log-count", 5, &count, err);
+		r = number(o->health_log_count, "max-log-count", hoy_json_int(c->def.root, "healthLogCount", 5), &count, err);
 	if (!r)
-		r = number(o->health_log_size, "max-log-size", 500, &size, err);
+		r = number(o->health_log_size, "max-log-size", hoy_json_int(c->def.root, "healthLogSize", 500), &size, err);
 	if (!r)
-		r = on_failure(action, o, err);
+		r = on_failure(c, action, o, err);
 	h = r ? NULL : hoy_json_need(&c->def, c->def.root, "health", HOY_JSON_OBJECT);
 	if (!h)
 		return r ? r : hoy_fail_oom(err);
+	if (none || o->health_cmd)
+		hoy_json_unset(h, "Test");
 	if (none)
 		hoy_json_set_string(&c->def, hoy_json_need(&c->def, h, "Test", HOY_JSON_ARRAY), NULL, "NONE");
 	else if (o->health_cmd)
 		r = test_of(c, o->health_cmd, hoy_json_need(&c->def, h, "Test", HOY_JSON_ARRAY), err);
 	else
 		hoy_json_put(&c->def, h, "Test", hoy_json_copy(&c->def, hoy_json_get(image, "Test")));
+	if (none)
+		hoy_json_unset(c->state.root, "health");
 	if (o->no_healthcheck)
 		return r;
 	if (start)
 		hoy_json_set_int(&c->def, h, "StartPeriod", start);
-	hoy_json_set_int(&c->def, h, "Interval", interval);
+	set_interval(c, h, interval);
 	hoy_json_set_int(&c->def, h, "Timeout", timeout);
 	hoy_json_set_int(&c->def, h, "Retries", retries);
 	hoy_json_set_string(&c->def, c->def.root, "healthOnFailure", action);
 	hoy_json_set_int(&c->def, c->def.root, "healthLogCount", count);
 	hoy_json_set_int(&c->def, c->def.root, "healthLogSize", size);
-	if (!none)
-		hoy_json_set_bool(&c->state, c->state.root, "health", true);
-	return r;
+	if (none)
+		return r;
+	hoy_json_set_bool(&c->state, c->state.root, "health", true);
+	return r ? r : define_startup(c, o, err);
 }
 
 /* ---- how it is ---- */
 
-int health_load(const struct ctr *c, struct hoy_json_doc *ret)
+static int load(const struct ctr *c, struct hoy_json_doc *ret)
 {
 	cleanup_free char *path = hoy_path_join(c->dir, "health");
 
 	return path ? hoy_json_load(ret, AT_FDCWD, path, HEALTH_MAX, NULL) : -ENOMEM;
+}
+
+int health_load(const struct ctr *c, struct hoy_json_doc *ret)
+{
+	int r = load(c, ret);
+
+	if (!r)
+		hoy_json_unset(ret->root, "startup");
+	return r;
+}
+
+/* The check that counts now: with one for the start it is that, until it has passed. DOC: how the container is. */
+static const struct hoy_json *current(const struct ctr *c, const struct hoy_json *doc, bool *ret_startup)
+{
+	const struct hoy_json *s = hoy_json_get(c->def.root, "startupHealth"), *test = hoy_json_get(s, "Test");
+	const char *first = test ? hoy_json_text(test->child) : NULL;
+
+	*ret_startup = first && *first && strcasecmp(first, "NONE") && !hoy_json_bool(hoy_json_get(doc, "startup"), "passed", false);
+	return *ret_startup ? s : hoy_json_get(c->def.root, "health");
 }
 
 /* Not synced: after a power loss the container does not run, and the next start begins anew. */
@@ -183,12 +258,23 @@ static int schedule(const struct ctr *c, int64_t ms)
 	return monitor_tell(c, &words, NULL, 0);
 }
 
+void health_schedule(const struct ctr *c)
+{
+	cleanup_json struct hoy_json_doc doc = HOY_JSON_DOC_INIT;
+	bool startup;
+	int64_t ms;
+	int r;
+
+	(void)load(c, &doc);
+	ms = health_checked(c) ? hoy_json_int(current(c, doc.root, &startup), "Interval", 0) / 1000000 : 0;
+	r = schedule(c, ms);
+	if (r < 0 && ms)
+		hoy_warning("the monitor of container %.12s does not schedule health checks (%s), ignoring", c->id, strerror(-r));
+}
+
 void health_begin(struct ctr *c)
 {
 	cleanup_json struct hoy_json_doc doc = HOY_JSON_DOC_INIT;
-	const struct hoy_json *h = hoy_json_get(c->def.root, "health");
-	int64_t ms = hoy_json_int(h, "Interval", 0) / 1000000;
-	int r;
 
 	if (!health_checked(c))
 		return;
@@ -198,9 +284,7 @@ void health_begin(struct ctr *c)
 	hoy_json_need(&doc, doc.root, "Log", HOY_JSON_ARRAY);
 	if (!doc.root || save(c, doc.root, NULL) < 0)
 		hoy_warning("cannot write the health of container %.12s, ignoring", c->id);
-	r = ms ? schedule(c, ms) : 0;
-	if (r < 0)
-		hoy_warning("the monitor of container %.12s does not schedule health checks (%s), ignoring", c->id, strerror(-r));
+	health_schedule(c);
 }
 
 /* ---- one check ---- */
@@ -309,6 +393,7 @@ static int test_words(const struct hoy_json *test, struct hoy_strv *words)
 struct result {
 	int64_t start, end;
 	int code;
+	bool startup;
 	struct hoy_buf output;
 };
 
@@ -330,6 +415,30 @@ static void judge(struct ctr *c, struct hoy_json_doc *d, const struct result *re
 	hoy_json_set_int(d, d->root, "FailingStreak", streak);
 }
 
+enum next { GO_ON, PASSED, RESTART };
+
+/* The same of a check for the start: how often it passed or failed decides what comes next. */
+static enum next judge_startup(const struct ctr *c, struct hoy_json_doc *d, const struct result *res)
+{
+	const struct hoy_json *h = hoy_json_get(c->def.root, "startupHealth");
+	struct hoy_json *s = hoy_json_need(d, d->root, "startup", HOY_JSON_OBJECT);
+	int64_t ok = hoy_json_int(s, "ok", 0), failed = hoy_json_int(s, "failed", 0), retries = hoy_json_int(h, "Retries", 0);
+
+	if (!s)
+		return GO_ON;
+	if (res->code) {
+		hoy_json_set_int(d, s, "ok", 0);
+		hoy_json_set_int(d, s, "failed", failed + 1);
+		return retries && failed + 1 >= retries ? RESTART : GO_ON;
+	}
+	hoy_json_set_string(d, d->root, "Status", "healthy");
+	hoy_json_set_int(d, s, "ok", ok + 1);
+	if (ok + 1 < hoy_json_int(h, "Successes", 0))
+		return GO_ON;
+	hoy_json_set_bool(d, s, "passed", true);
+	return PASSED;
+}
+
 static void note(struct ctr *c, struct hoy_json_doc *d, const struct result *res)
 {
 	struct hoy_json *log = hoy_json_need(d, d->root, "Log", HOY_JSON_ARRAY), *e = hoy_json_new(d, HOY_JSON_OBJECT);
@@ -348,11 +457,11 @@ static void note(struct ctr *c, struct hoy_json_doc *d, const struct result *res
 }
 
 /* Unhealthy: the deed is a command of ours, and need not be waited for: restart ends the monitor that has started us. */
-static void act(const struct ctr *c)
+static void act(const struct ctr *c, const char *action)
 {
-	const char *action = hoy_json_str(c->def.root, "healthOnFailure") ?: "none";
 	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
 	cleanup_free char *self = hoy_sibling("hoy-run");
+	posix_spawn_file_actions_t fa;
 	pid_t pid;
 
 	if (!strcmp(action, "none"))
@@ -361,30 +470,39 @@ static void act(const struct ctr *c)
 	hoy_globals_argv(&argv);
 	hoy_strv_push(&argv, action);
 	hoy_strv_push(&argv, c->id);
-	if (argv.error || posix_spawnp(&pid, argv.v[0], NULL, NULL, argv.v, environ))
+	posix_spawn_file_actions_init(&fa);
+	posix_spawn_file_actions_addopen(&fa, 1, "/dev/null", O_WRONLY, 0);
+	if (argv.error || posix_spawnp(&pid, argv.v[0], &fa, NULL, argv.v, environ))
 		hoy_warning("cannot %s the unhealthy container %.12s", action, c->id);
+	posix_spawn_file_actions_destroy(&fa);
 }
 
 static int record(struct ctr *c, const struct result *res, struct hoy_err *err)
 {
 	cleanup_json struct hoy_json_doc doc = HOY_JSON_DOC_INIT;
+	enum next next = GO_ON;
 	bool unhealthy;
 	int r = ctr_lock(c, err);
 
 	if (r < 0)
 		return r;
-	if (health_load(c, &doc) < 0)
+	if (load(c, &doc) < 0)
 		doc.root = hoy_json_new(&doc, HOY_JSON_OBJECT);
 	if (!doc.root)
 		return hoy_fail_oom(err);
-	judge(c, &doc, res);
+	if (res->startup)
+		next = judge_startup(c, &doc, res);
+	else
+		judge(c, &doc, res);
 	note(c, &doc, res);
 	r = save(c, doc.root, err);
 	unhealthy = !strcmp(hoy_json_str(doc.root, "Status") ?: "", "unhealthy");
 	health_event(c, hoy_json_str(doc.root, "Status"), hoy_json_int(doc.root, "FailingStreak", 0));
 	ctr_unlock(c);
-	if (!r && unhealthy && ctr_pid(c))
-		act(c);
+	if (!r && next == PASSED)
+		health_schedule(c);
+	if (!r && ctr_pid(c) && (unhealthy || next == RESTART))
+		act(c, next == RESTART ? "restart" : hoy_json_str(c->def.root, "healthOnFailure") ?: "none");
 	return r;
 }
 
@@ -396,33 +514,37 @@ static void tidy(struct hoy_buf *b)
 			b->data[i] = '?';
 }
 
-static int check(struct ctr *c, int *ret_status, struct hoy_err *err)
+/* What it was is in RET_SAID, NULL if it passed. */
+static int check(struct ctr *c, const char **ret_said, struct hoy_err *err)
 {
+	cleanup_json struct hoy_json_doc doc = HOY_JSON_DOC_INIT;
 	const struct hoy_json *h;
 	cleanup_strv struct hoy_strv words = HOY_STRV_INIT;
 	size_t max;
 	struct result res;
+	bool startup;
 	int r = ctr_load_def(c, err);
 
 	if (!r)
 		r = ctr_load_live(c, err);
 	if (r < 0)
 		return r;
-	h = hoy_json_get(c->def.root, "health");
+	(void)load(c, &doc);
 	if (ctr_status(c) != ST_RUNNING)
 		return hoy_fail(err, HOY_EUNSUPPORTED, "container %s is not running", c->id);
+	h = current(c, doc.root, &startup);
 	if (test_words(hoy_json_get(h, "Test"), &words) < 0)
 		return hoy_fail(err, ENOENT, "container %s has no defined healthcheck", c->id);
 	max = (size_t)hoy_json_int(c->def.root, "healthLogSize", 500);
 	max = max && max < 1 << 20 ? max : 1 << 20;
-	res = (struct result){ .start = hoy_now(), .output = HOY_BUF_INIT(max + 64) };
+	res = (struct result){ .start = hoy_now(), .startup = startup, .output = HOY_BUF_INIT(max + 64) };
 	r = run_words(c, words.v, hoy_json_int(h, "Timeout", 30 * HOY_NS), &res.output, max, &res.code, err);
 	res.end = hoy_now();
 	if (!r) {
 		tidy(&res.output);
 		if (res.code > 0)
 			res.code = 1; /* podman's: it tells only that it failed */
-		*ret_status = res.code ? 1 : 0;
+		*ret_said = !res.code ? NULL : startup ? "starting" : "unhealthy";
 		r = record(c, &res, err);
 	}
 	hoy_buf_release(&res.output);
@@ -434,7 +556,8 @@ static int run_healthcheck(const struct hoy_verb *v, int argc, char **argv)
 	struct hoy_err err = HOY_ERR_INIT;
 	cleanup_store struct hoy_store *s = NULL;
 	cleanup_ctr struct ctr c = CTR_INIT;
-	int status, failed = 0, r, n = hoy_verb_args(v, argc, argv, NULL, 1, 1, &status);
+	const char *said = NULL;
+	int status, r, n = hoy_verb_args(v, argc, argv, NULL, 1, 1, &status);
 
 	if (n < 0)
 		return status;
@@ -443,12 +566,12 @@ static int run_healthcheck(const struct hoy_verb *v, int argc, char **argv)
 		return 125;
 	r = ctr_open(&c, s, argv[1], &err);
 	if (!r)
-		r = check(&c, &failed, &err);
+		r = check(&c, &said, &err);
 	if (r < 0)
 		return hoy_report(&err, 125);
-	if (failed)
-		puts("unhealthy");
-	return hoy_finish_stdout(failed);
+	if (said)
+		puts(said);
+	return hoy_finish_stdout(said ? 1 : 0);
 }
 static const struct hoy_opt no_opts[] = { HOY_OPTS_END };
 const struct hoy_verb verb_healthcheck = { "healthcheck run", "CONTAINER", "Run the health check of a container", no_opts, run_healthcheck, 0 };

@@ -10,6 +10,7 @@
 #include "common/base/fd.h"
 #include "common/cli/format.h"
 #include "common/data/time.h"
+#include "common/data/units.h"
 #include "common/proc/sibling.h"
 #include "common/store/layers.h"
 
@@ -55,7 +56,7 @@ static void put_state(struct hoy_jw *w, const struct ctr *c)
 	hoy_jw_int(w, "Pid", ctr_pid(c));
 	if (st == ST_RUNNING || st == ST_PAUSED)
 		hoy_jw_int(w, "ConmonPid", hoy_json_int(c->live.root, "monitor", 0));
-	hoy_jw_int(w, "ExitCode", hoy_json_int(c->state.root, "exitCode", 0));
+	hoy_jw_int(w, "ExitCode", ctr_exit_code(c));
 	hoy_jw_string(w, "Error", "");
 	time_member(w, "StartedAt", hoy_json_str(c->live.root, "startedAt") ?: hoy_json_str(c->state.root, "started"));
 	time_member(w, "FinishedAt", hoy_json_str(c->state.root, "finished"));
@@ -289,6 +290,8 @@ static void config(struct hoy_jw *w, const struct ctr *c)
 	hoy_jw_string(w, "StopSignal", hoy_json_int(c->def.root, "stopSignal", 15) == 15 ? "SIGTERM" :
 		      hoy_json_int(c->def.root, "stopSignal", 15) == 9 ? "SIGKILL" : hoy_json_int(c->def.root, "stopSignal", 15) == 3 ? "SIGQUIT" :
 		      hoy_json_int(c->def.root, "stopSignal", 15) == 2 ? "SIGINT" : "SIGRTMIN+3");
+	if (hoy_json_get(c->def.root, "startupHealth"))
+		hoy_jw_value(w, "StartupHealthCheck", hoy_json_get(c->def.root, "startupHealth"));
 	if (hoy_json_get(c->def.root, "health"))
 		hoy_jw_value(w, "Healthcheck", hoy_json_get(c->def.root, "health"));
 	hoy_jw_string(w, "HealthcheckOnFailureAction", ds(c, "healthOnFailure") ?: "none");
@@ -366,9 +369,26 @@ static void userns(struct hoy_jw *w, const struct ctr *c)
 	hoy_jw_end_object(w);
 }
 
+static void log_config(struct hoy_jw *w, const struct ctr *c)
+{
+	static const char *const files[] = { "k8s-file", "json-file", "passthrough-tty" };
+	cleanup_free char *log = ds(c, "logPath") ? strdup(ds(c, "logPath")) : NULL;
+	char size[32];
+
+	for (size_t i = 0; i < ARRAY_SIZE(files) && !log; i++)
+		if (!strcmp(ds(c, "logDriver") ?: "k8s-file", files[i]))
+			log = hoy_path_join(c->dir, "ctr.log");
+	hoy_jw_object(w, "LogConfig");
+	hoy_jw_string(w, "Type", ds(c, "logDriver"));
+	hoy_jw_null(w, "Config");
+	hoy_jw_string(w, "Path", log);
+	hoy_jw_string(w, "Tag", ds(c, "logTag"));
+	hoy_jw_string(w, "Size", hoy_json_get(c->def.root, "logMax") ? hoy_size_tight(hoy_json_int(c->def.root, "logMax", 0), size) : "-1B");
+	hoy_jw_end_object(w);
+}
+
 static void host_config(struct hoy_jw *w, const struct ctr *c)
 {
-	cleanup_free char *log = ds(c, "logPath") ? strdup(ds(c, "logPath")) : hoy_path_join(c->dir, "ctr.log");
 	const char *def = "private";
 
 	hoy_jw_object(w, "HostConfig");
@@ -386,16 +406,10 @@ static void host_config(struct hoy_jw *w, const struct ctr *c)
 		hoy_jw_string(w, NULL, hoy_buf_str(&b));
 	}
 	hoy_jw_end_array(w);
-	hoy_jw_string(w, "CgroupManager", "cgroupfs");
+	hoy_jw_string(w, "CgroupManager", cgroup_by_systemd(c) ? "systemd" : "cgroupfs");
 	hoy_jw_string(w, "CgroupMode", ds(c, "cgroupns") ?: def);
 	hoy_jw_string(w, "ContainerIDFile", ds(c, "cidFile"));
-	hoy_jw_object(w, "LogConfig");
-	hoy_jw_string(w, "Type", ds(c, "logDriver"));
-	hoy_jw_null(w, "Config");
-	hoy_jw_string(w, "Path", log);
-	hoy_jw_string(w, "Tag", ds(c, "logTag"));
-	hoy_jw_string(w, "Size", hoy_json_get(c->def.root, "logMax") ? hoy_json_get(c->def.root, "logMax")->str : "-1B");
-	hoy_jw_end_object(w);
+	log_config(w, c);
 	hoy_jw_string(w, "NetworkMode", net_mode(c));
 	put_ports(w, c, "PortBindings");
 	hoy_jw_object(w, "RestartPolicy");
@@ -446,7 +460,7 @@ static void exec_ids(struct hoy_jw *w, const struct ctr *c)
 	hoy_jw_strings(w, "ExecIDs", ids.v, ids.n);
 }
 
-static int put_container(struct hoy_jw *w, struct ctr *c, struct hoy_err *err)
+int ctr_inspect(struct hoy_jw *w, struct ctr *c, struct hoy_err *err)
 {
 	const struct hoy_json *args;
 	int r = ctr_load_def(c, err);
@@ -528,7 +542,7 @@ static int inspect_one(struct hoy_store *s, const struct inspect_opts *o, const 
 	int r = image ? -ENOENT : ctr_open(&c, s, name, err);
 
 	if (!r)
-		return put_container(w, &c, err);
+		return ctr_inspect(w, &c, err);
 	if (r != -ENOENT || (o->type && !strcmp(o->type, "container")))
 		return r;
 	r = ask_image(name, &out, &text);

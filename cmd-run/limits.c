@@ -60,16 +60,13 @@ static bool pids_controller(void)
 	return hoy_read_small(AT_FDCWD, "/sys/fs/cgroup/cgroup.controllers", buf, sizeof(buf)) > 0 && strstr(buf, "pids");
 }
 
-static int pids(struct ctr *c, const struct create_opts *o, struct hoy_err *err)
+static void default_pids(struct ctr *c)
 {
 	int64_t v = hoy_json_int(hoy_json_get(conf(), "containers"), "pids_limit", 2048);
 
-	if (o->pids_limit)
-		return number(c, "pids", "pids-limit", o->pids_limit, err);
 	/* An ordinary user has no cgroup to put a limit on, unless one was delegated: only what is asked for is tried. */
 	if (v > 0 && !c->s->rootless && pids_controller())
 		set_limit(c, "pids", v);
-	return 0;
 }
 
 static int cpus(struct ctr *c, const struct create_opts *o, struct hoy_err *err)
@@ -135,7 +132,7 @@ static void put_ulimit(struct ctr *c, const char *name, int64_t soft, int64_t ha
 }
 
 /* "nofile=1024:4096": what was asked for is raised or it fails; -1 means our own hard limit. */
-static int ulimit(struct ctr *c, const char *text, struct hoy_err *err)
+int define_ulimit(struct ctr *c, const char *text, struct hoy_err *err)
 {
 	const char *eq = strchr(text, '='), *colon = eq ? strchr(eq, ':') : NULL;
 	int64_t soft, hard;
@@ -167,7 +164,7 @@ static void default_ulimits(struct ctr *c)
 	if (hoy_json_is(list, HOY_JSON_ARRAY)) {
 		HOY_JSON_EACH(it, list)
 			if (hoy_json_text(it))
-				(void)ulimit(c, it->str, NULL);
+				(void)define_ulimit(c, it->str, NULL);
 		return;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
@@ -182,7 +179,7 @@ static void default_ulimits(struct ctr *c)
 	}
 }
 
-int define_limits(struct ctr *c, const struct create_opts *o, struct hoy_err *err)
+int define_resources(struct ctr *c, const struct create_opts *o, struct hoy_err *err)
 {
 	struct hoy_json *res;
 	int64_t mem, swap;
@@ -200,8 +197,8 @@ int define_limits(struct ctr *c, const struct create_opts *o, struct hoy_err *er
 		r = number(c, "cpuQuota", "cpu-quota", o->cpu_quota, err);
 	if (!r)
 		r = cpus(c, o, err);
-	if (!r)
-		r = pids(c, o, err);
+	if (!r && o->pids_limit)
+		r = number(c, "pids", "pids-limit", o->pids_limit, err);
 	if (r < 0)
 		return r;
 	res = hoy_json_need(&c->def, c->def.root, "resources", HOY_JSON_OBJECT);
@@ -221,9 +218,21 @@ int define_limits(struct ctr *c, const struct create_opts *o, struct hoy_err *er
 		return hoy_fail(err, EINVAL, "minimum memoryswap limit should be larger than memory limit, see usage");
 	if (swap > 0 && !mem)
 		return hoy_fail(err, EINVAL, "you should always set the memory limit when using memoryswap limit, see usage");
+	return 0;
+}
+
+int define_limits(struct ctr *c, const struct create_opts *o, struct hoy_err *err)
+{
+	int r;
+
+	if (!o->pids_limit)
+		default_pids(c);
+	r = define_resources(c, o, err);
+	if (r < 0)
+		return r;
 	default_ulimits(c);
 	for (size_t i = 0; i < o->ulimit.n && !r; i++)
-		r = ulimit(c, o->ulimit.v[i], err);
+		r = define_ulimit(c, o->ulimit.v[i], err);
 	if (!r && o->oom_score_adj) {
 		char *end;
 		long v = strtol(o->oom_score_adj, &end, 10);

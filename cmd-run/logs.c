@@ -1,4 +1,4 @@
-/* cmd-run/logs.c: `logs` from the k8s-file log: "TIME STREAM TAG TEXT", a P tag being a line's first part. */
+/* cmd-run/logs.c: `logs`, from the k8s-file log: "TIME STREAM TAG TEXT", a P tag being a line's first part. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -11,14 +11,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "cmd-run/run.h"
+#include "cmd-run/logs.h"
 #include "common/base/fd.h"
 #include "common/data/time.h"
 
-struct log_opts {
-	bool follow, times, latest, names, color;
-	const char *tail, *since, *until;
-};
 #define O(f) offsetof(struct log_opts, f)
 static const struct hoy_opt opts[] = {
 	{ 'f', "follow", HOY_OPT_FLAG, O(follow), NULL, "go on as the container writes" },
@@ -31,15 +27,6 @@ static const struct hoy_opt opts[] = {
 	HOY_OPTS_END,
 };
 
-struct reader {
-	const struct log_opts *o;
-	const char *name;
-	int fd;
-	int64_t since, until;
-	struct hoy_buf rest;	   /* the beginning of a line that is still being written */
-	bool mid[2];		   /* the last piece of stdout, stderr had no line end */
-};
-
 static bool point_in_time(const char *text, int64_t *ret)
 {
 	if (!text || hoy_moment_parse(text, ret))
@@ -48,8 +35,7 @@ static bool point_in_time(const char *text, int64_t *ret)
 	return false;
 }
 
-/* One log line without its '\n'. */
-static void print_line(struct reader *r, const char *line, size_t len)
+void log_print_line(struct log_reader *r, const char *line, size_t len)
 {
 	const char *sp1 = memchr(line, ' ', len), *sp2, *sp3;
 	bool err, partial;
@@ -84,7 +70,7 @@ static void print_line(struct reader *r, const char *line, size_t len)
 }
 
 /* What is in the file from here to its end. */
-static int print_more(struct reader *r)
+static int print_more(struct log_reader *r)
 {
 	static char buf[1 << 17];
 	ssize_t n;
@@ -95,10 +81,10 @@ static int print_more(struct reader *r)
 		while ((nl = memchr(p, '\n', end - p))) {
 			if (r->rest.len) {
 				hoy_buf_add(&r->rest, p, nl - p);
-				print_line(r, r->rest.data, r->rest.len);
+				log_print_line(r, r->rest.data, r->rest.len);
 				hoy_buf_reset(&r->rest);
 			} else {
-				print_line(r, p, nl - p);
+				log_print_line(r, p, nl - p);
 			}
 			p = nl + 1;
 		}
@@ -144,7 +130,7 @@ static int seek_tail(int fd, long n)
 }
 
 /* Until the container has ended and all is printed. */
-static int follow(struct ctr *c, struct reader *r, const char *path)
+static int follow(struct ctr *c, struct log_reader *r, const char *path)
 {
 	cleanup_fd int in = inotify_init1(IN_CLOEXEC), pid = -1;
 	char waste[4096];
@@ -173,7 +159,7 @@ static int logs_one(struct hoy_store *s, const char *name, const struct log_opts
 {
 	cleanup_ctr struct ctr c = CTR_INIT;
 	struct hoy_err err = HOY_ERR_INIT;
-	struct reader r = { .o = o, .rest = HOY_BUF_INIT(64 << 20) };
+	struct log_reader r = { .o = o, .rest = HOY_BUF_INIT(64 << 20) };
 	cleanup_free char *path = NULL;
 	cleanup_fd int fd = -1;
 	const char *driver;
@@ -186,19 +172,22 @@ static int logs_one(struct hoy_store *s, const char *name, const struct log_opts
 	if (e < 0)
 		return hoy_report(&err, 125);
 	driver = hoy_json_str(c.def.root, "logDriver") ?: "k8s-file";
-	if (strcmp(driver, "k8s-file")) {
-		hoy_error("this container is using the '%s' log driver, cannot read the logs: this container is not logging output", driver);
-		return 125;
-	}
+	r.name = ctr_name(&c);
+	r.tail = o->tail && strcmp(o->tail, "all") ? atol(o->tail) : -1;
 	if (!point_in_time(o->since, &r.since) || !point_in_time(o->until, &r.until))
 		return 125;
+	if (!strcmp(driver, "journald"))
+		return hoy_finish_stdout(log_print_journal(&c, &r, &err) < 0 ? hoy_report(&err, 125) : 0);
+	if (strcmp(driver, "k8s-file") && strcmp(driver, "json-file")) {
+		hoy_error("this container is using the '%s' log driver, cannot read logs: this container is not logging output", driver);
+		return 125;
+	}
 	path = hoy_json_str(c.def.root, "logPath") ? strdup(hoy_json_str(c.def.root, "logPath")) : hoy_path_join(c.dir, "ctr.log");
-	r.name = ctr_name(&c);
 	r.fd = fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
 	if (fd < 0 && errno == ENOENT)
 		return 0; /* never started */
-	if (fd >= 0 && o->tail && strcmp(o->tail, "all") && atol(o->tail) >= 0)
-		e = seek_tail(fd, atol(o->tail));
+	if (fd >= 0 && r.tail >= 0)
+		e = seek_tail(fd, r.tail);
 	if (fd >= 0 && !e)
 		e = o->follow ? follow(&c, &r, path) : print_more(&r);
 	if (fd < 0 || e < 0)

@@ -33,14 +33,14 @@ int main(int argc, char **argv)
 		&verb_run, &verb_create, &verb_start, &verb_stop, &verb_restart, &verb_kill, &verb_rm, &verb_ps, &verb_logs, &verb_exec,
 		&verb_inspect, &verb_wait, &verb_attach, &verb_pause, &verb_unpause, &verb_port, &verb_rename, &verb_commit, &verb_top, &verb_info, &verb_init,
 		&verb_cleanup, &verb_exists, &verb_healthcheck, &verb_system_check, &verb_container_diff,
-		&verb_container_prune, &verb_volume_prune, &verb_system_df, &verb_system_prune,
+		&verb_update, &verb_container_prune, &verb_volume_prune, &verb_system_df, &verb_system_prune,
 		ALSO("container run", verb_run), ALSO("container create", verb_create), ALSO("container start", verb_start),
 		ALSO("container stop", verb_stop), ALSO("container restart", verb_restart), ALSO("container kill", verb_kill),
 		ALSO("container rm", verb_rm), ALSO("container ps", verb_ps), ALSO("container ls", verb_ps), ALSO("container list", verb_ps),
 		ALSO("ls", verb_ps), ALSO("list", verb_ps), ALSO("container logs", verb_logs), ALSO("container exec", verb_exec),
 		ALSO("container inspect", verb_inspect), ALSO("container wait", verb_wait), ALSO("container attach", verb_attach),
 		ALSO("container pause", verb_pause), ALSO("container unpause", verb_unpause), ALSO("container port", verb_port),
-		ALSO("container rename", verb_rename), ALSO("container commit", verb_commit), ALSO("container top", verb_top), ALSO("container init", verb_init),
+		ALSO("container rename", verb_rename), ALSO("container commit", verb_commit), ALSO("container top", verb_top), ALSO("container init", verb_init), ALSO("container update", verb_update),
 		NULL,
 	};
 

@@ -372,14 +372,17 @@ static void info_host(struct hoy_jw *w, const struct hoy_store *s)
 {
 	bool v2 = hoy_exists(AT_FDCWD, "/sys/fs/cgroup/cgroup.controllers");
 	cleanup_free char *runtime = runtime_path(hoy_globals.runtime);
+	struct hoy_err ignored = HOY_ERR_INIT;
 	struct sysinfo si = { 0 };
+	const char *manager;
 	struct utsname u;
 
+	(void)cgroup_manager(&manager, &ignored);
 	uname(&u);
 	sysinfo(&si);
 	hoy_jw_object(w, "host");
 	hoy_jw_string(w, "arch", !strcmp(u.machine, "x86_64") ? "amd64" : !strcmp(u.machine, "aarch64") ? "arm64" : u.machine);
-	hoy_jw_string(w, "cgroupManager", "cgroupfs");
+	hoy_jw_string(w, "cgroupManager", manager);
 	hoy_jw_string(w, "cgroupVersion", v2 ? "v2" : "v1");
 	hoy_jw_int(w, "cpus", sysconf(_SC_NPROCESSORS_ONLN));
 	hoy_jw_string(w, "eventLogger", hoy_json_str(hoy_json_get(conf(), "engine"), "events_logger") ?: "file");

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/conf/dirs.h"
 #include "common/data/time.h"
 #include "common/data/units.h"
 
@@ -60,6 +61,11 @@ const struct hoy_opt run_options[] = {
 	STR(0, "health-on-failure", health_on_failure, "ACTION", "when it is unhealthy: none, kill, restart or stop"),
 	STR(0, "health-retries", health_retries, "N", "failures in a row that make it unhealthy (default 3)"),
 	STR(0, "health-start-period", health_start_period, "TIME", "time after the start in which failures do not count"),
+	STR(0, "health-startup-cmd", startup_cmd, "COMMAND", "command that must have succeeded before the others count"),
+	STR(0, "health-startup-interval", startup_interval, "TIME", "time between its runs (default 30s), or disable"),
+	STR(0, "health-startup-retries", startup_retries, "N", "failures of it that restart the container (default 0: never)"),
+	STR(0, "health-startup-success", startup_success, "N", "successes in a row that are enough (default 1)"),
+	STR(0, "health-startup-timeout", startup_timeout, "TIME", "time that it may take (default 30s)"),
 	STR(0, "health-timeout", health_timeout, "TIME", "time that a check may take (default 30s)"),
 	STR('h', "hostname", hostname, "NAME", "host name of the container"),
 	LIST(0, "hostuser", hostuser, "USER", "add a user of the host to /etc/passwd"),
@@ -73,8 +79,8 @@ const struct hoy_opt run_options[] = {
 	STR(0, "ipc", ipc, "MODE", "IPC namespace: private, shareable, host, none"),
 	LIST('l', "label", label, "KEY=VALUE", "add a label"),
 	LIST(0, "label-file", label_file, "PATH", "read labels from a file"),
-	STR(0, "log-driver", log_driver, "NAME", "k8s-file, json-file, journald, none, passthrough"),
-	LIST(0, "log-opt", log_opt, "KEY=VALUE", "path, max-size or tag of the log"),
+	STR(0, "log-driver", log_driver, "NAME", "k8s-file, json-file, journald, none, passthrough, passthrough-tty"),
+	LIST(0, "log-opt", log_opt, "KEY=VALUE", "path, max-size or tag of the log, label=NAME=VALUE for journald"),
 	STR(0, "mac-address", mac, "MAC", "hardware address in the network"),
 	STR('m', "memory", memory, "SIZE", "limit of memory"),
 	STR(0, "memory-reservation", memory_reservation, "SIZE", "soft limit of memory"),
@@ -104,7 +110,7 @@ const struct hoy_opt run_options[] = {
 	FLAG(0, "read-only", read_only, "read-only root file system"),
 	{ 0, "read-only-tmpfs", HOY_OPT_TRI, O(read_only_tmpfs), NULL, "writable /tmp, /run and /var/tmp then (default true)" },
 	FLAG(0, "replace", replace, "remove a container of that name first"),
-	STR(0, "restart", restart, "POLICY", "no, always, on-failure[:N], unless-stopped"),
+	STR(0, "restart", restart, "POLICY", "no, never, always, on-failure[:N], unless-stopped"),
 	FLAG(0, "rm", rm, "remove the container when it ends"),
 	FLAG(0, "rootfs", rootfs, "the first argument is the path of a root file system"),
 	LIST(0, "security-opt", security_opt, "OPTION", "seccomp=, no-new-privileges, apparmor=, label=, mask=, unmask="),
@@ -315,46 +321,81 @@ static int network(struct ctr *c, const struct create_opts *o, struct hoy_err *e
 	return 0;
 }
 
-static int log_options(struct ctr *c, const struct create_opts *o, struct hoy_err *err)
+static int log_option(struct ctr *c, const char *opt, struct hoy_err *err)
 {
-	static const char *const drivers[] = { "k8s-file", "json-file", "journald", "none", "passthrough", NULL };
-	const char *driver = o->log_driver ?: hoy_json_str(hoy_json_get(conf(), "containers"), "log_driver") ?: "k8s-file";
+	struct hoy_json *labels;
+	int64_t size;
 
-	if (!one_of(driver, drivers))
-		return hoy_fail(err, EINVAL, "invalid log driver '%s'", driver);
-	set(c, "logDriver", !strcmp(driver, "json-file") ? "k8s-file" : driver);
-	for (size_t i = 0; i < o->log_opt.n; i++) {
-		const char *opt = o->log_opt.v[i];
-		int64_t size;
-
-		if (!strncmp(opt, "path=", 5))
-			set(c, "logPath", opt + 5);
-		else if (!strncmp(opt, "tag=", 4))
-			set(c, "logTag", opt + 4);
-		else if (!strncmp(opt, "max-size=", 9) && hoy_size_parse(opt + 9, &size))
-			hoy_json_set_int(&c->def, c->def.root, "logMax", size);
-		else
-			return hoy_fail(err, EINVAL, "invalid log option '%s'", opt);
-	}
+	if (!strncmp(opt, "path=", 5))
+		set(c, "logPath", opt + 5);
+	else if (!strncmp(opt, "tag=", 4))
+		set(c, "logTag", opt + 4);
+	else if (!strncmp(opt, "label=", 6) && (labels = def_array(c, "logLabels")))
+		hoy_json_set_string(&c->def, labels, NULL, opt + 6);
+	else if (!strncmp(opt, "max-size=", 9) && hoy_size_parse_decimal(opt + 9, &size))
+		hoy_json_set_int(&c->def, c->def.root, "logMax", size);
+	else if (!strncmp(opt, "max-size=", 9))
+		return hoy_fail(err, EINVAL, "invalid size: '%s'", opt + 9);
+	else
+		return hoy_fail(err, EINVAL, "invalid log option \"%s\"", opt);
 	return 0;
 }
 
-static int restart(struct ctr *c, const struct create_opts *o, struct hoy_err *err)
+static int log_options(struct ctr *c, const struct create_opts *o, struct hoy_err *err)
 {
-	const char *p = o->restart ?: "no", *colon = strchr(p, ':');
-	static const char *const known[] = { "no", "", "always", "on-failure", "unless-stopped", NULL };
-	cleanup_free char *name = colon ? strndup(p, colon - p) : strdup(p);
+	static const char *const drivers[] = { "k8s-file", "json-file", "journald", "none", "passthrough", "passthrough-tty", NULL };
+	const char *driver = o->log_driver && *o->log_driver ? o->log_driver : hoy_json_str(hoy_json_get(conf(), "containers"), "log_driver") ?: "k8s-file";
+	int64_t size = hoy_json_int(hoy_json_get(conf(), "containers"), "log_size_max", -1);
+	int r = 0;
 
-	if (!name)
+	if (!one_of(driver, drivers))
+		return hoy_fail(err, EINVAL, "running container create option: invalid log driver: '%s': invalid argument", driver);
+	set(c, "logDriver", driver);
+	if (hoy_json_str(hoy_json_get(conf(), "containers"), "log_tag"))
+		set(c, "logTag", hoy_json_str(hoy_json_get(conf(), "containers"), "log_tag"));
+	if (size > 0)
+		hoy_json_set_int(&c->def, c->def.root, "logMax", size);
+	for (size_t i = 0; i < o->log_opt.n && !r; i++)
+		r = log_option(c, o->log_opt.v[i], err);
+	return r;
+}
+
+int define_restart(struct ctr *c, const char *policy, bool rm, struct hoy_err *err)
+{
+	static const char *const known[] = { "no", "always", "on-failure", "unless-stopped", NULL };
+	const char *colon = strchr(policy, ':');
+	cleanup_free char *given = colon ? strndup(policy, colon - policy) : strdup(policy);
+	const char *name = given && (!*given || !strcmp(given, "never")) ? "no" : given;
+	char *end = NULL;
+	long max = colon ? strtol(colon + 1, &end, 10) : 0;
+
+	if (!given)
 		return hoy_fail_oom(err);
-	if (!one_of(name, known) || (colon && strcmp(name, "on-failure")))
-		return hoy_fail(err, EINVAL, "invalid restart policy '%s'", p);
-	if (o->rm && strcmp(name, "no") && *name)
+	if (!one_of(name, known))
+		return hoy_fail(err, EINVAL, "\"%s\" is not a valid restart policy: invalid argument", policy);
+	if (colon && strcmp(name, "on-failure"))
+		return hoy_fail(err, EINVAL, "restart policy retries can only be specified with on-failure restart policy");
+	if (colon && (end == colon + 1 || *end))
+		return hoy_fail(err, EINVAL, "parsing restart policy retry count: \"%s\" is no number", colon + 1);
+	if (max < 0)
+		return hoy_fail(err, EINVAL, "must specify restart policy retry count as a number greater than 0");
+	if (rm && strcmp(name, "no"))
 		return hoy_fail(err, EINVAL, "the --rm option conflicts with --restart, when the restartPolicy is not \"\" and \"no\"");
-	set(c, "restart", *name ? name : "no");
-	if (colon)
-		hoy_json_set_int(&c->def, c->def.root, "restartMax", atoi(colon + 1));
+	set(c, "restart", name);
+	hoy_json_unset(c->def.root, "restartMax");
+	if (max)
+		hoy_json_set_int(&c->def, c->def.root, "restartMax", max);
 	return 0;
+}
+
+static bool seconds(const char *text, int64_t *ret)
+{
+	uint32_t v;
+
+	if (parse_uint32(text, &v, NULL) < 0)
+		return false;
+	*ret = v;
+	return true;
 }
 
 static int stopping(struct ctr *c, const struct create_opts *o, const struct hoy_json *cfg, struct hoy_err *err)
@@ -366,14 +407,14 @@ static int stopping(struct ctr *c, const struct create_opts *o, const struct hoy
 	if (n <= 0)
 		return hoy_fail(err, EINVAL, "invalid signal: %s", sig);
 	hoy_json_set_int(&c->def, c->def.root, "stopSignal", n);
-	if (o->stop_timeout && !hoy_duration_parse(o->stop_timeout, &v))
-		return hoy_fail(err, EINVAL, "invalid stop timeout '%s'", o->stop_timeout);
-	hoy_json_set_int(&c->def, c->def.root, "stopTimeout", o->stop_timeout ? v / HOY_NS : 10);
-	if (o->timeout) {
-		if (!hoy_duration_parse(o->timeout, &v) || v < 0)
-			return hoy_fail(err, EINVAL, "invalid timeout '%s'", o->timeout);
-		hoy_json_set_int(&c->def, c->def.root, "timeout", v / HOY_NS);
-	}
+	v = hoy_json_int(hoy_json_get(conf(), "engine"), "stop_timeout", 10);
+	if (o->stop_timeout && !seconds(o->stop_timeout, &v))
+		return hoy_fail(err, EINVAL, "invalid argument \"%s\" for \"--stop-timeout\" flag: it is a number of seconds", o->stop_timeout);
+	hoy_json_set_int(&c->def, c->def.root, "stopTimeout", v);
+	if (o->timeout && !seconds(o->timeout, &v))
+		return hoy_fail(err, EINVAL, "invalid argument \"%s\" for \"--timeout\" flag: it is a number of seconds", o->timeout);
+	if (o->timeout)
+		hoy_json_set_int(&c->def, c->def.root, "timeout", v);
 	return 0;
 }
 
@@ -408,6 +449,7 @@ static int devices(struct ctr *c, const struct create_opts *o, struct hoy_err *e
 
 int define(struct ctr *c, const struct create_opts *o, char **words, const struct hoy_json *cfg, struct hoy_err *err)
 {
+	const char *manager;
 	int64_t shm = 65536000;
 	int r;
 
@@ -433,7 +475,11 @@ int define(struct ctr *c, const struct create_opts *o, char **words, const struc
 	set(c, "pidFile", o->pidfile);
 	set(c, "conmonPidFile", o->conmon_pidfile);
 	set(c, "cidFile", o->cidfile);
-	set(c, "cgroupParent", o->cgroup_parent);
+	if (cgroup_manager(&manager, err) < 0 || cgroup_check_parent(manager, o->cgroup_parent, err) < 0)
+		return -err->code;
+	/* podman's records have it, too. */
+	set(c, "cgroupParent", o->cgroup_parent ?: hoy_rootless() && !strcmp(manager, "systemd") ? "user.slice" : NULL);
+	set(c, "cgroupManager", strcmp(manager, "systemd") ? NULL : manager);
 	if (o->cgroups && strcmp(o->cgroups, "enabled") && strcmp(o->cgroups, "disabled"))
 		return hoy_fail(err, EINVAL, "--cgroups is enabled or disabled, not '%s'", o->cgroups);
 	set_true(c, "noCgroups", o->cgroups && !strcmp(o->cgroups, "disabled"));
@@ -465,7 +511,7 @@ int define(struct ctr *c, const struct create_opts *o, char **words, const struc
 	if (!r)
 		r = log_options(c, o, err);
 	if (!r)
-		r = restart(c, o, err);
+		r = define_restart(c, o->restart ?: "no", o->rm, err);
 	if (!r)
 		r = stopping(c, o, cfg, err);
 	if (!r)

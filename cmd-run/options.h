@@ -17,7 +17,7 @@ struct create_opts {
 		*cgroupns, *restart, *log_driver, *umask, *tz, *cidfile, *pidfile, *conmon_pidfile, *ip, *ip6, *mac, *image_volume, *timeout,
 		*systemd, *cgroup_parent, *cgroups, *stop_timeout, *pids_limit, *oom_score_adj, *cpu_shares, *cpu_quota, *cpu_period, *init_path, *subuidname, *subgidname, *passwd_entry,
 		*group_entry, *health_cmd, *health_interval, *health_timeout, *health_start_period, *health_retries, *health_on_failure,
-		*health_log_count, *health_log_size;
+		*health_log_count, *health_log_size, *startup_cmd, *startup_interval, *startup_retries, *startup_success, *startup_timeout;
 	struct hoy_strv env, env_file, unsetenv, publish, expose, volume, mount, tmpfs, network, network_alias, cap_add, cap_drop,
 		security_opt, ulimit, label, label_file, annotation, attach, device, group_add, dns, dns_search, dns_option, add_host, sysctl,
 		log_opt, uidmap, gidmap, hostuser;
@@ -29,6 +29,12 @@ void create_opts_release(struct create_opts *o);
 /* options.c: O and the command line (IMAGE [COMMAND...]) into C->def, from the image's config CFG (NULL with --rootfs). */
 int define(struct ctr *c, const struct create_opts *o, char **command, const struct hoy_json *cfg, struct hoy_err *err);
 /* limits.c: cgroup limits, ulimits, capabilities, security options. */
+/* The part of it that is about the cgroup, which can be changed later. */
+int define_resources(struct ctr *c, const struct create_opts *o, struct hoy_err *err);
+/* One --ulimit. */
+int define_ulimit(struct ctr *c, const char *text, struct hoy_err *err);
+/* options.c: --restart. */
+int define_restart(struct ctr *c, const char *policy, bool rm, struct hoy_err *err);
 int define_limits(struct ctr *c, const struct create_opts *o, struct hoy_err *err);
 int define_security(struct ctr *c, const struct create_opts *o, struct hoy_err *err);
 /* userns.c: the user namespace; IMAGE_USER is the image's, or NULL. After the definition's user. */

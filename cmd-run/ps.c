@@ -99,7 +99,7 @@ static int filter_one(struct listing *l, struct row *r, const char *f, struct ho
 	if (IS("status"))
 		return is(state_of(r), v) || (is(v, "stopped") && r->st == ST_EXITED);
 	if (IS("exited"))
-		return r->st == ST_EXITED && hoy_json_int(r->c.state.root, "exitCode", 0) == atoi(v);
+		return r->st == ST_EXITED && ctr_exit_code(&r->c) == atoi(v);
 	if (IS("health"))
 		return is(r->health, v) || (is(v, "none") && !r->health[0]);
 	if (IS("label"))
@@ -342,7 +342,7 @@ static void status_text(const struct row *r, char *buf, size_t size)
 	else if (r->st == ST_INITIALIZED)
 		snprintf(buf, size, "Initialized");
 	else
-		snprintf(buf, size, "Exited (%lld) %s ago", (long long)hoy_json_int(r->c.state.root, "exitCode", 0),
+		snprintf(buf, size, "Exited (%lld) %s ago", (long long)ctr_exit_code(&r->c),
 			 r->finished == HOY_TIME_ZERO ? "some time" : hoy_time_human(hoy_now() - r->finished, t));
 }
 
@@ -429,7 +429,7 @@ static void json_row(struct hoy_jw *w, struct row *r)
 	hoy_jw_string(w, "CIDFile", hoy_json_str(def_of(r), "cidFile"));
 	hoy_jw_bool(w, "Exited", r->st == ST_EXITED);
 	hoy_jw_int(w, "ExitedAt", unix_time(r->finished));
-	hoy_jw_int(w, "ExitCode", hoy_json_int(r->c.state.root, "exitCode", 0));
+	hoy_jw_int(w, "ExitCode", ctr_exit_code(&r->c));
 	json_expose(w, r);
 	hoy_jw_string(w, "Id", r->c.id);
 	hoy_jw_string(w, "Image", image_text(r));
@@ -511,7 +511,7 @@ static void template_row(struct hoy_json_doc *d, struct hoy_json *o, struct row 
 	set(d, o, "Networks", hoy_json_str(r->c.live.root, "netName"));
 	set(d, o, "CIDFile", def ? hoy_json_str(def_of(r), "cidFile") : "");
 	hoy_json_set_int(d, o, "Pid", ctr_pid(&r->c));
-	hoy_json_set_int(d, o, "ExitCode", hoy_json_int(r->c.state.root, "exitCode", 0));
+	hoy_json_set_int(d, o, "ExitCode", ctr_exit_code(&r->c));
 	hoy_json_set_int(d, o, "Restarts", hoy_json_int(r->c.state.root, "restarts", 0));
 	hoy_json_set_bool(d, o, "Exited", r->st == ST_EXITED);
 	hoy_json_set_int(d, o, "StartedAt", unix_time(r->started));

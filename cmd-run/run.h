@@ -36,7 +36,7 @@ struct ctr {
 
 extern const struct hoy_verb verb_run, verb_create, verb_start, verb_stop, verb_restart, verb_kill, verb_rm, verb_ps, verb_logs,
 	verb_exec, verb_inspect, verb_wait, verb_cleanup, verb_attach, verb_pause, verb_unpause, verb_port, verb_rename, verb_commit, verb_top,
-	verb_info, verb_unshare, verb_exists, verb_init, verb_container_prune, verb_volume_prune, verb_system_df, verb_system_prune, verb_healthcheck;
+	verb_info, verb_unshare, verb_exists, verb_init, verb_container_prune, verb_volume_prune, verb_system_df, verb_system_prune, verb_healthcheck, verb_update;
 
 /* ---- env.c ---- */
 /* The lines of FILES but blank ones and comments, without leading blanks, as --env-file and --label-file take them. */
@@ -95,6 +95,7 @@ int create_from_args(const struct hoy_verb *v, int argc, char **argv, bool run, 
 /* ---- start.c ---- */
 struct start_how {
 	bool attach, stdin_open, quiet;
+	bool again; /* by the restart policy, not by the user */
 	const char *detach_keys;
 	bool sig_proxy;
 	int preserve_fds;
@@ -106,6 +107,15 @@ int ctr_prepare(struct ctr *c, const struct start_how *how, int *ret_code, struc
 
 /* ---- tool.c ---- */
 char *runtime_path(const char *name);
+
+/* cgroups.c: "systemd" or "cgroupfs", by option, containers.conf or what the host is. */
+int cgroup_manager(const char **ret, struct hoy_err *err);
+int cgroup_check_parent(const char *manager, const char *parent, struct hoy_err *err); /* of --cgroup-parent */
+bool cgroup_by_systemd(const struct ctr *c);
+int cgroup_note(struct ctr *c, struct hoy_err *err);  /* in c->live, before there is one: "cgroupsPath" for config.json, and "cgroup" where it is known */
+void cgroup_found(struct ctr *c, pid_t pid);	      /* "cgroup" as systemd has made it for PID */
+void cgroup_adopt_monitor(struct ctr *c, pid_t pid); /* into a scope of its own, where systemd is the manager */
+
 /* Call the runtime: VERB [ARG if it is an option] ID [ARG]. Its complaint becomes ERR, with podman's exit code for it. */
 int runtime_call(const struct ctr *c, const char *verb, const char *arg, int *ret_code, struct hoy_err *err);
 /* Freeze the container, or let it go on; noted and saved. */
@@ -129,6 +139,8 @@ void passage_argv(const struct ctr *c, const char *root, struct hoy_strv *progra
 int passage_main(char **argv);
 
 /* ---- spec.c ---- */
+/* The limits of the definition's cgroup alone, as linux.resources. */
+void write_resources(const struct ctr *c, struct hoy_buf *out);
 int write_spec(struct ctr *c, const char *rootfs, const char *netns, struct hoy_buf *out, struct hoy_err *err);
 
 /* ---- files.c: hosts, resolv.conf, hostname, .containerenv in the run directory ---- */
@@ -164,6 +176,8 @@ int ctr_remove(struct ctr *c, bool volumes, struct hoy_err *err);
 int ctr_clear(struct ctr *c, bool volumes, struct hoy_err *err);
 /* Remove its files beside the store's: out of sight in one step, so that nobody opens a half of it. */
 int ctr_drop_files(struct ctr *c, struct hoy_err *err);
+/* The exit code, of one that has ended but was not taken down too. */
+int ctr_exit_code(const struct ctr *c);
 /* Undo a start that failed half-way. */
 void ctr_abort(struct ctr *c, struct hoy_err *err);
 /* Wait until the exit file is there (and the monitor has written it), then its code. -errno. */
@@ -189,6 +203,8 @@ int health_load(const struct ctr *c, struct hoy_json_doc *ret);
 bool health_checked(const struct ctr *c);
 /* It has just been started: forget how it was, and have the monitor check. */
 void health_begin(struct ctr *c);
+/* Tell the monitor how often to check: the definition has changed, or another check counts now. */
+void health_schedule(const struct ctr *c);
 
 /* ---- attach.c ---- */
 int attach_connect(const struct ctr *c);
@@ -196,6 +212,8 @@ int attach_connect(const struct ctr *c);
 int attach_run(struct ctr *c, int sock, const struct start_how *how, bool tty);
 /* The same for the exec session SID, whose exit code is in RET_CODE; -ECONNRESET: the monitor has gone. */
 int attach_session(struct ctr *c, int sock, const char *sid, const struct start_how *how, bool tty, int *ret_code);
+/* Nothing to copy, the streams are the container's own: wait for its end, and pass signals on. */
+int attach_wait(struct ctr *c, const struct start_how *how);
 /* "ctrl-p,ctrl-q" (NULL: the configured ones) as bytes; how many, or -EINVAL. */
 int parse_detach_keys(const char *text, unsigned char keys[16]);
 int attach_raw(bool on);
@@ -274,6 +292,10 @@ int ctr_check_dependents(struct ctr *c, struct hoy_err *err);
  * IMAGE is its record or NULL. The locks of hoy_auto_ids().
  */
 int ctr_choose_ids(struct ctr *c, const struct hoy_json *image, struct hoy_idmaps *ret, struct hoy_err *err);
+
+/* ---- inspect.c ---- */
+/* All that `inspect` tells of a container; definition and live are loaded. */
+int ctr_inspect(struct hoy_jw *w, struct ctr *c, struct hoy_err *err);
 
 /* ---- events ---- */
 void event(const struct ctr *c, const char *what, int code);

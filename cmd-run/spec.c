@@ -474,13 +474,8 @@ static void put_limit(struct hoy_jw *w, const char *key, const struct hoy_json *
 		hoy_jw_int(w, key, hoy_json_int(res, from, 0));
 }
 
-static void resources(struct spec *s)
+static void limits(struct hoy_jw *w, const struct hoy_json *r)
 {
-	const struct hoy_json *r = hoy_json_get(s->def, "resources");
-	struct hoy_jw *w = &s->w;
-
-	hoy_jw_object(w, "resources");
-	device_rules(s);
 	if (hoy_json_get(r, "memory") || hoy_json_get(r, "memorySwap") || hoy_json_get(r, "memoryReservation") || hoy_json_get(r, "oomKillDisable")) {
 		hoy_jw_object(w, "memory");
 		put_limit(w, "limit", r, "memory");
@@ -505,7 +500,23 @@ static void resources(struct spec *s)
 		put_limit(w, "limit", r, "pids");
 		hoy_jw_end_object(w);
 	}
-	hoy_jw_end_object(w);
+}
+
+static void resources(struct spec *s)
+{
+	hoy_jw_object(&s->w, "resources");
+	device_rules(s);
+	limits(&s->w, hoy_json_get(s->def, "resources"));
+	hoy_jw_end_object(&s->w);
+}
+
+void write_resources(const struct ctr *c, struct hoy_buf *out)
+{
+	struct hoy_jw w = hoy_jw_on(out, NULL);
+
+	hoy_jw_object(&w, NULL);
+	limits(&w, hoy_json_get(c->def.root, "resources"));
+	hoy_jw_end_object(&w);
 }
 
 static bool unmasked(const struct spec *s, const char *path)
@@ -592,8 +603,8 @@ static int linux_part(struct spec *s, const char *netns, struct hoy_err *err)
 	mappings(s, "gidMappings", &s->maps.gid);
 	sysctls(s);
 	resources(s);
-	if (hoy_json_str(s->c->live.root, "cgroup"))
-		hoy_jw_string(&s->w, "cgroupsPath", hoy_json_str(s->c->live.root, "cgroup"));
+	if (hoy_json_str(s->c->live.root, "cgroupsPath"))
+		hoy_jw_string(&s->w, "cgroupsPath", hoy_json_str(s->c->live.root, "cgroupsPath"));
 	namespaces(s, netns);
 	r = devices(s, err);
 	if (!r)

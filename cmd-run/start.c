@@ -10,6 +10,7 @@
 
 #include "cmd-run/run.h"
 #include "common/base/fd.h"
+#include "common/cli/template.h"
 #include "common/data/time.h"
 #include "common/proc/boot.h"
 #include "common/proc/sibling.h"
@@ -23,20 +24,11 @@ static void live_str(struct ctr *c, const char *key, const char *value)
 		hoy_json_set_string(&c->live, c->live.root, key, value);
 }
 
-static char *cgroup_path(const struct ctr *c)
-{
-	const char *parent = hoy_json_str(c->def.root, "cgroupParent");
-
-	if (hoy_json_bool(c->def.root, "noCgroups", false))
-		return NULL;
-	return hoy_asprintf("%s%s/libpod-%s", parent && *parent ? (*parent == '/' ? "" : "/") : "", parent && *parent ? parent : "/libpod_parent", c->id);
-}
-
 /* The run directory and the notes that make it possible to undo what follows. */
-static int begin(struct ctr *c, struct hoy_err *err)
+static int begin(struct ctr *c, bool again, struct hoy_err *err)
 {
 	cleanup_free char *exitdir = hoy_path_join(c->rundir, "exit"), *persist = hoy_path_join(c->rundir, "persist"), *runtime = NULL,
-			  *cgroup = NULL, *host = NULL;
+			  *host = NULL;
 	const char *name = hoy_json_str(c->def.root, "hostname");
 	char own[256];
 	int r;
@@ -51,7 +43,6 @@ static int begin(struct ctr *c, struct hoy_err *err)
 	if (!c->live.root)
 		return hoy_fail_oom(err);
 	runtime = runtime_path(hoy_globals.runtime ? hoy_globals.runtime : hoy_json_str(c->def.root, "runtime"));
-	cgroup = cgroup_path(c);
 	live_str(c, "boot", hoy_boot_id());
 	live_str(c, "runtime", runtime);
 	if (hoy_globals.runtime_flags.n) {
@@ -60,7 +51,9 @@ static int begin(struct ctr *c, struct hoy_err *err)
 		for (size_t i = 0; f && i < hoy_globals.runtime_flags.n; i++)
 			hoy_json_set_string(&c->live, f, NULL, hoy_globals.runtime_flags.v[i]);
 	}
-	live_str(c, "cgroup", cgroup);
+	r = cgroup_note(c, err);
+	if (r < 0)
+		return r;
 	live_str(c, "layer", hoy_json_str(c->def.root, "layer"));
 	if (!name || !*name) {
 		bool uts = !strcmp(hoy_json_str(c->def.root, "uts") ?: "", "host") || !strcmp(hoy_json_str(c->def.root, "network") ?: "", "host");
@@ -71,6 +64,8 @@ static int begin(struct ctr *c, struct hoy_err *err)
 			name = host = strndup(c->id, 12);
 	}
 	live_str(c, "hostname", name);
+	if (again)
+		hoy_json_set_bool(&c->live, c->live.root, "again", true);
 	r = net_resolve(c, err);
 	return r ? r : ctr_save_live(c, err);
 }
@@ -139,14 +134,29 @@ static void runtime_args(const struct ctr *c, const char *root, struct hoy_strv 
 	for (size_t i = 0; i < args.n; i++)
 		hoy_strv_pushf(argv, "--runtime-arg=%s", args.v[i]);
 	for (size_t i = 1; i < rt.n; i++)
-		hoy_strv_pushf(argv, "--runtime-arg=%s", rt.v[i]);
+		if (strcmp(rt.v[i], "--systemd-cgroup")) /* that is the monitor's -s */
+			hoy_strv_pushf(argv, "--runtime-arg=%s", rt.v[i]);
 }
 
+/* The command line's, containers.conf's, else ours. */
 static char *monitor_path(void)
 {
 	const char *name = hoy_globals.conmon;
 
-	return name && *name ? strdup(name) : hoy_sibling("hoy-conmon");
+	if (name && *name)
+		return strdup(name);
+	HOY_JSON_EACH(it, hoy_json_path(conf(), "engine", "conmon_path", NULL))
+		if (hoy_json_text(it) && !access(it->str, X_OK))
+			return strdup(it->str);
+	return hoy_sibling("hoy-conmon");
+}
+
+/* Does the container get the streams of who starts it? */
+static bool passthrough(const struct ctr *c)
+{
+	const char *driver = hoy_json_str(c->def.root, "logDriver") ?: "";
+
+	return !strcmp(driver, "passthrough") || !strcmp(driver, "passthrough-tty");
 }
 
 static bool own_monitor(const char *path)
@@ -154,6 +164,38 @@ static bool own_monitor(const char *path)
 	const char *base = path && strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
 
 	return base && !strcmp(base, "hoy-conmon");
+}
+
+/* A tag may be a template over what inspect says; one that cannot be evaluated stays as it is. */
+static char *log_tag(struct ctr *c)
+{
+	const char *tag = hoy_json_str(c->def.root, "logTag");
+	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(HOY_BUF_OURS), out = HOY_BUF_INIT(4096);
+	cleanup_json struct hoy_json_doc doc = HOY_JSON_DOC_INIT;
+	struct hoy_jw w = hoy_jw_on(&b, NULL);
+	struct hoy_template *t = NULL;
+	char *ret = NULL;
+
+	if (tag && strstr(tag, "{{") && !ctr_inspect(&w, c, NULL) && !hoy_json_parse(&doc, hoy_buf_str(&b), b.len, "tag", NULL) &&
+	    !hoy_template_new(&t, tag, NULL) && !hoy_template_eval(t, doc.root, &out, NULL))
+		ret = strdup(hoy_buf_str(&out));
+	hoy_template_free(t);
+	return ret ? ret : tag ? strdup(tag) : NULL;
+}
+
+/* What the journal is told beside the output. */
+static void journal_words(struct ctr *c, struct hoy_strv *a)
+{
+	cleanup_free char *tag = log_tag(c);
+
+	if (tag && *tag) {
+		hoy_strv_push(a, "--log-tag");
+		hoy_strv_push(a, tag);
+	}
+	HOY_JSON_EACH(it, hoy_json_get(c->def.root, "logLabels")) {
+		hoy_strv_push(a, "--log-label");
+		hoy_strv_push(a, it->str);
+	}
 }
 
 /* conmon's command line, as podman gives it. */
@@ -181,8 +223,10 @@ static void monitor_argv(struct ctr *c, const char *root, struct hoy_strv *a)
 	hoy_strv_push(a, "--persist-dir");
 	hoy_strv_pushf(a, "%s/persist", c->rundir);
 	hoy_strv_push(a, "--full-attach");
+	if (hoy_json_str(c->live.root, "cgroupManager"))
+		hoy_strv_push(a, "-s");
 	hoy_strv_push(a, "-l");
-	if (!strcmp(driver, "k8s-file"))
+	if (!strcmp(driver, "k8s-file") || !strcmp(driver, "json-file"))
 		hoy_strv_pushf(a, "k8s-file:%s%s", log ? log : c->dir, log ? "" : "/ctr.log");
 	else
 		hoy_strv_push(a, driver);
@@ -192,10 +236,8 @@ static void monitor_argv(struct ctr *c, const char *root, struct hoy_strv *a)
 		hoy_strv_push(a, "--log-size-max");
 		hoy_strv_pushf(a, "%lld", (long long)max);
 	}
-	if (hoy_json_str(c->def.root, "logTag")) {
-		hoy_strv_push(a, "--log-tag");
-		hoy_strv_push(a, hoy_json_str(c->def.root, "logTag"));
-	}
+	if (!strcmp(driver, "journald"))
+		journal_words(c, a);
 	hoy_strv_push(a, "--log-level");
 	hoy_strv_push(a, "error");
 	runtime_args(c, root, a);
@@ -215,17 +257,33 @@ static void monitor_argv(struct ctr *c, const char *root, struct hoy_strv *a)
 	exit_command(c, a);
 }
 
+/* Beside another monitor ours watches, for what that one does not do. */
+static void watcher_argv(const struct ctr *c, struct hoy_strv *a)
+{
+	cleanup_free char *path = hoy_sibling("hoy-conmon");
+
+	hoy_strv_push(a, path ? path : "hoy-conmon");
+	hoy_strv_push(a, "--watch");
+	hoy_strv_push(a, c->id);
+	hoy_strv_push(a, "-b");
+	hoy_strv_push(a, c->rundir);
+	hoy_strv_push(a, "-p");
+	hoy_strv_pushf(a, "%s/pidfile", c->rundir);
+	hoy_strv_push(a, "--conmon-pidfile");
+	hoy_strv_pushf(a, "%s/conmon.pid", c->rundir);
+	exit_command(c, a);
+}
+
 /* Only async-signal-safe calls: we share the parent's memory until the exec. */
-static void become_monitor(char *const *argv, char *const *env, int sync, const int *keep, int n_keep, int stdio_from)
+static void become_monitor(char *const *argv, char *const *env, int sync, const int *keep, int n_keep, bool own_streams)
 {
 	static sigset_t none;
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	for (int i = 0; i < 3; i++)
-		if (stdio_from != 0 || i == 0)
-			dup2(null, i);
+	for (int i = 0; i < 3 && !own_streams; i++)
+		dup2(null, i);
 	fcntl(sync, F_SETFD, 0);
 	for (int i = 0; i < n_keep; i++)
 		fcntl(keep[i], F_SETFD, 0);
@@ -261,11 +319,43 @@ static int read_sync(struct ctr *c, int fd, pid_t *ret, int *ret_code, struct ho
 	return 0;
 }
 
+/* Our environment may be that of a monitor's exit command, with pipes that were its own. */
+static void monitor_env(int sync, struct hoy_strv *env)
+{
+	char number[16];
+
+	for (char **e = environ; *e; e++)
+		if (strncmp(*e, "_OCI_", 5))
+			hoy_strv_push(env, *e);
+	snprintf(number, sizeof(number), "%d", sync);
+	hoy_env_set(env, "_OCI_SYNCPIPE", number);
+}
+
+static int spawn_watcher(struct ctr *c, struct hoy_err *err)
+{
+	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT, env = HOY_STRV_INIT;
+	int sync[2], code, r;
+	pid_t child, pid;
+
+	if (pipe2(sync, O_CLOEXEC) < 0)
+		return hoy_fail_errno(err, errno, "cannot make a pipe");
+	watcher_argv(c, &argv);
+	monitor_env(sync[1], &env);
+	if (argv.error || env.error)
+		return hoy_fail_oom(err);
+	child = vfork();
+	if (!child)
+		become_monitor(argv.v, env.v, sync[1], NULL, 0, false);
+	hoy_close(sync[1]);
+	r = child < 0 ? hoy_fail_errno(err, errno, "cannot start hoy-conmon") : read_sync(c, sync[0], &pid, &code, err);
+	hoy_close(sync[0]);
+	return r;
+}
+
 static int spawn_monitor(struct ctr *c, const char *root, const struct start_how *how, int *ret_code, struct hoy_err *err)
 {
 	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT, env = HOY_STRV_INIT;
 	cleanup_free char *pidfile = hoy_path_join(c->rundir, "conmon.pid");
-	bool passthrough = !strcmp(hoy_json_str(c->def.root, "logDriver") ?: "", "passthrough");
 	int sync[2], status = 0, r, keep[300], n_keep = 0;
 	char text[32];
 	pid_t child, pid = 0;
@@ -280,14 +370,12 @@ static int spawn_monitor(struct ctr *c, const char *root, const struct start_how
 	}
 	for (int i = 0; i < c->n_port_fds; i++)
 		keep[n_keep++] = c->port_fds[i];
-	for (char **e = environ; *e; e++)
-		hoy_strv_push(&env, *e);
-	hoy_strv_pushf(&env, "_OCI_SYNCPIPE=%d", sync[1]);
+	monitor_env(sync[1], &env);
 	if (argv.error || env.error || !pidfile)
 		return hoy_fail_oom(err);
 	child = vfork();
 	if (!child)
-		become_monitor(argv.v, env.v, sync[1], keep, n_keep, passthrough ? 0 : 1);
+		become_monitor(argv.v, env.v, sync[1], keep, n_keep, passthrough(c));
 	hoy_close(sync[1]);
 	while (c->n_port_fds)
 		hoy_close(c->port_fds[--c->n_port_fds]);
@@ -314,7 +402,10 @@ static int spawn_monitor(struct ctr *c, const char *root, const struct start_how
 		hoy_json_set_int(&c->live, c->live.root, "monitor", child);
 		hoy_json_set_int(&c->live, c->live.root, "monitorStart", (int64_t)start_time(child));
 	}
-	return ctr_save_live(c, err);
+	cgroup_found(c, pid);
+	cgroup_adopt_monitor(c, child);
+	r = ctr_save_live(c, err);
+	return r || own_monitor(argv.v[0]) ? r : spawn_watcher(c, err);
 }
 
 static int note_started(struct ctr *c, struct hoy_err *err)
@@ -323,11 +414,15 @@ static int note_started(struct ctr *c, struct hoy_err *err)
 	int r;
 
 	hoy_json_set_bool(&c->live, c->live.root, "started", true);
+	hoy_json_unset(c->live.root, "again");
 	hoy_json_set_string(&c->live, c->live.root, "startedAt", hoy_time_format(hoy_now(), now));
 	r = ctr_save_live(c, err);
 	hoy_json_set_string(&c->state, c->state.root, "status", "running");
 	hoy_json_set_string(&c->state, c->state.root, "started", now);
+	hoy_json_set_int(&c->state, c->state.root, "exitCode", 0);
+	hoy_json_unset(c->state.root, "oomKilled");
 	hoy_json_unset(c->state.root, "stoppedByUser");
+	hoy_json_unset(c->state.root, "again");
 	/* The state says after a reboot that it has run; with --rm nobody will ask. */
 	return r || hoy_json_bool(c->state.root, "rm", false) ? r : ctr_save_state(c, err);
 }
@@ -362,7 +457,7 @@ int ctr_prepare(struct ctr *c, const struct start_how *how, int *ret_code, struc
 
 	*ret_code = 125;
 	if (!r)
-		r = begin(c, err);
+		r = begin(c, how->again, err);
 	if (!r)
 		r = mount_root(c, &root, err);
 	if (!r)
@@ -386,7 +481,7 @@ static int follow(struct ctr *c, int sock, const struct start_how *how, int *ret
 	int r;
 
 	ctr_unlock(c);
-	r = attach_run(c, sock, how, tty);
+	r = sock < 0 ? attach_wait(c, how) : attach_run(c, sock, how, tty);
 	if (r == 1) { /* detached by keys */
 		*ret_code = 0;
 		return 0;
@@ -432,11 +527,15 @@ int ctr_start(struct ctr *c, const struct start_how *how, int *ret_code, struct 
 	int r = 0;
 
 	*ret_code = 125;
+	if (how->again)
+		hoy_json_set_int(&c->state, c->state.root, "restarts", hoy_json_int(c->state.root, "restarts", 0) + 1);
+	else
+		hoy_json_unset(c->state.root, "restarts");
 	if (ctr_status(c) != ST_INITIALIZED)
 		r = ctr_prepare(c, how, ret_code, err);
 	else
 		r = ctr_load_def(c, err);
-	if (!r && how->attach && (sock = attach_connect(c)) < 0)
+	if (!r && how->attach && !passthrough(c) && (sock = attach_connect(c)) < 0)
 		r = hoy_fail_errno(err, -sock, "cannot attach to container %.12s", c->id);
 	if (!r)
 		r = runtime_start(c, ret_code, err);
@@ -445,6 +544,10 @@ int ctr_start(struct ctr *c, const struct start_how *how, int *ret_code, struct 
 	if (r < 0) {
 		struct hoy_err ignored = HOY_ERR_INIT;
 
+		if (hoy_json_bool(c->state.root, "again", false)) {
+			hoy_json_unset(c->state.root, "again");
+			(void)ctr_save_state(c, &ignored);
+		}
 		/* What was half made goes away again; the error that we report stays the first one. */
 		ctr_abort(c, &ignored);
 		return r;

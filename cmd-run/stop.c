@@ -274,6 +274,7 @@ static int restart_one(struct ctr *c, const struct common_opts *o, struct hoy_er
 		return -EINVAL;
 	if (o->running && !ctr_pid(c))
 		return 1;
+	event(c, "restart", -1);
 	if (ctr_pid(c))
 		r = ctr_stop(c, t, err);
 	if (!r)

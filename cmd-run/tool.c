@@ -145,6 +145,8 @@ void runtime_argv(const struct ctr *c, struct hoy_strv *argv)
 	hoy_strv_push(argv, path ? path : "hoy-runtime");
 	HOY_JSON_EACH(it, hoy_json_get(c->live.root, "runtimeFlags"))
 		hoy_strv_pushf(argv, "--%s", it->str);
+	if (hoy_json_str(c->live.root, "cgroupManager"))
+		hoy_strv_push(argv, "--systemd-cgroup");
 	hoy_strv_push(argv, "--root");
 	hoy_strv_pushf(argv, "%s/hoy/runtime", c->s->conf.runroot);
 	hoy_strv_push(argv, "--log-format=json");

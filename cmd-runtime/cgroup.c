@@ -127,13 +127,16 @@ static int make_dirs(const struct hoy_cgroup_hier *h, char *full, bool *made)
 	return !r && *made && cpuset ? inherit_cpuset(full, depth(h, full)) : r;
 }
 
-static bool may_go_without(int r)
+bool cgroup_ordinary_user(void)
 {
 	char map[64];
 
-	if (r != -EACCES && r != -EPERM && r != -EROFS)
-		return false;
 	return geteuid() || (hoy_read_small(AT_FDCWD, "/proc/self/uid_map", map, sizeof(map)) > 0 && !strstr(map, "4294967295"));
+}
+
+static bool may_go_without(int r)
+{
+	return (r == -EACCES || r == -EPERM || r == -EROFS) && cgroup_ordinary_user();
 }
 
 static int open_one(struct cgroup *cg, size_t i)
@@ -222,16 +225,6 @@ int cgroup_create(struct cgroup *cg, const struct rt *rt, const struct spec *s, 
 	return cg->all.unified ? 0 : cgroup_v1_limits(cg, s->resources, true, err);
 }
 
-static bool host_root(const struct hoy_json *maps, uid_t *ret)
-{
-	HOY_JSON_EACH(m, maps)
-		if (hoy_json_int(m, "containerID", -1) == 0) {
-			*ret = (uid_t)hoy_json_int(m, "hostID", 0);
-			return true;
-		}
-	return false;
-}
-
 /* What cannot be given stays ours: the limits hold anyway. */
 void cgroup_delegate(const struct cgroup *cg, const struct spec *s)
 {
@@ -239,8 +232,8 @@ void cgroup_delegate(const struct cgroup *cg, const struct spec *s)
 	char files[1024], *save = NULL;
 	uid_t uid, gid;
 
-	if (cg->v2 < 0 || !s->ns_new[NS_USER] || !host_root(hoy_json_get(s->linux_, "uidMappings"), &uid) ||
-	    !host_root(hoy_json_get(s->linux_, "gidMappings"), &gid))
+	if (cg->v2 < 0 || !s->ns_new[NS_USER] || !spec_host_root(hoy_json_get(s->linux_, "uidMappings"), &uid) ||
+	    !spec_host_root(hoy_json_get(s->linux_, "gidMappings"), &gid))
 		return;
 	if (fchownat(dir, "", uid, gid, AT_EMPTY_PATH) < 0)
 		log_debug("cgroup '%s' cannot be given to user %u", cg->path, uid);
@@ -297,6 +290,33 @@ int cgroup_enter_self(const struct cgroup *cg, struct hoy_err *err)
 	for (size_t i = 0; i < cg->all.n; i++)
 		if (cg->enter[i] >= 0 && write(cg->enter[i], "0", 1) < 0)
 			return hoy_fail_errno(err, errno, "cannot enter cgroup '%s%s'", cg->all.h[i].mount, cg->path);
+	return 0;
+}
+
+/* By the children's lists of the kernel, parents first: who is forked meanwhile is where its parent is. */
+static int adopt(int dir, pid_t pid, int depth)
+{
+	char file[64], text[16], children[4096], *save = NULL;
+	int r;
+
+	snprintf(text, sizeof(text), "%d", pid);
+	r = hoy_write_small(dir, "cgroup.procs", text);
+	snprintf(file, sizeof(file), "/proc/%d/task/%d/children", pid, pid);
+	if (r < 0 || depth == 64 || hoy_read_small(AT_FDCWD, file, children, sizeof(children)) <= 0)
+		return r == -ESRCH && depth ? 0 : r;
+	for (char *p = strtok_r(children, " ", &save); p && !r; p = strtok_r(NULL, " ", &save))
+		r = adopt(dir, (pid_t)atoi(p), depth + 1);
+	return r;
+}
+
+int cgroup_adopt(const struct cgroup *cg, pid_t pid, struct hoy_err *err)
+{
+	for (size_t i = 0; i < cg->all.n; i++) {
+		int r = cg->dir[i] >= 0 ? adopt(cg->dir[i], pid, 0) : 0;
+
+		if (r < 0)
+			return hoy_fail_errno(err, -r, "cannot move process %d to cgroup '%s%s'", pid, cg->all.h[i].mount, cg->path);
+	}
 	return 0;
 }
 

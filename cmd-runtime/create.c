@@ -20,7 +20,7 @@ struct create_opts {
 	bool no_pivot, no_keyring, detach, no_subreaper, keep;
 };
 
-static void birth_init(struct birth *b, const struct rt *rt)
+void birth_init(struct birth *b, const struct rt *rt)
 {
 	*b = (struct birth){ .rt = rt, .spec = SPEC_INIT, .state = STATE_INIT, .sock = { -1, -1 }, .fifo = -1,
 			     .console = -1, .seccomp_socket = -1, .filter = HOY_BUF_INIT(HOY_BUF_OURS) };
@@ -30,7 +30,7 @@ static void birth_init(struct birth *b, const struct rt *rt)
 	cgroup_init(&b->cgroup);
 }
 
-static void birth_release(struct birth *b)
+void birth_release(struct birth *b)
 {
 	hoy_close(b->sock[0]);
 	hoy_close(b->sock[1]);
@@ -94,6 +94,23 @@ static int fill_state(struct birth *b, bool attached, struct hoy_err *err)
 	return note_cgroup(b, err) < 0 ? -err->code : state_save(&b->state, err);
 }
 
+int birth_claim(struct birth *b, const char *id, bool attached, struct hoy_err *err)
+{
+	int r = state_create(&b->state, b->rt, id, err);
+
+	if (!r)
+		r = cgroup_choose(&b->cgroup, b->rt, &b->spec, id, err);
+	if (!r)
+		r = fill_state(b, attached, err);
+	if (!r)
+		r = cgroup_create(&b->cgroup, b->rt, &b->spec, id, err);
+	if (!r)
+		r = note_cgroup(b, err);
+	if (!r)
+		cgroup_delegate(&b->cgroup, &b->spec);
+	return r ? r : rdt_make(&b->state, &b->spec, err);
+}
+
 /* Everything that can be known to be wrong before there is a process. */
 static int prepare(struct birth *b, const struct create_opts *o, const char *id, bool attached, struct hoy_err *err)
 {
@@ -105,25 +122,13 @@ static int prepare(struct birth *b, const struct create_opts *o, const char *id,
 	if (!r)
 		r = seccomp_connect(&b->spec, &b->seccomp_socket, err);
 	if (!r)
-		r = state_create(&b->state, b->rt, id, err);
+		r = birth_claim(b, id, attached, err);
 	if (!r)
 		r = seccomp_build(b->rt, &b->spec, &b->filter, &b->filter_flags, err);
 	if (!r && !attached)
 		r = make_fifo(b, err);
 	if (!r)
-		r = cgroup_choose(&b->cgroup, b->rt, &b->spec, id, err);
-	if (!r)
-		r = fill_state(b, attached, err);
-	if (!r)
-		r = cgroup_create(&b->cgroup, b->rt, &b->spec, id, err);
-	if (!r)
-		r = note_cgroup(b, err);
-	if (!r)
-		cgroup_delegate(&b->cgroup, &b->spec);
-	if (!r)
-		r = rdt_make(&b->state, &b->spec, err);
-	if (!r)
-		r = mounts_parse(b->jobs, &b->spec, err);
+		r = mounts_parse(b->jobs, hoy_json_get(b->spec.doc.root, "mounts"), err);
 	if (!r)
 		r = idmap_prepare(b->jobs, &r0, &b->spec, err);
 	if (!r && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, b->sock) < 0)
@@ -132,8 +137,7 @@ static int prepare(struct birth *b, const struct create_opts *o, const char *id,
 	return r;
 }
 
-/* What the parent does while the child builds its world. */
-static int record(struct birth *b, const struct create_opts *o, struct hoy_err *err)
+int birth_record(struct birth *b, const char *pid_file, const char *pidfd_socket, struct hoy_err *err)
 {
 	char pid[16];
 	int r;
@@ -144,16 +148,12 @@ static int record(struct birth *b, const struct create_opts *o, struct hoy_err *
 		return hoy_fail_errno(err, -r, "the container's process died early");
 	if (save_config(b, err) < 0 || state_save(&b->state, err) < 0)
 		return -err->code;
-	r = rdt_enter(&b->state, b->state.pid, err);
-	if (!r && b->spec.process.has_oom)
-		r = procattr_oom(b->state.pid, b->spec.process.oom, true, err);
-	if (!r)
-		r = pidfd_send(o->pidfd_socket, b->spawn.pidfd, err);
-	if (r < 0 || !o->pid_file)
+	r = pidfd_send(pidfd_socket, b->spawn.pidfd, err);
+	if (r < 0 || !pid_file)
 		return r;
 	snprintf(pid, sizeof(pid), "%d", b->state.pid);
-	r = hoy_replace_file(AT_FDCWD, o->pid_file, pid, strlen(pid), 0644, false);
-	return r < 0 ? hoy_fail_errno(err, -r, "cannot write the pid file '%s'", o->pid_file) : 0;
+	r = hoy_replace_file(AT_FDCWD, pid_file, pid, strlen(pid), 0644, false);
+	return r < 0 ? hoy_fail_errno(err, -r, "cannot write the pid file '%s'", pid_file) : 0;
 }
 
 static int run_create_hooks(struct birth *b, struct hoy_err *err)
@@ -190,6 +190,22 @@ static int follow(struct birth *b, int *ret_master, struct hoy_err *err)
 	}
 }
 
+/* What only we may do for the child, and not too late: it waits for that (init_waits). */
+static int set_up_child(struct birth *b, struct hoy_err *err)
+{
+	int r = b->spec.ns_new[NS_USER] ? spawn_map_ids(&b->spawn, err) : 0;
+
+	if (!r)
+		r = netdev_move(&b->spec, b->spawn.pid, b->spawn.nsfd[NS_NET], err);
+	if (!r && spec_has_userns(&b->spec) && b->spec.process.has_oom)
+		r = procattr_oom(b->spawn.pid, b->spec.process.oom, err);
+	if (!r)
+		r = rdt_enter(&b->state, b->spawn.pid, err);
+	if (!r && init_waits(&b->spec))
+		r = sync_send(b->sock[0], MSG_GO, NULL);
+	return r;
+}
+
 static int give_birth(struct birth *b, const struct create_opts *o, int *ret_master, struct hoy_err *err)
 {
 	int r = spawn_start(&b->spawn, err);
@@ -198,14 +214,9 @@ static int give_birth(struct birth *b, const struct create_opts *o, int *ret_mas
 		return r;
 	hoy_close(b->sock[1]);
 	b->sock[1] = -1;
-	if (b->spec.ns_new[NS_USER])
-		r = spawn_map_ids(&b->spawn, err);
+	r = set_up_child(b, err);
 	if (!r)
-		r = netdev_move(&b->spec, b->spawn.pid, b->spawn.nsfd[NS_NET], err);
-	if (!r && init_waits(&b->spec))
-		r = sync_send(b->sock[0], MSG_GO, NULL);
-	if (!r)
-		r = record(b, o, err);
+		r = birth_record(b, o->pid_file, o->pidfd_socket, err);
 	/* The child's own reason says more than our "it died". */
 	if (r < 0) {
 		struct hoy_err theirs = HOY_ERR_INIT;
@@ -216,7 +227,7 @@ static int give_birth(struct birth *b, const struct create_opts *o, int *ret_mas
 	return follow(b, ret_master, err);
 }
 
-static void undo(struct birth *b)
+void birth_undo(struct birth *b)
 {
 	struct hoy_err ignored = HOY_ERR_INIT;
 
@@ -267,7 +278,7 @@ static int create(struct birth *b, const struct create_opts *o, const char *id, 
 	}
 	/* mkdir EEXIST: that container is somebody else's. */
 	if (r < 0)
-		undo(b);
+		birth_undo(b);
 	return r;
 }
 
@@ -282,12 +293,12 @@ static int parse_opts(struct create_opts *o, bool run, int argc, char **argv, st
 		{ "pid-file", 0, CLI_STR, &o->pid_file, "FILE", "write the process id to FILE" },
 		{ "pidfd-socket", 0, CLI_STR, &o->pidfd_socket, "PATH", "socket that gets a pidfd of the process" },
 		{ "preserve-fds", 0, CLI_INT, &o->preserve, "N", "pass N file descriptors after the first three" },
+		{ "no-subreaper", 0, CLI_FLAG, &o->no_subreaper, NULL, "accepted for crun's and runc's sake" },
 		{ "detach", 'd', CLI_FLAG, &o->detach, NULL, "don't wait for the container to end" },
 		{ "keep", 0, CLI_FLAG, &o->keep, NULL, "don't remove the container when it ends" },
-		{ "no-subreaper", 0, CLI_FLAG, &o->no_subreaper, NULL, "accepted for runc's sake" },
 	};
 	struct cli cli = { run ? "run [OPTION]... ID" : "create [OPTION]... ID", opts,
-			   ARRAY_SIZE(opts) - (run ? 0 : 3), 1, 1, false };
+			   ARRAY_SIZE(opts) - (run ? 0 : 2), 1, 1, false };
 	int r = cli_parse(&cli, argc, argv, err);
 
 	if (r >= 0 && (o->preserve < 0 || o->preserve > 4096))
@@ -313,7 +324,7 @@ int cmd_create(struct rt *rt, int argc, char **argv, struct hoy_err *err)
 	return r;
 }
 
-static int destroy_own(struct birth *b, struct hoy_err *err)
+int birth_end(struct birth *b, struct hoy_err *err)
 {
 	struct stat st;
 
@@ -341,13 +352,13 @@ int cmd_run(struct rt *rt, int argc, char **argv, struct hoy_err *err)
 	r = create(&b, &o, argv[0], true, &master, err);
 	if (!r && o.detach && master >= 0) {
 		r = hoy_fail(err, EINVAL, "use --console-socket with --detach when a terminal is used");
-		undo(&b);
+		birth_undo(&b);
 	}
 	if (!r && !o.detach) {
 		/* Others may stop, pause or exec meanwhile. */
 		flock(b.state.dirfd, LOCK_UN);
 		r = wait_foreground(b.spawn.pid, b.spawn.pidfd, master);
-		if (!o.keep && destroy_own(&b, &gone) < 0)
+		if (!o.keep && birth_end(&b, &gone) < 0)
 			log_warning("%s", gone.msg);
 	}
 	hoy_close(master);

@@ -20,6 +20,11 @@ static const struct { const char *name, *to; } links[] = {
 	{ "stderr", "/proc/self/fd/2" }, { "core", "/proc/kcore" },	 { "ptmx", "pts/ptmx" },
 };
 
+const char *dev_default(size_t i)
+{
+	return i < ARRAY_SIZE(defaults) ? defaults[i].path : NULL;
+}
+
 struct device {
 	const char *path; /* without leading slash */
 	mode_t mode;	  /* with type */

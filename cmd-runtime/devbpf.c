@@ -177,7 +177,7 @@ int devbpf_attach(int dir, const struct hoy_json *rules, struct hoy_err *err)
 		r = load_and_attach(fd, &p, err);
 	free(p.v);
 	/* An ordinary user may not load it; the kernel lets him make no devices anyway. */
-	if ((r == -EPERM || r == -EACCES) && geteuid()) {
+	if ((r == -EPERM || r == -EACCES) && cgroup_ordinary_user()) {
 		log_debug("%s, going without", err->msg);
 		return 0;
 	}

@@ -37,25 +37,6 @@ struct exec {
 	struct spawn spawn;
 };
 
-/* Which namespaces differ from ours; only those can and need be joined. */
-static int find_namespaces(struct exec *x, struct hoy_err *err)
-{
-	for (int i = 0; i < NS_COUNT; i++) {
-		char path[64];
-		struct stat own, theirs;
-
-		snprintf(path, sizeof(path), "/proc/self/ns/%s", ns_table[i].proc);
-		if (stat(path, &own) < 0)
-			continue;
-		snprintf(path, sizeof(path), "/proc/%d/ns/%s", x->st.pid, ns_table[i].proc);
-		if (stat(path, &theirs) < 0)
-			return hoy_fail_errno(err, errno, "cannot look at the namespaces of container '%s'", x->st.id);
-		if (own.st_ino != theirs.st_ino)
-			x->ns_flags |= ns_table[i].flag;
-	}
-	return 0;
-}
-
 static int parse_user(const char *text, struct process *p, struct hoy_err *err)
 {
 	char *end;
@@ -202,6 +183,9 @@ static int enter(struct exec *x, struct hoy_err *err)
 	x->proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	(void)!readlinkat(x->proc, "self", pid, sizeof(pid) - 1);
 	x->host_pid = (pid_t)atoi(pid);
+	/* By ourselves, lest we are the program before our parent gets to it; unless we are among the container's files already. */
+	if (x->process.has_oom && x->spawn.target < 0 && procattr_oom(0, x->process.oom, err) < 0)
+		return -err->code;
 	if (sched_set_cpus(x->process.cpus_initial, err) < 0 || join_cgroups(x, err) < 0 ||
 	    sched_set_cpus(x->process.cpus_final, err) < 0)
 		return -err->code;
@@ -334,8 +318,6 @@ static int check_terminal(struct exec *x, struct hoy_err *err)
 
 static int prepare(struct exec *x, int n, char **argv, struct hoy_err *err)
 {
-	char dir[64];
-
 	if (state_open(&x->st, x->rt, argv[0], false, err) < 0)
 		return -err->code;
 	if (!strcmp(x->st.status, "stopped"))
@@ -345,8 +327,7 @@ static int prepare(struct exec *x, int n, char **argv, struct hoy_err *err)
 	x->target = hoy_pidfd_open(x->st.pid, x->st.ticks);
 	if (x->target < 0)
 		return hoy_fail(err, ESRCH, "container '%s' is not running", x->st.id);
-	snprintf(dir, sizeof(dir), "/proc/self/fd/%d", x->st.dirfd);
-	if (spec_load(&x->spec, dir, "config.json", err) < 0 || find_namespaces(x, err) < 0)
+	if (spec_load_own(&x->spec, &x->st, err) < 0 || namespaces_unlike_ours(&x->st, &x->ns_flags, err) < 0)
 		return -err->code;
 	if ((x->process_file ? process_from_file(x, err) : process_from_options(x, argv + 1, n - 1, err)) < 0)
 		return -err->code;
@@ -394,8 +375,8 @@ static int run(struct exec *x, struct hoy_err *err)
 		return r;
 	hoy_close(x->sock[1]);
 	x->sock[1] = -1;
-	if (x->process.has_oom)
-		r = procattr_oom(x->spawn.pid, x->process.oom, true, err);
+	if (x->process.has_oom && x->spawn.target >= 0)
+		r = procattr_oom(x->spawn.pid, x->process.oom, err);
 	if (!r)
 		r = write_pid_file(x, err);
 	if (!r)

@@ -6,6 +6,7 @@
 #include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include "cmd-runtime/runtime.h"
 #include "common/proc/sys.h"
@@ -91,6 +92,25 @@ static void set_home(struct process *p)
 	hoy_env_set(&p->env, "HOME", "/");
 }
 
+/* The host's /dev/null as stdio becomes the container's: nothing of the host's mounts stays open, and CRIU can dump it. */
+static void own_null(void)
+{
+	cleanup_fd int null = -1;
+	struct stat st;
+
+	for (int fd = 0; fd < 3; fd++) {
+		if (fstat(fd, &st) < 0 || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3))
+			continue;
+		if (null < 0)
+			null = open("/dev/null", O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+		if (null < 0 || fstat(null, &st) < 0 || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3))
+			return;
+		/* Only until it was known what it is. */
+		fcntl(null, F_SETFL, 0);
+		dup2(null, fd);
+	}
+}
+
 /* Pipes and terminals of ours become those of the user, who may open them again by /dev/stdout. */
 static void give_stdio(const struct process *p)
 {
@@ -166,6 +186,7 @@ int final_prepare(struct final *f, struct hoy_err *err)
 		return hoy_fail_errno(err, errno, "cannot set the personality");
 	set_home(p);
 	set_listen_fds(p);
+	own_null();
 	give_stdio(p);
 	if (set_groups(f, err) < 0 || close_ours(f, err) < 0)
 		return -err->code;

@@ -68,9 +68,9 @@ void init_die_with_parent(const struct birth *b)
 
 bool init_waits(const struct spec *s)
 {
-	const struct hoy_json *devices = hoy_json_get(s->linux_, "netDevices");
+	const struct hoy_json *devices = hoy_json_get(s->linux_, "netDevices"), *rdt = hoy_json_get(s->linux_, "intelRdt");
 
-	return s->ns_new[NS_USER] || (devices && devices->count);
+	return s->ns_new[NS_USER] || (s->ns_path[NS_USER] && s->process.has_oom) || (devices && devices->count) || (rdt && rdt->count);
 }
 
 static int enter_namespaces(struct birth *b, struct hoy_err *err)
@@ -78,6 +78,9 @@ static int enter_namespaces(struct birth *b, struct hoy_err *err)
 	if (setsid() < 0)
 		return hoy_fail_errno(err, errno, "cannot make a session");
 	if (cgroup_enter_self(&b->cgroup, err) < 0)
+		return -err->code;
+	/* By ourselves, lest we are the program before our parent gets to it. */
+	if (b->spec.process.has_oom && !spec_has_userns(&b->spec) && procattr_oom(0, b->spec.process.oom, err) < 0)
 		return -err->code;
 	if (init_waits(&b->spec) && wait_go(b, err) < 0)
 		return -err->code;

@@ -10,21 +10,13 @@
 #include "cmd-runtime/runtime.h"
 #include "common/proc/pidfd.h"
 
-static int load_spec(const struct state *st, struct spec *s, struct hoy_err *err)
-{
-	char dir[64];
-
-	snprintf(dir, sizeof(dir), "/proc/self/fd/%d", st->dirfd);
-	return spec_load(s, dir, "config.json", err);
-}
-
 static int start(struct state *st, struct spec *s, struct hoy_err *err)
 {
 	cleanup_fd int fifo = -1;
 
 	if (strcmp(st->status, "created"))
 		return hoy_fail(err, EINVAL, "container '%s' is %s, not created", st->id, st->status);
-	if (load_spec(st, s, err) < 0)
+	if (spec_load_own(s, st, err) < 0)
 		return -err->code;
 	fifo = openat(st->dirfd, "exec.fifo", O_WRONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
 	if (fifo < 0)
@@ -66,7 +58,7 @@ int cmd_state(struct rt *rt, int argc, char **argv, struct hoy_err *err)
 	if (r >= 0)
 		r = state_open(&st, rt, argv[0], false, err);
 	if (r >= 0) {
-		if (load_spec(&st, &s, &ignored) < 0)
+		if (spec_load_own(&s, &st, &ignored) < 0)
 			log_debug("%s", ignored.msg);
 		state_write_oci(&w, NULL, &st, &s, st.status);
 		fwrite(hoy_buf_str(&b), 1, b.len, stdout);
@@ -252,7 +244,7 @@ static int delete_one(const struct each *e, const char *id, struct hoy_err *err)
 	if (r == -ENOENT && e->force)
 		r = 0;
 	else if (r >= 0) {
-		(void)load_spec(&st, &s, &ignored);
+		(void)spec_load_own(&s, &st, &ignored);
 		/* crun too: what was created but never started may go without force. */
 		if (!e->force && strcmp(st.status, "stopped") && strcmp(st.status, "created"))
 			r = hoy_fail(err, EBUSY, "cannot delete container '%s' that is not stopped", id);

@@ -242,6 +242,9 @@ int cmd_features(struct rt *rt, int argc, char **argv, struct hoy_err *err)
 	linux_features(&w);
 	hoy_jw_object(&w, "annotations");
 	seccomp_annotation(&w);
+	/* Engines look for these names. */
+	hoy_jw_string(&w, "org.opencontainers.runc.checkpoint.enabled", "true");
+	hoy_jw_string(&w, "run.oci.crun.checkpoint.enabled", "true");
 	hoy_jw_string(&w, "io.hoy.version", HOY_VERSION);
 	hoy_jw_end_object(&w);
 	strings(&w, "potentiallyUnsafeConfigAnnotations", unsafe, ARRAY_SIZE(unsafe));

@@ -6,29 +6,24 @@
 
 #include "cmd-runtime/runtime.h"
 
-/* A static executable cannot load libcriu. podman and others look at "features" first, which does not promise it. */
-static int cmd_checkpoint(struct rt *rt, int argc, char **argv, struct hoy_err *err)
-{
-	return hoy_fail(err, HOY_EUNSUPPORTED, "%s is not supported: it takes CRIU's library, which a static executable cannot load "
-			"(use: crun)", argv[0]);
-}
-
 static const struct command {
 	const char *name;
 	int (*run)(struct rt *rt, int argc, char **argv, struct hoy_err *err);
 	bool seal; /* something of ours will be seen from within a container */
 	const char *help;
 } commands[] = {
-	{ "checkpoint", cmd_checkpoint, false, "not supported, an error" },
+	{ "checkpoint", cmd_checkpoint, false, "dump a running container by CRIU" },
 	{ "create", cmd_create, true, "create a container" },
 	{ "delete", cmd_delete, false, "remove a container" },
+	{ "events", cmd_events, false, "show what a container uses, and that memory ran out" },
 	{ "exec", cmd_exec, true, "run a command in a running container" },
 	{ "features", cmd_features, false, "show what this runtime can do, as JSON" },
 	{ "kill", cmd_kill, false, "send a signal to a container" },
 	{ "list", cmd_list, false, "list known containers" },
+	{ "mounts", cmd_mounts, false, "add or remove mounts of a running container" },
 	{ "pause", cmd_pause, false, "suspend all processes of a container" },
 	{ "ps", cmd_ps, false, "show the processes of a container" },
-	{ "restore", cmd_checkpoint, false, "not supported, an error" },
+	{ "restore", cmd_restore, false, "make a container from a checkpoint" },
 	{ "resume", cmd_resume, false, "let suspended processes run again" },
 	{ "run", cmd_run, true, "create a container and start it at once" },
 	{ "spec", cmd_spec, false, "write an example config.json" },

@@ -327,10 +327,8 @@ static bool is_cgroup(const struct mount_job *m)
 	return !m->o.bind && !strncmp(m->type, "cgroup", 6);
 }
 
-int mounts_parse(struct mount_jobs *jobs, const struct spec *s, struct hoy_err *err)
+int mounts_parse(struct mount_jobs *jobs, const struct hoy_json *list, struct hoy_err *err)
 {
-	const struct hoy_json *list = hoy_json_get(s->doc.root, "mounts");
-
 	jobs->v = calloc(list ? list->count + 1 : 1, sizeof(*jobs->v));
 	if (!jobs->v)
 		return hoy_fail_oom(err);

@@ -14,7 +14,8 @@ struct mount_jobs {
 	size_t n;
 };
 
-int mounts_parse(struct mount_jobs *jobs, const struct spec *s, struct hoy_err *err);
+/* LIST as "mounts" of config.json. */
+int mounts_parse(struct mount_jobs *jobs, const struct hoy_json *list, struct hoy_err *err);
 void mounts_release(struct mount_jobs *jobs);
 /* A detached clone of what M binds. */
 int mounts_open_source(const struct root *r, const struct mount_job *m, struct hoy_err *err);

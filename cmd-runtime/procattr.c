@@ -73,12 +73,13 @@ int procattr_limits(const struct process *p, struct hoy_err *err)
 	return 0;
 }
 
-int procattr_oom(pid_t pid, int adj, bool asked, struct hoy_err *err)
+int procattr_oom(pid_t pid, int adj, struct hoy_err *err)
 {
-	char path[64], text[16];
+	char path[64] = "/proc/self/oom_score_adj", text[16];
 	int r;
 
-	snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", pid);
+	if (pid)
+		snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", pid);
 	snprintf(text, sizeof(text), "%d", adj);
 	r = hoy_write_small(AT_FDCWD, path, text);
 	if (r == -EACCES || r == -EPERM) {

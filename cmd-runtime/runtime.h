@@ -108,6 +108,7 @@ const char *spec_annotation(const struct spec *s, const char *name);
 int process_parse(struct process *p, const struct hoy_json *json, struct hoy_err *err);
 void process_release(struct process *p);
 bool spec_has_userns(const struct spec *s);
+bool spec_host_root(const struct hoy_json *maps, uid_t *ret); /* what id of the host root is by MAPS */
 
 /* caps.c */
 int caps_last(void);
@@ -115,6 +116,9 @@ int caps_parse(const struct hoy_json *list, uint64_t *ret, struct hoy_err *err);
 /* Become UID:GID with exactly the sets of P. */
 int caps_drop_bounding(const struct process *p, struct hoy_err *err);
 int caps_apply(const struct process *p, struct hoy_err *err);
+
+struct state;
+int spec_load_own(struct spec *s, const struct state *st, struct hoy_err *err); /* as it was at creation */
 
 /* state.c: ROOT/ID/ */
 struct state {
@@ -166,6 +170,7 @@ struct cgroup {
 	int below_dir, below_procs; /* and its directory and cgroup.procs, or -1 */
 };
 void cgroup_init(struct cgroup *cg);
+bool cgroup_ordinary_user(void); /* or root of a user namespace, which may do no more */
 void cgroup_release(struct cgroup *cg);
 /* Its name, before anything is made; then the cgroup itself with its limits. */
 int cgroup_choose(struct cgroup *cg, const struct rt *rt, const struct spec *s, const char *id, struct hoy_err *err);
@@ -173,6 +178,8 @@ int cgroup_create(struct cgroup *cg, const struct rt *rt, const struct spec *s, 
 int cgroup_open_existing(struct cgroup *cg, const char *path, struct hoy_err *err);
 /* Move the calling process into all v1 hierarchies, by the fds that cgroup_create() opened. */
 int cgroup_enter_self(const struct cgroup *cg, struct hoy_err *err);
+/* Move PID and its descendants there. */
+int cgroup_adopt(const struct cgroup *cg, pid_t pid, struct hoy_err *err);
 /* Into the cgroup below that the container may manage, if there is one: once the cgroup namespace is made. */
 int cgroup_enter_below(const struct cgroup *cg, struct hoy_err *err);
 /* Enter PATH, which exists, in place of the cgroup opened before: in the hierarchy of CONTROLLER, or in all (NULL). */
@@ -204,6 +211,8 @@ struct spawn {
 	pid_t pid;
 	int pidfd;
 };
+/* Which namespaces of a container differ from ours (CLONE_NEW*): only those can and need be joined. */
+int namespaces_unlike_ours(const struct state *st, int *ret_flags, struct hoy_err *err);
 int spawn_open_namespaces(struct spawn *sp, struct hoy_err *err);
 int spawn_start(struct spawn *sp, struct hoy_err *err);
 int spawn_join(const struct spawn *sp, struct hoy_err *err); /* in the child: what is left to join */
@@ -231,6 +240,14 @@ struct birth {
 	struct hoy_buf filter; /* compiled seccomp filter */
 	uint32_t filter_flags;
 };
+void birth_init(struct birth *b, const struct rt *rt);
+/* Take the id, make its state and its cgroup; b->spec and b->bundle are there. */
+int birth_claim(struct birth *b, const char *id, bool attached, struct hoy_err *err);
+/* Write down the process b->spawn. */
+int birth_record(struct birth *b, const char *pid_file, const char *pidfd_socket, struct hoy_err *err);
+void birth_undo(struct birth *b); /* kill it and leave nothing */
+int birth_end(struct birth *b, struct hoy_err *err); /* it has ended by itself */
+void birth_release(struct birth *b);
 enum { MSG_GO = 'g', MSG_HOOKS = 'h', MSG_READY = 'r', MSG_ERROR = 'e', MSG_TTY = 't' };
 int init_main(void *arg); /* struct birth */
 bool init_waits(const struct spec *s); /* for a first MSG_GO, until we have done what it cannot do itself */
@@ -269,6 +286,7 @@ int mountopts_parse(const struct hoy_json *options, struct mount_opts *ret, stru
 unsigned long mountopts_propagation(const char *name);
 void mountopts_features(struct hoy_jw *w);
 int dev_setup(struct root *r, struct hoy_err *err);
+const char *dev_default(size_t i); /* paths of the default devices; NULL behind the last */
 int cgroup_mount(struct root *r, int target, const struct mount_opts *o, struct hoy_err *err);
 /* A tmpfs with systemd's own hierarchy of cgroup v1 in it (annotation run.oci.systemd.force_cgroup_v1). */
 int cgroup_mount_systemd_v1(struct root *r, int target, struct hoy_err *err);
@@ -287,7 +305,7 @@ int wait_foreground(pid_t pid, int pidfd, int master);
 /* procattr.c: what a process is given besides privileges */
 int procattr_labels(int proc, const struct process *p, struct hoy_err *err);
 int procattr_limits(const struct process *p, struct hoy_err *err);
-int procattr_oom(pid_t pid, int adj, bool asked, struct hoy_err *err);
+int procattr_oom(pid_t pid, int adj, struct hoy_err *err); /* PID 0: the caller */
 int procattr_keyring(const struct state *st, const struct process *p, struct hoy_err *err);
 int procattr_enter_cwd(const char *cwd, struct hoy_err *err);
 bool selinux_enabled(void);
@@ -348,16 +366,20 @@ bool hooks_any(const struct spec *s, const char *kind);
 int hooks_run(const struct spec *s, const struct state *st, const char *kind, const char *status, struct hoy_err *err);
 
 /* The commands. */
+int cmd_checkpoint(struct rt *rt, int argc, char **argv, struct hoy_err *err);
 int cmd_create(struct rt *rt, int argc, char **argv, struct hoy_err *err);
 int cmd_run(struct rt *rt, int argc, char **argv, struct hoy_err *err);
 int cmd_start(struct rt *rt, int argc, char **argv, struct hoy_err *err);
 int cmd_state(struct rt *rt, int argc, char **argv, struct hoy_err *err);
 int cmd_kill(struct rt *rt, int argc, char **argv, struct hoy_err *err);
 int cmd_delete(struct rt *rt, int argc, char **argv, struct hoy_err *err);
+int cmd_events(struct rt *rt, int argc, char **argv, struct hoy_err *err);
 int cmd_exec(struct rt *rt, int argc, char **argv, struct hoy_err *err);
 int cmd_list(struct rt *rt, int argc, char **argv, struct hoy_err *err);
 int cmd_ps(struct rt *rt, int argc, char **argv, struct hoy_err *err);
+int cmd_mounts(struct rt *rt, int argc, char **argv, struct hoy_err *err);
 int cmd_pause(struct rt *rt, int argc, char **argv, struct hoy_err *err);
+int cmd_restore(struct rt *rt, int argc, char **argv, struct hoy_err *err);
 int cmd_resume(struct rt *rt, int argc, char **argv, struct hoy_err *err);
 int cmd_update(struct rt *rt, int argc, char **argv, struct hoy_err *err);
 int cmd_spec(struct rt *rt, int argc, char **argv, struct hoy_err *err);

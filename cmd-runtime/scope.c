@@ -12,37 +12,9 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
-#include "cmd-runtime/dbus.h"
+#include "cmd-runtime/runtime.h"
+#include "common/proc/dbus.h"
 #include "common/proc/sys.h"
-
-#define MANAGER "org.freedesktop.systemd1.Manager"
-
-static struct dbus_out to_systemd(const char *member, const char *signature)
-{
-	struct dbus_out m = DBUS_OUT_INIT;
-
-	m.path = "/org/freedesktop/systemd1";
-	m.to = "org.freedesktop.systemd1";
-	m.interface = MANAGER;
-	m.member = member;
-	m.signature = signature;
-	return m;
-}
-
-static int connect_bus(struct dbus *d, struct hoy_err *err)
-{
-	const char *address = getenv(geteuid() ? "DBUS_SESSION_BUS_ADDRESS" : "DBUS_SYSTEM_BUS_ADDRESS"), *run = getenv("XDG_RUNTIME_DIR");
-	char own[4096];
-
-	if (!address && !geteuid())
-		address = "unix:path=/run/dbus/system_bus_socket";
-	if (!address && run && snprintf(own, sizeof(own), "unix:path=%s/bus", run) < (int)sizeof(own))
-		address = own;
-	if (!address)
-		return hoy_fail(err, ENOENT, "the systemd cgroup manager needs DBUS_SESSION_BUS_ADDRESS or XDG_RUNTIME_DIR "
-					     "(use: --cgroup-manager=cgroupfs)");
-	return dbus_connect(d, address, err);
-}
 
 static bool unit_ok(const char *name)
 {
@@ -96,83 +68,61 @@ static int scope_path(const struct scope *sc, bool unified, struct hoy_buf *b, s
 	return b->error ? hoy_fail_oom(err) : 0;
 }
 
-static void property(struct dbus_out *m, const char *name, const char *type)
-{
-	dbus_align(m, 8);
-	dbus_string(m, name);
-	dbus_signature(m, type);
-}
-
-static void property_string(struct dbus_out *m, const char *name, const char *value)
-{
-	property(m, name, "s");
-	dbus_string(m, value);
-}
-
-static void property_bool(struct dbus_out *m, const char *name, bool value)
-{
-	property(m, name, "b");
-	dbus_u32(m, value);
-}
-
-static void property_limit(struct dbus_out *m, const char *name, const struct hoy_json *limit)
+static void property_limit(struct hoy_dbus_out *m, const char *name, const struct hoy_json *limit)
 {
 	int64_t n;
 
 	if (!hoy_json_int64(limit, &n) || !n)
 		return;
-	property(m, name, "t");
-	dbus_u64(m, n < 0 ? UINT64_MAX : (uint64_t)n);
+	hoy_systemd_property(m, name, "t");
+	hoy_dbus_u64(m, n < 0 ? UINT64_MAX : (uint64_t)n);
 }
 
 /* "org.systemd.property.NAME": a value as GVariant text; of its types those that scopes use. */
-static int property_text(struct dbus_out *m, const char *name, const char *text, struct hoy_err *err)
+static int property_text(struct hoy_dbus_out *m, const char *name, const char *text, struct hoy_err *err)
 {
 	size_t len = strlen(text);
 	uint64_t n = 0;
 
 	if (!strcmp(text, "true") || !strcmp(text, "false"))
-		return property_bool(m, name, *text == 't'), 0;
+		return hoy_systemd_property_bool(m, name, *text == 't'), 0;
 	if (len >= 2 && (*text == '\'' || *text == '"') && text[len - 1] == *text) {
 		cleanup_free char *s = strndup(text + 1, len - 2);
 
-		return s ? (property_string(m, name, s), 0) : hoy_fail_oom(err);
+		return s ? (hoy_systemd_property_string(m, name, s), 0) : hoy_fail_oom(err);
 	}
 	if (sscanf(text, "uint64 %lu", &n) == 1) {
-		property(m, name, "t");
-		dbus_u64(m, n);
+		hoy_systemd_property(m, name, "t");
+		hoy_dbus_u64(m, n);
 		return 0;
 	}
 	if (sscanf(text, "uint32 %lu", &n) == 1 || sscanf(text, "int32 %lu", &n) == 1) {
-		property(m, name, *text == 'u' ? "u" : "i");
-		dbus_u32(m, (uint32_t)n);
+		hoy_systemd_property(m, name, *text == 'u' ? "u" : "i");
+		hoy_dbus_u32(m, (uint32_t)n);
 		return 0;
 	}
 	return hoy_fail(err, HOY_EUNSUPPORTED, "annotation org.systemd.property.%s: cannot use '%s'", name, text);
 }
 
-static int properties(struct dbus_out *m, const struct scope *sc, const struct spec *s, const char *id, bool unified, struct hoy_err *err)
+static int properties(struct hoy_dbus_out *m, const struct scope *sc, const struct spec *s, const char *id, bool unified, struct hoy_err *err)
 {
-	size_t all = dbus_array(m, 8), pids;
+	size_t all = hoy_dbus_array(m, 8);
 	char text[300];
 
 	snprintf(text, sizeof(text), "hoy container %s", id);
-	property_string(m, "Description", text);
-	property_string(m, "Slice", sc->slice);
-	property_bool(m, "Delegate", true);
-	property_bool(m, "DefaultDependencies", false);
-	property(m, "PIDs", "au");
-	pids = dbus_array(m, 4);
-	dbus_u32(m, (uint32_t)sc->helper);
-	dbus_end_array(m, pids, 4);
+	hoy_systemd_property_string(m, "Description", text);
+	hoy_systemd_property_string(m, "Slice", sc->slice);
+	hoy_systemd_property_bool(m, "Delegate", true);
+	hoy_systemd_property_bool(m, "DefaultDependencies", false);
+	hoy_systemd_property_pid(m, sc->helper);
 	property_limit(m, unified ? "MemoryMax" : "MemoryLimit", hoy_json_path(s->resources, "memory", "limit", NULL));
 	property_limit(m, "TasksMax", hoy_json_path(s->resources, "pids", "limit", NULL));
 	HOY_JSON_EACH(a, s->annotations)
 		if (!strncmp(a->key, "org.systemd.property.", 21) && hoy_json_text(a) &&
 		    property_text(m, a->key + 21, a->str, err) < 0)
 			return -err->code;
-	dbus_end_array(m, all, 8);
-	dbus_end_array(m, dbus_array(m, 8), 8); /* no other units */
+	hoy_dbus_end_array(m, all, 8);
+	hoy_dbus_end_array(m, hoy_dbus_array(m, 8), 8); /* no other units */
 	return 0;
 }
 
@@ -190,47 +140,31 @@ static int start_helper(struct scope *sc, struct hoy_err *err)
 		pause();
 }
 
-static int subscribe(struct dbus *d, struct hoy_err *err)
-{
-	struct dbus_out match = DBUS_OUT_INIT, sub = to_systemd("Subscribe", NULL);
-
-	match.path = "/org/freedesktop/DBus";
-	match.to = match.interface = "org.freedesktop.DBus";
-	match.member = "AddMatch";
-	match.signature = "s";
-	dbus_string(&match, "type='signal',sender='org.freedesktop.systemd1',interface='" MANAGER "',member='JobRemoved'");
-	if (dbus_call(d, &match, NULL, NULL, err) < 0)
-		return -err->code;
-	return dbus_call(d, &sub, NULL, NULL, err);
-}
-
 int scope_start(struct scope *sc, struct hoy_cgroups *all, const struct spec *s, const char *id, char **ret_path, struct hoy_err *err)
 {
 	cleanup_buf struct hoy_buf path = HOY_BUF_INIT(4096);
-	struct dbus_out start = to_systemd("StartTransientUnit", "ssa(sv)a(sa(sv))");
+	struct hoy_dbus_out start = hoy_systemd_message("StartTransientUnit", "ssa(sv)a(sa(sv))");
 	const char *sub = spec_annotation(s, "run.oci.systemd.subgroup");
 	cleanup_free char *job = NULL;
-	struct dbus d = DBUS_INIT;
+	struct hoy_dbus d = HOY_DBUS_INIT;
 	int r = 0;
 
 	sub = sub ? sub : all->unified ? "container" : "";
 	if (strchr(sub, '/') || *sub == '.')
 		r = hoy_fail(err, EINVAL, "annotation run.oci.systemd.subgroup: '%s' is no name", sub);
 	if (!r)
-		r = connect_bus(&d, err);
-	if (!r)
-		r = subscribe(&d, err);
+		r = hoy_systemd_connect(&d, err);
 	if (!r)
 		r = start_helper(sc, err);
 	if (!r) {
-		dbus_string(&start, sc->unit);
-		dbus_string(&start, "fail");
+		hoy_dbus_string(&start, sc->unit);
+		hoy_dbus_string(&start, "fail");
 		r = properties(&start, sc, s, id, all->unified, err);
 	}
 	if (!r)
-		r = dbus_call(&d, &start, &job, NULL, err);
+		r = hoy_dbus_call(&d, &start, &job, NULL, err);
 	if (!r)
-		r = dbus_wait_job(&d, job, err);
+		r = hoy_dbus_wait_job(&d, job, err);
 	if (!r)
 		r = scope_path(sc, all->unified, &path, err);
 	if (!r && *sub)
@@ -238,7 +172,7 @@ int scope_start(struct scope *sc, struct hoy_cgroups *all, const struct spec *s,
 	if (!r && !(*ret_path = strdup(hoy_buf_str(&path))))
 		r = hoy_fail_oom(err);
 	hoy_buf_release(&start.body);
-	dbus_release(&d);
+	hoy_dbus_release(&d);
 	return r;
 }
 
@@ -254,31 +188,29 @@ void scope_end_helper(struct scope *sc)
 
 int scope_stop(const char *unit, struct hoy_err *err)
 {
-	struct dbus_out stop = to_systemd("StopUnit", "ss"), reset = to_systemd("ResetFailedUnit", "s");
+	struct hoy_dbus_out stop = hoy_systemd_message("StopUnit", "ss"), reset = hoy_systemd_message("ResetFailedUnit", "s");
 	struct hoy_err ignored = HOY_ERR_INIT;
 	char errname[128] = "";
-	struct dbus d = DBUS_INIT;
+	struct hoy_dbus d = HOY_DBUS_INIT;
 	cleanup_free char *job = NULL;
-	int r = connect_bus(&d, err);
+	int r = hoy_systemd_connect(&d, err);
 
-	if (!r)
-		r = subscribe(&d, err);
 	if (!r) {
-		dbus_string(&stop, unit);
-		dbus_string(&stop, "replace");
-		r = dbus_call(&d, &stop, &job, errname, err);
+		hoy_dbus_string(&stop, unit);
+		hoy_dbus_string(&stop, "replace");
+		r = hoy_dbus_call(&d, &stop, &job, errname, err);
 	}
 	if (!r)
-		r = dbus_wait_job(&d, job, err);
+		r = hoy_dbus_wait_job(&d, job, err);
 	else if (strstr(errname, ".NoSuchUnit"))
 		r = 0; /* it ended with its last process */
 	if (!r) {
-		dbus_string(&reset, unit);
-		(void)dbus_call(&d, &reset, NULL, NULL, &ignored);
+		hoy_dbus_string(&reset, unit);
+		(void)hoy_dbus_call(&d, &reset, NULL, NULL, &ignored);
 	}
 	hoy_buf_release(&stop.body);
 	hoy_buf_release(&reset.body);
-	dbus_release(&d);
+	hoy_dbus_release(&d);
 	return r;
 }
 

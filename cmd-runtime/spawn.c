@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "cmd-runtime/runtime.h"
@@ -31,6 +32,25 @@ int spawn_open_namespaces(struct spawn *sp, struct hoy_err *err)
 			return hoy_fail_errno(err, errno, "cannot open namespace '%s'", s->ns_path[i]);
 		if (ioctl(sp->nsfd[i], NS_GET_NSTYPE) != ns_table[i].flag)
 			return hoy_fail(err, EINVAL, "'%s' is no %s namespace", s->ns_path[i], ns_table[i].oci);
+	}
+	return 0;
+}
+
+int namespaces_unlike_ours(const struct state *st, int *ret_flags, struct hoy_err *err)
+{
+	*ret_flags = 0;
+	for (int i = 0; i < NS_COUNT; i++) {
+		char path[64];
+		struct stat own, theirs;
+
+		snprintf(path, sizeof(path), "/proc/self/ns/%s", ns_table[i].proc);
+		if (stat(path, &own) < 0)
+			continue;
+		snprintf(path, sizeof(path), "/proc/%d/ns/%s", st->pid, ns_table[i].proc);
+		if (stat(path, &theirs) < 0)
+			return hoy_fail_errno(err, errno, "cannot look at the namespaces of container '%s'", st->id);
+		if (own.st_ino != theirs.st_ino)
+			*ret_flags |= ns_table[i].flag;
 	}
 	return 0;
 }

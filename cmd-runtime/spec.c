@@ -161,6 +161,14 @@ int spec_load(struct spec *s, const char *bundle, const char *config, struct hoy
 	return r ? r : check(s, err);
 }
 
+int spec_load_own(struct spec *s, const struct state *st, struct hoy_err *err)
+{
+	char dir[64];
+
+	snprintf(dir, sizeof(dir), "/proc/self/fd/%d", st->dirfd);
+	return spec_load(s, dir, "config.json", err);
+}
+
 void spec_release(struct spec *s)
 {
 	process_release(&s->process);
@@ -172,6 +180,16 @@ void spec_release(struct spec *s)
 const char *spec_annotation(const struct spec *s, const char *name)
 {
 	return hoy_json_str(s->annotations, name);
+}
+
+bool spec_host_root(const struct hoy_json *maps, uid_t *ret)
+{
+	HOY_JSON_EACH(m, maps)
+		if (hoy_json_int(m, "containerID", -1) == 0) {
+			*ret = (uid_t)hoy_json_int(m, "hostID", 0);
+			return true;
+		}
+	return false;
 }
 
 bool spec_has_userns(const struct spec *s)

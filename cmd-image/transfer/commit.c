@@ -48,6 +48,7 @@ struct commit {
 	struct hoy_strv mounted; /* layers that were mounted for this */
 	struct hoy_idmaps maps;	 /* of the container: its files have shifted ids */
 	struct diff_time mtime;	 /* of all files of the layer, if it is asked for */
+	bool take;		 /* the container's files become the layer's: nobody needs it any more */
 };
 
 static const char *spec(const struct commit *c, const char *key) { return hoy_json_str(c->spec.root, key) ?: ""; }
@@ -334,19 +335,34 @@ static struct stream *upper(struct commit *c, int dir, struct hoy_err *err)
 	return NULL;
 }
 
+/* May the upper directory DIR become the layer? hoy-build says so of containers that it takes away afterwards. */
+static int may_take(struct commit *c, int dir, struct hoy_err *err)
+{
+	int r;
+
+	if (!hoy_json_bool(build(c), "take", false) || c->o->squash || c->s->vfs || c->maps.uid.n || c->maps.gid.n)
+		return 0;
+	r = layer_tidy(dir, mtime(c));
+	c->take = !r;
+	return r < 0 ? hoy_fail_errno(err, -r, "cannot take what the container wrote") : 0;
+}
+
 /* The tar of what is committed, by the way that tells all: upper directory, whole trees, mounts. */
 static struct stream *open_diff(struct commit *c, struct hoy_err *err)
 {
 	const char *layer = spec(c, "layer"), *parent = c->below.n ? c->below.v[c->below.n - 1] : NULL;
 	cleanup_fd int dir = hoy_layer_open_diff(c->s, layer);
 	struct stream *s = NULL;
-	bool whole = c->o->squash || !parent, mount = !c->s->vfs && dir >= 0 && (c->o->squash || (parent && layer_needs_mount(dir)));
+	bool whole = c->o->squash || !parent, mount;
 	int below = -1;
 
 	if (dir < 0) {
 		hoy_fail_errno(err, -dir, "cannot open the layer of the container");
 		return NULL;
 	}
+	if (may_take(c, dir, err) < 0)
+		return NULL;
+	mount = !c->s->vfs && (c->o->squash || (parent && !c->take && layer_needs_mount(dir)));
 	if (mount) {
 		hoy_close(dir);
 		dir = mount_layer(c, layer, false, err);
@@ -426,6 +442,7 @@ static int commit_it(struct commit *c, const char *arg, char id[HOY_ID_SIZE], st
 	if (!r && !layerless(c) && !(tar = open_diff(c, err)))
 		r = -err->code;
 	progress(c->o->quiet || r, "Getting image source signatures");
+	in.take = c->take ? spec(c, "layer") : NULL;
 	if (!r)
 		r = store_import(c->s, tar, c->o->squash ? NULL : &c->below, describe, c, &in, id, err);
 	if (tar)

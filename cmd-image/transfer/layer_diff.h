@@ -26,3 +26,8 @@ struct diff_time {
 struct stream *layer_diff(enum diff_how how, int dir, const struct hoy_idmaps *maps, const struct diff_time *mtime, const int *below, size_t n);
 /* Does the upper directory DIR hold directories that were renamed, or files without data: can only a mount tell what is in it? */
 bool layer_needs_mount(int dir);
+/*
+ * Make the upper directory DIR what unpacking its tar would give: without sockets and what overlay has noted, all times as MTIME says
+ * (unless that is NULL). 1 if only a mount can tell what is in it, 0, or -errno.
+ */
+int layer_tidy(int dir, const struct diff_time *mtime);

@@ -625,11 +625,22 @@ int store_in(struct hoy_store *s, struct source *src, const struct manifest *m, 
 	return r ? r : store_image(s, as2, &m2, list, NULL, o, ret_id, err);
 }
 
-/* The layer that J has staged, unpacked from TAR and on the disk. */
+static int take(struct work *w, struct job *j, struct hoy_err *err)
+{
+	int r = hoy_store_lock(w->s, 0, HOY_LAYERS, err);
+
+	if (r < 0)
+		return r;
+	r = hoy_stage_take(&j->stage, w->s, w->o->take, err);
+	hoy_store_unlock(w->s);
+	return r;
+}
+
+/* The layer that J has staged, unpacked from TAR (or what that was made of is taken) and on the disk. */
 static int stage_tar(struct work *w, struct job *j, struct stream *tar, struct hoy_err *err)
 {
-	struct unpack_opts uo = { .userns = w->s->rootless, .ignore_chown_errors = w->s->conf.ignore_chown_errors,
-				  .max_sparse = w->o->max_layer, .share = !w->s->vfs && share_possible(w->s->dest->homefd) };
+	struct unpack_opts uo = { .userns = w->s->rootless, .ignore_chown_errors = w->s->conf.ignore_chown_errors, .there = w->o->take != NULL,
+				  .max_sparse = w->o->max_layer, .share = !w->s->vfs && !w->o->take && share_possible(w->s->dest->homefd) };
 	const struct layer_want anything = { NULL, -1, NULL, w->o->max_layer };
 	struct flush flush;
 	int r = hoy_stage_new(&j->stage, w->s, err);
@@ -639,6 +650,8 @@ static int stage_tar(struct work *w, struct job *j, struct stream *tar, struct h
 	j->staged = true;
 	flush_begin(&flush, w->s->dest->homefd);
 	r = layer_unpack(tar, &anything, j->stage.difffd, j->stage.splitfd, &uo, &j->got, err);
+	if (!r && w->o->take)
+		r = take(w, j, err);
 	return flush_end(&flush, !r, r ? NULL : err) < 0 && !r ? -err->code : r;
 }
 

@@ -13,6 +13,7 @@ struct store_in {
 	bool no_signatures; /* those of the source stay behind */
 	const struct trust *trust; /* whose policy judges the image; NULL: the user's or the system's */
 	const struct crypt_opts *crypt; /* whose private keys open encrypted layers; NULL: none are known */
+	const char *take; /* of store_import(): the read-write layer that the tar was made of, whose files become the new one's; or NULL */
 	const struct hoy_strv *damaged; /* ids of layers that are fetched although they are there, and replaced; or NULL */
 };
 /* The option --max-layer-size (NULL: not given) into O. */

@@ -77,6 +77,26 @@ static int place(struct unpack *u, struct hoy_err *err)
 	return r;
 }
 
+/* What place() does of an entry whose file is there: its ids, the checksum of its data. */
+static int look_at(struct unpack *u, struct hoy_err *err)
+{
+	const struct tar_entry *e = &u->tar.e;
+	const char *slash = strrchr(u->path, '/');
+	const unsigned char *p;
+	ssize_t n;
+
+	if (strncmp(slash ? slash + 1 : u->path, ".wh.", 4) && (id_add(&u->res->uids, e->uid) < 0 || id_add(&u->res->gids, e->gid) < 0))
+		return hoy_fail_oom(err);
+	u->crc = 0;
+	u->on_disk = e->type == '0' && e->size;
+	while (u->on_disk && (n = tar_data(&u->tar, &p, err)) != 0) {
+		if (n < 0)
+			return n;
+		u->crc = crc64(u->crc, p, n);
+	}
+	return 0;
+}
+
 uint64_t name_hash(const char *s)
 {
 	uint64_t h = 0xcbf29ce484222325;
@@ -143,7 +163,7 @@ static int entry(struct unpack *u, struct hoy_err *err)
 		return hoy_fail_oom(err);
 	/* The root's own attributes are the parent layer's. */
 	if (e->type != 'g' && n)
-		r = place(u, err);
+		r = u->o->there ? look_at(u, err) : place(u, err);
 	if (!r && !u->on_disk)
 		r = embed_data(u, err);
 	u->res->entries++;
@@ -241,7 +261,7 @@ int unpack_tar(struct stream *tar, int difffd, int splitfd, const struct unpack_
 		hoy_fail_oom(err);
 	while (!r && (r = tar_next(&u->tar, err)) > 0)
 		r = entry(u, err);
-	if (!r)
+	if (!r && !o->there)
 		r = set_dir_times(u, err);
 	if (!r && u->record)
 		r = end_split(u, err);

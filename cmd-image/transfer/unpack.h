@@ -17,6 +17,7 @@ enum whiteouts { WHITEOUTS_OVERLAY, WHITEOUTS_APPLY, WHITEOUTS_KEEP };
 struct unpack_opts {
 	bool userns;		  /* no device nodes; user.overlay.* */
 	bool ignore_chown_errors;
+	bool there;		  /* its files are in their places: only the tar-split is made */
 	bool own;		  /* all belongs to who unpacks it */
 	enum whiteouts whiteouts;
 	bool share;		  /* list the files that could be shared */

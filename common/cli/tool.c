@@ -1,5 +1,6 @@
 /* common/cli/tool.c: main() of a tool with verbs. Apart from opts.c, since small tools parse options without all this. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -199,6 +200,17 @@ static int complete(const struct hoy_verb *globals, const struct hoy_verb *const
 	return hoy_finish_stdout(0);
 }
 
+/*
+ * Some (conmon) start us without stdin, stdout and stderr. No file of ours may get their numbers; what is written to them fails as it
+ * would without.
+ */
+static void take_std_fds(void)
+{
+	for (int fd = 0; fd < 3; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDONLY) != fd)
+			return;
+}
+
 int hoy_tool_main(const char *tool, const char *summary, const struct hoy_verb *const *verbs, int argc, char **argv)
 {
 	const struct hoy_verb globals = { .name = "", .synopsis = "", .summary = summary, .opts = hoy_global_opts,
@@ -208,6 +220,7 @@ int hoy_tool_main(const char *tool, const char *summary, const struct hoy_verb *
 	struct hoy_verb verb;
 	int words, r;
 
+	take_std_fds();
 	/* "hoy" exec'ed us: its users see its name. */
 	hoy_tool_name = getenv("_HOY_DOOR") ? "hoy" : tool;
 	if (argc > 1 && !strcmp(argv[1], "__complete"))

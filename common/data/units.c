@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool hoy_size_parse(const char *s, int64_t *ret)
+static bool parse(const char *s, int base, int64_t *ret)
 {
 	static const char letters[] = "bkmgtp";
 	const char *unit;
@@ -23,7 +23,7 @@ bool hoy_size_parse(const char *s, int64_t *ret)
 		if (!unit)
 			return false;
 		for (const char *u = letters; u < unit; u++)
-			v *= 1024;
+			v *= base;
 		end++;
 		if (unit != letters && tolower((unsigned char)*end) == 'i')
 			end++;
@@ -35,6 +35,9 @@ bool hoy_size_parse(const char *s, int64_t *ret)
 	*ret = (int64_t)v;
 	return true;
 }
+
+bool hoy_size_parse(const char *s, int64_t *ret) { return parse(s, 1024, ret); }
+bool hoy_size_parse_decimal(const char *s, int64_t *ret) { return parse(s, 1000, ret); }
 
 static const char *human(int64_t bytes, const char *form, char buf[32])
 {

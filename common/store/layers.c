@@ -44,6 +44,32 @@ int hoy_stage_new(struct hoy_stage *st, const struct hoy_store *s, struct hoy_er
 	return 0;
 }
 
+static int take_diff(struct hoy_stage *st, const struct hoy_store *s, const char *diff, const struct stat *sb)
+{
+	if (unlinkat(st->tree.dirfd, ADDITION, AT_REMOVEDIR) < 0 || renameat(s->dest->homefd, diff, st->tree.dirfd, ADDITION) < 0 ||
+	    mkdirat(s->dest->homefd, diff, sb->st_mode & 07777) < 0 || fchownat(s->dest->homefd, diff, sb->st_uid, sb->st_gid, 0) < 0 ||
+	    fchmodat(s->dest->homefd, diff, sb->st_mode & 07777, 0) < 0)
+		return -errno;
+	hoy_close(st->difffd);
+	st->difffd = openat(st->tree.dirfd, ADDITION, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return st->difffd < 0 ? -errno : 0;
+}
+
+int hoy_stage_take(struct hoy_stage *st, struct hoy_store *s, const char *layer, struct hoy_err *err)
+{
+	char diff[HOY_ID_SIZE + 8];
+	struct stat sb;
+	int r = hoy_layer_mounted(s, layer, err);
+
+	if (r)
+		return r < 0 ? r : hoy_fail(err, HOY_EBUSY, "layer '%s' is mounted", layer);
+	snprintf(diff, sizeof(diff), "%s/diff", layer);
+	if (hoy_layer_home(s, layer) != s->dest || fstatat(s->dest->homefd, diff, &sb, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(sb.st_mode))
+		return hoy_fail(err, EXDEV, "layer '%s' lies elsewhere", layer);
+	r = take_diff(st, s, diff, &sb);
+	return r < 0 ? hoy_fail_errno(err, -r, "cannot take what layer '%s' holds", layer) : 0;
+}
+
 void hoy_stage_free(struct hoy_stage *st)
 {
 	hoy_close(st->difffd);

@@ -14,6 +14,11 @@ struct hoy_stage {
 	int splitfd; /* tar-split (gzip), empty, for writing; fsync it is the caller's */
 };
 int hoy_stage_new(struct hoy_stage *st, const struct hoy_store *s, struct hoy_err *err);
+/*
+ * What the read-write layer LAYER holds becomes what ST does, which is empty; LAYER is empty then. layers.lock is held for writing.
+ * -HOY_EBUSY while it is mounted, -EXDEV if it lies elsewhere.
+ */
+int hoy_stage_take(struct hoy_stage *st, struct hoy_store *s, const char *layer, struct hoy_err *err);
 /* Remove what was not committed. */
 void hoy_stage_free(struct hoy_stage *st);
 

@@ -102,3 +102,101 @@ newuidmap cannot map your ids: check /etc/subuid and /etc/subgid$'
 	assert_stderr 'linux.uidMappings: there is no id 99999999999'
 	[[ -z $(ls "$T/user/run/hoy-runtime" | grep -v seccomp) ]]
 }
+
+@test "runtime: mounts are added to a running container, and taken away" {
+	local userns ids
+	mkdir "$T/d" && echo file >"$T/d/f" && mkdir "$T/d/sub" && mount -t tmpfs tmpfs "$T/d/sub" && touch "$T/d/sub/g"
+	for userns in false true; do
+		if $userns; then
+			chown -R 100000:100000 "$B/rootfs" && chmod -R a+rX "$B"
+			ids='[{containerID: 0, hostID: 100000, size: 65536}]'
+			edit ".linux.namespaces += [{type: \"user\"}] | .linux.uidMappings = $ids | .linux.gidMappings = $ids | .mounts |= map(select(.type != \"cgroup\"))"
+		fi
+		sleeper
+		rt exec c1 sh -c 'mkdir -p /old; echo below >/old/b; rm -f /link; ln -s /proc /link'
+		cat >"$T/m" <<-JSON
+			[{"destination": "/new/dir", "type": "bind", "source": "$T/d", "options": ["rbind", "rro", "nosuid"]}, {"destination": "/new/file", "type": "bind", "source": "$T/d/f", "options": ["bind"]},
+			 {"destination": "/old", "type": "tmpfs", "source": "mine", "options": ["size=64k", "mode=1770", "tmpcopyup", "noexec"]}, {"destination": "/old/in", "type": "tmpfs", "options": ["ro"]}]
+		JSON
+		rt mounts add c1 "$T/m"
+		try rt exec c1 sh -c 'cat /new/file /new/dir/f /old/b; ls /new/dir/sub; touch /new/dir/x /new/dir/sub/x; stat -c "%a %u" /old; touch /old/y; touch /old/in/z; grep -e " /new" -e " /old" /proc/mounts | cut -d" " -f1-4 | sed "s/,relatime.*//; s/^[^ ]* //"'
+		assert_stdout_like '^file
+file
+below
+g
+755 0
+/new/dir [a-z0-9]+ ro,nosuid
+/new/dir/sub tmpfs ro(,nosuid)?
+/new/file [a-z0-9]+ rw
+/old tmpfs rw,noexec
+/old/in tmpfs ro$'
+		rt mounts remove c1 "$T/m"
+		try rt exec c1 sh -c 'grep -c -e " /new" -e " /old" /proc/mounts; cat /old/b; ls /new/dir'
+		assert_stdout '0
+below'
+		try rt mounts remove c1 "$T/m"
+		assert_status 1
+		assert_stderr "cannot unmount '/old/in': No such file or directory"
+		echo '[{"destination": "/link/kcore"}]' >"$T/bad"
+		try rt mounts remove c1 "$T/bad"
+		assert_stderr "cannot unmount '/link/kcore': Too many levels of symbolic links"
+		for type in proc cgroup; do
+			echo "[{\"destination\": \"/x\", \"type\": \"$type\"}]" >"$T/bad"
+			try rt mounts add c1 "$T/bad"
+			assert_stderr "a mount of type '$type' cannot be added to a running container"
+		done
+		rt delete -f c1
+	done
+	echo '{}' >"$T/bad"
+	sleeper
+	try rt mounts add c1 "$T/bad"
+	assert_stderr "'$T/bad' is no array of mounts"
+	try rt mounts move c1 "$T/bad"
+	assert_stderr "unknown command 'move' (use: add or remove)"
+	rt kill c1 KILL
+	until_true 5 is c1 stopped
+	try rt mounts add c1 "$T/m"
+	assert_stderr "container 'c1' is not running"
+	umount "$T/d/sub"
+}
+
+@test "runtime: events: what runc tells, and that memory ran out" {
+	v1 memory || skip 'no cgroup v1'
+	edit 'del(.process.rlimits) | .linux.resources.memory = {limit: 67108864} | .linux.resources.pids = {limit: 9} | .process.args = ["sh", "-c", "while [ ! -e /go ]; do sleep 0.05; done; dd if=/dev/zero of=/dev/null bs=200M count=1; sleep 1000"]'
+	rt run -d -b "$B" c1 </dev/null >/dev/null 2>&1
+	rt events --stats c1 >"$T/ours"
+	[[ $(jq -c '[.type, .id, .data.memory.usage.limit, .data.pids.limit, .data.pids.current > 0, .data.cpu.usage.total > 0]' "$T/ours") == '["stats","c1",67108864,9,true,true]' ]]
+	edit ".linux.cgroupsPath = \"$CG/r\""
+	# The members of runc's, but for those of its value 0, which it leaves out.
+	"$HOY_TESTS/oracle" run --v1 -C "$B" -- runc --root "$T/runc" run -d r1 </dev/null >/dev/null 2>"$T/e" || { cat "$T/e" >&2; false; }
+	"$HOY_TESTS/oracle" run --v1 -- runc --root "$T/runc" events --stats r1 >"$T/theirs"
+	"$HOY_TESTS/oracle" run --v1 -- runc --root "$T/runc" delete -f r1
+	names() { jq -c '[paths | map(select(type == "string")) | join(".")] | unique[]' "$1" | grep -v 'data.cpu.throttling\|data.memory.cache\|\.max"\|\.usage"\|ioServic'; }
+	diff <(names "$T/theirs") <(names "$T/ours")
+	[[ $(jq -c '.data.cpuset, (.data.memory.raw | keys)' "$T/ours") == "$(jq -c '.data.cpuset, (.data.memory.raw | keys)' "$T/theirs")" ]]
+	background "$RT" --root "$STATE" events --interval 200ms c1 >"$T/events"
+	until_true 5 grep -q '"stats"' "$T/events"
+	touch "$B/rootfs/go"
+	until_true 10 grep -qx '{"type":"oom","id":"c1"}' "$T/events"
+	rt delete -f c1
+	until_true 5 eval "! pgrep -f 'hoy-runtime.*$STATE events'"
+	jq -e . "$T/events" >/dev/null
+	try rt events --interval 0s c1
+	assert_stderr "option '--interval': '0s' is no duration greater than 0"
+	try rt events c1
+	assert_stderr_like "^container 'c1' does not exist"
+}
+
+@test "runtime: the host's /dev/null as stdio is the container's" {
+	edit '.process.args = ["sleep", "1000"]'
+	rt run -d -b "$B" c1 </dev/null >/dev/null 2>&1
+	try rt exec c1 sh -c 'for p in 1 self; do stat -L -c "%d %t:%T" /proc/$p/fd/0; done; stat -c "%d %t:%T" /dev/null; sed -n "s/^flags:[ 	]*//p" /proc/1/fdinfo/0' </dev/null
+	[[ $(sort -u <<<"${output%$'\n'*}" | wc -l) == 1 ]]
+	assert_stdout_like '1:3
+0[0-9]*2$'
+	rt delete -f c1
+	# A container that has something else there keeps what it was given.
+	edit '.mounts += [{destination: "/dev/null", type: "bind", source: "/etc/hostname", options: ["bind", "ro"]}] | del(.linux.maskedPaths) | .process.args = ["stat", "-L", "-c", "%t:%T", "/proc/self/fd/0"]'
+	try rt run -b "$B" c1 </dev/null
+	assert_stdout 1:3
+}

@@ -132,7 +132,7 @@ is_health() { [[ $(hoy inspect -f '{{.State.Health.Status}}' c) == "$1" ]]; }
 	until_true 5 is_health healthy
 	pid=$(hoy inspect -f '{{.State.Pid}}' c)
 	hoy exec c touch /run/bad
-	other_pid() { [[ $(hoy inspect -f '{{.State.Pid}}' c) != "$pid" ]] && is_state 'running 137'; }
+	other_pid() { [[ $(hoy inspect -f '{{.State.Pid}}' c) != "$pid" ]] && is_state 'running 0'; }
 	until_true 10 is_health healthy
 	until_true 10 test ! -e "/proc/$pid"
 	until_true 10 is_health healthy

@@ -250,7 +250,7 @@ settings() { hoy_build inspect "$1" | jq -S "del(.ContainerID, .Container, .Dock
 		wait $pid || status=$?
 		[[ $status == $((128 + $(builtin kill -l $signal))) ]]
 		[[ -z $(hoy ps -aq) ]]
-		! grep -q "$ROOT/overlay/" /proc/mounts
+		run ! grep -q "$ROOT/overlay/" /proc/mounts
 	done
 	hoy_build run "$c" true
 }
@@ -282,7 +282,7 @@ settings() { hoy_build inspect "$1" | jq -S "del(.ContainerID, .Container, .Dock
 	assert_error 'src must be specified'
 	try hoy_build copy --ignorefile ignore hoy_build ctx/a /
 	assert_error '--ignorefile option requires that you specify a context dir using --contextdir'
-	! grep -q "$ROOT/overlay/" /proc/mounts
+	run ! grep -q "$ROOT/overlay/" /proc/mounts
 }
 
 @test "commit: names, ids, transports, lists, changes" {
@@ -423,7 +423,7 @@ settings() { hoy_build inspect "$1" | jq -S "del(.ContainerID, .Container, .Dock
 	try hoy_build unshare --mount ROOT=c -m c sh -c 'ls $ROOT/bin/sh >/dev/null && echo ${c##*/} $BUILDAH_ISOLATION; exit 3'
 	assert_status 3
 	assert_stdout 'merged rootless'
-	! grep -q "$ROOT/overlay/" /proc/mounts
+	run ! grep -q "$ROOT/overlay/" /proc/mounts
 	try hoy_build unshare -m nosuch true
 	assert_status 125
 	run -127 --separate-stderr hoy_build unshare nosuchcommand
@@ -431,4 +431,160 @@ settings() { hoy_build inspect "$1" | jq -S "del(.ContainerID, .Container, .Dock
 	try as_user "$T/bin/hoy-build" unshare id -u
 	assert_success
 	assert_stdout 0
+}
+
+# ---- isolation chroot
+
+@test "isolation chroot: run has processes, ids, capabilities and mounts of its own" {
+	have_image busybox
+	mkdir vol && echo v >vol/f
+	c=$(hoy_build from --cap-drop all --cap-add chown --volume "$T/vol:/v:ro" --add-host some:1.2.3.4 --ulimit nofile=100:200 --isolation chroot busybox)
+	hoy_build config --env A=1 --workingdir /some/where "$c"
+	try hoy_build run --env B=2 "$c" -- sh -c 'echo $A $B $HOME $(pwd) $(id -u):$(id -g) $$; grep CapEff /proc/self/status; cat /v/f; ulimit -n; grep -c some /etc/hosts; ls /proc | grep -c "^[0-9]"'
+	assert_stdout $'1 2 /root /some/where 0:0 1\nCapEff:\t0000000000000001\nv\n100\n1\n3'
+	try hoy_build run --user nobody "$c" -- sh -c 'id -un; grep CapEff /proc/self/status; echo x >/v/f'
+	assert_status 1
+	assert_stdout_has $'nobody\nCapEff:\t0000000000000000'
+	try hoy_build run "$c" -- sh -c 'exit 9'
+	assert_status 9
+	run -127 --separate-stderr hoy_build run "$c" nosuch
+	try hoy_build run --user nosuch "$c" id
+	assert_status 125
+	try hoy_build run --mount type=tmpfs,target=/t --mount "type=bind,source=$T/vol,target=/b" "$c" -- sh -c 'touch /t/x && cat /b/f; touch /b/x'
+	assert_status 1
+	assert_stdout v
+	for bad in "--network none" "--device /dev/null" "--pid host"; do
+		try hoy_build run $bad "$c" true
+		assert_status 125
+		assert_stderr_has 'the isolation chroot cannot have'
+	done
+	for at in /proc/kcore /proc/keys; do
+		[[ $(hoy_build run "$c" -- sh -c "cat $at | wc -c") == 0 ]]
+	done
+	try hoy_build run "$c" -- sh -c 'mkdir /m; mount -t tmpfs x /m || mknod /dev/x c 1 3 || echo 1 >/proc/sys/kernel/panic || echo 1 >/sys/kernel/profiling || echo kept'
+	assert_stdout kept
+	hoy_build commit -q "$c" made >/dev/null
+	m=$(hoy image mount made)
+	[[ ! -e $m/etc/resolv.conf && ! -e $m/etc/hosts && ! -e $m/t && ! -e $m/b ]]
+	hoy image umount made >/dev/null
+	run ! grep -q "$ROOT/overlay/" /proc/mounts
+}
+
+@test "isolation chroot: what a command leaves running goes, and a kill of the build takes it with it" {
+	have_image busybox
+	c=$(hoy_build from --isolation chroot busybox)
+	hoy_build run "$c" -- sh -c 'sleep 1001 >/dev/null 2>&1 & sleep 1001 >/dev/null 2>&1 & exit 0'
+	run ! grep -aqs '^sleep.1001' /proc/[0-9]*/cmdline
+	for signal in TERM KILL; do
+		background "$HOY_BIN/hoy-build" "${HOY_OPTS[@]}" run "$c" -- sh -c 'echo here; sleep 1001' >out
+		pid=$!
+		until_true 20 grep -q here out
+		kill -$signal $pid
+		wait $pid || true
+		gone() { ! grep -aqs '^sleep.1001' /proc/[0-9]*/cmdline; }
+		until_true 10 gone
+	done
+	hoy_build rm "$c" >/dev/null
+	run ! grep -q "$ROOT/overlay/" /proc/mounts
+}
+
+@test "isolation chroot: build, the same image as with a runtime" {
+	have_image busybox
+	mkdir ctx && echo a >ctx/a
+	cat >ctx/Containerfile <<-'END'
+		FROM busybox
+		ENV X=1
+		ARG Y=2
+		RUN echo $X $Y $HOME $(id -u) >/out
+		COPY a /a
+		USER 5:6
+		WORKDIR /w
+		RUN --mount=type=bind,target=/ctx --mount=type=secret,id=s,mode=444 --mount=type=secret,id=s,env=S cat /ctx/a /run/secrets/s && test "$S" = hidden
+		USER root
+		RUN <<EOF
+		echo here >/doc
+		EOF
+		SHELL ["/bin/busybox", "sh", "-c"]
+		RUN echo shell >/shell
+	END
+	echo -n hidden >secret
+	for isolation in oci chroot; do
+		hoy_build build -q --isolation $isolation --secret id=s,src=secret --timestamp 7 -t $isolation ctx >$isolation.id
+	done
+	diff oci.id chroot.id
+	run ! grep -rqs hidden "$ROOT/overlay-images" "$ROOT/overlay"/*/diff/run
+	printf 'FROM busybox\nRUN exit 4\n' >fails
+	BUILDAH_ISOLATION=chroot try hoy_build build -f fails ctx
+	assert_status 4
+	for bad in "--memory 1g" "--network none" "--device /dev/null" "--dns 1.1.1.1"; do
+		try hoy_build build --isolation chroot $bad -f fails ctx
+		assert_status 125
+		assert_stderr_has 'isolation chroot'
+	done
+	try hoy_build build --isolation nosuch ctx
+	assert_error 'unrecognized isolation type "nosuch"'
+}
+
+@test "isolation chroot: in a container of an ordinary user id, with the usual seccomp profile" {
+	have_image busybox
+	mkdir bin vol ctx images
+	cp "$HOY_BIN"/hoy* bin/ && cp "$(fixture busybox)/docker.tar" images/
+	echo a >ctx/a
+	printf 'FROM busybox\nCOPY a /a\nRUN cat /a >/b; id -u >>/b; ls /proc/self >/dev/null && echo x >/dev/null\n' >ctx/Containerfile
+	mkdir -p vol/.config/containers && echo '{"default":[{"type":"insecureAcceptAnything"}]}' >vol/.config/containers/policy.json
+	chown -R 1234:1234 vol
+	for driver in vfs overlay; do
+		try hoy run --rm --network none --user 1234:1234 -e HOME=/vol -e TMPDIR=/vol -e PATH=/hoy:/bin:/usr/bin -v /usr:/usr:ro -v /usr/lib:/lib:ro \
+			-v /usr/lib64:/lib64:ro -v "$T/bin:/hoy:ro" -v "$T/images:/images:ro" -v "$T/ctx:/ctx:ro" -v "$T/vol:/vol" busybox sh -ec "
+				o='--root /vol/$driver --runroot /vol/run-$driver --storage-driver $driver'
+				hoy-image \$o load -q -i /images/docker.tar
+				hoy-build \$o build -q --isolation chroot -t made /ctx
+				c=\$(hoy-build \$o from made)
+				hoy-build \$o run --isolation chroot \$c cat /b"
+		assert_success
+		assert_stdout_has $'a\n0'
+	done
+}
+
+# ---- kills
+
+# Nothing that a build takes is left, after the next command of hoy-build.
+nothing_left() {
+	hoy_build containers -q >/dev/null
+	if grep -Eo " $ROOT/overlay/.*/merged | $T/tmp/.* " /proc/self/mountinfo; then return 1; fi
+	[[ -z $(hoy ps -aq) && -z $(ls -A "$T/tmp") && -z $(ls -A "$RUNROOT/hoy-builds") && $(jq length "$RUNROOT/overlay-layers/mountpoints.json") == 0 ]] || {
+		hoy ps -a
+		ls -A "$T/tmp" "$RUNROOT/hoy-builds"
+		cat "$RUNROOT/overlay-layers/mountpoints.json"
+		return 1
+	}
+}
+
+@test "kill -9 at any time: the next command gives back mounts, containers, commands and directories" {
+	have_image busybox
+	mkdir ctx && for i in {1..300}; do echo $i >ctx/$i; done
+	printf 'FROM busybox\nCOPY . /all/\nRUN --mount=type=bind,target=/ctx --mount=type=tmpfs,target=/t cp -r /ctx /copy\nRUN <<EOF\necho x >/x\nEOF\n' >ctx/Containerfile
+	c=$(hoy_build from busybox)
+	id=$(hoy_build containers -q)
+	for words in "from busybox" "run $c cp -rf /bin /b" "run --isolation chroot --mount type=bind,source=$T/ctx,target=/m $c cp -rf /bin /b" "copy -q $c ctx /ctx" "commit -q $c made" \
+		"build -q --network none ctx" "build -q --layers --isolation chroot --no-cache ctx"; do
+		for ms in 2 4 7 10 15 22 30 45 60 90; do
+			background "$HOY_BIN/hoy-build" "${HOY_OPTS[@]}" $words
+			pid=$!
+			sleep "0.$(printf %03d $ms)"
+			kill -KILL $pid 2>/dev/null || true
+			wait $pid || true
+			# What the tools do that it had started, they do to the end.
+			idle() { ! pgrep -f "^hoy-(transfer|builder) .*$ROOT" >/dev/null; }
+			until_true 20 idle
+			nothing_left || { echo "$words, killed after $ms ms"; return 1; }
+		done
+		hoy_build run "$c" true
+		for other in $(hoy_build containers -q); do [[ $other == "$id" ]] || hoy_build rm "$other" >/dev/null; done
+	done
+	hoy_build rm "$c" >/dev/null
+	try hoy system check
+	assert_success
+	hoy run --rm --network none busybox true
+	oracle_podman images >/dev/null
 }

@@ -1,12 +1,20 @@
 /* The D-Bus wire protocol, version 1, little endian both ways: who answers us is this machine's bus. */
+#include "common/proc/dbus.h"
+
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
+#include <unistd.h>
 
-#include "cmd-runtime/dbus.h"
+#include "common/base/err.h"
+#include "common/base/fd.h"
+
 
 #define TIMEOUT_MS 25000
 #define MESSAGE_MAX ((size_t)1 << 20)
@@ -39,18 +47,18 @@ static void put_signature(struct hoy_buf *b, const char *s)
 	hoy_buf_add(b, s, strlen(s) + 1);
 }
 
-void dbus_u32(struct dbus_out *m, uint32_t v) { put_u32(&m->body, v); }
-void dbus_string(struct dbus_out *m, const char *s) { put_string(&m->body, s); }
-void dbus_signature(struct dbus_out *m, const char *s) { put_signature(&m->body, s); }
-void dbus_align(struct dbus_out *m, size_t align) { pad(&m->body, align); }
+void hoy_dbus_u32(struct hoy_dbus_out *m, uint32_t v) { put_u32(&m->body, v); }
+void hoy_dbus_string(struct hoy_dbus_out *m, const char *s) { put_string(&m->body, s); }
+void hoy_dbus_signature(struct hoy_dbus_out *m, const char *s) { put_signature(&m->body, s); }
+void hoy_dbus_align(struct hoy_dbus_out *m, size_t align) { pad(&m->body, align); }
 
-void dbus_u64(struct dbus_out *m, uint64_t v)
+void hoy_dbus_u64(struct hoy_dbus_out *m, uint64_t v)
 {
 	pad(&m->body, 8);
 	hoy_buf_add(&m->body, &v, sizeof(v));
 }
 
-size_t dbus_array(struct dbus_out *m, size_t align)
+size_t hoy_dbus_array(struct hoy_dbus_out *m, size_t align)
 {
 	size_t mark;
 
@@ -60,7 +68,7 @@ size_t dbus_array(struct dbus_out *m, size_t align)
 	return mark;
 }
 
-void dbus_end_array(struct dbus_out *m, size_t mark, size_t align)
+void hoy_dbus_end_array(struct hoy_dbus_out *m, size_t mark, size_t align)
 {
 	size_t start = (mark + 4 + align - 1) / align * align;
 	uint32_t len = (uint32_t)(m->body.len - start);
@@ -82,7 +90,7 @@ static void put_field(struct hoy_buf *b, int code, const char *type, const char 
 		put_string(b, value);
 }
 
-static void put_header(struct hoy_buf *b, const struct dbus_out *m, uint32_t serial)
+static void put_header(struct hoy_buf *b, const struct hoy_dbus_out *m, uint32_t serial)
 {
 	uint32_t len;
 
@@ -206,7 +214,7 @@ static int64_t now_ms(void)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-static int fill(struct dbus *d, int64_t deadline)
+static int fill(struct hoy_dbus *d, int64_t deadline)
 {
 	struct pollfd p = { d->fd, POLLIN, 0 };
 	int64_t left = deadline - now_ms();
@@ -224,14 +232,14 @@ static int fill(struct dbus *d, int64_t deadline)
 	return n ? 0 : -ECONNRESET;
 }
 
-static void drop(struct dbus *d, size_t n)
+static void drop(struct hoy_dbus *d, size_t n)
 {
 	memmove(d->in.data, d->in.data + n, d->in.len - n);
 	d->in.len -= n;
 }
 
 /* Wait for a whole message; it stays in the buffer until drop() of what is returned. */
-static ssize_t next(struct dbus *d, struct message *m, int64_t deadline)
+static ssize_t next(struct hoy_dbus *d, struct message *m, int64_t deadline)
 {
 	for (;;) {
 		ssize_t n = d->in.len ? parse(&d->in, m) : 0;
@@ -247,14 +255,28 @@ static ssize_t next(struct dbus *d, struct message *m, int64_t deadline)
 
 /* ---- talking */
 
-static int authenticate(struct dbus *d, struct hoy_err *err)
+/* Who we are to the bus, which is outside of our user namespace. */
+static unsigned outer_uid(void)
+{
+	cleanup_free char *map = NULL;
+	unsigned inside, outside, n, own = (unsigned)geteuid();
+
+	if (hoy_read_file(AT_FDCWD, "/proc/self/uid_map", 1 << 16, &map, NULL, NULL) < 0)
+		return own;
+	for (const char *p = map; sscanf(p, "%u %u %u", &inside, &outside, &n) == 3; p += strcspn(p, "\n"), p += *p == '\n')
+		if (own >= inside && own - inside < n)
+			return outside + (own - inside);
+	return own;
+}
+
+static int authenticate(struct hoy_dbus *d, struct hoy_err *err)
 {
 	int64_t deadline = now_ms() + TIMEOUT_MS;
 	char uid[16], line[64] = "";
 	size_t n = 0;
 	char *end;
 
-	snprintf(uid, sizeof(uid), "%u", geteuid());
+	snprintf(uid, sizeof(uid), "%u", outer_uid());
 	for (const char *p = uid; *p; p++)
 		n += (size_t)snprintf(line + n, sizeof(line) - n, "%02x", *p);
 	dprintf(d->fd, "%cAUTH EXTERNAL %s\r\n", 0, line);
@@ -289,25 +311,25 @@ static bool socket_path(const char *address, char *ret, size_t size)
 	return n > 0;
 }
 
-int dbus_connect(struct dbus *d, const char *address, struct hoy_err *err)
+int hoy_dbus_connect(struct hoy_dbus *d, const char *address, struct hoy_err *err)
 {
-	struct dbus_out hello = DBUS_OUT_INIT;
-	char path[4096];
+	struct hoy_dbus_out hello = HOY_DBUS_OUT_INIT;
+	struct sockaddr_un to = { .sun_family = AF_UNIX };
 
-	if (!socket_path(address, path, sizeof(path)))
+	if (!socket_path(address, to.sun_path, sizeof(to.sun_path)))
 		return hoy_fail(err, EINVAL, "cannot use the D-Bus address '%s'", address);
-	d->fd = tty_connect(path, err);
-	if (d->fd < 0)
-		return d->fd;
+	d->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (d->fd < 0 || connect(d->fd, (struct sockaddr *)&to, sizeof(to)) < 0)
+		return hoy_fail_errno(err, errno, "cannot connect to '%s'", to.sun_path);
 	if (authenticate(d, err) < 0)
 		return -err->code;
 	hello.path = "/org/freedesktop/DBus";
 	hello.to = hello.interface = "org.freedesktop.DBus";
 	hello.member = "Hello";
-	return dbus_call(d, &hello, NULL, NULL, err);
+	return hoy_dbus_call(d, &hello, NULL, NULL, err);
 }
 
-static int refused(const struct message *m, const struct dbus_out *call, char *errname, struct hoy_err *err)
+static int refused(const struct message *m, const struct hoy_dbus_out *call, char *errname, struct hoy_err *err)
 {
 	size_t at = m->body;
 	const char *text = get_string(m, &at);
@@ -317,7 +339,7 @@ static int refused(const struct message *m, const struct dbus_out *call, char *e
 	return hoy_fail(err, EREMOTEIO, "%s: %s", call->member, text ? text : m->error ? m->error : "refused");
 }
 
-int dbus_call(struct dbus *d, struct dbus_out *call, char **ret, char *errname, struct hoy_err *err)
+int hoy_dbus_call(struct hoy_dbus *d, struct hoy_dbus_out *call, char **ret, char *errname, struct hoy_err *err)
 {
 	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(2 << 20);
 	int64_t deadline = now_ms() + TIMEOUT_MS;
@@ -352,7 +374,7 @@ int dbus_call(struct dbus *d, struct dbus_out *call, char **ret, char *errname, 
 	}
 }
 
-int dbus_wait_job(struct dbus *d, const char *job, struct hoy_err *err)
+int hoy_dbus_wait_job(struct hoy_dbus *d, const char *job, struct hoy_err *err)
 {
 	int64_t deadline = now_ms() + TIMEOUT_MS;
 
@@ -376,9 +398,112 @@ int dbus_wait_job(struct dbus *d, const char *job, struct hoy_err *err)
 	}
 }
 
-void dbus_release(struct dbus *d)
+void hoy_dbus_release(struct hoy_dbus *d)
 {
 	hoy_close(d->fd);
 	d->fd = -1;
 	hoy_buf_release(&d->in);
+}
+
+/* ---- systemd ---- */
+
+#define MANAGER "org.freedesktop.systemd1.Manager"
+
+struct hoy_dbus_out hoy_systemd_message(const char *member, const char *signature)
+{
+	struct hoy_dbus_out m = HOY_DBUS_OUT_INIT;
+
+	m.path = "/org/freedesktop/systemd1";
+	m.to = "org.freedesktop.systemd1";
+	m.interface = MANAGER;
+	m.member = member;
+	m.signature = signature;
+	return m;
+}
+
+static int subscribe(struct hoy_dbus *d, struct hoy_err *err)
+{
+	struct hoy_dbus_out match = HOY_DBUS_OUT_INIT, sub = hoy_systemd_message("Subscribe", NULL);
+
+	match.path = "/org/freedesktop/DBus";
+	match.to = match.interface = "org.freedesktop.DBus";
+	match.member = "AddMatch";
+	match.signature = "s";
+	hoy_dbus_string(&match, "type='signal',sender='org.freedesktop.systemd1',interface='" MANAGER "',member='JobRemoved'");
+	if (hoy_dbus_call(d, &match, NULL, NULL, err) < 0)
+		return -err->code;
+	return hoy_dbus_call(d, &sub, NULL, NULL, err);
+}
+
+int hoy_systemd_connect(struct hoy_dbus *d, struct hoy_err *err)
+{
+	bool user = outer_uid() != 0;
+	const char *address = getenv(user ? "DBUS_SESSION_BUS_ADDRESS" : "DBUS_SYSTEM_BUS_ADDRESS"), *run = getenv("XDG_RUNTIME_DIR");
+	char own[4096];
+
+	if (!address && !user)
+		address = "unix:path=/run/dbus/system_bus_socket";
+	if (!address && run && snprintf(own, sizeof(own), "unix:path=%s/bus", run) < (int)sizeof(own))
+		address = own;
+	if (!address)
+		return hoy_fail(err, ENOENT, "the systemd cgroup manager needs DBUS_SESSION_BUS_ADDRESS or XDG_RUNTIME_DIR "
+					     "(use: --cgroup-manager=cgroupfs)");
+	return hoy_dbus_connect(d, address, err) < 0 ? -err->code : subscribe(d, err);
+}
+
+void hoy_systemd_property(struct hoy_dbus_out *m, const char *name, const char *type)
+{
+	hoy_dbus_align(m, 8);
+	hoy_dbus_string(m, name);
+	hoy_dbus_signature(m, type);
+}
+
+void hoy_systemd_property_string(struct hoy_dbus_out *m, const char *name, const char *value)
+{
+	hoy_systemd_property(m, name, "s");
+	hoy_dbus_string(m, value);
+}
+
+void hoy_systemd_property_bool(struct hoy_dbus_out *m, const char *name, bool value)
+{
+	hoy_systemd_property(m, name, "b");
+	hoy_dbus_u32(m, value);
+}
+
+void hoy_systemd_property_pid(struct hoy_dbus_out *m, int pid)
+{
+	size_t pids;
+
+	hoy_systemd_property(m, "PIDs", "au");
+	pids = hoy_dbus_array(m, 4);
+	hoy_dbus_u32(m, (uint32_t)pid);
+	hoy_dbus_end_array(m, pids, 4);
+}
+
+int hoy_systemd_adopt(const char *slice, const char *unit, int pid, struct hoy_err *err)
+{
+	struct hoy_dbus_out start = hoy_systemd_message("StartTransientUnit", "ssa(sv)a(sa(sv))");
+	cleanup_free char *job = NULL;
+	struct hoy_dbus d = HOY_DBUS_INIT;
+	int r = hoy_systemd_connect(&d, err);
+
+	if (!r) {
+		size_t all;
+
+		hoy_dbus_string(&start, unit);
+		hoy_dbus_string(&start, "replace");
+		all = hoy_dbus_array(&start, 8);
+		hoy_systemd_property_string(&start, "Slice", slice);
+		hoy_systemd_property_pid(&start, pid);
+		hoy_systemd_property_bool(&start, "Delegate", true);
+		hoy_systemd_property_bool(&start, "DefaultDependencies", false);
+		hoy_dbus_end_array(&start, all, 8);
+		hoy_dbus_end_array(&start, hoy_dbus_array(&start, 8), 8); /* no other units */
+		r = hoy_dbus_call(&d, &start, &job, NULL, err);
+	}
+	if (!r)
+		r = hoy_dbus_wait_job(&d, job, err);
+	hoy_buf_release(&start.body);
+	hoy_dbus_release(&d);
+	return r;
 }
