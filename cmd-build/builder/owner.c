@@ -74,3 +74,17 @@ int owner_parse(int rootfd, const char *text, uid_t *uid, gid_t *gid, struct hoy
 	*gid = id;
 	return 0;
 }
+
+bool owner_of_user(int rootfd, const char *text, uid_t *uid, gid_t *gid)
+{
+	cleanup_free char *users = NULL;
+	char *f[4];
+	unsigned id;
+
+	if (number(text, &id) && !look_up(rootfd, "etc/passwd", 2, text, f, 4, &users)) {
+		*uid = id;
+		*gid = 0;
+		return true;
+	}
+	return !owner_parse(rootfd, text, uid, gid, NULL);
+}
