@@ -199,7 +199,7 @@ list() { "$1" manifest inspect "$2" | jq -c '[.manifests[].platform | del(.[] | 
 @test "the build is killed: the processes of its stages clean up and end" {
 	have_image busybox
 	mkdir -p ctx
-	printf 'FROM busybox AS a\nRUN echo up; sleep 600\nFROM busybox AS b\nRUN echo up; sleep 600\nFROM busybox\nCOPY --from=a / /a\nCOPY --from=b / /b\n' >ctx/Containerfile
+	printf 'FROM busybox AS a\nRUN echo up; sleep 600\nFROM busybox AS b\nRUN echo up; sleep 601\nFROM busybox\nCOPY --from=a / /a\nCOPY --from=b / /b\n' >ctx/Containerfile
 	"$HOY_BIN/hoy" "${HOY_OPTS[@]}" build --network none --jobs 2 ctx >out 2>err &
 	pid=$!
 	for ((i = 0; i < 300; i++)); do
