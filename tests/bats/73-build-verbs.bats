@@ -588,3 +588,35 @@ nothing_left() {
 	hoy run --rm --network none busybox true
 	oracle_podman images >/dev/null
 }
+
+# ---- more of copy and add
+
+@test "copy and add: --exclude, --parents, --checksum, addresses" {
+	have_image busybox
+	mkdir -p ctx/d/e www && echo a >ctx/d/a && echo b >ctx/d/e/b && echo no >ctx/d/e/no && echo web >www/file
+	sum=sha256:$(sha256sum <www/file | cut -d' ' -f1)
+	background python3 -c '
+import http.server, functools
+s = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(http.server.SimpleHTTPRequestHandler, directory="www"))
+open("port", "w").write(str(s.server_address[1]))
+s.serve_forever()' 2>/dev/null
+	until_true 20 test -s port
+	web=http://127.0.0.1:$(<port)
+	for who in oracle_buildah hoy_build; do
+		$who from --name "$who" busybox
+		$who copy -q --contextdir ctx --exclude '**/no' "$who" d /1
+		$who copy -q --contextdir ctx --parents "$who" d/e/b /2/
+		$who copy -q "$who" "$web/file" /3/
+		$who add -q --checksum "$sum" "$who" "$web/file" /4
+		hoy_build run "$who" -- sh -c 'cd / && find 1 2 3 4 -exec stat -c "%n %F %a %u" {} + | sort; cat 3/file 4' >"$who.tree"
+	done
+	diff oracle_buildah.tree hoy_build.tree
+	try hoy_build add --checksum "sha256:$(printf %064d 0)" hoy_build "$web/file" /5
+	assert_status 125
+	try hoy_build copy --checksum "$sum" hoy_build ctx/d/a /5
+	assert_error 'checksum flag is not supported for local sources'
+	try hoy_build copy hoy_build "$web/nosuch" /5
+	assert_status 125
+	run ! hoy_build run hoy_build test -e /5
+	[[ -z $(ls -A "$T/tmp") ]]
+}
