@@ -183,6 +183,8 @@ int work_create(const struct state *s, struct work *w, const struct hoy_buf *tex
 /* A working container for what S stands on, mounted. It's S's. */
 int work_open(struct state *s);
 int work_unmount(struct work *w, struct hoy_err *err);
+/* Is it mounted by somebody, who wouldn't bear changes beneath (or cannot that be found out)? */
+bool work_mounted(struct work *w);
 /* Take away what mounts of commands have left in the layer, unless it's mounted. */
 void work_tidy(struct work *w);
 /* Take it away with all that it holds; NULL is fine. */
