@@ -188,6 +188,8 @@ int work_create(const struct state *s, struct work *w, const struct hoy_buf *tex
 int work_new(struct state *s);
 int work_open(struct state *s);
 int work_unmount(struct work *w, struct hoy_err *err);
+/* Is it mounted by somebody, who wouldn't bear changes beneath (or cannot that be found out)? */
+bool work_mounted(struct work *w);
 /* Take away what mounts of commands have left in the layer, unless it's mounted. */
 void work_tidy(struct work *w);
 /* Take it away with all that it holds; NULL is fine. */

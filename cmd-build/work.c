@@ -262,20 +262,19 @@ static void drop_copied_up(struct work *w)
 	hoy_strv_release(&w->parents);
 }
 
-/* By somebody else, who wouldn't bear changes beneath. */
-static bool still_mounted(struct work *w)
+bool work_mounted(struct work *w)
 {
 	int r = hoy_store_lock(w->b->s, HOY_LAYERS, 0, NULL);
 
 	if (!r)
 		r = hoy_layer_mounted(w->b->s, w->layer, NULL);
 	hoy_store_unlock(w->b->s);
-	return r;
+	return r != 0;
 }
 
 void work_tidy(struct work *w)
 {
-	if (!w->b->s->vfs && !still_mounted(w))
+	if (!w->b->s->vfs && !work_mounted(w))
 		drop_copied_up(w);
 }
 
