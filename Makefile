@@ -89,10 +89,11 @@ $(addprefix $(BUILD)/tests/faults/,inject disk): %: %.o
 	@echo '  LD $@'
 	$(Q)$(CC) $(hoy_ldflags) $(LDFLAGS) -o $@ $^
 
-# Runs in root directories that hold nothing else.
-$(BUILD)/tests/compare/probe: $(BUILD)/tests/compare/probe.o
+# Runs in root directories that hold nothing else: no sanitizer's library either.
+$(BUILD)/tests/compare/probe: tests/compare/probe.c
+	@mkdir -p $(@D)
 	@echo '  LD $@'
-	$(Q)$(CC) -static-pie $(LDFLAGS) -o $@ $<
+	$(Q)$(CC) $(filter-out -fsanitize% --coverage,$(hoy_cflags)) $(CFLAGS) $(CPPFLAGS) -static-pie $(LDFLAGS) -o $@ $<
 
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)

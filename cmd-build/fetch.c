@@ -159,6 +159,11 @@ static int fetch_web(struct build *b, const char *url, const char *what, const c
 	return status ? -HOY_EREMOTE : 0; /* it has told the user why */
 }
 
+int fetch_to(struct build *b, const char *url, bool keep, const char *what, const char *path, char **ret)
+{
+	return is_git(url) ? fetch_git(b, url, path, keep, ret) : fetch_web(b, url, what, path);
+}
+
 int fetch(struct build *b, const char *url, bool keep, const char *what, const char **ret)
 {
 	cleanup_free char *key = hoy_asprintf("%c%s", keep ? '+' : '-', url), *path = NULL, *sub = NULL;
@@ -172,7 +177,7 @@ int fetch(struct build *b, const char *url, bool keep, const char *what, const c
 	path = r ? NULL : hoy_asprintf("%s/fetched-%zu", b->tmp, b->fetched.n / 2);
 	if (!path)
 		return r ?: hoy_fail_oom(&b->err);
-	r = is_git(url) ? fetch_git(b, url, path, keep, &sub) : fetch_web(b, url, what, path);
+	r = fetch_to(b, url, keep, what, path, &sub);
 	if (r < 0)
 		return r;
 	hoy_strv_push(&b->fetched, key);
@@ -180,5 +185,23 @@ int fetch(struct build *b, const char *url, bool keep, const char *what, const c
 	if (b->fetched.error)
 		return hoy_fail_oom(&b->err);
 	*ret = b->fetched.v[b->fetched.n - 1];
+	return 0;
+}
+
+int fetch_name(struct build *b, const char *url, const char *path, char **ret)
+{
+	const char *end = url + strcspn(url, "?#"), *name = end;
+	cleanup_free char *dir = hoy_asprintf("%s-dir", path), *file = NULL;
+
+	while (name > url && name[-1] != '/')
+		name--;
+	if (name == end || strstr(url, "://") + 3 == name)
+		return hoy_fail(&b->err, EINVAL, "\"%s\" names no file", url);
+	file = dir ? hoy_asprintf("%s/%.*s", dir, (int)(end - name), name) : NULL;
+	if (!file)
+		return hoy_fail_oom(&b->err);
+	if ((mkdir(dir, 0700) < 0 && errno != EEXIST) || (link(path, file) < 0 && errno != EEXIST))
+		return hoy_fail_errno(&b->err, errno, "cannot name what came from \"%s\"", url);
+	*ret = steal_ptr(&file);
 	return 0;
 }
