@@ -276,6 +276,9 @@ static void conclude(struct session *s)
 	while (!s->held_len) {
 		if (take_rest(s, &s->out, SAY_OUT) || take_rest(s, &s->err, SAY_ERR))
 			continue;
+		/* It notes the beginning, then goes; the end comes after that. */
+		if (s->client >= 0 && s->detach)
+			return;
 		if (s->client >= 0 && !s->told) {
 			snprintf(text, sizeof(text), "%d", s->code);
 			tell_text(s, SAY_ENDED, text);
@@ -341,8 +344,6 @@ static void started(struct session *s, int status)
 		watch(s, s->err, ON_ERR, EPOLLIN, EPOLL_CTL_ADD);
 	watch(s, s->in, ON_IN, 0, EPOLL_CTL_ADD);
 	watch(s, s->client, ON_CLIENT, EPOLLIN, EPOLL_CTL_ADD);
-	if (s->detach)
-		drop_client(s);
 	rewatch(s);
 }
 
@@ -563,6 +564,8 @@ void session_end_all(void)
 	for (size_t i = 0; i < MAX_SESSIONS; i++) {
 		struct pollfd p = { all[i] ? all[i]->client : -1, POLLOUT, 0 };
 
+		if (all[i] && all[i]->detach)
+			drop_client(all[i]);
 		if (all[i])
 			end(all[i]);
 		/* A client may be slow, but not for ever. */

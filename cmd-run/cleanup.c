@@ -342,15 +342,16 @@ static int cleanup_one(struct hoy_store *s, const char *name, bool all)
 		ctr_abort(&c, &err);
 		hoy_json_set_bool(&c.state, c.state.root, "again", true);
 	}
+	/* Started again meanwhile; perhaps by who was killed before that was noted. */
 	if (!r && ctr_pid(&c))
-		return 0; /* started again meanwhile */
+		return hoy_json_bool(c.state.root, "again", false) && ctr_note_running(&c, &err) < 0 ? hoy_report(&err, 125) : 0;
 	if (!r)
 		r = ctr_load_def(&c, &err);
 	if (!r)
 		r = ctr_cleanup(&c, &err);
 	if (!r && hoy_json_bool(c.state.root, "rm", false))
 		r = ctr_remove(&c, true, &err);
-	else if (!r && !all && hoy_json_bool(c.state.root, "again", false) && should_restart(&c))
+	else if (!r && !all && hoy_json_bool(c.state.root, "again", false))
 		r = again(&c, &err);
 	return r < 0 ? hoy_report(&err, 125) : 0;
 }

@@ -102,6 +102,8 @@ struct start_how {
 };
 /* Start a created or exited container (locked). Attached: returns when it ended, with its exit code in RET_CODE. */
 int ctr_start(struct ctr *c, const struct start_how *how, int *ret_code, struct hoy_err *err);
+/* It runs: note that in its state, and the restart, if it is one. */
+int ctr_note_running(struct ctr *c, struct hoy_err *err);
 /* The first half of it: everything up to the created OCI container (as `init` does). */
 int ctr_prepare(struct ctr *c, const struct start_how *how, int *ret_code, struct hoy_err *err);
 

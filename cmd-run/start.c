@@ -408,6 +408,20 @@ static int spawn_monitor(struct ctr *c, const char *root, const struct start_how
 	return r || own_monitor(argv.v[0]) ? r : spawn_watcher(c, err);
 }
 
+int ctr_note_running(struct ctr *c, struct hoy_err *err)
+{
+	hoy_json_set_string(&c->state, c->state.root, "status", "running");
+	hoy_json_set_string(&c->state, c->state.root, "started", hoy_json_str(c->live.root, "startedAt") ?: "");
+	hoy_json_set_int(&c->state, c->state.root, "exitCode", 0);
+	hoy_json_unset(c->state.root, "oomKilled");
+	hoy_json_unset(c->state.root, "stoppedByUser");
+	/* In one write: who is killed before it leaves `again` to be seen, and the restart is counted once. */
+	if (hoy_json_bool(c->state.root, "again", false))
+		hoy_json_set_int(&c->state, c->state.root, "restarts", hoy_json_int(c->state.root, "restarts", 0) + 1);
+	hoy_json_unset(c->state.root, "again");
+	return ctr_save_state(c, err);
+}
+
 static int note_started(struct ctr *c, struct hoy_err *err)
 {
 	char now[HOY_TIME_SIZE];
@@ -417,14 +431,8 @@ static int note_started(struct ctr *c, struct hoy_err *err)
 	hoy_json_unset(c->live.root, "again");
 	hoy_json_set_string(&c->live, c->live.root, "startedAt", hoy_time_format(hoy_now(), now));
 	r = ctr_save_live(c, err);
-	hoy_json_set_string(&c->state, c->state.root, "status", "running");
-	hoy_json_set_string(&c->state, c->state.root, "started", now);
-	hoy_json_set_int(&c->state, c->state.root, "exitCode", 0);
-	hoy_json_unset(c->state.root, "oomKilled");
-	hoy_json_unset(c->state.root, "stoppedByUser");
-	hoy_json_unset(c->state.root, "again");
 	/* The state says after a reboot that it has run; with --rm nobody will ask. */
-	return r || hoy_json_bool(c->state.root, "rm", false) ? r : ctr_save_state(c, err);
+	return r || hoy_json_bool(c->state.root, "rm", false) ? r : ctr_note_running(c, err);
 }
 
 static void write_pidfile(const char *path, int64_t pid)
@@ -527,10 +535,10 @@ int ctr_start(struct ctr *c, const struct start_how *how, int *ret_code, struct 
 	int r = 0;
 
 	*ret_code = 125;
-	if (how->again)
-		hoy_json_set_int(&c->state, c->state.root, "restarts", hoy_json_int(c->state.root, "restarts", 0) + 1);
-	else
+	if (!how->again) {
 		hoy_json_unset(c->state.root, "restarts");
+		hoy_json_unset(c->state.root, "again");
+	}
 	if (ctr_status(c) != ST_INITIALIZED)
 		r = ctr_prepare(c, how, ret_code, err);
 	else

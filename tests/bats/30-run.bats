@@ -177,7 +177,7 @@ run_none() { hoy run --network none "$@"; }
 
 @test "a terminal: a pty inside, its size, detach keys" {
 	have_image busybox
-	try script -qec "$(printf '%q ' "$HOY_BIN/hoy" "${HOY_OPTS[@]}" run --rm -it --network none busybox sh -c 'tty; test -t 0 && echo is-a-tty')" /dev/null </dev/null
+	try "$HOY_TESTS/fixtures/typist" 24 80 -- "$HOY_BIN/hoy" "${HOY_OPTS[@]}" run --rm -it --network none busybox sh -c 'tty; test -t 0 && echo is-a-tty'
 	assert_success
 	assert_stdout_has /dev/pts/0
 	assert_stdout_has is-a-tty

@@ -118,8 +118,8 @@ events='jq -c "select(.Status | startswith(\"exec\")) | [.Status, .ContainerExit
 	head -c 3000000 /dev/urandom >"$T/data"
 	[[ $(hoy exec -i c sh -c 'cat' <"$T/data" | md5sum) == "$(md5sum <"$T/data")" ]]
 	# over a pty in raw mode, by the monitor
-	script -qec "$(printf '%q ' "$HOY_BIN/hoy" "${HOY_OPTS[@]}" exec -t c sh -c 'stty raw; seq 1 300000')" /dev/null </dev/null >"$T/shown"
-	cmp "$T/shown" <(seq 1 300000)
+	type 24 80 -- "$HOY_BIN/hoy" "${HOY_OPTS[@]}" exec -t c sh -c 'stty raw; seq 1 300000' >"$T/shown"
+	cmp "$T/shown" <(seq 1 300000; echo status 0)
 	background "$HOY_BIN/hoy" "${HOY_OPTS[@]}" exec -t c yes >/dev/null
 	pid=$!
 	until_true 5 hoy exec c pidof yes

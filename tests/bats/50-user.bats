@@ -46,6 +46,23 @@ image() { cp "$(fixture busybox)/rootfs.tar" "$U/"; chmod 644 "$U/rootfs.tar"; u
 	[[ $(stat -c %U "$U/.local/share/containers/storage") == hoytest ]]
 }
 
+@test "sessions, health checks and restarts by an ordinary user's monitor, ours and the real one" {
+	image
+	for monitor in "$U/bin/hoy-conmon" /usr/bin/conmon; do
+		u --conmon "$monitor" run -d --name c --network none --restart always --health-cmd 'test -e /x' --health-interval 200ms --health-retries 1 bb:1 sleep 100
+		id=$(u exec -d c sh -c 'touch /x; exit 42')
+		until_true 5 bash -c "grep -qxs 42 '$U'/run/containers/hoy/*/exec/$id.exit"
+		healthy() { [[ $(u inspect -f '{{.State.Health.Status}}' c) == healthy ]]; }
+		until_true 5 healthy
+		try u exec -t c sh -c 'exit 5'
+		assert_status 5
+		kill -9 "$(u inspect -f '{{.State.Pid}}' c)"
+		again() { [[ $(u inspect -f '{{.State.Status}} {{.RestartCount}}' c) == 'running 1' ]]; }
+		until_true 5 again
+		u rm -f -t 0 c
+	done
+}
+
 @test "registry: pull, run of a missing image, push, rmi, an interrupted pull" {
 	registry_start r
 	oracle skopeo copy -q --dest-tls-verify=false "oci:$(fixture stack)/oci:latest" "docker://$REGISTRY/stack:latest"
