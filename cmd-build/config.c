@@ -239,28 +239,6 @@ static int apply_volume(struct state *s, const struct cf_instr *i)
 	return r;
 }
 
-char *join_clean(const char *dir, const char *path)
-{
-	cleanup_strv struct hoy_strv parts = HOY_STRV_INIT, words = HOY_STRV_INIT;
-	cleanup_free char *whole = *path == '/' ? strdup(path) : hoy_path_join(*dir ? dir : "/", path);
-	struct hoy_buf b = HOY_BUF_INIT(1 << 20);
-
-	hoy_strv_split(&words, whole ?: "/", '/');
-	for (size_t i = 0; i < words.n; i++) {
-		if (!strcmp(words.v[i], "..")) {
-			if (parts.n)
-				hoy_strv_remove(&parts, parts.n - 1);
-		} else if (*words.v[i] && strcmp(words.v[i], ".")) {
-			hoy_strv_push(&parts, words.v[i]);
-		}
-	}
-	for (size_t i = 0; i < parts.n; i++)
-		hoy_buf_printf(&b, "/%s", parts.v[i]);
-	if (!parts.n)
-		hoy_buf_puts(&b, "/");
-	return hoy_buf_steal(&b);
-}
-
 static int apply_word(struct state *s, const struct cf_instr *i, const char *key)
 {
 	cleanup_free char *word = config_word(s, i, i->args.v[0]), *path = NULL;
