@@ -401,6 +401,14 @@ static void arg_by(const struct state *s, struct hoy_buf *b)
 
 	for (size_t i = 0; i < s->args.n; i++)
 		hoy_strv_pushn(&keys, s->args.v[i], strcspn(s->args.v[i], "="));
+	/* Those that need no ARG are arguments, too. */
+	for (size_t i = 0; i < s->b->given.n; i++) {
+		size_t len = strcspn(s->b->given.v[i], "=");
+		cleanup_free char *key = strndup(s->b->given.v[i], len);
+
+		if (key && is_proxy(key, len) && strcasecmp(key, "all_proxy") && !hoy_strv_has(&keys, key))
+			hoy_strv_push(&keys, key);
+	}
 	hoy_strv_sort(&keys);
 	hoy_buf_puts(b, "/bin/sh -c #(nop) ARG ");
 	for (size_t i = 0; i < keys.n; i++)
