@@ -107,6 +107,7 @@ struct state {
 	struct hoy_json *notes;	  /* annotations */
 	struct hoy_strv args;	  /* ARG: KEY=value */
 	struct hoy_strv declared; /* ARG: names */
+	struct hoy_strv set_envs; /* names of variables that the stage set */
 	char *author;
 	bool cmd_set;
 	/* What the next step stands on: */
@@ -187,12 +188,16 @@ int work_create(const struct state *s, struct work *w, const struct hoy_buf *tex
 int work_new(struct state *s);
 int work_open(struct state *s);
 int work_unmount(struct work *w, struct hoy_err *err);
+/* Is it mounted by somebody, who wouldn't bear changes beneath (or cannot that be found out)? */
+bool work_mounted(struct work *w);
 /* Take away what mounts of commands have left in the layer, unless it's mounted. */
 void work_tidy(struct work *w);
 /* Take it away with all that it holds; NULL is fine. */
 void work_drop(struct work *w);
 /* Make the directory PATH in it. */
 int work_mkdir(struct state *s, const char *path);
+/* Make the working directory of the config there, its user's. */
+int work_workdir(struct state *s);
 /* Mount it, if it isn't. */
 int work_mount(struct work *w);
 /* What the mounts of a RUN will need and isn't there, is noted; afterwards it's taken away. ROOT is the working container's. */

@@ -187,7 +187,8 @@ static int add_platform(struct commit *m)
 
 static int describe(struct commit *m)
 {
-	bool clamp = m->o.rewrite_timestamp && m->time >= 0 && !m->o.timestamp;
+	/* Nobody needs the container's files afterwards: they become the layer's. */
+	bool clamp = m->o.rewrite_timestamp && m->time >= 0 && !m->o.timestamp, take = m->o.rm && !m->place && !work_mounted(&m->c.w);
 	int r;
 
 	m->root = m->d.root = hoy_json_new(&m->d, HOY_JSON_OBJECT);
@@ -199,7 +200,7 @@ static int describe(struct commit *m)
 	    !hoy_json_set_string(&m->d, m->build, "created", m->when) ||
 	    ((m->o.timestamp || clamp) && !hoy_json_set_int(&m->d, m->build, "mtime", m->time)) ||
 	    (clamp && !hoy_json_set_bool(&m->d, m->build, "clamp", true)) ||
-	    (!m->o.created_annotation && !hoy_json_set_bool(&m->d, m->build, "undated", true)))
+	    (take && !hoy_json_set_bool(&m->d, m->build, "take", true)) || (!m->o.created_annotation && !hoy_json_set_bool(&m->d, m->build, "undated", true)))
 		return oom(m);
 	r = add_config(m);
 	if (!r)

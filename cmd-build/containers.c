@@ -8,6 +8,7 @@
 #include "cmd-build/verbs.h"
 #include "common/base/msg.h"
 #include "common/cli/format.h"
+#include "common/proc/userns.h"
 #include "common/store/containers.h"
 #include "common/store/images.h"
 #include "common/store/layers.h"
@@ -430,6 +431,19 @@ static void print_mounted(const struct mounted *m, bool json, bool names)
 		puts(m->names.n ? hoy_buf_str(&out) : "null");
 }
 
+/* A mount in a namespace that we have only entered would be of no use to whoever asks for it. */
+static int check_place(struct ctr *c, int n)
+{
+	bool outside = geteuid();
+	int r = hoy_userns_enter(&c->b.err);
+
+	if (!r)
+		r = ctr_open_store(c);
+	if (!r && outside && n && !c->b.s->vfs)
+		r = hoy_fail(&c->b.err, EPERM, "cannot mount using driver overlay in rootless mode. You need to run it in a `%s unshare` session", hoy_tool_name);
+	return r;
+}
+
 static int run_mount(const struct hoy_verb *v, int argc, char **argv)
 {
 	struct mounted m = { HOY_STRV_INIT, HOY_STRV_INIT };
@@ -441,18 +455,20 @@ static int run_mount(const struct hoy_verb *v, int argc, char **argv)
 		return status;
 	ctr_init(&c);
 	r = options_first(n, argv, "container name", &c.b.err);
+	if (!r)
+		r = check_place(&c, n);
 	for (int i = 1; i <= n && !r; i++)
 		r = mount_one(&c, argv[i], &m);
 	if (!r && !n)
 		r = find_mounted(&c, &m);
-	if (!r || n)
+	if (!r || m.names.n)
 		print_mounted(&m, o.json, !n || n > 1);
 	hoy_strv_release(&m.names);
 	hoy_strv_release(&m.paths);
 	return ctr_finish(&c, r);
 }
 const struct hoy_verb verb_mount = { "mount", "[options] [CONTAINER...]", "Mount working containers, or list those that are", mount_opts, run_mount,
-				     HOY_VERB_COMMAND };
+				     HOY_VERB_COMMAND | HOY_VERB_OUTSIDE };
 
 static const struct hoy_opt umount_opts[] = {
 	{ 'a', "all", HOY_OPT_FLAG, offsetof(struct all_opts, all), NULL, "all that are mounted" },

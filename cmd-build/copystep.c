@@ -36,18 +36,11 @@ static int push_doc(struct state *s, const struct cf_instr *i, size_t *nth, stru
 /* The name that the file of a web server gets: in a directory of its own in the build's. */
 static int name_fetched(struct state *s, const struct cf_instr *i, const char *url, const char *path, struct hoy_strv *argv)
 {
-	const char *end = url + strcspn(url, "?#"), *name = end;
-	cleanup_free char *dir = hoy_asprintf("%s-dir", path), *file = NULL;
+	cleanup_free char *file = NULL;
+	int r = fetch_name(s->b, url, path, &file);
 
-	while (name > url && name[-1] != '/')
-		name--;
-	if (name == end || strstr(url, "://") + 3 == name)
-		return cfile_fail(&s->b->f, i, &s->b->err, EINVAL, "\"%s\" names no file", url);
-	file = dir ? hoy_asprintf("%s/%.*s", dir, (int)(end - name), name) : NULL;
-	if (!file)
-		return hoy_fail_oom(&s->b->err);
-	if ((mkdir(dir, 0700) < 0 && errno != EEXIST) || (link(path, file) < 0 && errno != EEXIST))
-		return hoy_fail_errno(&s->b->err, errno, "cannot name what came from \"%s\"", url);
+	if (r < 0)
+		return cfile_fail(&s->b->f, i, &s->b->err, -r, "%s", (char *)strdupa(s->b->err.msg));
 	hoy_strv_pushf(argv, "<@%s", file + strlen(s->b->tmp) + 1);
 	return 0;
 }

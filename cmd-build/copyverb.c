@@ -5,25 +5,36 @@
 #include <string.h>
 
 #include "cmd-build/ctr.h"
+#include "cmd-build/fetch.h"
 #include "cmd-build/verbs.h"
 #include "common/base/fd.h"
 #include "common/cli/call.h"
 #include "common/store/images.h"
 
 struct copy_opts {
-	const char *chmod, *chown, *contextdir, *from, *ignorefile;
+	struct hoy_strv exclude;
+	const char *checksum, *chmod, *chown, *contextdir, *from, *ignorefile;
 	int add_history;
-	bool quiet;
+	bool parents, quiet;
 };
 #define O(field) offsetof(struct copy_opts, field)
+#define COMMON_OPTS \
+	{ 0, "add-history", HOY_OPT_TRI, O(add_history), NULL, "note it in the image's history (default BUILDAH_HISTORY)" }, \
+	{ 0, "checksum", HOY_OPT_STRING, O(checksum), "DIGEST", "what a fetched file must have" }, \
+	{ 0, "chmod", HOY_OPT_STRING, O(chmod), "MODE", "mode of what is copied" }, \
+	{ 0, "chown", HOY_OPT_STRING, O(chown), "USER[:GROUP]", "owner of what is copied" }, \
+	{ 0, "contextdir", HOY_OPT_STRING, O(contextdir), "DIR", "what sources are beneath" }, \
+	{ 0, "exclude", HOY_OPT_COMMAS, O(exclude), "PATTERN", "what isn't copied, as in a .containerignore file" }, \
+	{ 0, "from", HOY_OPT_STRING, O(from), "NAME", "a working container or an image, whose root sources are beneath" }, \
+	{ 0, "ignorefile", HOY_OPT_STRING, O(ignorefile), "FILE", "a .containerignore file; with --contextdir" }, \
+	{ 'q', "quiet", HOY_OPT_FLAG, O(quiet), NULL, "do not print the digest of what was copied" }
+static const struct hoy_opt add_opts[] = {
+	COMMON_OPTS,
+	HOY_OPTS_END,
+};
 static const struct hoy_opt copy_opts[] = {
-	{ 0, "add-history", HOY_OPT_TRI, O(add_history), NULL, "note it in the image's history (default BUILDAH_HISTORY)" },
-	{ 0, "chmod", HOY_OPT_STRING, O(chmod), "MODE", "mode of what is copied" },
-	{ 0, "chown", HOY_OPT_STRING, O(chown), "USER[:GROUP]", "owner of what is copied" },
-	{ 0, "contextdir", HOY_OPT_STRING, O(contextdir), "DIR", "what sources are beneath" },
-	{ 0, "from", HOY_OPT_STRING, O(from), "NAME", "a working container or an image, whose root sources are beneath" },
-	{ 0, "ignorefile", HOY_OPT_STRING, O(ignorefile), "FILE", "a .containerignore file; with --contextdir" },
-	{ 'q', "quiet", HOY_OPT_FLAG, O(quiet), NULL, "do not print the digest of what was copied" },
+	COMMON_OPTS,
+	{ 0, "parents", HOY_OPT_FLAG, O(parents), NULL, "keep the directories above the sources" },
 	HOY_OPTS_END,
 };
 
@@ -74,13 +85,30 @@ static void close_place(struct ctr *c, struct place *p)
 	free(p->path);
 }
 
+/* What is elsewhere is got first. */
+static int push_fetched(struct ctr *c, const char *url, struct hoy_strv *argv)
+{
+	cleanup_free char *file = NULL;
+	const char *path;
+	int r = fetch(&c->b, url, false, NULL, &path);
+
+	if (!r && !is_git(url))
+		r = fetch_name(&c->b, url, path, &file);
+	if (r < 0)
+		return r;
+	hoy_strv_pushf(argv, "%s%s", file ? "<@" : "<+", (file ?: path) + strlen(c->b.tmp) + 1);
+	return 0;
+}
+
 /* Without a context a relative source is one in this directory. */
 static int push_source(struct ctr *c, const struct copy_opts *o, const char *arg, struct hoy_strv *argv)
 {
 	cleanup_free char *here = NULL, *path = NULL;
 
-	if (strstr(arg, "://"))
-		return hoy_fail(&c->b.err, HOY_EUNSUPPORTED, "'%s': sources that are fetched are not supported", arg);
+	if (is_remote(arg))
+		return push_fetched(c, arg, argv);
+	if (o->checksum)
+		return hoy_fail(&c->b.err, EINVAL, "checksum flag is not supported for local sources");
 	if (o->contextdir || o->from || *arg == '/') {
 		hoy_strv_push(argv, arg);
 		return 0;
@@ -96,6 +124,7 @@ static int push_source(struct ctr *c, const struct copy_opts *o, const char *arg
 static int make_argv(struct ctr *c, const struct copy_opts *o, const struct place *p, bool add, int n, char **args, struct hoy_strv *argv)
 {
 	const char *dir = hoy_json_str(ctr_oci(c), "WorkingDir");
+	cleanup_strv struct hoy_strv paths = HOY_STRV_INIT;
 	int r = 0;
 
 	hoy_strv_push(argv, "copy");
@@ -113,10 +142,20 @@ static int make_argv(struct ctr *c, const struct copy_opts *o, const struct plac
 		hoy_strv_pushf(argv, "--ignore=%s", o->ignorefile);
 	if (add)
 		hoy_strv_push(argv, "--add");
-	hoy_strv_push(argv, "--");
+	if (o->parents)
+		hoy_strv_push(argv, "--parents");
+	if (o->checksum)
+		hoy_strv_pushf(argv, "--checksum=%s", o->checksum);
+	for (size_t i = 0; i < o->exclude.n; i++)
+		hoy_strv_pushf(argv, "--exclude=%s", o->exclude.v[i]);
 	/* The last one is where to, if there are several. */
 	for (int i = 0; i < (n > 1 ? n - 1 : n) && !r; i++)
-		r = push_source(c, o, args[i], argv);
+		r = push_source(c, o, args[i], &paths);
+	if (c->b.tmp)
+		hoy_strv_pushf(argv, "--docs=%s", c->b.tmp);
+	hoy_strv_push(argv, "--");
+	for (size_t i = 0; i < paths.n; i++)
+		hoy_strv_push(argv, paths.v[i]);
 	hoy_strv_push(argv, n > 1 ? args[n - 1] : "");
 	return argv->error ? hoy_fail_oom(&c->b.err) : r;
 }
@@ -188,6 +227,7 @@ static int run_copy_or_add(const struct hoy_verb *v, int argc, char **argv, bool
 		r = ctr_save(&c);
 	if (!r && !o.quiet)
 		puts(strchr(sum, ':') ? strchr(sum, ':') + 1 : sum);
+	hoy_strv_release(&o.exclude);
 	return ctr_finish(&c, r);
 }
 
@@ -196,5 +236,5 @@ static int run_add(const struct hoy_verb *v, int argc, char **argv) { return run
 
 const struct hoy_verb verb_copy_in = { "copy", "[options] CONTAINER SOURCE... [DESTINATION]", "Copy files into a working container", copy_opts, run_copy,
 				    HOY_VERB_COMMAND };
-const struct hoy_verb verb_copy_add = { "add", "[options] CONTAINER SOURCE... [DESTINATION]", "The same, and archives are unpacked", copy_opts, run_add,
+const struct hoy_verb verb_copy_add = { "add", "[options] CONTAINER SOURCE... [DESTINATION]", "The same, and archives are unpacked", add_opts, run_add,
 				   HOY_VERB_COMMAND };

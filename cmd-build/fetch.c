@@ -187,3 +187,21 @@ int fetch(struct build *b, const char *url, bool keep, const char *what, const c
 	*ret = b->fetched.v[b->fetched.n - 1];
 	return 0;
 }
+
+int fetch_name(struct build *b, const char *url, const char *path, char **ret)
+{
+	const char *end = url + strcspn(url, "?#"), *name = end;
+	cleanup_free char *dir = hoy_asprintf("%s-dir", path), *file = NULL;
+
+	while (name > url && name[-1] != '/')
+		name--;
+	if (name == end || strstr(url, "://") + 3 == name)
+		return hoy_fail(&b->err, EINVAL, "\"%s\" names no file", url);
+	file = dir ? hoy_asprintf("%s/%.*s", dir, (int)(end - name), name) : NULL;
+	if (!file)
+		return hoy_fail_oom(&b->err);
+	if ((mkdir(dir, 0700) < 0 && errno != EEXIST) || (link(path, file) < 0 && errno != EEXIST))
+		return hoy_fail_errno(&b->err, errno, "cannot name what came from \"%s\"", url);
+	*ret = steal_ptr(&file);
+	return 0;
+}

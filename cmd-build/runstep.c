@@ -293,13 +293,12 @@ int work_run(struct state *s, const struct cf_instr *i)
 	struct run_mounts mounts = RUN_MOUNTS_INIT;
 	cleanup_free char *name = NULL;
 	cleanup_fd int root = -1;
-	const char *dir = config_str(s, "WorkingDir");
 	int r = work_open(s);
 
 	if (!r)
 		r = stopped(s->b);
-	if (!r && *dir && strcmp(dir, "/"))
-		r = work_mkdir(s, dir);
+	if (!r)
+		r = work_workdir(s);
 	HOY_JSON_EACH(v, hoy_json_get(s->cfg, "Volumes"))
 		if (!r)
 			r = work_mkdir(s, v->key);

@@ -2,12 +2,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "cmd-build/build.h"
 #include "cmd-build/lease.h"
+#include "common/base/msg.h"
 #include "common/cli/call.h"
 #include "common/proc/sibling.h"
 
@@ -23,43 +25,64 @@ int stopped(struct build *b)
 
 static void on_signal(int sig) { caught = sig; }
 
+static const int ends[] = { SIGINT, SIGTERM, SIGHUP };
+
 void catch_signals(void)
 {
-	static const int sigs[] = { SIGINT, SIGTERM, SIGHUP };
 	struct sigaction sa = { .sa_handler = on_signal };
 
-	for (size_t i = 0; i < ARRAY_SIZE(sigs); i++)
-		sigaction(sigs[i], &sa, NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(ends); i++)
+		sigaction(ends[i], &sa, NULL);
+}
+
+/* The stream FD is nobody's. */
+static void leave(int fd, int flags)
+{
+	int null = open("/dev/null", flags | O_CLOEXEC);
+
+	if (null < 0 || dup2(null, fd) < 0)
+		_exit(125);
 }
 
 /*
  * In a process group of its own, so that a terminal's Ctrl-C is ours alone: what ends a container is `rm`. But who reads from the
- * terminal must be in the group that may.
+ * terminal must be in the group that may. It dies with us: then whoever clears up finds nobody at work.
  */
-static int spawn(struct build *b, char **argv, unsigned flags, pid_t *ret)
+__attribute__((noreturn)) static void become(const char *path, char **argv, unsigned flags, pid_t parent)
+{
+	sigset_t none;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(125);
+	if (!(flags & RUN_STDIN))
+		setpgid(0, 0);
+	if (!(flags & RUN_STDIN))
+		leave(0, O_RDONLY);
+	if (flags & RUN_QUIET)
+		leave(1, O_WRONLY);
+	for (size_t i = 0; i < ARRAY_SIZE(ends); i++)
+		signal(ends[i], SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	execvp(path, argv);
+	hoy_error("cannot run %s: %s", argv[0], strerror(errno));
+	_exit(125);
+}
+
+static int spawn(char **argv, unsigned flags, pid_t *ret)
 {
 	cleanup_free char *path = hoy_sibling(argv[0]);
-	posix_spawn_file_actions_t fa;
-	posix_spawnattr_t at;
-	sigset_t none;
-	int r;
+	pid_t self = getpid(), pid;
 
 	if (!path)
 		return -ENOMEM;
-	sigemptyset(&none);
-	posix_spawn_file_actions_init(&fa);
-	if (!(flags & RUN_STDIN))
-		posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDONLY, 0);
-	if (flags & RUN_QUIET)
-		posix_spawn_file_actions_addopen(&fa, 1, "/dev/null", O_WRONLY, 0);
-	posix_spawnattr_init(&at);
-	posix_spawnattr_setsigmask(&at, &none);
-	posix_spawnattr_setpgroup(&at, 0);
-	posix_spawnattr_setflags(&at, POSIX_SPAWN_SETSIGMASK | (flags & RUN_STDIN ? 0 : POSIX_SPAWN_SETPGROUP));
-	r = posix_spawnp(ret, path, &fa, &at, argv, environ);
-	posix_spawn_file_actions_destroy(&fa);
-	posix_spawnattr_destroy(&at);
-	return -r;
+	fflush(stdout);
+	pid = fork();
+	if (!pid)
+		become(path, argv, flags, self);
+	*ret = pid;
+	return pid < 0 ? -errno : 0;
 }
 
 static void end_container(const char *name)
@@ -108,7 +131,7 @@ int run_and_wait(struct build *b, char **argv, const char *name, unsigned flags)
 	if (r < 0)
 		return r;
 	block(&set, &old);
-	r = spawn(b, argv, flags, &pid);
+	r = spawn(argv, flags, &pid);
 	if (!r)
 		r = wait_for(pid, name, &set);
 	lease_drop(LEASE_RUN, name);

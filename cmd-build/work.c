@@ -10,6 +10,7 @@
 #include "cmd-build/lease.h"
 #include "common/base/beneath.h"
 #include "common/base/fd.h"
+#include "common/cli/call.h"
 #include "common/store/containers.h"
 #include "common/store/images.h"
 #include "common/store/layers.h"
@@ -155,6 +156,36 @@ int work_mkdir(struct state *s, const char *path)
 	return fd < 0 ? hoy_fail_errno(&s->b->err, -fd, "cannot create the directory '%s'", path) : 0;
 }
 
+/* A directory that USER doesn't own already is made by hoy-builder, which knows the container's accounts. */
+static int make_users(struct state *s, const char *dir, const char *user)
+{
+	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
+	int r;
+
+	hoy_strv_push(&argv, "mkdir");
+	hoy_strv_pushf(&argv, "--root=%s", s->work->root);
+	hoy_strv_pushf(&argv, "--user=%s", user);
+	hoy_strv_push(&argv, "--");
+	hoy_strv_push(&argv, dir);
+	r = argv.error ? -ENOMEM : hoy_call_tool("hoy-builder", (const char *const *)argv.v, NULL);
+	return r < 0 ? hoy_fail_errno(&s->b->err, -r, "cannot run hoy-builder") : r ? -HOY_EREMOTE : 0;
+}
+
+int work_workdir(struct state *s)
+{
+	const char *dir = config_str(s, "WorkingDir"), *user = config_str(s, "User");
+	cleanup_fd int root = -1, fd = -1;
+	int r = work_open(s);
+
+	if (r < 0 || !*dir || !strcmp(dir, "/"))
+		return r;
+	if (!*user || !strcmp(user, "0") || !strcmp(user, "root"))
+		return work_mkdir(s, dir);
+	root = open(s->work->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	fd = root < 0 ? -1 : hoy_open_beneath(root, dir, O_PATH | O_DIRECTORY, 0, HOY_IN_ROOT);
+	return fd >= 0 ? 0 : make_users(s, dir, user);
+}
+
 /* ---- what mounts leave ---- */
 
 /* Where a container's mounts are, innermost first: a runtime makes them if they are missing. */
@@ -231,20 +262,19 @@ static void drop_copied_up(struct work *w)
 	hoy_strv_release(&w->parents);
 }
 
-/* By somebody else, who wouldn't bear changes beneath. */
-static bool still_mounted(struct work *w)
+bool work_mounted(struct work *w)
 {
 	int r = hoy_store_lock(w->b->s, HOY_LAYERS, 0, NULL);
 
 	if (!r)
 		r = hoy_layer_mounted(w->b->s, w->layer, NULL);
 	hoy_store_unlock(w->b->s);
-	return r;
+	return r != 0;
 }
 
 void work_tidy(struct work *w)
 {
-	if (!w->b->s->vfs && !still_mounted(w))
+	if (!w->b->s->vfs && !work_mounted(w))
 		drop_copied_up(w);
 }
 

@@ -49,6 +49,9 @@ int unpack_archive(int fd, int to, struct hoy_strv *sums, struct hoy_err *err);
 
 /* ---- how: put.c, parents.c, mode.c, xattrs.c ---- */
 
+/* Who the USER[:GROUP] of an image's config is: a number without a group is in root's, unless an account says more. False: unknown. */
+bool owner_of_user(int rootfd, const char *text, uid_t *uid, gid_t *gid);
+
 struct putter {
 	int from; /* root of what is copied: context, stage, image; borrowed */
 	const struct ignore *ignore; /* NULL: nothing is left out */
@@ -105,4 +108,4 @@ int put_parent(struct putter *p, const char *path, const struct spot *at, const 
  */
 int put_parents(struct putter *p, int lookup, const struct spot *root, const char *path, struct spot *ret);
 
-extern const struct hoy_verb verb_copy, verb_checksum, verb_name, verb_hash, verb_unpack;
+extern const struct hoy_verb verb_copy, verb_checksum, verb_name, verb_hash, verb_mkdir, verb_unpack;

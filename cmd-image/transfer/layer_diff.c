@@ -287,7 +287,7 @@ static int put_dir(struct diff *d, int fd, const struct stat *st)
 			return hoy_fail_oom(&d->err);
 		o.name = mark;
 		o.mode = st->st_mode & 0777;
-		o.mtime = 0; /* as podman's */
+		o.mtime = d->timed && !d->time.latest ? d->time.seconds : 0; /* as podman's */
 		tar_put_header(&d->out, &o);
 	}
 	return r ? r : flush(d);

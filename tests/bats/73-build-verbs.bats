@@ -230,7 +230,10 @@ settings() { hoy_build inspect "$1" | jq -S "del(.ContainerID, .Container, .Dock
 @test "run: a terminal" {
 	have_image busybox
 	c=$(hoy_build from busybox)
-	try script -qec "$(printf '%q ' "$HOY_BIN/hoy-build" "${HOY_OPTS[@]}" run "$c" -- sh -c 'tty; test -t 0 && echo yes')" /dev/null
+	# Nothing is typed, but it isn't the end of what is.
+	mkfifo typed
+	background sh -c 'exec sleep 100 >typed'
+	try script -qec "$(printf '%q ' "$HOY_BIN/hoy-build" "${HOY_OPTS[@]}" run "$c" -- sh -c 'tty; test -t 0 && echo yes')" /dev/null <typed
 	assert_success
 	assert_stdout_has /dev/pts/0
 	assert_stdout_has yes
@@ -499,7 +502,7 @@ settings() { hoy_build inspect "$1" | jq -S "del(.ContainerID, .Container, .Dock
 		COPY a /a
 		USER 5:6
 		WORKDIR /w
-		RUN --mount=type=bind,target=/ctx --mount=type=secret,id=s,mode=444 --mount=type=secret,id=s,env=S cat /ctx/a /run/secrets/s && test "$S" = hidden
+		RUN --mount=type=bind,target=/ctx --mount=type=secret,id=s,mode=444 --mount=type=secret,id=s,env=S cat /ctx/a /run/secrets/s && test "${#S}" = 6
 		USER root
 		RUN <<EOF
 		echo here >/doc
@@ -587,4 +590,62 @@ nothing_left() {
 	assert_success
 	hoy run --rm --network none busybox true
 	oracle_podman images >/dev/null
+}
+
+# ---- more of copy and add
+
+@test "copy and add: --exclude, --parents, --checksum, addresses" {
+	have_image busybox
+	mkdir -p ctx/d/e www && echo a >ctx/d/a && echo b >ctx/d/e/b && echo no >ctx/d/e/no && echo web >www/file
+	sum=sha256:$(sha256sum <www/file | cut -d' ' -f1)
+	background python3 -c '
+import http.server, functools
+s = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(http.server.SimpleHTTPRequestHandler, directory="www"))
+open("port", "w").write(str(s.server_address[1]))
+s.serve_forever()' 2>/dev/null
+	until_true 20 test -s port
+	web=http://127.0.0.1:$(<port)
+	for who in oracle_buildah hoy_build; do
+		$who from --name "$who" busybox
+		$who copy -q --contextdir ctx --exclude '**/no' "$who" d /1
+		$who copy -q --contextdir ctx --parents "$who" d/e/b /2/
+		$who copy -q "$who" "$web/file" /3/
+		$who add -q --checksum "$sum" "$who" "$web/file" /4
+		hoy_build run "$who" -- sh -c 'cd / && find 1 2 3 4 -exec stat -c "%n %F %a %u" {} + | sort; cat 3/file 4' >"$who.tree"
+	done
+	diff oracle_buildah.tree hoy_build.tree
+	try hoy_build add --checksum "sha256:$(printf %064d 0)" hoy_build "$web/file" /5
+	assert_status 125
+	try hoy_build copy --checksum "$sum" hoy_build ctx/d/a /5
+	assert_error 'checksum flag is not supported for local sources'
+	try hoy_build copy hoy_build "$web/nosuch" /5
+	assert_status 125
+	run ! hoy_build run hoy_build test -e /5
+	[[ -z $(ls -A "$T/tmp") ]]
+}
+
+@test "of an ordinary user: a scripted build, which his buildah goes on with" {
+	mkdir bin && cp "$HOY_BIN"/hoy* bin/
+	u() { as_user "$T/bin/hoy-build" --runtime "$T/bin/hoy-runtime" "$@"; }
+	as_user "$T/bin/hoy" load -q -i "$(fixture busybox)/docker.tar"
+	echo hello >file && chmod 644 file
+	c=$(u from busybox)
+	u run --network none "$c" -- sh -c 'echo x >/x && chown 7:8 /x'
+	u copy -q "$c" "$T/file" /file
+	u config --env A=1 "$c"
+	try u mount "$c"
+	assert_status 125
+	assert_stderr_has 'You need to run it in a `hoy-build unshare` session'
+	try u unshare --mount m="$c" sh -c 'cat $m/x; stat -c %u:%g $m/x'
+	assert_stdout $'x\n7:8'
+	try u unshare sh -c "cat \$('$T/bin/hoy-build' mount $c)/file && '$T/bin/hoy-build' umount $c >/dev/null"
+	assert_stdout hello
+	[[ $(u commit -q --timestamp 5 "$c" made) == $(as_user buildah commit -q --timestamp 5 "$c" theirs) ]]
+	try u run --isolation chroot "$c" -- sh -c 'cat /x; id -u'
+	assert_stdout $'x\n0'
+	as_user buildah run --isolation chroot "$c" -- sh -c 'cat /file; rm /file'
+	try u run --network none "$c" cat /file
+	assert_status 1
+	as_user buildah rm "$c" >/dev/null
+	[[ -z $(u containers -q) ]]
 }
