@@ -3,11 +3,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/base/buf.h"
@@ -57,6 +60,7 @@ static int start_in(const char *dir)
 		return name ? -errno : -ENOMEM;
 	if (!st.st_nlink)
 		return -EAGAIN;
+	dprintf(fd, "=%d\n", (int)getpid());
 	file = steal_fd(&fd);
 	path = steal_ptr(&name);
 	owner = getpid();
@@ -201,14 +205,26 @@ static void settle(struct hoy_store *s, const char *text)
 	}
 }
 
+/* Lock the file FD, unless its owner lives or somebody else is at it. Children of a dead one's may take a moment to follow. */
+static bool lock_of_dead(int fd)
+{
+	char text[16] = "";
+
+	for (int i = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; i++) {
+		if (i == 100 || pread(fd, text, sizeof(text) - 1, 0) < 2 || *text != '=' || kill(atoi(text + 1), 0) == 0 || errno != ESRCH)
+			return false;
+		nanosleep(&(struct timespec){ 0, 10000000 }, NULL);
+	}
+	return true;
+}
+
 static void collect_one(struct hoy_store *s, int dir, const char *name)
 {
 	cleanup_fd int fd = openat(dir, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
 	cleanup_free char *text = NULL;
 	size_t len;
 
-	/* It lives; or somebody else is at it. */
-	if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
+	if (fd < 0 || !lock_of_dead(fd))
 		return;
 	if (!hoy_read_fd(fd, name, LEASE_MAX, &text, &len, NULL))
 		settle(s, text);
