@@ -176,6 +176,7 @@ struct work {
 	struct build *b;
 	char id[HOY_ID_SIZE], layer[HOY_ID_SIZE];
 	char *name, *root; /* root: where it is mounted, or NULL */
+	bool plain;	   /* never mounted: what it holds was written straight into its upper directory */
 	struct hoy_strv stubs; /* what a RUN's mounts may have made */
 	struct hoy_strv parents; /* directories in which that was, innermost first: paths without a slash in front */
 };

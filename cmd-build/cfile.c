@@ -8,11 +8,10 @@
 #include <string.h>
 #include <strings.h>
 
+#include "cmd-build/cfile_in.h"
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/data/json.h"
-
-static const char *const spaces = " \t\v\f\r";
 
 enum form { F_TEXT, F_WORDS, F_PAIRS, F_JSON_TEXT, F_JSON_WORDS, F_HEALTH };
 static const struct kind {
@@ -39,12 +38,6 @@ static const struct kind {
 	{ "USER", F_TEXT, false, "" },
 	{ "VOLUME", F_JSON_WORDS, false, "" },
 	{ "WORKDIR", F_TEXT, false, "" },
-};
-
-struct parser {
-	struct cfile *f;
-	const char *p, *end;
-	unsigned line; /* of what is at p */
 };
 
 static const struct kind *kind_of(const char *word)
@@ -134,30 +127,17 @@ void cf_sources(const struct cf_instr *i, struct hoy_strv *ret)
 
 /* ---- lines ---- */
 
-/* The line at p without its end; p moves behind it. */
-static const char *take_line(struct parser *ps, size_t *len)
-{
-	const char *at = ps->p, *nl = memchr(at, '\n', ps->end - at);
-
-	ps->p = nl ? nl + 1 : ps->end;
-	*len = (nl ?: ps->end) - at;
-	if (*len && at[*len - 1] == '\r')
-		--*len;
-	ps->line++;
-	return at;
-}
-
 static bool blank(const char *s, size_t len)
 {
 	for (size_t i = 0; i < len; i++)
-		if (!strchr(spaces, s[i]))
+		if (!strchr(CF_SPACES, s[i]))
 			return false;
 	return true;
 }
 
 static bool comment(const char *s, size_t len)
 {
-	while (len && strchr(spaces, *s)) {
+	while (len && strchr(CF_SPACES, *s)) {
 		s++;
 		len--;
 	}
@@ -186,14 +166,14 @@ static int take_logical(struct parser *ps, struct cf_instr *i, char **ret, struc
 	bool more = false;
 
 	while (ps->p < ps->end) {
-		s = take_line(ps, &len);
+		s = cf_take_line(ps, &len);
 		if (blank(s, len) || comment(s, len))
 			continue;
 		if (memchr(s, '\0', len))
 			return hoy_fail(err, HOY_EFORMAT, "%s:%u: a NUL byte", ps->f->name, ps->line);
 		if (!more) {
 			i->line = ps->line;
-			for (; len && strchr(spaces, *s); len--)
+			for (; len && strchr(CF_SPACES, *s); len--)
 				s++;
 		}
 		cut = continued(ps, s, len);
@@ -202,7 +182,7 @@ static int take_logical(struct parser *ps, struct cf_instr *i, char **ret, struc
 		if (!more)
 			break;
 	}
-	while (b.len && strchr(spaces, b.data[b.len - 1]))
+	while (b.len && strchr(CF_SPACES, b.data[b.len - 1]))
 		b.data[--b.len] = '\0';
 	if (b.error)
 		return hoy_fail_oom(err);
@@ -215,7 +195,7 @@ static int take_logical(struct parser *ps, struct cf_instr *i, char **ret, struc
 /* The end of the word at S: quotes and escapes hold it together. */
 static const char *word_end(const struct cfile *f, const char *s)
 {
-	for (char quote = 0; *s && (quote || !strchr(spaces, *s)); s++) {
+	for (char quote = 0; *s && (quote || !strchr(CF_SPACES, *s)); s++) {
 		if (*s == f->escape && s[1] && quote != '\'')
 			s++;
 		else if (quote && *s == quote)
@@ -226,9 +206,9 @@ static const char *word_end(const struct cfile *f, const char *s)
 	return s;
 }
 
-static void split_words(const struct cfile *f, const char *s, struct hoy_strv *ret)
+void cf_split_words(const struct cfile *f, const char *s, struct hoy_strv *ret)
 {
-	for (s += strspn(s, spaces); *s; s += strspn(s, spaces)) {
+	for (s += strspn(s, CF_SPACES); *s; s += strspn(s, CF_SPACES)) {
 		const char *e = word_end(f, s);
 
 		hoy_strv_pushn(ret, s, e - s);
@@ -242,12 +222,12 @@ static int split_pairs(const struct cfile *f, struct cf_instr *i, struct hoy_err
 	cleanup_strv struct hoy_strv words = HOY_STRV_INIT;
 	const char *e, *value;
 
-	split_words(f, i->rest, &words);
+	cf_split_words(f, i->rest, &words);
 	if (!words.n)
 		return cfile_fail(f, i, err, EINVAL, "requires at least one argument");
 	if (!strchr(words.v[0], '=')) {
-		e = i->rest + strcspn(i->rest, spaces);
-		value = e + strspn(e, spaces);
+		e = i->rest + strcspn(i->rest, CF_SPACES);
+		value = e + strspn(e, CF_SPACES);
 		if (!*value)
 			return cfile_fail(f, i, err, EINVAL, "'%s' must have a value: NAME=VALUE, or NAME VALUE", words.v[0]);
 		hoy_strv_pushn(&i->args, i->rest, e - i->rest);
@@ -300,92 +280,23 @@ static int take_flags(const struct cfile *f, const struct kind *k, struct cf_ins
 		size_t len = strcspn(s + 2, "= \t");
 
 		if (e == s + 2) { /* "--" alone ends them */
-			s = e + strspn(e, spaces);
+			s = e + strspn(e, CF_SPACES);
 			break;
 		}
 		if (!flag_known(k->flags, s + 2, len))
 			return cfile_fail(f, i, err, EINVAL, "unknown flag: %.*s", (int)len + 2, s);
 		hoy_strv_pushn(&i->flags, s, e - s);
-		s = e + strspn(e, spaces);
+		s = e + strspn(e, CF_SPACES);
 	}
 	*at = s;
 	return 0;
-}
-
-/* ---- here-documents ---- */
-
-/* Is WORD the beginning of one: [0-9]*<<-?NAME, where NAME may be quoted? */
-static bool doc_begins(const char *word, struct cf_doc *ret)
-{
-	const char *s = word + strspn(word, "0123456789");
-	char *name, *out;
-	bool quoted = false;
-
-	if (strncmp(s, "<<", 2) || strchr(s + 2, '<'))
-		return false;
-	s += 2;
-	*ret = (struct cf_doc){ .chomp = *s == '-' };
-	s += ret->chomp;
-	name = out = malloc(strlen(s) + 1);
-	for (; name && *s; s++) {
-		if (*s == '"' || *s == '\'' || *s == '\\')
-			quoted = true;
-		else
-			*out++ = *s;
-	}
-	if (!name || out == name) {
-		free(name);
-		return false;
-	}
-	*out = '\0';
-	ret->name = name;
-	ret->expand = !quoted;
-	return true;
-}
-
-static int take_doc(struct parser *ps, const struct cf_instr *i, struct cf_doc *d, struct hoy_err *err)
-{
-	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(CFILE_MAX);
-	size_t len, name = strlen(d->name);
-
-	while (ps->p < ps->end) {
-		const char *s = take_line(ps, &len);
-
-		for (; d->chomp && len && *s == '\t'; len--)
-			s++;
-		if (len == name && !memcmp(s, d->name, len)) {
-			hoy_buf_puts(&b, "");
-			d->content = strdup(hoy_buf_str(&b));
-			return d->content && !b.error ? 0 : hoy_fail_oom(err);
-		}
-		if (memchr(s, '\0', len))
-			return hoy_fail(err, HOY_EFORMAT, "%s:%u: a NUL byte", ps->f->name, ps->line);
-		hoy_buf_add(&b, s, len);
-		hoy_buf_putc(&b, '\n');
-	}
-	return cfile_fail(ps->f, i, err, EINVAL, "unterminated heredoc '%s'", d->name);
-}
-
-static int take_docs(struct parser *ps, struct cf_instr *i, struct hoy_err *err)
-{
-	cleanup_strv struct hoy_strv words = HOY_STRV_INIT;
-	int r = 0;
-
-	split_words(ps->f, i->rest, &words);
-	i->docs = words.n ? calloc(words.n, sizeof(*i->docs)) : NULL;
-	if (words.error || (words.n && !i->docs))
-		return hoy_fail_oom(err);
-	for (size_t k = 0; k < words.n && !r; k++)
-		if (doc_begins(words.v[k], &i->docs[i->n_docs]))
-			r = take_doc(ps, i, &i->docs[i->n_docs++], err);
-	return r;
 }
 
 /* ---- instructions ---- */
 
 static int take_health(const struct cfile *f, struct cf_instr *i, struct hoy_err *err)
 {
-	const char *e = i->rest + strcspn(i->rest, spaces), *cmd = e + strspn(e, spaces);
+	const char *e = i->rest + strcspn(i->rest, CF_SPACES), *cmd = e + strspn(e, CF_SPACES);
 	char type[8] = "";
 
 	for (size_t k = 0; i->rest + k < e && k < sizeof(type) - 1; k++)
@@ -412,7 +323,7 @@ static int take_args(const struct cfile *f, const struct kind *k, struct cf_inst
 	else if (k->form == F_PAIRS)
 		r = split_pairs(f, i, err);
 	else if (k->form == F_WORDS || (k->form == F_JSON_WORDS && !i->json))
-		split_words(f, i->rest, &i->args);
+		cf_split_words(f, i->rest, &i->args);
 	else if (!i->json && *i->rest)
 		hoy_strv_push(&i->args, i->rest);
 	return i->args.error ? hoy_fail_oom(err) : r;
@@ -438,8 +349,8 @@ static int check(const struct cfile *f, const struct cf_instr *i, struct hoy_err
 
 static int take_instr(struct parser *ps, struct cf_instr *i, const char *text, struct hoy_err *err)
 {
-	size_t len = strcspn(text, spaces);
-	const char *rest = text + len + strspn(text + len, spaces);
+	size_t len = strcspn(text, CF_SPACES);
+	const char *rest = text + len + strspn(text + len, CF_SPACES);
 	const struct kind *k;
 	int r;
 
@@ -460,7 +371,7 @@ static int take_instr(struct parser *ps, struct cf_instr *i, const char *text, s
 		return hoy_fail_oom(err);
 	r = take_args(ps->f, k, i, err);
 	if (!r && k->docs && !i->json)
-		r = take_docs(ps, i, err);
+		r = cf_take_docs(ps, i, err);
 	return r ? r : check(ps->f, i, err);
 }
 
@@ -513,52 +424,6 @@ static int take_all(struct parser *ps, struct hoy_err *err)
 	return 0;
 }
 
-/* ---- directives ---- */
-
-/* "# KEY=VALUE" lines at the very top; the first line that is something else ends them. */
-static int take_directives(struct parser *ps, struct hoy_err *err)
-{
-	bool seen = false;
-
-	while (ps->p < ps->end) {
-		struct parser look = *ps;
-		size_t len;
-		const char *s = take_line(&look, &len), *e = s + len, *key, *eq;
-
-		for (; s < e && strchr(spaces, *s); s++)
-			;
-		if (s == e || *s++ != '#')
-			return 0;
-		for (; s < e && strchr(spaces, *s); s++)
-			;
-		key = s;
-		for (; s < e && (isalnum((unsigned char)*s) || *s == '_'); s++)
-			;
-		eq = s;
-		for (; s < e && strchr(spaces, *s); s++)
-			;
-		if (eq == key || s == e || *s++ != '=')
-			return 0;
-		for (; s < e && strchr(spaces, *s); s++)
-			;
-		while (e > s && strchr(spaces, e[-1]))
-			e--;
-		if (eq - key == 6 && !strncasecmp(key, "escape", 6)) {
-			if (seen)
-				return hoy_fail(err, EINVAL, "%s:%u: only one escape parser directive can be used", ps->f->name, look.line);
-			if (e - s != 1 || (*s != '\\' && *s != '`'))
-				return hoy_fail(err, EINVAL, "%s:%u: invalid escape token '%.*s': must be ` or \\", ps->f->name, look.line,
-						(int)(e - s), s);
-			ps->f->escape = *s;
-			seen = true;
-		} else if (!(eq - key == 6 && !strncasecmp(key, "syntax", 6)) && !(eq - key == 5 && !strncasecmp(key, "check", 5))) {
-			return 0;
-		}
-		*ps = look;
-	}
-	return 0;
-}
-
 int cfile_parse(struct cfile *f, const char *name, const char *text, size_t len, struct hoy_err *err)
 {
 	struct parser ps = { f, text, text + len, 0 };
@@ -571,7 +436,7 @@ int cfile_parse(struct cfile *f, const char *name, const char *text, size_t len,
 		return hoy_fail(err, EFBIG, "'%s' is larger than %zu bytes", name, CFILE_MAX);
 	if (len >= 3 && !memcmp(text, "\xef\xbb\xbf", 3))
 		ps.p += 3;
-	r = take_directives(&ps, err);
+	r = cf_take_directives(&ps, err);
 	if (!r)
 		r = take_all(&ps, err);
 	return !r && !f->n ? hoy_fail(err, EINVAL, "%s: file with no instructions", name) : r;
@@ -584,5 +449,5 @@ int cfile_append(struct cfile *f, const char *text, struct hoy_err *err)
 
 	if (!i)
 		return hoy_fail_oom(err);
-	return take_instr(&ps, i, text + strspn(text, spaces), err);
+	return take_instr(&ps, i, text + strspn(text, CF_SPACES), err);
 }

@@ -245,28 +245,6 @@ static int apply_volume(struct state *s, const struct cf_instr *i)
 	return r;
 }
 
-char *join_clean(const char *dir, const char *path)
-{
-	cleanup_strv struct hoy_strv parts = HOY_STRV_INIT, words = HOY_STRV_INIT;
-	cleanup_free char *whole = *path == '/' ? strdup(path) : hoy_path_join(*dir ? dir : "/", path);
-	struct hoy_buf b = HOY_BUF_INIT(1 << 20);
-
-	hoy_strv_split(&words, whole ?: "/", '/');
-	for (size_t i = 0; i < words.n; i++) {
-		if (!strcmp(words.v[i], "..")) {
-			if (parts.n)
-				hoy_strv_remove(&parts, parts.n - 1);
-		} else if (*words.v[i] && strcmp(words.v[i], ".")) {
-			hoy_strv_push(&parts, words.v[i]);
-		}
-	}
-	for (size_t i = 0; i < parts.n; i++)
-		hoy_buf_printf(&b, "/%s", parts.v[i]);
-	if (!parts.n)
-		hoy_buf_puts(&b, "/");
-	return hoy_buf_steal(&b);
-}
-
 static int apply_word(struct state *s, const struct cf_instr *i, const char *key)
 {
 	cleanup_free char *word = config_word(s, i, i->args.v[0]), *path = NULL;
@@ -432,6 +410,14 @@ static void arg_by(const struct state *s, struct hoy_buf *b)
 
 	for (size_t i = 0; i < s->args.n; i++)
 		hoy_strv_pushn(&keys, s->args.v[i], strcspn(s->args.v[i], "="));
+	/* Those that need no ARG are arguments, too. */
+	for (size_t i = 0; i < s->b->given.n; i++) {
+		size_t len = strcspn(s->b->given.v[i], "=");
+		cleanup_free char *key = strndup(s->b->given.v[i], len);
+
+		if (key && is_proxy(key, len) && strcasecmp(key, "all_proxy") && !hoy_strv_has(&keys, key))
+			hoy_strv_push(&keys, key);
+	}
 	hoy_strv_sort(&keys);
 	hoy_buf_puts(b, "/bin/sh -c #(nop) ARG ");
 	for (size_t i = 0; i < keys.n; i++)

@@ -9,6 +9,7 @@
 #include "cmd-build/build.h"
 #include "cmd-build/fetch.h"
 #include "cmd-build/input.h"
+#include "cmd-build/lease.h"
 #include "common/base/fd.h"
 #include "common/cli/call.h"
 
@@ -157,8 +158,10 @@ const char *input_named(const struct build *b, const char *name, bool *image)
 
 void input_release(struct build *b)
 {
-	if (b->inputs)
+	if (b->inputs) {
 		(void)hoy_remove_tree(AT_FDCWD, b->inputs);
+		lease_drop(LEASE_DIR, b->inputs);
+	}
 	free(b->inputs);
 	free(b->got_context);
 	hoy_strv_release(&b->contexts);

@@ -227,6 +227,7 @@ static int copy_upper(struct state *s, const struct cf_instr *i, const struct so
 
 	if (!upper)
 		return hoy_fail_oom(&s->b->err);
+	s->work->plain = true;
 	if (!*s->layer)
 		return copy(s, i, src, upper, NULL, false, ret_sum);
 	snprintf(below, sizeof(below), "%s", s->layer);

@@ -71,6 +71,8 @@ static int run_build(const struct hoy_verb *v, int argc, char **argv)
 		r = hoy_store_open(&b.s, &hoy_globals.storage, 0, &b.err);
 	if (!r)
 		lease_collect(b.s);
+	if (!r && b.inputs)
+		r = lease_take(b.s, LEASE_DIR, b.inputs, &b.err);
 	/* What is made for an image has the same mode whoever makes it. */
 	umask(022);
 	catch_signals();

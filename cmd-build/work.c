@@ -95,7 +95,11 @@ int unmount_layer(struct build *b, const char *layer, struct hoy_err *err)
 	return r;
 }
 
-int work_mount(struct work *w) { return w->root ? 0 : mount_layer(w->b, w->layer, false, &w->root); }
+int work_mount(struct work *w)
+{
+	w->plain = false;
+	return w->root ? 0 : mount_layer(w->b, w->layer, false, &w->root);
+}
 
 int work_open(struct state *s) { return work_new(s) ?: work_mount(s->work); }
 

@@ -342,7 +342,7 @@ static int may_take(struct commit *c, int dir, struct hoy_err *err)
 
 	if (!hoy_json_bool(build(c), "take", false) || c->o->squash || c->s->vfs || c->maps.uid.n || c->maps.gid.n)
 		return 0;
-	r = layer_tidy(dir, mtime(c));
+	r = layer_tidy(dir, mtime(c), hoy_json_bool(build(c), "plain", false));
 	c->take = !r;
 	return r < 0 ? hoy_fail_errno(err, -r, "cannot take what the container wrote") : 0;
 }

@@ -28,6 +28,6 @@ struct stream *layer_diff(enum diff_how how, int dir, const struct hoy_idmaps *m
 bool layer_needs_mount(int dir);
 /*
  * Make the upper directory DIR what unpacking its tar would give: without sockets and what overlay has noted, all times as MTIME says
- * (unless that is NULL). 1 if only a mount can tell what is in it, 0, or -errno.
+ * (unless that is NULL). PLAIN: no file was written through an overlay. 1 if only a mount can tell what is in it, 0, or -errno.
  */
-int layer_tidy(int dir, const struct diff_time *mtime);
+int layer_tidy(int dir, const struct diff_time *mtime, bool plain);

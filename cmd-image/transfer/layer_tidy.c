@@ -51,9 +51,10 @@ static int set_time(int dir, const char *name, const struct stat *st, const stru
 	return utimensat(dir, name, ts, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
 }
 
-static int tidy(int dir, const struct diff_time *mtime, int depth);
+/* PLAIN: nothing was written through an overlay. */
+static int tidy(int dir, const struct diff_time *mtime, bool plain, int depth);
 
-static int tidy_one(int dir, const char *name, const struct diff_time *mtime, int depth)
+static int tidy_one(int dir, const char *name, const struct diff_time *mtime, bool plain, int depth)
 {
 	cleanup_fd int fd = -1;
 	struct stat st;
@@ -69,16 +70,16 @@ static int tidy_one(int dir, const char *name, const struct diff_time *mtime, in
 	/* All whiteouts may be one inode: its time is nobody's. */
 	if (hoy_is_whiteout(&st))
 		return 0;
-	if (S_ISDIR(st.st_mode) || S_ISREG(st.st_mode)) {
+	if (S_ISDIR(st.st_mode) || (S_ISREG(st.st_mode) && !plain)) {
 		fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 		r = fd < 0 ? -errno : tidy_xattrs(fd);
 	}
 	if (!r && S_ISDIR(st.st_mode))
-		r = tidy(fd, mtime, depth + 1);
+		r = tidy(fd, mtime, plain, depth + 1);
 	return r ? r : set_time(dir, name, &st, mtime);
 }
 
-static int tidy(int dir, const struct diff_time *mtime, int depth)
+static int tidy(int dir, const struct diff_time *mtime, bool plain, int depth)
 {
 	int fd = depth > MAX_DEPTH ? -1 : openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
 	cleanup_dir DIR *dp = fd < 0 ? NULL : fdopendir(fd);
@@ -88,8 +89,8 @@ static int tidy(int dir, const struct diff_time *mtime, int depth)
 		return depth > MAX_DEPTH ? -ELOOP : -errno;
 	while (!r && (e = readdir(dp)))
 		if (strcmp(e->d_name, ".") && strcmp(e->d_name, ".."))
-			r = tidy_one(dir, e->d_name, mtime, depth);
+			r = plain && !mtime && e->d_type == DT_REG && strncmp(e->d_name, ".wh.", 4) ? 0 : tidy_one(dir, e->d_name, mtime, plain, depth);
 	return r;
 }
 
-int layer_tidy(int dir, const struct diff_time *mtime) { return tidy(dir, mtime, 0); }
+int layer_tidy(int dir, const struct diff_time *mtime, bool plain) { return tidy(dir, mtime, plain, 0); }

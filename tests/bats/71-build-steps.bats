@@ -607,3 +607,116 @@ repo_start() {
 		done
 	done
 }
+
+# ---- what is wrong, and what is hostile
+
+@test "Containerfiles that are wrong: file, line and instruction are named" {
+	have_image busybox
+	make_context
+	while IFS='|' read -r text want; do
+		printf "$text\n" >Containerfile
+		try hoy build --network none --pull=never -f Containerfile ctx
+		assert_status 125
+		assert_stderr_has "$want"
+	done <<-'END'
+	FROM busybox\nRUN --mount|Containerfile:2: RUN: requires an argument
+	FROM busybox\n\n# c\nRUN <<X\nno end|Containerfile:4: RUN: unterminated heredoc 'X'
+	# escape=x\nFROM busybox|Containerfile:1: invalid escape token 'x'
+	# escape=`\n# escape=`\nFROM busybox|Containerfile:2: only one escape parser directive can be used
+	FROM busybox AS|Containerfile:1: FROM: requires one argument, or three
+	FROM busybox\nONBUILD ONBUILD RUN x|Containerfile:2: ONBUILD: ONBUILD isn't allowed as an ONBUILD trigger
+	FROM busybox\nCOPY --from=later a b|later
+	FROM two AS one\nFROM one AS two|Containerfile:1: FROM: 
+	FROM one AS one|Containerfile:1: FROM: 
+	FROM busybox\nENV|Containerfile:2: ENV: requires at least one argument
+	FROM busybox\nSHELL sh|Containerfile:2: SHELL: requires the arguments to be in JSON form
+	FROM busybox\nCOPY file|Containerfile:2: COPY: requires at least one source and a destination
+	FROM busybox\nUSER ${X:?no user}|Containerfile:2: USER: X: no user
+	FROM busybox\nHEALTHCHECK --interval=x CMD true|Containerfile:2: HEALTHCHECK: --interval must be a duration
+	FROM busybox\nEXPOSE 99999|Containerfile:2: EXPOSE: invalid containerPort
+	FROM ${NOTHING}|base name (${NOTHING}) should not be blank
+	ENV A=b\nFROM busybox|Containerfile:1: ENV: no build stage in current context
+	END
+	# no instruction at all, NUL bytes, binary rubbish
+	: >Containerfile
+	try hoy build -f Containerfile ctx
+	assert_error 'file with no instructions'
+	printf 'FROM busybox\nRUN a\0b\n' >Containerfile
+	try hoy build -f Containerfile ctx
+	assert_error 'Containerfile:2: a NUL byte'
+	head -c 100000 /dev/urandom >Containerfile
+	try hoy build -f Containerfile ctx
+	assert_status 125
+	[[ -z $(hoy ps -a -q --external) ]]
+}
+
+@test "directives and predefined arguments are as podman's" {
+	have_image busybox
+	make_context
+	printf '# escape=`\nFROM busybox\nARG TARGETARCH\nARG TARGETPLATFORM\nARG BUILDOS\nARG HTTP_PROXY\nARG SOURCE_DATE_EPOCH\nRUN echo $TARGETARCH $TARGETPLATFORM `\n $BUILDOS "$HTTP_PROXY" >/a\nRUN env | grep -i -E "^(http|no)_proxy" | sort >/p; true\n' >Containerfile
+	for who in theirs build; do
+		HTTP_PROXY=http://proxy.invalid "$who" --no-cache --build-arg no_proxy=x -t "$who" ctx
+	done
+	diff <(tree oracle_podman theirs) <(tree oracle_podman build)
+	diff <(settings oracle_podman theirs) <(settings oracle_podman build)
+	# As docker has it, other directives may stand in front.
+	printf '# syntax=docker/dockerfile:1\n# check=skip=all;error=true\n# escape=`\nFROM busybox\nRUN echo one `\n two >/a\n' >Containerfile
+	build -t docker ctx
+	[[ $(hoy run --rm --network none docker cat /a) == 'one two' ]]
+}
+
+@test "a context with loops of links, deep paths and 20,000 files" {
+	have_image busybox
+	mkdir -p ctx/many
+	ln -s loop ctx/loop
+	ln -s . ctx/self
+	(cd ctx && for i in {1..100}; do mkdir deep && cd deep; done && echo x >bottom)
+	(cd ctx/many && seq 20000 | xargs touch)
+	file 'COPY . /all/' 'RUN [ "$(ls /all/many | wc -l)" = 20000 ] && [ "$(find /all -name bottom | wc -l)" = 1 ] && [ -L /all/loop ]'
+	build -t ours ctx
+	file 'COPY loop /x'
+	try build ctx
+	assert_status 125
+	assert_stderr_has 'Containerfile:2: COPY: '
+	file 'COPY self/self/self/many/7 /x'
+	build ctx
+	printf 'loop/**\n**/deep/**/deep/**/deep/**/q\n' >ctx/.containerignore
+	file 'COPY . /all/'
+	timeout 100 "$HOY_BIN/hoy" "${HOY_OPTS[@]}" build -q --network none -f Containerfile ctx
+}
+
+@test "a RUN that kills all it can, leaves processes, is killed" {
+	have_image busybox
+	file 'RUN kill -9 -1; kill -9 1; kill -9 $PPID; true' 'RUN (setsid sleep 4711 &) ; nohup sleep 4712 >/dev/null 2>&1 & true' "RUN sh -c 'kill -9 \$\$'; exit \$?"
+	try build .
+	assert_status 137
+	assert_stderr_has 'Containerfile:4: RUN: building at STEP'
+	assert_stderr_has 'while running runtime: exit status 137'
+	! pgrep -f 'sleep 471[12]'
+	[[ -z $(hoy ps -a -q --external) && -z $(mounts_below) ]]
+}
+
+@test "a RUN or COPY that fills the disk" {
+	mkdir small
+	mount -t tmpfs -o size=24m tmpfs small
+	store_new small
+	have_image busybox
+	before=$(hoy images -a -q | wc -l)
+	file 'RUN dd if=/dev/zero of=/big bs=1M count=100'
+	try build .
+	[[ $status != 0 ]]
+	assert_stderr_has 'No space left on device'
+	mkdir ctx
+	dd if=/dev/zero of=ctx/big bs=1M count=100 status=none
+	file 'COPY big /'
+	try build ctx
+	assert_status 125
+	assert_stderr_has 'No space left on device'
+	[[ $(hoy images -a -q | wc -l) == "$before" && -z $(hoy ps -a -q --external) ]]
+	file 'COPY small /'
+	echo x >ctx/small
+	rm ctx/big
+	build ctx
+	hoy rmi -f -a >/dev/null
+	umount small || umount -l small
+}

@@ -1,10 +1,14 @@
 /* Tests of what a Containerfile means: instructions, here-documents, substitution, and what is left out of a context. */
 /* links: cmd-build cmd-build/builder */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "cmd-build/builder/ignore.h"
+#include "cmd-build/builder/builder.h"
 #include "cmd-build/cfile.h"
+#include "cmd-build/mounts.h"
 #include "cmd-build/subst.h"
 #include "common/base/buf.h"
 #include "common/base/err.h"
@@ -169,8 +173,53 @@ static void test_ignore(void)
 	}
 }
 
+/* Modes of --chmod: what becomes of that of a file and of a directory; -1: it's wrong. */
+static const struct { const char *text; int file, dir; } modes[] = {
+	{ "0751", 0751, 0751 }, { "6755", 06755, 06755 }, { "u+x", 0744, 0755 }, { "a=rX", 0444, 0555 }, { "go-rwx,u=rwX", 0600, 0700 },
+	{ "g=u,o-r", 0660, 0771 }, { "+t", 01644, 01755 }, { "u+s,g+s", 06644, 06755 }, { "=", 0, 0 }, { "8", -1, 0 }, { "u+q", -1, 0 },
+	{ "u+x,", -1, 0 }, { "", -1, 0 }, { "77777", -1, 0 },
+};
+
+static void test_modes(void)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
+		struct hoy_err err = HOY_ERR_INIT;
+		int r = chmod_check(modes[i].text, &err);
+
+		ok(modes[i].file < 0 ? r == -EINVAL : !r && chmod_mode(modes[i].text, S_IFREG | 0644) == (mode_t)modes[i].file &&
+						      chmod_mode(modes[i].text, S_IFDIR | 0755) == (mode_t)modes[i].dir, "mode %s", modes[i].text);
+	}
+}
+
+/* --mount beneath /w: "TYPE TARGET SOURCE ID" or a part of the sentence. */
+static const struct { const char *text, *want; } mounts[] = {
+	{ "target=x", "0 /w/x - -" }, { "type=bind,source=a,dst=/b/../c,rw", "0 /c a -" }, { "type=cache,id=i,destination=/c", "1 /c - i" },
+	{ "type=secret,id=s", "3 - - s" }, { "type=ssh", "4 - - -" }, { "type=tmpfs,target=/t,size=1m", "2 /t - -" },
+	{ "type=bind", "must set volume destination" }, { "type=what,target=/x", "invalid mount type" }, { "type=secret", "secret should have syntax" },
+	{ "target=/..", "cannot be /" }, { "type=ssh,ro", "invalid mount option of type ssh" },
+};
+
+static void test_mounts(void)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(mounts); i++) {
+		struct mount_spec m = { .options = HOY_STRV_INIT };
+		struct hoy_err err = HOY_ERR_INIT;
+		char got[200];
+
+		if (mount_spec_parse(&m, mounts[i].text, "/w", &err) < 0)
+			ok(strstr(err.msg, mounts[i].want) != NULL, "--mount=%s: %s", mounts[i].text, err.msg);
+		else {
+			snprintf(got, sizeof(got), "%d %s %s %s", (int)m.type, m.target ?: "-", m.source ?: "-", m.id ?: "-");
+			ok(!strcmp(got, mounts[i].want), "--mount=%s: %s", mounts[i].text, got);
+		}
+		mount_spec_release(&m);
+	}
+}
+
 int main(void)
 {
+	test_modes();
+	test_mounts();
 	test_files();
 	test_words();
 	test_docs();
