@@ -9,7 +9,7 @@ load ../lib/build
 cache=${HOY_FIXTURES:-/var/cache/hoy/fixtures}/corpus
 
 # What podman makes of $1 depends on: itself, the base, the context, the file, how it is called.
-key() { cat "$("$HOY_TESTS/oracle" path)/.hoy-oracle" "$(fixture busybox)/docker.tar" "$HOY_TESTS/lib/build.bash" "$HOY_TESTS/corpus-build" "$1" | sha256sum | cut -d' ' -f1; }
+key() { cat "$("$HOY_TESTS/oracle" path)/.hoy-oracle" "$(fixture busybox)/docker.tar" context.tar "$HOY_TESTS/corpus-build" "$1" | sha256sum | cut -d' ' -f1; }
 
 # podman's answers to the files named in list, into theirs: from the cache, or all that are missing in one go.
 ask_podman() {
@@ -33,6 +33,7 @@ part() {
 	local name reason failed=0
 	have_image busybox
 	make_context
+	tar --format=gnu --sort=name --numeric-owner -C ctx -cf context.tar .
 	find "$HOY_TESTS/corpus" "$corpus" -type f ! -name 'mount-*' ! -name 'differences*' | sort | awk -v p="$1" -v n="$2" 'NR % n == p' >list
 	[[ $(wc -l <list) -gt 20 ]]
 	ask_podman

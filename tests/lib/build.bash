@@ -28,7 +28,7 @@ make_context() {
 		setfattr -n user.key -v value two
 		find . -exec touch -h -d '2020-01-02 03:04:05' {} +
 		tar -cf plain.tar -C tree a soft sub
-		gzip -c plain.tar >gzip.tar.gz
+		gzip -nc plain.tar >gzip.tar.gz
 		zstd -q plain.tar -o zstd.tar.zst
 		xz -c plain.tar >xz.tar.xz
 		bzip2 -c plain.tar >bzip2.tar.bz2
