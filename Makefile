@@ -89,10 +89,11 @@ $(addprefix $(BUILD)/tests/faults/,inject disk): %: %.o
 	@echo '  LD $@'
 	$(Q)$(CC) $(hoy_ldflags) $(LDFLAGS) -o $@ $^
 
-# Runs in root directories that hold nothing else.
-$(BUILD)/tests/compare/probe: $(BUILD)/tests/compare/probe.o
+# Runs in root directories that hold nothing else: no sanitizer's library either.
+$(BUILD)/tests/compare/probe: tests/compare/probe.c
+	@mkdir -p $(@D)
 	@echo '  LD $@'
-	$(Q)$(CC) -static-pie $(LDFLAGS) -o $@ $<
+	$(Q)$(CC) $(filter-out -fsanitize% --coverage,$(hoy_cflags)) $(CFLAGS) $(CPPFLAGS) -static-pie $(LDFLAGS) -o $@ $<
 
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
@@ -139,6 +140,10 @@ asan:
 # hoy, hoy-conmon and hoy-runtime with musl, and their tests.
 musl: test-deps
 	@tests/musl test
+# Without an arm64 machine: does it compile?
+check-arm64:
+	@$(call apt_install,gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
+	@tests/arm64
 bench: all
 	@HOY_BUILD=$(abspath $(BUILD)) tests/bench/run
 fuzz:
@@ -161,10 +166,10 @@ format:
 clean:
 	rm -rf build compile_commands.json
 help:
-	@echo 'targets: all install deps check check-vm musl asan bench fuzz faults hammer compile_commands.json format clean'
+	@echo 'targets: all install deps check check-vm check-arm64 musl asan bench fuzz faults hammer compile_commands.json format clean'
 	@echo 'variables: PREFIX DESTDIR SYSCONFDIR CC CFLAGS SAN=address,undefined COV=1'
 
 -include $(shell find $(BUILD) -type f -name '*.d' 2>/dev/null)
-.PHONY: all units install deps test-deps check check-vm musl asan bench fuzz faults hammer format clean help
+.PHONY: all units install deps test-deps check check-vm check-arm64 musl asan bench fuzz faults hammer format clean help
 .DELETE_ON_ERROR:
 .SECONDARY:

@@ -22,11 +22,11 @@
 
 struct build_opts {
 	struct hoy_strv files, tags, build_args, labels, annotations, run_opts[40], platforms, envs, unset_envs, unset_labels, unset_notes,
-		layer_labels, os_features, outputs, hooks_dirs, runtime_flags, decryption_keys, secrets, ssh, allow, cache_from, cache_to, refused[13];
+		layer_labels, os_features, outputs, hooks_dirs, runtime_flags, decryption_keys, secrets, ssh, allow, contexts, arg_files, cpp_flags, cache_from, cache_to, refused[13];
 	const char *target, *format, *iidfile, *pull, *timestamp, *ignorefile, *network, *os, *arch, *variant, *authfile, *creds, *cert_dir,
 		*manifest, *progress, *from, *os_version, *epoch, *logfile, *metadata_file, *retry_delay, *cache_ttl, *sign_by, *userns, *runtime, *isolation;
 	bool no_cache, squash, squash_all, quiet, force_rm, all_platforms, rewrite_timestamp, omit_history, logsplit, compat_volumes, no_hosts,
-		no_hostname, compress, disable_trust, explain_cache;
+		no_hostname, compress, use_stdin, disable_trust, explain_cache;
 	int layers, rm, tls_verify, identity_label, http_proxy, skip_unused, inherit_labels, inherit_notes, created_note, no_compression;
 	int64_t jobs, retry;
 };
@@ -77,6 +77,9 @@ struct build {
 	FILE *log;	  /* of this platform alone, or NULL */
 	char mark[40];	  /* what begins the lines that tell our parent of events; "": we have none */
 	const char *context;
+	char *inputs, *got_context; /* directory of what was fetched before all, and that of the context there; or NULL */
+	size_t n_inputs;
+	struct hoy_strv contexts; /* --build-context: name, "image" or "dir", value */
 	struct hoy_strv cache_from, cache_to; /* repositories */
 	int64_t cache_ttl; /* ns; 0: images are never too old */
 	char *ignore; /* path, or NULL */
@@ -104,6 +107,7 @@ struct state {
 	struct hoy_json *notes;	  /* annotations */
 	struct hoy_strv args;	  /* ARG: KEY=value */
 	struct hoy_strv declared; /* ARG: names */
+	struct hoy_strv set_envs; /* names of variables that the stage set */
 	char *author;
 	bool cmd_set;
 	/* What the next step stands on: */
@@ -180,7 +184,8 @@ struct work {
  * -EEXIST: the name is somebody else's.
  */
 int work_create(const struct state *s, struct work *w, const struct hoy_buf *text);
-/* A working container for what S stands on, mounted. It's S's. */
+/* A working container for what S stands on: S's. work_open() also mounts it. */
+int work_new(struct state *s);
 int work_open(struct state *s);
 int work_unmount(struct work *w, struct hoy_err *err);
 /* Is it mounted by somebody, who wouldn't bear changes beneath (or cannot that be found out)? */
@@ -191,6 +196,8 @@ void work_tidy(struct work *w);
 void work_drop(struct work *w);
 /* Make the directory PATH in it. */
 int work_mkdir(struct state *s, const char *path);
+/* Make the working directory of the config there, its user's. */
+int work_workdir(struct state *s);
 /* Mount it, if it isn't. */
 int work_mount(struct work *w);
 /* What the mounts of a RUN will need and isn't there, is noted; afterwards it's taken away. ROOT is the working container's. */

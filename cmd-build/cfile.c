@@ -55,6 +55,8 @@ static const struct kind *kind_of(const char *word)
 	return NULL;
 }
 
+const char *cf_name(const struct cfile *f, const struct cf_instr *i) { return i->file ?: f->name; }
+
 int cfile_fail(const struct cfile *f, const struct cf_instr *i, struct hoy_err *err, int code, const char *fmt, ...)
 {
 	char text[700];
@@ -63,7 +65,7 @@ int cfile_fail(const struct cfile *f, const struct cf_instr *i, struct hoy_err *
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	return hoy_fail(err, code, "%s:%u: %s%s%s", f->name, i->line, i->word ?: "", i->word ? ": " : "", text);
+	return hoy_fail(err, code, "%s:%u: %s%s%s", cf_name(f, i), i->line, i->word ?: "", i->word ? ": " : "", text);
 }
 
 static void instr_release(struct cf_instr *i)
@@ -76,6 +78,7 @@ static void instr_release(struct cf_instr *i)
 	free(i->word);
 	free(i->text);
 	free(i->rest);
+	free(i->file);
 	hoy_strv_release(&i->flags);
 	hoy_strv_release(&i->args);
 }
@@ -470,6 +473,22 @@ static struct cf_instr *grow(struct cfile *f)
 	f->v = v;
 	f->v[f->n] = (struct cf_instr){ .args = HOY_STRV_INIT, .flags = HOY_STRV_INIT };
 	return &f->v[f->n++];
+}
+
+int cfile_join(struct cfile *f, struct cfile *more, struct hoy_err *err)
+{
+	for (size_t k = 0; k < more->n; k++) {
+		struct cf_instr *i;
+
+		if (!more->v[k].file && !(more->v[k].file = strdup(more->name)))
+			return hoy_fail_oom(err);
+		i = grow(f);
+		if (!i)
+			return hoy_fail_oom(err);
+		*i = more->v[k];
+		more->v[k] = (struct cf_instr){ .args = HOY_STRV_INIT, .flags = HOY_STRV_INIT };
+	}
+	return 0;
 }
 
 static int take_all(struct parser *ps, struct hoy_err *err)

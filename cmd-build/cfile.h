@@ -21,6 +21,7 @@ struct cf_instr {
 	char *text;	       /* the instruction as written, on one line */
 	char *rest;	       /* what follows word and flags */
 	struct hoy_strv flags; /* "--chown=1:2", as written */
+	char *file;	       /* of another Containerfile: its name; or NULL */
 	/*
 	 * Its arguments, before substitution: the elements of a JSON form (json is set); KEY, VALUE, KEY, VALUE of ENV and LABEL;
 	 * words of ADD, ARG, COPY, EXPOSE, FROM and VOLUME; else nothing or one text. HEALTHCHECK: its type, then the command.
@@ -53,6 +54,10 @@ int cfile_append(struct cfile *f, const char *text, struct hoy_err *err);
 int cfile_fail(const struct cfile *f, const struct cf_instr *i, struct hoy_err *err, int code, const char *fmt, ...) HOY_PRINTF(5, 6);
 /* The value of the flag NAME ("chown") of I, "" for one without a value, or NULL. */
 const char *cf_flag(const struct cf_instr *i, const char *name);
+/* The instructions of MORE, which is blank then, go behind those of F. */
+int cfile_join(struct cfile *f, struct cfile *more, struct hoy_err *err);
+/* The name of the file that I comes from. */
+const char *cf_name(const struct cfile *f, const struct cf_instr *i);
 /* The flag NAME of I as a bool, UNSAID without it; -EINVAL for another value. */
 int cf_bool(const struct cfile *f, const struct cf_instr *i, const char *name, bool unsaid, bool *ret, struct hoy_err *err);
 /* What --from and the from= of --mount name in I, not substituted, appended to RET. */

@@ -31,6 +31,7 @@ void state_release(struct state *s)
 	hoy_strv_release(&s->args);
 	hoy_strv_release(&s->declared);
 	hoy_strv_release(&s->pending);
+	hoy_strv_release(&s->set_envs);
 	free(s->author);
 	free(s->name);
 }
@@ -113,6 +114,11 @@ static int set_env(struct state *s, const char *key, const char *value)
 	HOY_JSON_EACH(e, hoy_json_get(s->cfg, "Env"))
 		if (hoy_json_text(e))
 			hoy_strv_push(&env, e->str);
+	/* As buildah has it: what a stage sets stands behind what it doesn't, in the order in which it was first set. */
+	if (!hoy_strv_has(&s->set_envs, key)) {
+		hoy_strv_push(&s->set_envs, key);
+		hoy_env_unset(&env, key);
+	}
 	hoy_env_set(&env, key, value);
 	return env.error ? oom(s) : set_list(s, "Env", &env, 0);
 }
@@ -359,6 +365,9 @@ int config_apply(struct state *s, const struct cf_instr *i)
 		return apply_word(s, i, "WorkingDir");
 	if (!strcmp(w, "STOPSIGNAL"))
 		return apply_word(s, i, "StopSignal");
+	/* OCI's format has no place for it, and as buildah warns, it then holds for no RUN either. */
+	if (!strcmp(w, "SHELL") && !s->b->docker)
+		return 0;
 	if (!strcmp(w, "SHELL"))
 		return set_list(s, "Shell", &i->args, 0);
 	if (!strcmp(w, "HEALTHCHECK"))

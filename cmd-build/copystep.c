@@ -12,6 +12,7 @@
 #include "cmd-build/subst.h"
 #include "common/base/fd.h"
 #include "common/cli/call.h"
+#include "common/store/layers.h"
 
 static bool starts(const char *s, const char *with) { return !strncmp(s, with, strlen(with)); }
 
@@ -46,7 +47,7 @@ static int name_fetched(struct state *s, const struct cf_instr *i, const char *u
 
 static int push_remote(struct state *s, const struct cf_instr *i, const char *url, struct hoy_strv *argv)
 {
-	cleanup_free char *what = hoy_asprintf("%s:%u: %s", s->b->f.name, i->line, i->word);
+	cleanup_free char *what = hoy_asprintf("%s:%u: %s", cf_name(&s->b->f, i), i->line, i->word);
 	const char *path;
 	bool keep;
 	int r = cf_bool(&s->b->f, i, "keep-git-dir", false, &keep, &s->b->err);
@@ -120,8 +121,8 @@ static int push_values(struct state *s, const struct cf_instr *i, struct hoy_str
 	return 0;
 }
 
-/* --link: a directory in which it is put together, empty for each. */
-static int push_link(struct state *s, const struct cf_instr *i, struct hoy_strv *argv)
+/* --link: a directory in which it is put together, empty for each; an upper directory is such a one. */
+static int push_link(struct state *s, const struct cf_instr *i, const char *upper, struct hoy_strv *argv)
 {
 	cleanup_free char *dir = NULL;
 	bool on;
@@ -129,6 +130,10 @@ static int push_link(struct state *s, const struct cf_instr *i, struct hoy_strv 
 
 	if (r < 0 || !on)
 		return r;
+	if (upper) {
+		hoy_strv_pushf(argv, "--link=%s", upper);
+		return 0;
+	}
 	r = need_tmp(s->b);
 	dir = r ? NULL : hoy_asprintf("%s/link", s->b->tmp);
 	if (!dir)
@@ -140,27 +145,28 @@ static int push_link(struct state *s, const struct cf_instr *i, struct hoy_strv 
 	return r < 0 ? hoy_fail_errno(&s->b->err, -r, "cannot create '%s'", dir) : 0;
 }
 
-static int push_copy_flags(struct state *s, const struct cf_instr *i, const struct source *src, const char *root, struct hoy_strv *argv)
+static int push_copy_flags(struct state *s, const struct cf_instr *i, const struct source *src, const char *root, const char *upper,
+			   struct hoy_strv *argv)
 {
 	const char *dir = config_str(s, "WorkingDir");
 	bool parents, unpack;
 	int r = push_values(s, i, argv);
 
 	if (!r)
-		r = push_link(s, i, argv);
+		r = push_link(s, i, upper, argv);
 	if (!r)
 		r = cf_bool(&s->b->f, i, "parents", false, &parents, &s->b->err);
 	if (!r)
 		r = cf_bool(&s->b->f, i, "unpack", *i->word == 'A', &unpack, &s->b->err);
 	if (r < 0)
 		return r;
-	hoy_strv_pushf(argv, "--what=%s:%u: %s", s->b->f.name, i->line, i->word);
+	hoy_strv_pushf(argv, "--what=%s:%u: %s", cf_name(&s->b->f, i), i->line, i->word);
 	hoy_strv_pushf(argv, "--root=%s", root);
 	hoy_strv_pushf(argv, "--context=%s", src->path);
 	hoy_strv_pushf(argv, "--workdir=%s", *dir ? dir : "/");
 	if (src->image)
 		hoy_strv_push(argv, "--from-image");
-	else if (s->b->ignore)
+	else if (s->b->ignore && !src->named)
 		hoy_strv_pushf(argv, "--ignore=%s", s->b->ignore);
 	if (parents)
 		hoy_strv_push(argv, "--parents");
@@ -169,7 +175,8 @@ static int push_copy_flags(struct state *s, const struct cf_instr *i, const stru
 	return 0;
 }
 
-static int copy(struct state *s, const struct cf_instr *i, const struct source *src, const char *root, bool dry, char **ret_sum)
+/* UPPER: the upper directory of an overlay on ROOT, which is written to; NULL: ROOT itself is. */
+static int copy(struct state *s, const struct cf_instr *i, const struct source *src, const char *root, const char *upper, bool dry, char **ret_sum)
 {
 	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT, paths = HOY_STRV_INIT;
 	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(1 << 16);
@@ -177,9 +184,11 @@ static int copy(struct state *s, const struct cf_instr *i, const struct source *
 
 	hoy_strv_push(&argv, "copy");
 	if (!r)
-		r = push_copy_flags(s, i, src, root, &argv);
+		r = push_copy_flags(s, i, src, root, upper, &argv);
 	if (r < 0)
 		return r;
+	if (upper)
+		hoy_strv_pushf(&argv, "--upper=%s", upper);
 	if (dry)
 		hoy_strv_push(&argv, "--dry-run");
 	if (s->b->tmp)
@@ -206,15 +215,39 @@ static int open_from(struct state *s, const struct cf_instr *i, struct source *s
 	return flag && !from ? -s->b->err.code : source_open(s, from, src);
 }
 
+/*
+ * Into a new working container that nobody has mounted yet: its upper directory is written to, which is ten times as fast as through
+ * the overlay. (But for what hoy-transfer unpacks, which needs to see the whole.)
+ */
+static int copy_upper(struct state *s, const struct cf_instr *i, const struct source *src, char **ret_sum)
+{
+	cleanup_free char *upper = hoy_layer_path(s->b->s, s->work->layer, "diff"), *root = NULL;
+	char below[HOY_ID_SIZE];
+	int r;
+
+	if (!upper)
+		return hoy_fail_oom(&s->b->err);
+	if (!*s->layer)
+		return copy(s, i, src, upper, NULL, false, ret_sum);
+	snprintf(below, sizeof(below), "%s", s->layer);
+	r = mount_layer(s->b, below, true, &root);
+	if (r < 0)
+		return r;
+	r = copy(s, i, src, root, upper, false, ret_sum);
+	(void)unmount_layer(s->b, below, NULL);
+	return r;
+}
+
 int work_copy(struct state *s, const struct cf_instr *i, char **ret_sum)
 {
 	struct source src = { .path = NULL };
-	int r = work_open(s);
+	bool fresh = !s->work && !s->b->s->vfs && *i->word == 'C';
+	int r = fresh ? work_new(s) : work_open(s);
 
 	if (!r)
 		r = open_from(s, i, &src);
 	if (!r)
-		r = copy(s, i, &src, s->work->root, false, ret_sum);
+		r = fresh ? copy_upper(s, i, &src, ret_sum) : copy(s, i, &src, s->work->root, NULL, false, ret_sum);
 	source_close(s, &src);
 	return r ? r : stopped(s->b);
 }
@@ -229,7 +262,7 @@ int work_digest(struct state *s, const struct cf_instr *i, char **ret_sum)
 		return r;
 	r = open_from(s, i, &src);
 	if (!r)
-		r = copy(s, i, &src, root, true, ret_sum);
+		r = copy(s, i, &src, root, NULL, true, ret_sum);
 	source_close(s, &src);
 	(void)unmount_layer(s->b, s->layer, NULL);
 	return r ? r : stopped(s->b);

@@ -159,6 +159,11 @@ static int fetch_web(struct build *b, const char *url, const char *what, const c
 	return status ? -HOY_EREMOTE : 0; /* it has told the user why */
 }
 
+int fetch_to(struct build *b, const char *url, bool keep, const char *what, const char *path, char **ret)
+{
+	return is_git(url) ? fetch_git(b, url, path, keep, ret) : fetch_web(b, url, what, path);
+}
+
 int fetch(struct build *b, const char *url, bool keep, const char *what, const char **ret)
 {
 	cleanup_free char *key = hoy_asprintf("%c%s", keep ? '+' : '-', url), *path = NULL, *sub = NULL;
@@ -172,7 +177,7 @@ int fetch(struct build *b, const char *url, bool keep, const char *what, const c
 	path = r ? NULL : hoy_asprintf("%s/fetched-%zu", b->tmp, b->fetched.n / 2);
 	if (!path)
 		return r ?: hoy_fail_oom(&b->err);
-	r = is_git(url) ? fetch_git(b, url, path, keep, &sub) : fetch_web(b, url, what, path);
+	r = fetch_to(b, url, keep, what, path, &sub);
 	if (r < 0)
 		return r;
 	hoy_strv_push(&b->fetched, key);

@@ -10,7 +10,7 @@
 
 static int sum_tree(struct state *s, const struct cf_instr *i, const char *root, const char *path, struct hoy_buf *ret)
 {
-	cleanup_free char *what = hoy_asprintf("--what=%s:%u: %s", s->b->f.name, i->line, i->word);
+	cleanup_free char *what = hoy_asprintf("--what=%s:%u: %s", cf_name(&s->b->f, i), i->line, i->word);
 	const char *words[] = { "checksum", what ?: "--", "--", root, path, NULL };
 	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(4096);
 	int status = hoy_call_tool("hoy-builder", words, &out);

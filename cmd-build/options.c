@@ -21,6 +21,8 @@ const struct hoy_opt build_options[] = {
 	{ 0, "arch", HOY_OPT_STRING, O(arch), "ARCH", "architecture of the image (default: the base's)" },
 	{ 0, "authfile", HOY_OPT_STRING, O(authfile), "FILE", "credentials of registries" },
 	{ 0, "build-arg", HOY_OPT_LIST, O(build_args), "KEY=VALUE", "value of an ARG" },
+	{ 0, "build-arg-file", HOY_OPT_LIST, O(arg_files), "FILE", "lines KEY=VALUE: values of ARGs, before those of --build-arg" },
+	{ 0, "build-context", HOY_OPT_LIST, O(contexts), "NAME=VALUE", "a context for --from and FROM: a directory, URL, or docker-image://IMAGE" },
 	{ 0, "cache-from", HOY_OPT_LIST, O(cache_from), "REPOSITORY", "look for steps there, too" },
 	{ 0, "cache-to", HOY_OPT_LIST, O(cache_to), "REPOSITORY", "push the image of each step there" },
 	{ 0, "cache-ttl", HOY_OPT_STRING, O(cache_ttl), "DURATION", "take nothing from the cache that is older" },
@@ -37,6 +39,7 @@ const struct hoy_opt build_options[] = {
 	RUN_OPT(8, 0, "cpuset-cpus", "LIST", "CPUs for RUN"),
 	RUN_OPT(9, 0, "cpuset-mems", "LIST", "memory nodes for RUN"),
 	{ 0, "created-annotation", HOY_OPT_TRI, O(created_note), NULL, "note the image's time in an annotation (default true)" },
+	{ 0, "cpp-flag", HOY_OPT_LIST, O(cpp_flags), "FLAG", "for cpp, which preprocesses Containerfile.in" },
 	{ 0, "creds", HOY_OPT_STRING, O(creds), "USER[:PASSWORD]", "credentials for the registry" },
 	REFUSED(0, "cw"),
 	{ 0, "decryption-key", HOY_OPT_COMMAS, O(decryption_keys), "FILE[:PASSWORD]", "private key for encrypted layers of bases" },
@@ -109,6 +112,7 @@ const struct hoy_opt build_options[] = {
 	{ 0, "squash", HOY_OPT_FLAG, O(squash), NULL, "one layer for all new steps; hoy-build: one for all there is" },
 	{ 0, "squash-all", HOY_OPT_FLAG, O(squash_all), NULL, "one layer for all there is" },
 	{ 0, "ssh", HOY_OPT_LIST, O(ssh), "ID[=SOCKET|KEY,...]", "an ssh agent for RUN --mount=type=ssh (default: of $SSH_AUTH_SOCK)" },
+	{ 0, "stdin", HOY_OPT_FLAG, O(use_stdin), NULL, "RUN reads our stdin" },
 	{ 't', "tag", HOY_OPT_LIST, O(tags), "NAME", "name of the image" },
 	{ 0, "target", HOY_OPT_STRING, O(target), "STAGE", "the stage that is built (default the last)" },
 	{ 0, "timestamp", HOY_OPT_STRING, O(timestamp), "SECONDS", "time of the image, its history and all its new files" },
@@ -184,8 +188,6 @@ static int take_refused(struct build *b)
 		return hoy_fail(&b->err, HOY_EUNSUPPORTED, "--sign-by is not supported: images are signed on their way (run: hoy push --sign-by=%s)", o->sign_by);
 	if (o->rm == 0)
 		return hoy_fail(&b->err, HOY_EUNSUPPORTED, "working containers cannot be kept: --rm=false");
-	if (o->files.n > 1)
-		return hoy_fail(&b->err, HOY_EUNSUPPORTED, "more than one --file is not supported");
 	return 0;
 }
 

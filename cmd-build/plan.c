@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cmd-build/build.h"
+#include "cmd-build/input.h"
 #include "cmd-build/subst.h"
 
 static int set_var(struct hoy_strv *vars, const char *key, const char *value)
@@ -35,12 +36,35 @@ long find_stage(const struct build *b, const char *word, size_t at)
 {
 	char *end;
 	unsigned long n = strtoul(word, &end, 10);
+	bool image;
+
+	if (input_named(b, word, &image))
+		return -1; /* --build-context counts more */
 
 	/* The last of that name; a name that is a number is one. */
 	for (size_t k = at; k; k--)
 		if (!strcmp(b->stages[k - 1].name, word))
 			return (long)k - 1;
 	return isdigit((unsigned char)*word) && !*end && n < at ? (long)n : -1;
+}
+
+/* FROM a name of --build-context: the image that it stands for. */
+static int named_base(struct build *b, const struct cf_instr *i, struct stage *st)
+{
+	bool image;
+	const char *value = input_named(b, st->base, &image);
+	char *copy;
+
+	if (!value)
+		return 0;
+	if (!image)
+		return cfile_fail(&b->f, i, &b->err, EINVAL, "the build context \"%s\" is a directory: FROM needs an image (docker-image://NAME)", st->base);
+	copy = strdup(value);
+	if (!copy)
+		return hoy_fail_oom(&b->err);
+	free(st->base);
+	st->base = copy;
+	return 0;
 }
 
 /* What the image of ST is for: FROM --platform, or what the build is for. */
@@ -78,6 +102,8 @@ static int add_stage(struct build *b, size_t from)
 		return cfile_fail(&b->f, i, &b->err, EINVAL, "%s", (char *)strdupa(b->err.msg));
 	if (!*st->base)
 		return cfile_fail(&b->f, i, &b->err, EINVAL, "base name (%s) should not be blank", i->args.v[0]);
+	if (named_base(b, i, st) < 0)
+		return -b->err.code;
 	st->base_stage = find_stage(b, st->base, b->n - 1);
 	return stage_platform(b, i, st);
 }

@@ -147,6 +147,8 @@ static int make_argv(struct state *s, const struct cf_instr *i, const char *name
 	hoy_strv_push(argv, "--events-backend=none");
 	hoy_strv_push(argv, "run");
 	hoy_strv_push(argv, "--rm");
+	if (s->b->o->use_stdin)
+		hoy_strv_push(argv, "--interactive");
 	hoy_strv_push(argv, "--rootfs");
 	hoy_strv_push(argv, "--log-driver=none");
 	hoy_strv_push(argv, "--passwd=false");
@@ -165,11 +167,13 @@ static int make_argv(struct state *s, const struct cf_instr *i, const char *name
 	return argv->error ? hoy_fail_oom(&s->b->err) : r;
 }
 
+static unsigned run_flags(const struct build *b) { return (b->o->quiet ? RUN_QUIET : 0) | (b->o->use_stdin ? RUN_STDIN : 0); }
+
 /* Run it with the secrets of M in its environment, and in nobody else's. */
 static int run_with(struct state *s, const struct run_mounts *m, char **argv, const char *name)
 {
 	cleanup_strv struct hoy_strv env = HOY_STRV_INIT;
-	unsigned flags = s->b->o->quiet ? RUN_QUIET : 0;
+	unsigned flags = run_flags(s->b);
 	char **own = environ;
 	int r;
 
@@ -267,7 +271,7 @@ static int run_chroot(struct state *s, const struct cf_instr *i, const struct ru
 
 	snprintf(host, sizeof(host), "%.12s", s->work->id);
 	if (!r)
-		r = chroot_run(s->b, &k, s->b->o->quiet ? RUN_QUIET : 0);
+		r = chroot_run(s->b, &k, run_flags(s->b));
 	for (size_t n = 0; n < k.env.n && m->env.n; n++)
 		explicit_bzero(k.env.v[n], strlen(k.env.v[n]));
 	chroot_cmd_release(&k);
@@ -289,13 +293,12 @@ int work_run(struct state *s, const struct cf_instr *i)
 	struct run_mounts mounts = RUN_MOUNTS_INIT;
 	cleanup_free char *name = NULL;
 	cleanup_fd int root = -1;
-	const char *dir = config_str(s, "WorkingDir");
 	int r = work_open(s);
 
 	if (!r)
 		r = stopped(s->b);
-	if (!r && *dir && strcmp(dir, "/"))
-		r = work_mkdir(s, dir);
+	if (!r)
+		r = work_workdir(s);
 	HOY_JSON_EACH(v, hoy_json_get(s->cfg, "Volumes"))
 		if (!r)
 			r = work_mkdir(s, v->key);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cmd-build/build.h"
+#include "cmd-build/input.h"
 #include "common/store/images.h"
 
 static int open_image(struct build *b, struct source *src)
@@ -40,6 +41,8 @@ static int open_stage(struct build *b, struct stage *st, struct source *src)
 int source_open(struct state *s, const char *from, struct source *src)
 {
 	struct build *b = s->b;
+	const char *named;
+	bool image = false;
 	long at;
 	int r;
 
@@ -48,10 +51,15 @@ int source_open(struct state *s, const char *from, struct source *src)
 		src->path = strdup(b->context);
 		return src->path ? 0 : hoy_fail_oom(&b->err);
 	}
+	named = input_named(b, from, &image);
+	if (named && !image) {
+		*src = (struct source){ .path = strdup(named), .named = true };
+		return src->path ? 0 : hoy_fail_oom(&b->err);
+	}
 	at = find_stage(b, from, s->st - b->stages);
 	if (at >= 0 && (b->stages[at].work || *b->stages[at].image))
 		return open_stage(b, &b->stages[at], src);
-	r = image_source(b, from, src->id);
+	r = image_source(b, named ?: from, src->id);
 	return r ? r : open_image(b, src);
 }
 

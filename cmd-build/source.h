@@ -9,6 +9,7 @@ struct state;
 struct source {
 	char *path;	     /* a directory that is taken for "/" */
 	bool image;	     /* a root of its own: no context */
+	bool named;	     /* another context, by its name */
 	char id[HOY_ID_SIZE]; /* the image, or "" */
 	char layer[HOY_ID_SIZE]; /* mounted for this, or "" */
 	struct source *next; /* for whoever keeps some */

@@ -55,7 +55,10 @@ static int carry_out(struct state *s, const struct cf_instr *i, char **ret_by)
 		r = config_apply(s, i);
 	/* One container for all: a directory is there for those who look into it from outside. */
 	if (!r && !strcmp(i->word, "WORKDIR") && !s->b->layers)
-		r = work_mkdir(s, config_str(s, "WorkingDir"));
+		r = work_workdir(s);
+	/* As buildah has it: beside what is copied (but not linked), the working directory is there. */
+	if (!r && adds_layer(i) && strcmp(i->word, "RUN") && !cf_flag(i, "link"))
+		r = work_workdir(s);
 	if (r < 0 && !strcmp(i->word, "RUN"))
 		hint_platform(s);
 	if (r < 0)

@@ -10,6 +10,7 @@
 #include "cmd-build/lease.h"
 #include "common/base/beneath.h"
 #include "common/base/fd.h"
+#include "common/cli/call.h"
 #include "common/store/containers.h"
 #include "common/store/images.h"
 #include "common/store/layers.h"
@@ -96,13 +97,15 @@ int unmount_layer(struct build *b, const char *layer, struct hoy_err *err)
 
 int work_mount(struct work *w) { return w->root ? 0 : mount_layer(w->b, w->layer, false, &w->root); }
 
-int work_open(struct state *s)
+int work_open(struct state *s) { return work_new(s) ?: work_mount(s->work); }
+
+int work_new(struct state *s)
 {
 	struct work *w;
 	int r;
 
 	if (s->work)
-		return work_mount(s->work);
+		return 0;
 	w = calloc(1, sizeof(*w));
 	if (!w)
 		return hoy_fail_oom(&s->b->err);
@@ -119,7 +122,7 @@ int work_open(struct state *s)
 		return r;
 	}
 	s->work = w;
-	return work_mount(w);
+	return 0;
 }
 
 void work_drop(struct work *w)
@@ -151,6 +154,36 @@ int work_mkdir(struct state *s, const char *path)
 	root = open(s->work->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	fd = root < 0 ? -errno : hoy_mkdir_in_root(root, path, 0755);
 	return fd < 0 ? hoy_fail_errno(&s->b->err, -fd, "cannot create the directory '%s'", path) : 0;
+}
+
+/* A directory that USER doesn't own already is made by hoy-builder, which knows the container's accounts. */
+static int make_users(struct state *s, const char *dir, const char *user)
+{
+	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
+	int r;
+
+	hoy_strv_push(&argv, "mkdir");
+	hoy_strv_pushf(&argv, "--root=%s", s->work->root);
+	hoy_strv_pushf(&argv, "--user=%s", user);
+	hoy_strv_push(&argv, "--");
+	hoy_strv_push(&argv, dir);
+	r = argv.error ? -ENOMEM : hoy_call_tool("hoy-builder", (const char *const *)argv.v, NULL);
+	return r < 0 ? hoy_fail_errno(&s->b->err, -r, "cannot run hoy-builder") : r ? -HOY_EREMOTE : 0;
+}
+
+int work_workdir(struct state *s)
+{
+	const char *dir = config_str(s, "WorkingDir"), *user = config_str(s, "User");
+	cleanup_fd int root = -1, fd = -1;
+	int r = work_open(s);
+
+	if (r < 0 || !*dir || !strcmp(dir, "/"))
+		return r;
+	if (!*user || !strcmp(user, "0") || !strcmp(user, "root"))
+		return work_mkdir(s, dir);
+	root = open(s->work->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	fd = root < 0 ? -1 : hoy_open_beneath(root, dir, O_PATH | O_DIRECTORY, 0, HOY_IN_ROOT);
+	return fd >= 0 ? 0 : make_users(s, dir, user);
 }
 
 /* ---- what mounts leave ---- */

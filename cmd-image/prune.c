@@ -12,12 +12,15 @@
 #include "common/base/fd.h"
 #include "common/base/msg.h"
 #include "common/cli/prompt.h"
+#include "common/data/units.h"
 #include "common/store/containers.h"
 #include "common/store/layers.h"
 
 struct prune_opts {
 	bool all, build_cache, external, force, leftovers, sizes;
 	struct hoy_strv filters;
+	const char *keep_storage;
+	int64_t keep; /* bytes that nameless images may take; -1: none */
 };
 #define O(field) offsetof(struct prune_opts, field)
 static const struct hoy_opt opts[] = {
@@ -26,6 +29,7 @@ static const struct hoy_opt opts[] = {
 	{ 0, "external", HOY_OPT_FLAG, O(external), NULL, "remove images that only builds use, with their containers" },
 	{ 0, "filter", HOY_OPT_LIST, O(filters), "KEY=VALUE", "until, label, label! and what `images` takes" },
 	{ 'f', "force", HOY_OPT_FLAG, O(force), NULL, "do not ask" },
+	{ 0, "keep-storage", HOY_OPT_STRING, O(keep_storage), "SIZE", "leave the youngest nameless images (a build's cache), as many as take no more" },
 	{ 0, "leftovers", HOY_OPT_FLAG, O(leftovers), NULL, "remove no image, only what dead processes left in the store" },
 	{ 0, "sizes", HOY_OPT_FLAG, O(sizes), NULL, "print behind each id how many bytes that freed, and behind \"-\" those of leftovers" },
 	HOY_OPTS_END,
@@ -137,9 +141,65 @@ static int candidates(struct hoy_store *s, const struct prune_opts *o, struct ho
 	return ret->error ? hoy_fail_oom(err) : 0;
 }
 
+static void chains_of(const struct hoy_store *s, bool nameless, struct hoy_strv *ret)
+{
+	for (struct hoy_json *rec = hoy_image_first(s); rec; rec = hoy_image_next(s, rec)) {
+		cleanup_strv struct hoy_strv chain = HOY_STRV_INIT;
+
+		if (image_nameless(rec) != nameless)
+			continue;
+		chain_of(s, rec, &chain);
+		for (size_t i = 0; i < chain.n; i++)
+			hoy_strv_push(ret, chain.v[i]);
+	}
+	hoy_strv_sort(ret);
+}
+
+/* What goes if all nameless images go: the layers that only they have. */
+static int64_t nameless_bytes(const struct hoy_store *s)
+{
+	cleanup_strv struct hoy_strv theirs = HOY_STRV_INIT, others = HOY_STRV_INIT;
+	int64_t sum = 0;
+
+	chains_of(s, true, &theirs);
+	chains_of(s, false, &others);
+	for (size_t i = 0; i < theirs.n; i++)
+		if ((!i || strcmp(theirs.v[i], theirs.v[i - 1])) && !hoy_strv_has_sorted(&others, theirs.v[i]))
+			sum += layer_bytes(s, theirs.v[i]);
+	return sum;
+}
+
+struct dated {
+	int64_t created;
+	char *id;
+};
+static int older(const void *a, const void *b)
+{
+	const struct dated *x = a, *y = b;
+
+	return x->created < y->created ? -1 : x->created > y->created;
+}
+
+/* The oldest first. */
+static int by_age(const struct hoy_store *s, struct hoy_strv *ids, struct hoy_err *err)
+{
+	struct dated *v = calloc(ids->n + 1, sizeof(*v));
+
+	if (!v)
+		return hoy_fail_oom(err);
+	for (size_t i = 0; i < ids->n; i++)
+		v[i] = (struct dated){ hoy_json_time(hoy_image_get(s, ids->v[i]), "created"), ids->v[i] };
+	qsort(v, ids->n, sizeof(*v), older);
+	for (size_t i = 0; i < ids->n; i++)
+		ids->v[i] = v[i].id;
+	free(v);
+	return 0;
+}
+
 /* Again and again, since a nameless image's parent may be nameless too. */
 static int prune_all(struct hoy_store *s, const struct prune_opts *o, struct hoy_err *err)
 {
+	int64_t left;
 	int r = 0, gone;
 
 	do {
@@ -147,12 +207,16 @@ static int prune_all(struct hoy_store *s, const struct prune_opts *o, struct hoy
 
 		gone = 0;
 		r = candidates(s, o, &ids, err);
-		for (size_t i = 0; i < ids.n && r >= 0; i++) {
+		if (r >= 0)
+			r = by_age(s, &ids, err);
+		left = r < 0 || o->keep < 0 ? INT64_MAX : nameless_bytes(s);
+		for (size_t i = 0; i < ids.n && r >= 0 && left > o->keep; i++) {
 			int64_t freed = 0;
 
 			r = prune_one(s, o, ids.v[i], &freed, err);
 			if (r <= 0)
 				continue;
+			left = o->keep < 0 ? left : left - freed;
 			if (o->sizes)
 				printf("%s %lld\n", ids.v[i], (long long)freed);
 			else
@@ -205,13 +269,18 @@ static int ask(const struct prune_opts *o)
 
 static int run_prune(const struct hoy_verb *v, int argc, char **argv)
 {
-	struct prune_opts o = { 0 };
+	struct prune_opts o = { .keep = -1 };
 	struct hoy_err err = HOY_ERR_INIT;
 	cleanup_store struct hoy_store *s = NULL;
 	int status, r, n = hoy_verb_args(v, argc, argv, &o, 0, 0, &status);
 
 	if (n < 0)
 		return status;
+	if (o.keep_storage && (o.all || !hoy_size_parse(o.keep_storage, &o.keep))) {
+		hoy_error(o.all ? "--keep-storage is about nameless images: not with --all" : "invalid size '%s' for --keep-storage", o.keep_storage);
+		hoy_strv_release(&o.filters);
+		return 125;
+	}
 	r = ask(&o);
 	if (r > 0 && !(s = open_writer()))
 		status = 125;

@@ -11,6 +11,7 @@
 #include "cmd-build/builder/builder.h"
 #include "common/base/err.h"
 #include "common/base/fd.h"
+#include "common/base/msg.h"
 #include "common/proc/sibling.h"
 
 /* Is BLOCK the header of an entry of a tar, whatever its age? Its sum says so. */
@@ -137,3 +138,31 @@ int unpack_archive(int fd, int to, struct hoy_strv *sums, struct hoy_err *err)
 		hoy_strv_pushf(sums, "file:%.64s", out.data + 7);
 	return r;
 }
+
+static int unpack_file(const char *path, const char *dir, struct hoy_err *err)
+{
+	cleanup_strv struct hoy_strv sums = HOY_STRV_INIT;
+	cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC), to = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r;
+
+	if (fd < 0 || to < 0)
+		return hoy_fail_errno(err, errno, "cannot open '%s'", fd < 0 ? path : dir);
+	if (!is_archive(fd)) {
+		puts("plain");
+		return 0;
+	}
+	r = unpack_archive(fd, to, &sums, err);
+	if (!r)
+		puts("archive");
+	return r;
+}
+
+static int run_unpack(const struct hoy_verb *v, int argc, char **argv)
+{
+	struct hoy_err err = HOY_ERR_INIT;
+	int status, n = hoy_verb_args(v, argc, argv, NULL, 2, 2, &status);
+
+	return n < 0 ? status : hoy_finish_stdout(unpack_file(argv[1], argv[2], &err) < 0 ? hoy_report(&err, 125) : 0);
+}
+static const struct hoy_opt none[] = { HOY_OPTS_END };
+const struct hoy_verb verb_unpack = { "unpack", "FILE DIR", "Unpack a tar into a directory, or say that it is none", none, run_unpack, 0 };

@@ -49,6 +49,9 @@ int unpack_archive(int fd, int to, struct hoy_strv *sums, struct hoy_err *err);
 
 /* ---- how: put.c, parents.c, mode.c, xattrs.c ---- */
 
+/* Who the USER[:GROUP] of an image's config is: a number without a group is in root's, unless an account says more. False: unknown. */
+bool owner_of_user(int rootfd, const char *text, uid_t *uid, gid_t *gid);
+
 struct putter {
 	int from; /* root of what is copied: context, stage, image; borrowed */
 	const struct ignore *ignore; /* NULL: nothing is left out */
@@ -82,14 +85,27 @@ void xattrs_release(struct xattrs *x);
 /* What is in the directory DIR, sorted, into RET; 0 or -errno. */
 int list_names(int dir, struct hoy_strv *ret);
 /*
- * Put the directory or file PATH (beneath p->from, symlinks followed) into the open directory TO: a directory's entries, or
- * (WHOLE) itself as NAME, or a file as NAME. The digest of that goes to p->md; what p->name holds stands in front of all names there.
- * TO may be -1 if p->dry. 0 or an error.
+ * A directory that is written to, and what shows through there: the same directory of the layers below an overlay's upper directory
+ * (-1: nothing does). Nothing is in such a place, but for what we put there.
  */
-int put_item(struct putter *p, const char *path, int to, const char *name, bool whole);
-/* The directory PATH, without what is in it, as NAME in TO; p->name goes on with it. Its descriptor (0 if p->dry) or an error. */
-int put_parent(struct putter *p, const char *path, int to, const char *name);
-/* mkdir -p of PATH in ROOTFD, new directories being P's owner's. Its descriptor or an error. */
-int put_parents(struct putter *p, int rootfd, const char *path);
+struct spot {
+	int to, view; /* to: -1 if p->dry */
+};
+#define SPOT_NONE ((struct spot){ -1, -1 })
+void spot_close(struct spot *at);
+/* The directory NAME in AT, made (as what shows through, if there is such a directory) or opened; *MADE: it is all new. */
+int spot_below(struct putter *p, const struct spot *at, const char *name, struct spot *ret, bool *made);
+/*
+ * Put the directory or file PATH (beneath p->from, symlinks followed) into AT: a directory's entries, or (WHOLE) itself as NAME, or a
+ * file as NAME. The digest of that goes to p->md; what p->name holds stands in front of all names there. 0 or an error.
+ */
+int put_item(struct putter *p, const char *path, const struct spot *at, const char *name, bool whole);
+/* The directory PATH, without what is in it, as NAME in AT; p->name goes on with it. It is *RET. */
+int put_parent(struct putter *p, const char *path, const struct spot *at, const char *name, struct spot *ret);
+/*
+ * mkdir -p of PATH in the root ROOT, new directories being P's owner's: *RET. Links are those of the root LOOKUP: the same one, or all
+ * that shows in an overlay, whose upper directory ROOT is.
+ */
+int put_parents(struct putter *p, int lookup, const struct spot *root, const char *path, struct spot *ret);
 
-extern const struct hoy_verb verb_copy, verb_checksum, verb_name, verb_hash;
+extern const struct hoy_verb verb_copy, verb_checksum, verb_name, verb_hash, verb_mkdir, verb_unpack;

@@ -16,7 +16,7 @@
 
 struct copy_opts {
 	bool dry, from_image, parents;
-	const char *add, *root, *context, *ignore, *docs, *chown, *chmod, *workdir, *what, *checksum, *link;
+	const char *add, *root, *context, *ignore, *docs, *chown, *chmod, *workdir, *what, *checksum, *link, *upper;
 	struct hoy_strv exclude;
 };
 #define O(field) offsetof(struct copy_opts, field)
@@ -31,9 +31,10 @@ static const struct hoy_opt copy_opts[] = {
 	{ 0, "exclude", HOY_OPT_LIST, O(exclude), "PATTERN", "what of the context isn't copied, as in a .containerignore file" },
 	{ 0, "from-image", HOY_OPT_FLAG, O(from_image), NULL, "the context is a root itself: owners and set-id bits are kept" },
 	{ 0, "ignore", HOY_OPT_STRING, O(ignore), "FILE", "a .containerignore file" },
-	{ 0, "link", HOY_OPT_STRING, O(link), "DIR", "copy as if the root were empty: to this directory, and from there to the root" },
+	{ 0, "link", HOY_OPT_STRING, O(link), "DIR", "copy as if the root were empty: to this directory, and (unless it is that of --upper) from there to the root" },
 	{ 0, "parents", HOY_OPT_FLAG, O(parents), NULL, "keep the directories above the sources" },
 	{ 0, "root", HOY_OPT_STRING, O(root), "DIR", "root of the container" },
+	{ 0, "upper", HOY_OPT_STRING, O(upper), "DIR", "write to this empty directory, which will be the upper one of an overlay on the root" },
 	{ 0, "what", HOY_OPT_STRING, O(what), "TEXT", "what errors begin with: file, line, instruction" },
 	{ 0, "workdir", HOY_OPT_STRING, O(workdir), "DIR", "what a relative destination is beneath" },
 	HOY_OPTS_END,
@@ -43,7 +44,9 @@ struct copy {
 	const struct copy_opts *o;
 	struct putter p;
 	struct ignore ignore;
-	int root, context, docs, place; /* place: what it is copied to: the root, or with --link a directory of its own */
+	int root, context, docs, upper, linked; /* -1: there is none */
+	int lookup;	   /* where paths of the destination are looked up; one of these */
+	struct spot place; /* what it is copied to; of these */
 	struct items items;
 	char *dest;		 /* absolute */
 	bool dir;		 /* it is to be a directory */
@@ -68,12 +71,12 @@ static int destination(struct copy *c, const char *arg, struct hoy_err *err)
 	c->dest = *arg == '/' ? strdup(arg) : hoy_path_join(c->o->workdir ?: "/", arg);
 	if (!c->dest)
 		return hoy_fail_oom(err);
-	there = hoy_open_beneath(c->place, c->dest, O_PATH, 0, HOY_IN_ROOT);
+	there = hoy_open_beneath(c->lookup, c->dest, O_PATH, 0, HOY_IN_ROOT);
 	if (there >= 0 && !fstat(there, &st) && S_ISDIR(st.st_mode))
 		c->dir = true;
 	/* A link to nowhere is taken for one to a directory, which is made. */
 	if (there == -ENOENT) {
-		cleanup_fd int link = hoy_open_beneath(c->place, c->dest, O_PATH | O_NOFOLLOW, 0, HOY_IN_ROOT);
+		cleanup_fd int link = hoy_open_beneath(c->lookup, c->dest, O_PATH | O_NOFOLLOW, 0, HOY_IN_ROOT);
 
 		c->dir = c->dir || link >= 0;
 	}
@@ -141,15 +144,20 @@ static bool is_dir(int at, const char *path)
 /* 1: it was an archive. */
 static int try_unpack(struct copy *c, const char *path, struct hoy_err *err)
 {
-	cleanup_fd int fd = hoy_open_beneath(c->p.from, path, O_RDONLY | O_NONBLOCK, 0, HOY_IN_ROOT), to = -1;
+	cleanup_fd int fd = hoy_open_beneath(c->p.from, path, O_RDONLY | O_NONBLOCK, 0, HOY_IN_ROOT);
+	struct spot at;
 	struct stat st;
+	int r;
 
 	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || !is_archive(fd))
 		return 0;
-	to = c->o->dry ? -1 : put_parents(&c->p, c->place, c->dest);
-	if (to < 0 && !c->o->dry)
-		return to;
-	return unpack_archive(fd, to, &c->sums, err) < 0 ? -err->code : 1;
+	if (c->place.view >= 0)
+		return hoy_fail(err, HOY_EBUSY, "an archive needs the whole root");
+	r = put_parents(&c->p, c->lookup, &c->place, c->dest, &at);
+	if (!r)
+		r = unpack_archive(fd, at.to, &c->sums, err);
+	spot_close(&at);
+	return r < 0 ? r : 1;
 }
 
 /* Are there directories that IT keeps? */
@@ -162,23 +170,23 @@ static bool has_parents(const struct copy *c, const struct item *it)
 	return c->o->parents && it->kind == ITEM_PATH && n > it->skip;
 }
 
-/* Of the components of IT's path, all but the last as directories beneath TO, which is replaced by the last of them. */
-static int keep_parents(struct copy *c, const struct item *it, int *to)
+/* Of the components of IT's path, all but the last as directories beneath AT, which is replaced by the last of them. */
+static int keep_parents(struct copy *c, const struct item *it, struct spot *at)
 {
 	const char *s = it->path, *slash;
 	int r = 0;
 
 	for (size_t n = 0; !r && (slash = strchr(s, '/')); n++, s = slash + 1) {
 		cleanup_free char *path = strndup(it->path, slash - it->path), *name = strndup(s, slash - s);
+		struct spot next;
 
 		if (n < it->skip)
 			continue;
-		r = path && name ? put_parent(&c->p, path, *to, name) : -ENOMEM;
-		if (!c->o->dry && r >= 0) {
-			hoy_close(*to);
-			*to = r;
-		}
-		r = r < 0 ? r : 0;
+		r = path && name ? put_parent(&c->p, path, at, name, &next) : -ENOMEM;
+		if (r < 0)
+			break;
+		spot_close(at);
+		*at = next;
 	}
 	return r;
 }
@@ -208,7 +216,7 @@ static int put_one(struct copy *c, const struct item *it, const char *kind, stru
 	bool dir = is_dir(c->p.from, it->path), parents = has_parents(c, it);
 	const char *name = base_name(it->path);
 	cleanup_free char *parent = NULL;
-	cleanup_fd int to = -1;
+	struct spot at;
 	int r;
 
 	if (!dir && !c->dir && !parents)
@@ -216,15 +224,15 @@ static int put_one(struct copy *c, const struct item *it, const char *kind, stru
 	parent = dir || c->dir || parents ? strdup(c->dest) : strndup(c->dest, name - c->dest);
 	if (!parent)
 		return hoy_fail_oom(err);
-	to = c->o->dry ? -1 : put_parents(&c->p, c->place, parent);
-	if (to < 0 && !c->o->dry)
-		return to;
-	r = sum_begin(c, err);
+	r = put_parents(&c->p, c->lookup, &c->place, parent, &at);
+	if (!r)
+		r = sum_begin(c, err);
 	hoy_buf_reset(&c->p.name);
 	if (!r && parents)
-		r = keep_parents(c, it, &to);
+		r = keep_parents(c, it, &at);
 	if (!r)
-		r = put_item(&c->p, it->path, to, name, dir && c->o->parents && it->kind == ITEM_PATH && *it->path);
+		r = put_item(&c->p, it->path, &at, name, dir && c->o->parents && it->kind == ITEM_PATH && *it->path);
+	spot_close(&at);
 	return r ? r : sum_end(c, kind ?: dir ? "dir" : "file", err);
 }
 
@@ -244,13 +252,14 @@ static int copy_one(struct copy *c, const struct item *it, struct hoy_err *err)
 	return r ? r : put_one(c, it, fetched ? "" : NULL, err);
 }
 
-/* What lies in the place of its own goes to the root, over what is there. */
+/* What lies in the directory of --link goes to the root, over what is there. */
 static int merge(struct copy *c, struct hoy_err *err)
 {
-	struct putter p = { .from = c->place, .keep_owner = true, .keep_setid = true, .name = HOY_BUF_INIT(1 << 20), .err = err };
-	cleanup_fd int to = hoy_open_beneath(c->root, ".", O_RDONLY | O_DIRECTORY, 0, HOY_IN_ROOT);
-	int r = to < 0 ? hoy_fail_errno(err, -to, "cannot open '%s'", c->o->root) : put_item(&p, "", to, "", false);
+	struct putter p = { .from = c->linked, .keep_owner = true, .keep_setid = true, .name = HOY_BUF_INIT(1 << 20), .err = err };
+	struct spot at = { openat(c->root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), -1 };
+	int r = at.to < 0 ? hoy_fail_errno(err, errno, "cannot open '%s'", c->o->root) : put_item(&p, "", &at, "", false);
 
+	spot_close(&at);
 	hoy_links_release(&p.links);
 	hoy_buf_release(&p.name);
 	return r;
@@ -261,7 +270,8 @@ static int merge(struct copy *c, struct hoy_err *err)
 static int open_dirs(struct copy *c, struct hoy_err *err)
 {
 	const struct { const char *path; int *fd, flags; } dirs[] = {
-		{ c->o->root, &c->root, O_PATH }, { c->o->context, &c->context, O_RDONLY }, { c->o->docs, &c->docs, O_RDONLY }, { c->o->link, &c->place, O_RDONLY }
+		{ c->o->root, &c->root, O_PATH },	  { c->o->context, &c->context, O_RDONLY }, { c->o->docs, &c->docs, O_RDONLY },
+		{ c->o->upper, &c->upper, O_RDONLY }, { c->o->link, &c->linked, O_RDONLY },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
@@ -273,9 +283,13 @@ static int open_dirs(struct copy *c, struct hoy_err *err)
 	}
 	if (c->root < 0 || c->context < 0)
 		return hoy_fail(err, EINVAL, "--root and --context are needed");
-	if (c->place < 0)
-		c->place = fcntl(c->root, F_DUPFD_CLOEXEC, 3);
-	return c->place < 0 ? hoy_fail_errno(err, errno, "cannot open '%s'", c->o->root) : 0;
+	/* What is copied as if nothing was there looks at nothing. */
+	if (c->linked >= 0)
+		c->place = (struct spot){ c->linked, -1 };
+	else
+		c->place = (struct spot){ c->upper >= 0 ? c->upper : c->root, c->upper >= 0 ? c->root : -1 };
+	c->lookup = c->linked >= 0 ? c->linked : c->root;
+	return 0;
 }
 
 static int read_ignored(struct copy *c, struct hoy_err *err)
@@ -323,14 +337,15 @@ static void copy_release(struct copy *c)
 	hoy_close(c->root);
 	hoy_close(c->context);
 	hoy_close(c->docs);
-	hoy_close(c->place);
+	hoy_close(c->upper);
+	hoy_close(c->linked);
 }
 
 static int run_copy(const struct hoy_verb *v, int argc, char **argv)
 {
 	struct hoy_err err = HOY_ERR_INIT;
 	struct copy_opts o = { 0 };
-	struct copy c = { .o = &o, .root = -1, .context = -1, .docs = -1, .place = -1, .p = { .name = HOY_BUF_INIT(1 << 20), .err = &err } };
+	struct copy c = { .o = &o, .root = -1, .context = -1, .docs = -1, .upper = -1, .linked = -1, .p = { .name = HOY_BUF_INIT(1 << 20), .err = &err } };
 	int status, r, n = hoy_verb_args(v, argc, argv, &o, 2, INT32_MAX, &status);
 
 	if (n < 0)
@@ -343,7 +358,7 @@ static int run_copy(const struct hoy_verb *v, int argc, char **argv)
 		r = destination(&c, argv[n], &err);
 	for (size_t i = 0; i < c.items.n && !r; i++)
 		r = copy_one(&c, &c.items.v[i], &err);
-	if (!r && o.link && !o.dry)
+	if (!r && o.link && !o.dry && strcmp(o.link, o.upper ?: ""))
 		r = merge(&c, &err);
 	if (!r)
 		r = print_sums(&c, &err);

@@ -55,7 +55,9 @@ int owner_parse(int rootfd, const char *text, uid_t *uid, gid_t *gid, struct hoy
 		return hoy_fail_oom(err);
 	if (group)
 		*group++ = '\0';
-	if (number(copy, &id)) {
+	if (!*copy && group && *group) {
+		*uid = *gid = 0;
+	} else if (number(copy, &id)) {
 		*uid = id;
 		/* The user's own group if there is such a user, else the same number. */
 		*gid = look_up(rootfd, "etc/passwd", 2, copy, f, 4, &users) && number(f[3], &id) ? id : *uid;
@@ -71,4 +73,18 @@ int owner_parse(int rootfd, const char *text, uid_t *uid, gid_t *gid, struct hoy
 		return hoy_fail(err, ENOENT, "looking up UID/GID for \"%s\": unknown group '%s'", text, group);
 	*gid = id;
 	return 0;
+}
+
+bool owner_of_user(int rootfd, const char *text, uid_t *uid, gid_t *gid)
+{
+	cleanup_free char *users = NULL;
+	char *f[4];
+	unsigned id;
+
+	if (number(text, &id) && !look_up(rootfd, "etc/passwd", 2, text, f, 4, &users)) {
+		*uid = id;
+		*gid = 0;
+		return true;
+	}
+	return !owner_parse(rootfd, text, uid, gid, NULL);
 }

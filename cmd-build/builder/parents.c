@@ -10,58 +10,118 @@
 #include "common/base/err.h"
 #include "common/base/fd.h"
 
-static int parents(struct putter *p, int rootfd, const char *path, int links);
+/* What a path comes to: its components without links. LEFT: paths of directories that it led out of again (DIR/..) and that are missing. */
+struct real {
+	struct hoy_strv parts, left;
+};
 
-/* WORD in the directory SOFAR (a path from the root) is a link to what isn't there: it's made, there. */
-static int through_link(struct putter *p, int rootfd, int dir, const char *sofar, const char *word, int links)
+static int resolve(int lookup, const char *path, struct real *ret, int links);
+
+static char *joined(const struct hoy_strv *parts)
 {
+	struct hoy_buf b = HOY_BUF_INIT(1 << 16);
+
+	for (size_t i = 0; i < parts->n; i++)
+		hoy_buf_printf(&b, "/%s", parts->v[i]);
+	hoy_buf_puts(&b, "");
+	return hoy_buf_steal(&b);
+}
+
+/* WORD in the directory RET: what it is, or where it leads to; it may be missing, and so may what a link leads to. */
+static int resolve_one(int lookup, const char *word, struct real *ret, int links)
+{
+	cleanup_free char *dir = joined(&ret->parts), *path = dir ? hoy_asprintf("%s/%s", dir, word) : NULL;
+	cleanup_fd int fd = path ? hoy_open_beneath(lookup, path, O_PATH | O_NOFOLLOW, 0, HOY_IN_ROOT) : -ENOMEM;
 	char target[PATH_MAX] = "";
-	cleanup_free char *path = NULL;
+	struct stat st;
 
-	if (links > 40 || readlinkat(dir, word, target, sizeof(target) - 1) < 0)
+	if (fd == -ENOENT || (fd >= 0 && !fstat(fd, &st) && !S_ISLNK(st.st_mode))) {
+		hoy_strv_push(&ret->parts, word);
+		return ret->parts.error ? -ENOMEM : 0;
+	}
+	if (fd < 0)
+		return fd;
+	if (links > 40 || readlinkat(fd, "", target, sizeof(target) - 1) < 0)
 		return links > 40 ? -ELOOP : -errno;
-	path = *target == '/' ? strdup(target) : hoy_path_join(sofar, target);
-	return path ? parents(p, rootfd, path, links + 1) : -ENOMEM;
+	if (*target == '/')
+		while (ret->parts.n)
+			hoy_strv_remove(&ret->parts, ret->parts.n - 1);
+	return resolve(lookup, target, ret, links + 1);
 }
 
-static int make_one(struct putter *p, int dir, const char *word)
+static int leave(int lookup, struct real *ret)
 {
-	if (!strcmp(word, "..") || mkdirat(dir, word, 0755) < 0)
-		return 0; /* it's there, or opening it tells */
-	if (fchownat(dir, word, p->chown ? p->uid : 0, p->chown ? p->gid : 0, AT_SYMLINK_NOFOLLOW) < 0 || fchmodat(dir, word, 0755, 0) < 0)
-		return -errno;
-	return 0;
+	cleanup_free char *path = joined(&ret->parts);
+	cleanup_fd int fd = path ? hoy_open_beneath(lookup, *path ? path : "/", O_PATH, 0, HOY_IN_ROOT) : -ENOMEM;
+
+	if (fd == -ENOENT)
+		hoy_strv_push(&ret->left, path);
+	if (ret->parts.n)
+		hoy_strv_remove(&ret->parts, ret->parts.n - 1);
+	return fd == -ENOMEM || ret->left.error ? -ENOMEM : 0;
 }
 
-static int parents(struct putter *p, int rootfd, const char *path, int links)
+/* PATH, from the directory RET on. */
+static int resolve(int lookup, const char *path, struct real *ret, int links)
 {
 	cleanup_free char *copy = strdup(path);
-	char *save = NULL, *word = copy ? strtok_r(copy, "/", &save) : NULL;
-	cleanup_buf struct hoy_buf sofar = HOY_BUF_INIT(1 << 16);
-	int fd = copy ? hoy_open_beneath(rootfd, ".", O_RDONLY | O_DIRECTORY, 0, HOY_IN_ROOT) : -ENOMEM;
+	char *save = NULL;
+	int r = copy ? 0 : -ENOMEM;
 
-	hoy_buf_puts(&sofar, "/");
-	for (; word && fd >= 0; word = strtok_r(NULL, "/", &save)) {
-		size_t before = sofar.len;
-		int next = make_one(p, fd, word);
-
-		hoy_buf_printf(&sofar, "%s/", word);
-		if (!next)
-			next = sofar.error ? -ENAMETOOLONG : hoy_open_beneath(rootfd, hoy_buf_str(&sofar), O_RDONLY | O_DIRECTORY, 0, HOY_IN_ROOT);
-		if (next == -ENOENT) {
-			cleanup_free char *dir = strndup(sofar.data, before);
-
-			next = dir ? through_link(p, rootfd, fd, dir, word, links) : -ENOMEM;
-		}
-		hoy_close(fd);
-		fd = next;
+	for (char *word = r ? NULL : strtok_r(copy, "/", &save); word && !r; word = strtok_r(NULL, "/", &save)) {
+		if (!strcmp(word, ".."))
+			r = leave(lookup, ret);
+		else if (strcmp(word, "."))
+			r = resolve_one(lookup, word, ret, links);
 	}
-	return fd;
+	return r;
 }
 
-int put_parents(struct putter *p, int rootfd, const char *path)
+static int own(struct putter *p, int fd)
 {
-	int fd = parents(p, rootfd, path, 0);
+	return fchown(fd, p->chown ? p->uid : 0, p->chown ? p->gid : 0) < 0 || fchmod(fd, 0755) < 0 ? -errno : 0;
+}
 
-	return fd < 0 ? hoy_fail_errno(p->err, -fd, "cannot create the directory '%s'", path) : fd;
+/* The directory of the components PARTS in ROOT. */
+static int make(struct putter *p, const struct spot *root, const struct hoy_strv *parts, struct spot *ret)
+{
+	struct spot at = { openat(root->to, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC),
+			   root->view < 0 ? -1 : openat(root->view, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) };
+	int r = at.to < 0 ? -errno : 0;
+
+	for (size_t i = 0; i < parts->n && !r; i++) {
+		struct spot next;
+		bool made;
+
+		r = spot_below(p, &at, parts->v[i], &next, &made);
+		if (!r && made)
+			r = own(p, next.to);
+		spot_close(&at);
+		at = next;
+	}
+	if (r < 0)
+		spot_close(&at);
+	*ret = at;
+	return r;
+}
+
+int put_parents(struct putter *p, int lookup, const struct spot *root, const char *path, struct spot *ret)
+{
+	struct real real = { HOY_STRV_INIT, HOY_STRV_INIT };
+	int r = resolve(lookup, path, &real, 0);
+
+	*ret = SPOT_NONE;
+	for (size_t i = 0; i < real.left.n && !r && !p->dry; i++) {
+		cleanup_strv struct hoy_strv parts = HOY_STRV_INIT;
+		struct spot left;
+
+		hoy_strv_split(&parts, real.left.v[i] + 1, '/');
+		r = make(p, root, &parts, &left);
+		spot_close(&left);
+	}
+	if (!r && !p->dry)
+		r = make(p, root, &real.parts, ret);
+	hoy_strv_release(&real.parts);
+	hoy_strv_release(&real.left);
+	return r < 0 ? hoy_fail_errno(p->err, -r, "cannot create the directory '%s'", path) : 0;
 }

@@ -94,14 +94,65 @@ static int finish(struct putter *p, int to, const char *name, const struct stat 
 	return 0;
 }
 
-/* What is in the way of NAME goes; a directory only if it is empty. */
-static int make_room(struct putter *p, int to, const char *name)
+/* The same for the new file FD; and its attributes, after chown(), which takes file capabilities away. */
+static int finish_file(struct putter *p, int fd, const struct stat *st, const struct xattrs *x)
 {
-	if (p->dry || !unlinkat(to, name, 0) || errno == ENOENT)
+	struct timespec times[2] = { whole(st), whole(st) };
+	uid_t uid;
+	gid_t gid;
+
+	if (p->dry)
+		return 0;
+	owner(p, st, &uid, &gid);
+	if (fchown(fd, uid, gid) < 0)
+		return fail(p, errno, "change the owner of", "");
+	if (fchmod(fd, mode_of(p, st)) < 0)
+		return fail(p, errno, "change the mode of", "");
+	set_xattrs(fd, x);
+	(void)futimens(fd, times);
+	return 0;
+}
+
+/* A directory that shows through may be hidden by something else only if it is empty. */
+static int check_hidden(struct putter *p, const struct spot *at, const char *name)
+{
+	cleanup_strv struct hoy_strv names = HOY_STRV_INIT;
+	cleanup_fd int fd = at->view < 0 ? -1 : openat(at->view, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd >= 0 && (list_names(fd, &names) < 0 || names.n))
+		return fail(p, ENOTEMPTY, "replace the directory", "");
+	return 0;
+}
+
+/* What is in the way of NAME goes; a directory only if it is empty. */
+static int make_room(struct putter *p, const struct spot *at, const char *name)
+{
+	if (p->dry)
+		return 0;
+	if (check_hidden(p, at, name) < 0)
+		return -p->err->code;
+	if (!unlinkat(at->to, name, 0) || errno == ENOENT)
 		return 0;
 	if (errno == EISDIR || errno == EPERM)
-		return unlinkat(to, name, AT_REMOVEDIR) < 0 ? fail(p, errno, "replace the directory", "") : 0;
+		return unlinkat(at->to, name, AT_REMOVEDIR) < 0 ? fail(p, errno, "replace the directory", "") : 0;
 	return fail(p, errno, "replace", "");
+}
+
+/* A new file NAME; most often nothing is in its way. */
+static int create(struct putter *p, const struct spot *at, const char *name)
+{
+	int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, fd, r = check_hidden(p, at, name);
+
+	if (r < 0)
+		return r;
+	fd = openat(at->to, name, flags, 0600);
+	if (fd < 0 && errno == EEXIST) {
+		r = make_room(p, at, name);
+		if (r < 0)
+			return r;
+		fd = openat(at->to, name, flags, 0600);
+	}
+	return fd < 0 ? fail(p, errno, "create", "") : fd;
 }
 
 static int put_data(struct putter *p, int in, int out, int64_t left)
@@ -128,43 +179,37 @@ static int put_data(struct putter *p, int in, int out, int64_t left)
 	return pad ? digest(p, zeros, pad) : 0;
 }
 
-static int put_regular(struct putter *p, int in, const struct stat *st, int to, const char *name)
+static int put_regular(struct putter *p, int in, const struct stat *st, const struct spot *at, const char *name)
 {
-	cleanup_fd int out = -1;
+	cleanup_fd int out = p->dry ? -1 : create(p, at, name);
 	struct xattrs x;
-	int r = make_room(p, to, name);
+	int r;
 
-	if (r < 0)
-		return r;
-	out = p->dry ? -1 : openat(to, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (out < 0 && !p->dry)
-		return fail(p, errno, "create", "");
+		return out;
 	read_xattrs(in, &x);
 	r = digest_header(p, st, '0', NULL, &x);
 	if (!r)
 		r = put_data(p, in, out, st->st_size);
 	if (!r)
-		r = finish(p, to, name, st);
-	/* After chown(), which takes file capabilities away. */
-	if (!r && !p->dry)
-		set_xattrs(out, &x);
+		r = finish_file(p, out, st, &x);
 	xattrs_release(&x);
 	return r;
 }
 
 /* FIRST is the name that the file had within this item; it lies beneath the directory BASE. */
-static int put_link(struct putter *p, const struct stat *st, int base, const char *first, int to, const char *name)
+static int put_link(struct putter *p, const struct stat *st, int base, const char *first, const struct spot *at, const char *name)
 {
-	int r = make_room(p, to, name);
+	int r = make_room(p, at, name);
 
 	if (!r)
 		r = digest_header(p, st, '1', first, NULL);
-	if (!r && !p->dry && linkat(base, first, to, name, 0) < 0)
+	if (!r && !p->dry && linkat(base, first, at->to, name, 0) < 0)
 		r = fail(p, errno, "link", "");
 	return r;
 }
 
-static int put_special(struct putter *p, int dir, const struct stat *st, int to, const char *name)
+static int put_special(struct putter *p, int dir, const struct stat *st, const struct spot *at, const char *name)
 {
 	char target[PATH_MAX] = "";
 	char type = S_ISLNK(st->st_mode) ? '2' : S_ISCHR(st->st_mode) ? '3' : S_ISBLK(st->st_mode) ? '4' : '6';
@@ -174,12 +219,16 @@ static int put_special(struct putter *p, int dir, const struct stat *st, int to,
 		return 0; /* a tar has none */
 	if (type == '2' && readlinkat(dir, name, target, sizeof(target) - 1) < 0)
 		return fail(p, errno, "read the link", "");
-	r = make_room(p, to, name);
+	/* To an overlay it would say that something is gone. */
+	if (type == '3' && !st->st_rdev)
+		return fail(p, EPERM, "copy the device", "");
+	r = make_room(p, at, name);
 	if (!r)
 		r = digest_header(p, st, type, target, NULL);
-	if (!r && !p->dry && (type == '2' ? symlinkat(target, to, name) : mknodat(to, name, (st->st_mode & S_IFMT) | 0600, st->st_rdev)) < 0)
+	if (!r && !p->dry &&
+	    (type == '2' ? symlinkat(target, at->to, name) : mknodat(at->to, name, (st->st_mode & S_IFMT) | 0600, st->st_rdev)) < 0)
 		r = fail(p, errno, "create", "");
-	return r ? r : finish(p, to, name, st);
+	return r ? r : finish(p, at->to, name, st);
 }
 
 /* ---- trees ---- */
@@ -191,7 +240,7 @@ struct walk {
 	int depth;
 };
 
-static int put_dir(struct putter *p, struct walk *w, int from, int to);
+static int put_dir(struct putter *p, struct walk *w, int from, const struct spot *at);
 
 int list_names(int dir, struct hoy_strv *ret)
 {
@@ -212,24 +261,61 @@ int list_names(int dir, struct hoy_strv *ret)
 	return ret->error ? -ENOMEM : 0;
 }
 
-/* Make or open the directory NAME in TO. A link to a directory, or a file, gives way. */
-static int open_subdir(struct putter *p, int to, const char *name, bool *made)
+void spot_close(struct spot *at)
 {
-	int r, fd;
+	hoy_close(at->to);
+	hoy_close(at->view);
+	*at = SPOT_NONE;
+}
 
-	*made = !mkdirat(to, name, 0755);
+/* The new directory FD is what shows through at VIEW. */
+static int copy_up(struct putter *p, int fd, int view)
+{
+	struct timespec times[2];
+	struct xattrs x;
+	struct stat st;
+
+	if (fstat(view, &st) < 0 || fchown(fd, st.st_uid, st.st_gid) < 0 || fchmod(fd, st.st_mode & 07777) < 0)
+		return fail(p, errno, "copy the directory", "");
+	times[0] = times[1] = st.st_mtim;
+	read_xattrs(view, &x);
+	set_xattrs(fd, &x);
+	xattrs_release(&x);
+	(void)futimens(fd, times);
+	return 0;
+}
+
+int spot_below(struct putter *p, const struct spot *at, const char *name, struct spot *ret, bool *made)
+{
+	int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, r = 0;
+	struct spot s = SPOT_NONE;
+
+	*ret = s;
+	*made = false;
+	if (p->dry)
+		return 0;
+	*made = !mkdirat(at->to, name, 0755);
 	if (!*made && errno != EEXIST)
 		return fail(p, errno, "create the directory", "");
-	fd = openat(to, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd >= 0 || *made)
-		return fd < 0 ? fail(p, errno, "open the directory", "") : fd;
-	r = make_room(p, to, name);
+	s.to = openat(at->to, name, flags);
+	s.view = at->view < 0 ? -1 : openat(at->view, name, flags);
+	/* A link to a directory, or a file, gives way. */
+	if (s.to < 0 && !*made) {
+		r = make_room(p, at, name);
+		if (!r && mkdirat(at->to, name, 0755) < 0)
+			r = fail(p, errno, "create the directory", "");
+		s.to = r ? -1 : openat(at->to, name, flags);
+	}
+	if (!r && s.to < 0)
+		r = fail(p, errno, "open the directory", "");
+	if (!r && *made && s.view >= 0) {
+		r = copy_up(p, s.to, s.view);
+		*made = false;
+	}
 	if (r < 0)
-		return r;
-	if (mkdirat(to, name, 0755) < 0)
-		return fail(p, errno, "create the directory", "");
-	fd = openat(to, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	return fd < 0 ? fail(p, errno, "open the directory", "") : fd;
+		spot_close(&s);
+	*ret = s;
+	return r;
 }
 
 /* The directory FROM itself, and its attributes for INTO. */
@@ -247,27 +333,26 @@ static int put_dir_header(struct putter *p, int from, const struct stat *st, int
 }
 
 /* A directory within the item: LEFT_OUT if only what is beneath it may be copied. */
-static int put_subdir(struct putter *p, struct walk *w, int dir, const char *name, const struct stat *st, int to, bool left_out)
+static int put_subdir(struct putter *p, struct walk *w, int dir, const char *name, const struct stat *st, const struct spot *at, bool left_out)
 {
-	cleanup_fd int from = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), into = -1;
+	cleanup_fd int from = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	struct spot into = SPOT_NONE;
 	bool made = false;
-	int r;
+	int r = from < 0 ? fail(p, errno, "open", "") : spot_below(p, at, name, &into, &made);
 
-	if (from < 0)
-		return fail(p, errno, "open", "");
-	into = p->dry ? -1 : open_subdir(p, to, name, &made);
-	if (into < 0 && !p->dry)
-		return into;
+	if (r < 0)
+		return r;
 	hoy_buf_putc(&p->name, '/');
-	r = left_out ? 0 : put_dir_header(p, from, st, into);
+	r = left_out ? 0 : put_dir_header(p, from, st, into.to);
 	if (!r)
-		r = put_dir(p, w, from, into);
-	if (!r && left_out && made && !unlinkat(to, name, AT_REMOVEDIR))
+		r = put_dir(p, w, from, &into);
+	spot_close(&into);
+	if (!r && left_out && made && !unlinkat(at->to, name, AT_REMOVEDIR))
 		return 0; /* nothing beneath it was wanted */
-	return r || left_out ? r : finish(p, to, name, st);
+	return r || left_out ? r : finish(p, at->to, name, st);
 }
 
-static int put_entry(struct putter *p, struct walk *w, int dir, const char *name, int to)
+static int put_entry(struct putter *p, struct walk *w, int dir, const char *name, const struct spot *at)
 {
 	bool out = p->ignore && ignore_matches(p->ignore, hoy_buf_str(&w->rel));
 	const char *first = NULL;
@@ -279,22 +364,22 @@ static int put_entry(struct putter *p, struct walk *w, int dir, const char *name
 	if (out && !(S_ISDIR(st.st_mode) && ignore_look_below(p->ignore, hoy_buf_str(&w->rel))))
 		return 0;
 	if (S_ISDIR(st.st_mode))
-		return put_subdir(p, w, dir, name, &st, to, out);
+		return put_subdir(p, w, dir, name, &st, at, out);
 	if (S_ISSOCK(st.st_mode))
 		return 0;
 	if (hoy_links_name(&p->links, &st, hoy_buf_str(&p->name) + w->skip, &first) < 0)
 		return hoy_fail_oom(p->err);
 	if (first)
-		return put_link(p, &st, w->base, first, to, name);
+		return put_link(p, &st, w->base, first, at, name);
 	if (!S_ISREG(st.st_mode))
-		return put_special(p, dir, &st, to, name);
+		return put_special(p, dir, &st, at, name);
 	in = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (in < 0 || fstat(in, &st) < 0)
 		return fail(p, errno, "open", "");
-	return S_ISREG(st.st_mode) ? put_regular(p, in, &st, to, name) : fail(p, EAGAIN, "read", "");
+	return S_ISREG(st.st_mode) ? put_regular(p, in, &st, at, name) : fail(p, EAGAIN, "read", "");
 }
 
-static int put_dir(struct putter *p, struct walk *w, int from, int to)
+static int put_dir(struct putter *p, struct walk *w, int from, const struct spot *at)
 {
 	cleanup_strv struct hoy_strv names = HOY_STRV_INIT;
 	size_t name = p->name.len, rel = w->rel.len;
@@ -305,7 +390,7 @@ static int put_dir(struct putter *p, struct walk *w, int from, int to)
 	for (size_t i = 0; i < names.n && !r; i++) {
 		hoy_buf_printf(&w->rel, "%s%s", rel ? "/" : "", names.v[i]);
 		hoy_buf_puts(&p->name, names.v[i]);
-		r = w->rel.error || p->name.error ? hoy_fail_oom(p->err) : put_entry(p, w, from, names.v[i], to);
+		r = w->rel.error || p->name.error ? hoy_fail_oom(p->err) : put_entry(p, w, from, names.v[i], at);
 		hoy_buf_cut(&p->name, name);
 		hoy_buf_cut(&w->rel, rel);
 	}
@@ -330,32 +415,15 @@ static void relative(struct hoy_buf *b, const char *path)
 	}
 }
 
-static int put_special_item(struct putter *p, const char *path, const struct stat *st, int to, const char *name)
+static int put_special_item(struct putter *p, const char *path, const struct stat *st, const struct spot *at, const char *name)
 {
 	if (S_ISSOCK(st->st_mode))
 		return hoy_fail(p->err, EINVAL, "'%s' is a socket, which an image cannot hold", path);
-	if (digest_header(p, st, '6', NULL, NULL) < 0 || make_room(p, to, name) < 0)
+	if (digest_header(p, st, '6', NULL, NULL) < 0 || make_room(p, at, name) < 0)
 		return -p->err->code;
-	if (!p->dry && mknodat(to, name, (st->st_mode & S_IFMT) | 0600, st->st_rdev) < 0)
+	if (!p->dry && mknodat(at->to, name, (st->st_mode & S_IFMT) | 0600, st->st_rdev) < 0)
 		return fail(p, errno, "create", "");
-	return finish(p, to, name, st);
-}
-
-/* The directory IN itself, as NAME. */
-static int put_whole_dir(struct putter *p, struct walk *w, int in, const struct stat *st, int to, const char *name)
-{
-	cleanup_fd int into = -1;
-	bool made;
-	int r;
-
-	hoy_buf_printf(&p->name, "%s/", name);
-	into = p->dry ? -1 : open_subdir(p, to, name, &made);
-	if (into < 0 && !p->dry)
-		return into;
-	r = put_dir_header(p, in, st, into);
-	if (!r)
-		r = put_dir(p, w, in, into);
-	return r ? r : finish(p, to, name, st);
+	return finish(p, at->to, name, st);
 }
 
 /* Open PATH beneath p->from for reading. */
@@ -374,9 +442,33 @@ static int open_item(struct putter *p, const char *path, struct stat *st)
 	return in < 0 ? hoy_fail_errno(p->err, errno, "cannot open '%s'", path) : in;
 }
 
-int put_item(struct putter *p, const char *path, int to, const char *name, bool whole)
+int put_parent(struct putter *p, const char *path, const struct spot *at, const char *name, struct spot *ret)
 {
-	struct walk w = { .base = to, .rel = HOY_BUF_INIT(1 << 20), .skip = p->name.len };
+	struct stat st;
+	cleanup_fd int in = open_item(p, path, &st);
+	bool made;
+	int r;
+
+	*ret = SPOT_NONE;
+	if (in < 0)
+		return in;
+	if (!S_ISDIR(st.st_mode))
+		return hoy_fail_errno(p->err, ENOTDIR, "cannot open '%s'", path);
+	hoy_buf_printf(&p->name, "%s/", name);
+	r = spot_below(p, at, name, ret, &made);
+	if (!r)
+		r = put_dir_header(p, in, &st, ret->to);
+	if (!r)
+		r = finish(p, at->to, name, &st);
+	if (r < 0)
+		spot_close(ret);
+	return r;
+}
+
+int put_item(struct putter *p, const char *path, const struct spot *at, const char *name, bool whole)
+{
+	struct walk w = { .base = at->to, .rel = HOY_BUF_INIT(1 << 20), .skip = p->name.len };
+	struct spot into = SPOT_NONE;
 	cleanup_fd int in = -1;
 	struct stat st;
 	int r;
@@ -386,34 +478,18 @@ int put_item(struct putter *p, const char *path, int to, const char *name, bool 
 		return in;
 	relative(&w.rel, path);
 	if (S_ISDIR(st.st_mode) && whole) {
-		r = put_whole_dir(p, &w, in, &st, to, name);
+		r = put_parent(p, path, at, name, &into);
+		if (!r)
+			r = put_dir(p, &w, in, &into);
+		if (!r)
+			r = finish(p, at->to, name, &st);
+		spot_close(&into);
 	} else if (S_ISDIR(st.st_mode)) {
-		r = put_dir(p, &w, in, to);
+		r = put_dir(p, &w, in, at);
 	} else {
 		hoy_buf_puts(&p->name, name);
-		r = S_ISREG(st.st_mode) ? put_regular(p, in, &st, to, name) : put_special_item(p, path, &st, to, name);
+		r = S_ISREG(st.st_mode) ? put_regular(p, in, &st, at, name) : put_special_item(p, path, &st, at, name);
 	}
 	hoy_buf_release(&w.rel);
 	return r;
-}
-
-int put_parent(struct putter *p, const char *path, int to, const char *name)
-{
-	struct stat st;
-	cleanup_fd int in = open_item(p, path, &st), into = -1;
-	bool made;
-	int r;
-
-	if (in < 0)
-		return in;
-	if (!S_ISDIR(st.st_mode))
-		return hoy_fail_errno(p->err, ENOTDIR, "cannot open '%s'", path);
-	hoy_buf_printf(&p->name, "%s/", name);
-	into = p->dry ? -1 : open_subdir(p, to, name, &made);
-	if (into < 0 && !p->dry)
-		return into;
-	r = put_dir_header(p, in, &st, into);
-	if (!r)
-		r = finish(p, to, name, &st);
-	return r ? r : p->dry ? 0 : steal_fd(&into);
 }

@@ -170,6 +170,12 @@ void changes_end(struct changes *ch)
 		hoy_json_unset(ch->c, "Cmd");
 }
 
+/* What Go's "omitempty" leaves out. */
+static bool is_empty(const struct hoy_json *v)
+{
+	return v->type == HOY_JSON_NULL || (v->type == HOY_JSON_STRING && !v->len) || (v->type >= HOY_JSON_ARRAY && !v->count);
+}
+
 void changes_put(struct hoy_jw *w, const struct hoy_json *c)
 {
 	static const char *const keys[] = { "User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels",
@@ -177,7 +183,7 @@ void changes_put(struct hoy_jw *w, const struct hoy_json *c)
 
 	hoy_jw_object(w, "config");
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
-		if (hoy_json_get(c, keys[i]))
+		if (hoy_json_get(c, keys[i]) && !is_empty(hoy_json_get(c, keys[i])))
 			changes_put_map(w, keys[i], hoy_json_get(c, keys[i]));
 	hoy_jw_end_object(w);
 }

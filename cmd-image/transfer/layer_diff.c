@@ -40,13 +40,18 @@ static int fail(struct diff *d, int code, const char *what)
 	return hoy_fail_errno(&d->err, code, "cannot %s '%s' of the layer", what, hoy_buf_str(&d->path));
 }
 
-static int flush(struct diff *d)
+/* Small things are handed over together: each hand-over wakes the reader. */
+#define TOGETHER ((size_t)128 << 10)
+
+static int flush_all(struct diff *d)
 {
 	int r = d->out.error ? hoy_fail_oom(&d->err) : ring_write(d->ring, hoy_buf_str(&d->out), d->out.len);
 
 	hoy_buf_reset(&d->out);
 	return r;
 }
+
+static int flush(struct diff *d) { return d->out.error || d->out.len >= TOGETHER ? flush_all(d) : 0; }
 
 /* ---- attributes ---- */
 
@@ -138,27 +143,61 @@ static int put_whiteout(struct diff *d, const char *name, const struct stat *st)
 	return flush(d);
 }
 
+/*
+ * A piece of data of at most SIZE bytes, to P. A file that was cut short while we read (the container runs) goes on with zeros: what the
+ * header promised must come.
+ */
+static ssize_t read_piece(struct diff *d, int fd, void *p, size_t size)
+{
+	ssize_t n = read(fd, p, size);
+
+	if (n < 0)
+		return fail(d, errno, "read");
+	if (!n)
+		memset(p, 0, n = size);
+	return n;
+}
+
+static int put_small(struct diff *d, int fd, size_t left)
+{
+	static const char zeros[TAR_BLOCK];
+	size_t pad = tar_padding((int64_t)left);
+
+	while (left) {
+		char *p = hoy_buf_reserve(&d->out, left);
+		ssize_t n = p ? read_piece(d, fd, p, left) : hoy_fail_oom(&d->err);
+
+		if (n < 0)
+			return n;
+		d->out.len += n;
+		left -= n;
+	}
+	hoy_buf_add(&d->out, zeros, pad);
+	return flush(d);
+}
+
 static int put_data(struct diff *d, int fd, int64_t left)
 {
 	static const char zeros[TAR_BLOCK];
 	size_t pad = tar_padding(left);
+	int r;
 
-	while (left) {
+	if (left < (int64_t)TOGETHER)
+		return put_small(d, fd, left);
+	r = flush_all(d);
+	while (left && !r) {
 		unsigned char *p;
 		ssize_t room = ring_room(d->ring, &p), n;
 
 		if (room < 0)
 			return -EPIPE;
-		n = read(fd, p, room < left ? room : left);
+		n = read_piece(d, fd, p, room < left ? room : left);
 		if (n < 0)
-			return fail(d, errno, "read");
-		/* It was cut short while we read (the container runs): what the header promised must come. */
-		if (!n)
-			memset(p, 0, n = room < left ? room : left);
+			return n;
 		ring_add(d->ring, n);
 		left -= n;
 	}
-	return pad ? ring_write(d->ring, zeros, pad) : 0;
+	return r ? r : pad ? ring_write(d->ring, zeros, pad) : 0;
 }
 
 /* With its data, or as another name of FIRST; its attributes come with both. */
@@ -248,7 +287,7 @@ static int put_dir(struct diff *d, int fd, const struct stat *st)
 			return hoy_fail_oom(&d->err);
 		o.name = mark;
 		o.mode = st->st_mode & 0777;
-		o.mtime = 0; /* as podman's */
+		o.mtime = d->timed && !d->time.latest ? d->time.seconds : 0; /* as podman's */
 		tar_put_header(&d->out, &o);
 	}
 	return r ? r : flush(d);
@@ -352,6 +391,8 @@ static void *writer(void *arg)
 	struct diff *d = arg;
 	int r = walk(d, d->dir, d->how == DIFF_COMPARE ? d->below[0] : -1, 0);
 
+	if (!r)
+		r = flush_all(d);
 	if (!r)
 		ring_write(d->ring, end, sizeof(end));
 	ring_end(d->ring, &d->err);

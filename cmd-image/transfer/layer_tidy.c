@@ -61,6 +61,9 @@ static int tidy_one(int dir, const char *name, const struct diff_time *mtime, in
 
 	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
+	/* By the name that a tar has for what is gone: unpacking decides what it is. */
+	if (!strncmp(name, ".wh.", 4))
+		return 1;
 	if (S_ISSOCK(st.st_mode))
 		return unlinkat(dir, name, 0) < 0 ? -errno : 0;
 	/* All whiteouts may be one inode: its time is nobody's. */

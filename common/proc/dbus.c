@@ -323,6 +323,8 @@ int hoy_dbus_connect(struct hoy_dbus *d, const char *address, struct hoy_err *er
 		return hoy_fail_errno(err, errno, "cannot connect to '%s'", to.sun_path);
 	if (authenticate(d, err) < 0)
 		return -err->code;
+	if (d->direct)
+		return 0;
 	hello.path = "/org/freedesktop/DBus";
 	hello.to = hello.interface = "org.freedesktop.DBus";
 	hello.member = "Hello";
@@ -430,16 +432,31 @@ static int subscribe(struct hoy_dbus *d, struct hoy_err *err)
 	match.member = "AddMatch";
 	match.signature = "s";
 	hoy_dbus_string(&match, "type='signal',sender='org.freedesktop.systemd1',interface='" MANAGER "',member='JobRemoved'");
-	if (hoy_dbus_call(d, &match, NULL, NULL, err) < 0)
+	/* Without a bus all signals come, and there is nobody to ask for them. */
+	if (d->direct)
+		hoy_buf_release(&match.body);
+	else if (hoy_dbus_call(d, &match, NULL, NULL, err) < 0)
 		return -err->code;
 	return hoy_dbus_call(d, &sub, NULL, NULL, err);
+}
+
+/* Where systemd itself listens, if there is no socket of a bus at ADDRESS: its own address in B. */
+static const char *without_bus(const char *address, const char *dir, char *b, size_t size)
+{
+	char bus[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	int n = snprintf(b, size, "unix:path=%s/systemd/private", dir);
+
+	if (n >= (int)size || !socket_path(address, bus, sizeof(bus)) || !access(bus, F_OK) || access(b + strlen("unix:path="), F_OK) < 0)
+		return NULL;
+	return b;
 }
 
 int hoy_systemd_connect(struct hoy_dbus *d, struct hoy_err *err)
 {
 	bool user = outer_uid() != 0;
 	const char *address = getenv(user ? "DBUS_SESSION_BUS_ADDRESS" : "DBUS_SYSTEM_BUS_ADDRESS"), *run = getenv("XDG_RUNTIME_DIR");
-	char own[4096];
+	char own[4096], private[4096];
+	const char *direct;
 
 	if (!address && !user)
 		address = "unix:path=/run/dbus/system_bus_socket";
@@ -448,7 +465,9 @@ int hoy_systemd_connect(struct hoy_dbus *d, struct hoy_err *err)
 	if (!address)
 		return hoy_fail(err, ENOENT, "the systemd cgroup manager needs DBUS_SESSION_BUS_ADDRESS or XDG_RUNTIME_DIR "
 					     "(use: --cgroup-manager=cgroupfs)");
-	return hoy_dbus_connect(d, address, err) < 0 ? -err->code : subscribe(d, err);
+	direct = without_bus(address, user ? run ?: "" : "/run", private, sizeof(private));
+	d->direct = direct != NULL;
+	return hoy_dbus_connect(d, direct ?: address, err) < 0 ? -err->code : subscribe(d, err);
 }
 
 void hoy_systemd_property(struct hoy_dbus_out *m, const char *name, const char *type)

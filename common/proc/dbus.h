@@ -11,6 +11,7 @@ struct hoy_err;
 struct hoy_dbus {
 	int fd;
 	uint32_t serial;
+	bool direct; /* no bus between us and whom we talk to */
 	struct hoy_buf in; /* what came and was not looked at yet */
 };
 #define HOY_DBUS_INIT { .fd = -1, .in = HOY_BUF_INIT(2 << 20) }

@@ -70,7 +70,7 @@ ok$'
 	edit "del(.linux.cgroupsPath, .linux.resources, .linux.uidMappings, .linux.gidMappings, .process.rlimits) | .process.args = $look | .process.user = {uid: 0, gid: 0} |
 		.linux.namespaces |= map(select(.type != \"user\" and .type != \"cgroup\")) | .mounts += [{destination: \"/tmp\", type: \"tmpfs\", source: \"tmpfs\"}]"
 	chown -R hoytest:hoytest "$B"
-	u() { (cd "$B" && setpriv --reuid hoytest --regid hoytest --clear-groups env -i HOME="$T/user" XDG_RUNTIME_DIR="$T/user/run" PATH="$PATH" "$T/user/hoy-runtime" "$@"); }
+	u() { (cd "$B" && setpriv --reuid hoytest --regid hoytest --clear-groups env -i ${ASAN_OPTIONS:+ASAN_OPTIONS=$ASAN_OPTIONS} HOME="$T/user" XDG_RUNTIME_DIR="$T/user/run" PATH="$PATH" "$T/user/hoy-runtime" "$@"); }
 	try u run c1
 	assert_success
 	assert_stderr ''

@@ -103,6 +103,14 @@ cgroupfs $CG/x/libpod-ID $CG/x
 		hoy exec c echo in
 		hoy rm -f -t 0 c
 		systemctl --user is-active "libpod-$id.scope"
+		# Where no bus is, systemd itself is asked; by default that is no session.
+		unset DBUS_SESSION_BUS_ADDRESS
+		rm "$HOME/run/bus"
+		hoy --cgroup-manager=systemd run --name d --network none bb:1 true
+		hoy inspect -f '{{.HostConfig.CgroupManager}} {{.State.ExitCode}}' d
+		hoy run -d --name e --network none bb:1 sleep 1000 | wc -l
+		hoy inspect -f '{{.HostConfig.CgroupManager}}' e
+		hoy rm -fa -t 0 | wc -l
 	END
 	cat >"$T/outside" <<-END
 		set -e
@@ -114,7 +122,7 @@ cgroupfs $CG/x/libpod-ID $CG/x
 		echo \$\$ >/sys/fs/cgroup$CG/session/cgroup.procs
 		chown -R hoytest:hoytest /sys/fs/cgroup$CG
 		cd "$U"
-		setpriv --reuid hoytest --regid hoytest --clear-groups env -i HOME="$U" PATH="$U/bin:$PATH" USER=hoytest bash "$U/inside"
+		setpriv --reuid hoytest --regid hoytest --clear-groups env -i ${ASAN_OPTIONS:+ASAN_OPTIONS=$ASAN_OPTIONS} HOME="$U" PATH="$U/bin:$PATH" USER=hoytest bash "$U/inside"
 	END
 	try timeout -k 5 60 unshare -mpf --kill-child --mount-proc bash "$T/outside"
 	find /sys/fs/cgroup -depth -path "*$CG*" -type d -exec rmdir {} + || true
@@ -124,5 +132,9 @@ active
 active
 in
 c
-inactive"
+inactive
+systemd 0
+1
+cgroupfs
+2"
 }

@@ -196,7 +196,7 @@ told() { sed -E 's/[0-9a-f]{64}/ID/g; s/--> [0-9a-f]{12}$/--> ID12/'; }
 	printf 'RUN x\n' >Containerfile
 	try hoy build .
 	assert_error 'only ARG may stand before the first FROM'
-	for args in '--format tar' '--pull=sometimes' '--platform linux/s390x' '--timestamp x' '--rm=false' '-f a -f b' '-t A:B:C' 'https://x/y.git' '--jobs 2'; do
+	for args in '--format tar' '--pull=sometimes' '--platform linux/s390x' '--timestamp x' '--rm=false' '-f a -f b' '-t A:B:C' 'https://x.invalid/y' '--jobs 2'; do
 		# shellcheck disable=SC2086
 		try hoy build $args .
 		assert_status 125

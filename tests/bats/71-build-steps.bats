@@ -465,3 +465,145 @@ repo_start() {
 	ADD --unpack=x file /|--unpack must be
 	END
 }
+
+# ---- contexts
+
+@test "contexts from stdin: a tar, a compressed one, a Containerfile" {
+	have_image busybox
+	mkdir -p ctx/sub
+	echo hello >ctx/sub/f
+	printf 'FROM busybox\nCOPY . /all/\n' >ctx/Containerfile
+	tar -cf ctx.tar -C ctx .
+	build() { hoy build -q --network none "$@"; }
+	build -t a - <ctx.tar
+	[[ $(hoy run --rm --network none a cat /all/sub/f) == hello ]]
+	gzip -c ctx.tar | build -t b -
+	[[ $(hoy run --rm --network none b cat /all/sub/f) == hello ]]
+	printf 'FROM busybox\nCOPY sub/f /other\n' >other
+	build -t c -f other - <ctx.tar
+	[[ $(hoy run --rm --network none c cat /other) == hello ]]
+	printf 'FROM busybox\nLABEL a=stdin\n' | build -t d -
+	[[ $(hoy image inspect d | jq -r '.[0].Config.Labels.a') == stdin ]]
+	try build -f - - <ctx.tar
+	assert_error 'stdin can be the context or the Containerfile, not both'
+	# one that leads out of itself
+	mkdir evil && ln -s "$T" evil/out && tar -cf evil.tar -C evil out && rm evil/out && mkdir evil/out && echo x >evil/out/pwned && tar -rf evil.tar -C evil out/pwned
+	build - <evil.tar || true
+	[[ ! -e $T/pwned ]]
+	[[ -z $(ls "$TMPDIR") ]]
+}
+
+@test "contexts from elsewhere: a tar and a Containerfile of a web server, git repositories" {
+	have_image busybox
+	repo_start
+	(cd repo && printf 'FROM busybox\nCOPY . /all/\n' >Containerfile && mkdir d && printf 'FROM busybox\nCOPY . /d/\n' >d/Dockerfile && git add . && git commit -qm three)
+	rm -rf www/repo.git
+	git clone -q --bare repo www/repo.git
+	git -C www/repo.git update-server-info
+	build() { hoy build -q --network none "$@"; }
+	build -t git "$WEB/repo.git"
+	[[ $(hoy run --rm --network none git sh -c 'cat /all/f; ls -d /all/.git' | xargs) == 'two /all/.git' ]]
+	build -t sub "$WEB/repo.git#main:d"
+	[[ $(hoy run --rm --network none sub ls /d) == Dockerfile ]]
+	tar -czf www/ctx.tar.gz -C repo Containerfile f
+	build -t tar "$WEB/ctx.tar.gz"
+	[[ $(hoy run --rm --network none tar ls /all | xargs) == 'Containerfile f' ]]
+	printf 'FROM busybox\nLABEL a=web\n' >www/file
+	build -t web "$WEB/file"
+	build -t web2 -f "$WEB/file" repo
+	[[ $(hoy image inspect web web2 | jq -r '.[].Config.Labels.a' | xargs) == 'web web' ]]
+	for bad in nope repo.git#nope repo.git#:gone; do
+		try build "$WEB/$bad"
+		assert_status 125
+		[[ -n $stderr ]]
+	done
+	[[ -z $(ls "$TMPDIR") ]]
+}
+
+@test "--build-context: directories, URLs and images, for FROM, COPY and RUN" {
+	have_image busybox
+	make_context
+	web_start
+	mkdir named
+	echo named >named/f
+	tar -cf www/n.tar -C named .
+	cat >Containerfile <<-'END'
+	FROM busybox AS files
+	RUN echo stage >/f
+	FROM base
+	COPY --from=files f /dir
+	COPY --from=img /etc/passwd /img
+	RUN --mount=type=bind,from=files,target=/m cat /m/f >/run1; ls -d /m/file 2>/dev/null || true
+	RUN --mount=type=bind,from=img,source=/etc,target=/e ls /e >/run2
+	END
+	args=(--build-context base=docker-image://localhost/busybox --build-context files=named --build-context img=container-image://busybox)
+	build "${args[@]}" -t ours ctx
+	theirs --no-cache "${args[@]}" -t theirs ctx
+	diff <(settings oracle_podman theirs) <(settings oracle_podman ours)
+	diff <(tree oracle_podman theirs) <(tree oracle_podman ours)
+	file 'COPY --from=web f /f'
+	build --build-context "web=$WEB/n.tar" -t web ctx
+	[[ $(hoy run --rm --network none web cat /f) == named ]]
+	for case in 'x|must be NAME=VALUE' 'x=|must be NAME=VALUE' 'x=/nowhere|cannot use the context' 'busybox=named|is a directory: FROM needs an image'; do
+		try build --build-context "${case%%|*}" ctx
+		assert_status 125
+		assert_stderr_has "${case#*|}"
+	done
+}
+
+@test "several Containerfiles, Containerfile.in, --build-arg-file, --stdin" {
+	have_image busybox
+	mkdir ctx
+	printf 'FROM busybox AS one\nRUN echo one >/one\n' >first
+	printf 'FROM one\nRUN echo two >/two\n\nLABEL x\n' >second
+	try build -f first -f second ctx
+	rm Containerfile 2>/dev/null || true
+	build() { hoy build -q --network none "$@"; }
+	sed -i '$d' second
+	build -f first -f second -t both ctx
+	[[ $(hoy run --rm --network none both cat /one /two | xargs) == 'one two' ]]
+	printf 'FROM one\nNOPE x\n' >bad
+	try build -f first -f bad ctx
+	assert_error 'bad:2: unknown instruction: NOPE'
+	printf 'FROM one\nCOPY nope /\n' >bad
+	try build -f first -f bad ctx
+	assert_status 125
+	assert_stderr_has 'bad:2: COPY: '
+	printf '#include "common"\nRUN echo in >/in\n#ifdef MORE\nLABEL more=MORE\n#endif\n' >Containerfile.in
+	printf 'FROM busybox\nLABEL from=common\n' >ctx/common
+	build -f Containerfile.in -t in ctx
+	[[ $(hoy image inspect in | jq -c '.[0].Config.Labels | [.from, .more]') == '["common",null]' ]]
+	build -f Containerfile.in --cpp-flag=-DMORE=yes -t in ctx
+	[[ $(hoy image inspect in | jq -r '.[0].Config.Labels.more') == yes ]]
+	printf '# comment\n\nA=file\nB=file\n' >args
+	printf 'FROM busybox\nARG A\nARG B\nARG C\nRUN echo $A $B $C >/v\n' >Containerfile
+	C=env build --build-arg-file args --build-arg B=line --build-arg C -f Containerfile -t args ctx
+	[[ $(hoy run --rm --network none args cat /v) == 'file line env' ]]
+	printf 'FROM busybox\nRUN cat >/in\n' >Containerfile
+	echo typed | build --stdin -f Containerfile -t typed ctx
+	[[ $(hoy run --rm --network none typed cat /in) == typed ]]
+	echo typed | build -f Containerfile --no-cache -t untyped ctx
+	[[ $(hoy run --rm --network none untyped cat /in) == '' ]]
+}
+
+@test "ignore files: by the Containerfile's name first, --ignorefile before all" {
+	have_image busybox
+	mkdir ctx
+	touch ctx/{a,b,c,d}
+	printf 'FROM busybox\nCOPY . /all/\n' | tee ctx/Containerfile >other
+	for step in 'ctx/.dockerignore a' 'ctx/.containerignore b' 'ctx/Containerfile.dockerignore c' 'ctx/Containerfile.containerignore d' 'other.dockerignore a' 'ctx/other.dockerignore c' 'given c'; do
+		echo '[ao]*' >ctx/unused
+		echo "${step#* }" >"${step% *}"
+		for args in '' '-f other' '-f ctx/Containerfile' "-f $PWD/other" '--ignorefile given'; do
+			[[ $args != *given || -e given ]] || continue
+			for who in oracle_podman hoy; do
+				# shellcheck disable=SC2086
+				$who build -q --no-cache --network none $args -t "$who" ctx >/dev/null
+				dir=$($who image mount "$who")
+				(cd "$dir" && find all -type f | sort) >"$who.list"
+				$who image umount "$who" >/dev/null
+			done
+			diff oracle_podman.list hoy.list || { echo "with $step, $args"; false; }
+		done
+	done
+}

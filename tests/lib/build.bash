@@ -26,6 +26,7 @@ make_context() {
 		echo s >setid
 		chmod 6755 setid
 		setfattr -n user.key -v value two
+		find . -exec touch -h -d '2020-01-02 03:04:05' {} +
 		tar -cf plain.tar -C tree a soft sub
 		gzip -c plain.tar >gzip.tar.gz
 		zstd -q plain.tar -o zstd.tar.zst
