@@ -14,7 +14,7 @@ bool is_remote(const char *text);
  * with WHAT (or NULL) in front.
  */
 int fetch(struct build *b, const char *url, bool keep, const char *what, const char **ret);
-/* The file of a web server that is at PATH so, by the name that URL ends in: in a directory of its own. *RET is in new memory. */
-int fetch_name(struct build *b, const char *url, const char *path, char **ret);
 /* The same, to PATH; of a repository, *RET is the directory that was asked for, in new memory. */
 int fetch_to(struct build *b, const char *url, bool keep, const char *what, const char *path, char **ret);
+/* The file of a web server that is at PATH so, by the name that URL ends in: in a directory of its own. *RET is in new memory. */
+int fetch_name(struct build *b, const char *url, const char *path, char **ret);
