@@ -52,7 +52,8 @@ static int copy_keys(struct ctr *c, struct hoy_json *to, const struct hoy_json *
 	return 0;
 }
 
-static int fill_docker_config(struct ctr *c, const struct hoy_json *config)
+/* TRIGGERS: those of the image, too; a container's have been carried out. */
+static int fill_docker_config(struct ctr *c, const struct hoy_json *config, bool triggers)
 {
 	cleanup_json struct hoy_json_doc d = HOY_JSON_DOC_INIT;
 	struct hoy_json *docker = hoy_json_get(c->d.root, "docker"), *own;
@@ -62,7 +63,7 @@ static int fill_docker_config(struct ctr *c, const struct hoy_json *config)
 		return r;
 	own = hoy_json_put(&c->d, docker, "config", hoy_json_copy(&c->d, d.root));
 	HOY_JSON_EACH(m, config)
-		if (own && !empty(m) && !hoy_json_put(&c->d, own, m->key, hoy_json_copy(&c->d, m)))
+		if (own && m->type != HOY_JSON_NULL && (triggers || strcmp(m->key, "OnBuild")) && !hoy_json_put(&c->d, own, m->key, hoy_json_copy(&c->d, m)))
 			own = NULL;
 	return own ? 0 : hoy_fail_oom(&c->b.err);
 }
@@ -83,7 +84,7 @@ static int fill_platform(struct ctr *c, struct hoy_json *form)
 	return hoy_json_str(form, "os") || hoy_json_set_string(&c->d, form, "os", "linux") ? 0 : hoy_fail_oom(&c->b.err);
 }
 
-static int fill_forms(struct ctr *c, const struct hoy_json *config)
+static int fill_forms(struct ctr *c, const struct hoy_json *config, bool triggers)
 {
 	static const char *const before[] = { "created", "author", "architecture", "variant", "os", "os.version", "os.features" },
 			  *const behind[] = { "rootfs", "history" };
@@ -100,7 +101,7 @@ static int fill_forms(struct ctr *c, const struct hoy_json *config)
 		if (!r && i)
 			r = copy_keys(c, form, config, docker_keys, ARRAY_SIZE(docker_keys));
 		if (!r && i)
-			r = fill_docker_config(c, hoy_json_get(config, "config"));
+			r = fill_docker_config(c, hoy_json_get(config, "config"), triggers);
 		else if (!r)
 			r = hoy_json_need(&c->d, form, "config", HOY_JSON_OBJECT) ? 0 : hoy_fail_oom(&c->b.err);
 		if (!r)
@@ -200,7 +201,7 @@ int ctr_describe(struct ctr *c, const struct state *s, const char *format)
 	int r = hoy_json_parse(&c->d, skeleton, sizeof(skeleton) - 1, "settings", &c->b.err);
 
 	if (!r)
-		r = fill_forms(c, *s->image ? s->base.root : NULL);
+		r = fill_forms(c, *s->image ? s->base.root : NULL, !format);
 	if (!r && *s->image)
 		r = put_image(c, s);
 	if (!r && !format)

@@ -324,16 +324,6 @@ static int write_cidfile(struct ctr *c, const char *path)
 	return r < 0 ? hoy_fail_errno(&c->b.err, -r, "cannot write '%s'", path) : 0;
 }
 
-/* What the base image asks those who build on it to do. */
-static int run_triggers(struct ctr *c, const struct state *s)
-{
-	const struct hoy_json *list = hoy_json_path(s->base.root, "config", "OnBuild", NULL);
-
-	if (!list || !list->count)
-		return 0;
-	return hoy_fail(&c->b.err, HOY_EUNSUPPORTED, "the image has ONBUILD triggers, which need a Containerfile (run: hoy-build build)");
-}
-
 static int take_platform(struct ctr *c, const struct from_opts *o, struct stage *st)
 {
 	st->plat_given = o->platform || o->os || o->arch || o->variant;
@@ -359,13 +349,17 @@ static int make(struct ctr *c, const char *image, const struct from_opts *o)
 	if (!r)
 		r = strcmp(image, "scratch") ? image_base(&s, image) : 0;
 	if (!r)
-		r = run_triggers(c, &s);
-	if (!r)
 		r = ctr_describe(c, &s, *format == 'o' ? FORMAT_OCI : FORMAT_DOCKER);
 	if (!r)
 		r = set_all(c, o);
 	if (!r)
 		r = create(c, &s, o->name);
+	/* What the base image asks those who build on it to do. */
+	if (!r) {
+		r = ctr_trigger(c, hoy_json_path(s.base.root, "config", "OnBuild", NULL));
+		if (r < 0)
+			(void)ctr_remove(c);
+	}
 	state_release(&s);
 	return r ? r : write_cidfile(c, o->cidfile);
 }

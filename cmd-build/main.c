@@ -91,10 +91,11 @@ static int run_build(const struct hoy_verb *v, int argc, char **argv)
 }
 const struct hoy_verb verb_build = { "build", "[options] [CONTEXT]", "Build an image from a Containerfile", build_options, run_build, 0 };
 const struct hoy_verb verb_bud = { "bud", "[options] [CONTEXT]", NULL, build_options, run_build, 0 };
+static const struct hoy_verb verb_long = { "build-using-dockerfile", "[options] [CONTEXT]", NULL, build_options, run_build, 0 };
 
 int main(int argc, char **argv)
 {
-	static const struct hoy_verb *const verbs[] = { &verb_build, &verb_bud, BUILDAH_VERBS NULL };
+	static const struct hoy_verb *const verbs[] = { &verb_build, &verb_bud, &verb_long, BUILDAH_VERBS NULL };
 
 	/* (Parsing moves the words of argv about, but nobody parses behind this one.) */
 	if (argc > 1 && !strcmp(argv[1], "__complete"))

@@ -436,6 +436,27 @@ settings() { hoy_build inspect "$1" | jq -S "del(.ContainerID, .Container, .Dock
 	assert_stdout 0
 }
 
+@test "from: triggers of the image are carried out" {
+	have_image busybox
+	echo h >h
+	printf 'FROM busybox\nONBUILD RUN echo x >/trigger\nONBUILD ENV A=b C="d e"\nONBUILD COPY h /h\nONBUILD CMD ["q","r"]\nONBUILD LABEL k=v\n' >file
+	hoy_build build -q --format docker -t onbuild -f file . >/dev/null
+	diff <(oracle_buildah inspect --type image onbuild) <(hoy_build inspect --type image onbuild)
+	try hoy_build from --isolation chroot onbuild
+	assert_success
+	assert_stdout onbuild-working-container
+	assert_stderr_has 'STEP 1: RUN echo x >/trigger'
+	c=$output
+	[[ $(hoy_build run "$c" cat /trigger /h) == $'x\nh' ]]
+	[[ $(hoy_build inspect -f '{{.OCIv1.Config.Env}} {{.OCIv1.Config.Cmd}} {{.OCIv1.Config.Labels.k}} {{.Docker.Config.OnBuild}}' "$c") == '[PATH=/bin A=b C=d e] [q r] v []' ]]
+	printf 'FROM busybox\nONBUILD RUN false\n' >file
+	hoy_build build -q --format docker -t fails -f file . >/dev/null
+	try hoy_build from -q --isolation chroot fails
+	assert_status 125
+	assert_stderr_has "the image's trigger \"RUN false\" has failed"
+	[[ $(hoy_build containers -q | wc -l) == 1 ]]
+}
+
 # ---- isolation chroot
 
 @test "isolation chroot: run has processes, ids, capabilities and mounts of its own" {
