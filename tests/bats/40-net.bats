@@ -430,7 +430,8 @@ nothing_left() {
 @test "hoy run: an address, a gateway, a published port from here and from another container, and nothing left" {
 	net_outside
 	have_image busybox
-	hoy run -d --name web -p 18080:80 -p 127.0.0.1:18081:80 busybox httpd -f -h /www -p 80 3>&-
+	id=$(hoy run -d --name web -p 18080:80 -p 127.0.0.1:18081:80 busybox httpd -f -h /www -p 80 3>&-)
+	[[ -n $(ls /run/containers/networks/firewall/ports/*_"$id") ]]
 	until_true 5 curl -sf -o "$T/page" http://127.0.0.1:18080/
 	[[ $(<"$T/page") == '<h1>hoy</h1>' ]]
 	[[ $(get http://127.0.0.1:18081/) == '<h1>hoy</h1>' ]]
@@ -448,7 +449,7 @@ nothing_left() {
 	[[ $(rules) != *1808[01]* ]]
 	hoy rm web
 	run ! get http://127.0.0.1:18080/
-	[[ -z $(ls /run/containers/networks/firewall/ports) ]]
+	run ! ls /run/containers/networks/firewall/ports/*_"$id"
 	gone_too() { [[ $(ip -j link show type veth) != *podman0* ]]; }
 	until_true 5 gone_too
 }
