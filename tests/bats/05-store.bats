@@ -177,16 +177,17 @@ Deleted: $id"
 	have_image busybox
 	printf 'FROM localhost/busybox\nRUN echo a >/a\nRUN mkdir -p /d/e && echo b >/d/e/b && rm /a\nRUN rm -rf /etc/passwd /home /var/www && mkdir /home && echo >/home/x; echo 1 > /etc/group; ln -s /nowhere /tmp/l; chmod 700 /root\n' >"$T/f"
 	oracle_podman build -q --layers -t child -f "$T/f" "$T"
-	oracle_podman run --name c child sh -c 'echo x >/new; rm /bin/ls; touch /d/e/b; rm -rf /d; mkdir /d; echo >/d/y; rm -rf /home; echo >/home' # /home: a file now
+	# (A name that no id begins with: podman takes that for an image's.)
+	oracle_podman run --name ctr child sh -c 'echo x >/new; rm /bin/ls; touch /d/e/b; rm -rf /d; mkdir /d; echo >/d/y; rm -rf /home; echo >/home' # /home: a file now
 	hoy create --name h child true
-	for args in 'image diff child' 'image diff busybox' 'image diff child busybox' 'image diff busybox child' 'diff c' 'diff c busybox' 'diff c child' 'diff child c' 'diff h' \
-		'diff --format json child' 'diff --format json c'; do
+	for args in 'image diff child' 'image diff busybox' 'image diff child busybox' 'image diff busybox child' 'diff ctr' 'diff ctr busybox' 'diff ctr child' 'diff child ctr' 'diff h' \
+		'diff --format json child' 'diff --format json ctr'; do
 		diff <(hoy $args | sort) <(oracle_podman $args | sort) || { echo "$args"; false; }
 	done
 	# One directory after the other, as podman lists changes against what is below.
-	diff <(hoy diff c) <(oracle_podman diff c)
-	diff <(hoy container diff c | sort) <(oracle_podman container diff c | sort)
-	for args in 'diff nosuch' 'image diff c' 'container diff child' 'diff --format xml c'; do
+	diff <(hoy diff ctr) <(oracle_podman diff ctr)
+	diff <(hoy container diff ctr | sort) <(oracle_podman container diff ctr | sort)
+	for args in 'diff nosuch' 'image diff ctr' 'container diff child' 'diff --format xml ctr'; do
 		try hoy $args
 		assert_status 125
 	done

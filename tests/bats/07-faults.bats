@@ -214,6 +214,9 @@ stray() {
 		hoy create --name b --cgroup-parent "/${T##*/}" -p 127.0.0.1:18080:80 busybox true
 		kill_at "$at" start b
 		hoy rm -f -t 0 b
+		# the kernel takes a dead namespace's end of a veth away in its own time
+		none_left() { [[ -z $(left) ]]; }
+		until_true 10 none_left || true
 		run left
 		assert_stdout ''
 	done
