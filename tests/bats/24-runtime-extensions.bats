@@ -63,6 +63,7 @@ ok$'
 
 @test "runtime: an ordinary user needs no user namespace in config.json, and may map more than one id" {
 	local look rt seen=()
+	take_user
 	install -d -o hoytest -g hoytest -m 755 "$T/user" "$T/user/run"
 	install -m 755 "$RT" "$T/user/hoy-runtime"
 	mv "$B" "$T/user/b" && B=$T/user/b
