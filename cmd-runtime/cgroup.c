@@ -152,6 +152,18 @@ static int open_one(struct cgroup *cg, size_t i)
 	return cg->enter[i] < 0 ? -errno : 0;
 }
 
+/* Somebody else's may have the name that ours is to have: who cannot put a process into it has none. */
+static int check_ours(struct cgroup *cg, size_t i)
+{
+	int r = cg->dir[i] == cg->v2 && faccessat(cg->v2, "cgroup.procs", W_OK, AT_EACCESS) < 0 ? -errno : 0;
+
+	if (r < 0) {
+		hoy_close(cg->v2);
+		cg->v2 = cg->dir[i] = -1;
+	}
+	return r;
+}
+
 static int make_one(struct cgroup *cg, size_t i, bool limits, struct hoy_err *err)
 {
 	const struct hoy_cgroup_hier *h = &cg->all.h[i];
@@ -165,6 +177,8 @@ static int make_one(struct cgroup *cg, size_t i, bool limits, struct hoy_err *er
 		r = cgroup_v2_controllers(h->mount, cg->path, err);
 	if (!r)
 		r = open_one(cg, i);
+	if (!r)
+		r = check_ours(cg, i);
 	if (r < 0 && may_go_without(r) && !limits) {
 		log_debug("no right to make cgroup '%s', going without", full);
 		return 0;

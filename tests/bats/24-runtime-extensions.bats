@@ -78,6 +78,12 @@ ok$'
 	assert_stdout "$("$HOY_TESTS/oracle" run --user hoytest -C "$B" -- crun --root /tmp/hoy-crun-$BASHPID --cgroup-manager=disabled run c1 </dev/null)"
 	assert_stdout_like '0 +4711 +1
  +1 +471100000 +65536'
+	# A cgroup of root's by that name is none of his.
+	local theirs=$(awk '$3 == "cgroup2" {print $2; exit}' /proc/mounts)/c1
+	mkdir "$theirs"
+	try u run c1
+	rmdir "$theirs"
+	assert_success
 	# All the same in exec, with a user who is not root.
 	edit '.process.args = ["sleep", "1000"]'
 	u run -d c1 </dev/null >/dev/null 2>&1
