@@ -93,7 +93,7 @@ static int by_key(const void *a, const void *b)
 	size_t nx = strcspn(x, "="), ny = strcspn(y, "=");
 	int r = memcmp(x, y, nx < ny ? nx : ny);
 
-	return r ? r : nx != ny ? (nx > ny) - (nx < ny) : (*(char ***)(uintptr_t)a > *(char ***)(uintptr_t)b) - 1;
+	return r ? r : nx != ny ? (nx > ny) - (nx < ny) : *(char ***)(uintptr_t)a > *(char ***)(uintptr_t)b ? 1 : -1;
 }
 
 /* Of several values the last one counts; what has none is no variable. */
