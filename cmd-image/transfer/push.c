@@ -172,6 +172,8 @@ static int run_out(const char *from, const char *to, struct out_opts *o, struct 
 		r = source_open(&src, from, &o->src, err);
 	if (!r && o->copy.crypt.encrypt.n && !strncmp(to, "containers-storage:", 19))
 		r = hoy_fail(err, HOY_EUNSUPPORTED, "'%s': a store has no encrypted layers (--encryption-key)", to);
+	if (!r && sign_wanted(&o->copy.sign) && !strncmp(to, "containers-storage:", 19))
+		r = hoy_fail(err, HOY_EUNSUPPORTED, "'%s': no signature is made for an image of a store (sign it where it is pushed)", to);
 	if (!r && o->referrers && !strncmp(to, "containers-storage:", 19))
 		r = hoy_fail(err, HOY_EUNSUPPORTED, "'%s': a store takes nothing that refers to an image (--referrers)", to);
 	if (!r && !strncmp(to, "containers-storage:", 19)) {

@@ -743,3 +743,10 @@ local_copy() { hoy copy -q --insecure-policy "oci:img:latest" "dir:d" "$@"; }
 	try hoy image sign --sign-by "$KEY" oci:img:latest
 	assert_error 'cannot determine canonical Docker reference'
 }
+
+@test "copy into a store signs nothing, and says so" {
+	try tool hoy-image --insecure-policy copy -q --sign-by nobody@example.org "oci:$(fixture busybox)/oci:latest" "$(storage_name localhost/s:1)"
+	assert_status 1
+	assert_stderr_has 'no signature is made for an image of a store'
+	[[ -z $(hoy images -q) ]]
+}
