@@ -291,7 +291,8 @@ static int for_each(struct ctr *c, const struct hoy_strv *names, int (*each)(str
 	return failed;
 }
 
-static int run_rm(const struct hoy_verb *v, int argc, char **argv)
+/* A verb that does DEED to each container that is named, or to all. */
+static int run_for_each(const struct hoy_verb *v, int argc, char **argv, int (*deed)(struct ctr *c, const char *name))
 {
 	cleanup_strv struct hoy_strv names = HOY_STRV_INIT;
 	struct all_opts o = { 0 };
@@ -303,9 +304,11 @@ static int run_rm(const struct hoy_verb *v, int argc, char **argv)
 	ctr_init(&c);
 	r = which(&c, o.all, n, argv, &names);
 	if (!r)
-		r = for_each(&c, &names, remove_one);
+		r = for_each(&c, &names, deed);
 	return ctr_finish(&c, r);
 }
+
+static int run_rm(const struct hoy_verb *v, int argc, char **argv) { return run_for_each(v, argc, argv, remove_one); }
 const struct hoy_verb verb_rm = { "rm", "[options] CONTAINER...", "Remove working containers", rm_opts, run_rm, HOY_VERB_COMMAND };
 const struct hoy_verb verb_delete = { "delete", "[options] CONTAINER...", NULL, rm_opts, run_rm, HOY_VERB_COMMAND };
 
@@ -492,20 +495,6 @@ static int umount_one(struct ctr *c, const char *name)
 	return r || !mounted ? r : ctr_save(c);
 }
 
-static int run_umount(const struct hoy_verb *v, int argc, char **argv)
-{
-	cleanup_strv struct hoy_strv names = HOY_STRV_INIT;
-	struct all_opts o = { 0 };
-	struct ctr c;
-	int status, r, n = hoy_verb_args(v, argc, argv, &o, 0, -1, &status);
-
-	if (n < 0)
-		return status;
-	ctr_init(&c);
-	r = which(&c, o.all, n, argv, &names);
-	if (!r)
-		r = for_each(&c, &names, umount_one);
-	return ctr_finish(&c, r);
-}
+static int run_umount(const struct hoy_verb *v, int argc, char **argv) { return run_for_each(v, argc, argv, umount_one); }
 const struct hoy_verb verb_umount = { "umount", "[options] CONTAINER...", "Unmount working containers", umount_opts, run_umount, HOY_VERB_COMMAND };
 const struct hoy_verb verb_unmount = { "unmount", "[options] CONTAINER...", NULL, umount_opts, run_umount, HOY_VERB_COMMAND };

@@ -52,7 +52,7 @@ const struct hoy_opt build_options[] = {
 	{ 0, "env", HOY_OPT_LIST, O(envs), "KEY[=VALUE]", "an ENV behind each FROM" },
 	{ 0, "explain-cache", HOY_OPT_FLAG, O(explain_cache), NULL, "tell what changed of a step that is not in the cache" },
 	{ 'f', "file", HOY_OPT_LIST, O(files), "FILE", "the Containerfile; - is stdin" },
-	{ 0, "force-rm", HOY_OPT_FLAG, O(force_rm), NULL, "take working containers away if the build fails, too: always done" },
+	{ 0, "force-rm", HOY_OPT_TRI, O(force_rm), NULL, "take working containers away if the build fails, too (default true, nothing else is possible)" },
 	{ 0, "format", HOY_OPT_STRING, O(format), "FORMAT", "oci (default) or docker" },
 	{ 0, "from", HOY_OPT_STRING, O(from), "IMAGE", "in place of what the first FROM names" },
 	RUN_OPT(14, 0, "group-add", "GROUP", "supplementary group of RUN"),
@@ -186,8 +186,8 @@ static int take_refused(struct build *b)
 		return hoy_fail(&b->err, HOY_EUNSUPPORTED, "--userns=%s is not supported: RUN has the user namespace of the build", o->userns);
 	if (o->sign_by)
 		return hoy_fail(&b->err, HOY_EUNSUPPORTED, "--sign-by is not supported: images are signed on their way (run: hoy push --sign-by=%s)", o->sign_by);
-	if (o->rm == 0)
-		return hoy_fail(&b->err, HOY_EUNSUPPORTED, "working containers cannot be kept: --rm=false");
+	if (o->rm == 0 || o->force_rm == 0)
+		return hoy_fail(&b->err, HOY_EUNSUPPORTED, "working containers cannot be kept: --%s=false", o->rm ? "force-rm" : "rm");
 	return 0;
 }
 

@@ -58,6 +58,8 @@ void session_end_all(void);
 /* ---- main.c ---- */
 /* What we start may be chosen by the kernel when memory runs out, as whoever started us. Async-signal-safe. */
 void unshield(void);
+/* Between vfork and exec: ARGV, which nobody sees or hears. */
+__attribute__((noreturn)) void become(char *const *argv);
 /* Whoever started us may wait for the end of our stdio. */
 void quiet_stdio(void);
 

@@ -142,22 +142,6 @@ void control_event(void)
 		close(fds[i]);
 }
 
-/* Between vfork and exec. */
-static void become_command(void)
-{
-	static sigset_t none;
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	signal(SIGPIPE, SIG_DFL);
-	unshield();
-	for (int i = 0; i < 3; i++)
-		dup2(null, i);
-	execv(argv[0], argv);
-	_exit(127);
-}
-
 void control_due(void)
 {
 	uint64_t n;
@@ -166,7 +150,7 @@ void control_due(void)
 		return;
 	running = vfork();
 	if (!running)
-		become_command();
+		become(argv);
 	if (running < 0) {
 		warn("cannot run '%s': %s", argv[0], strerror(errno));
 		arm(interval);

@@ -226,6 +226,21 @@ void unshield(void)
 		(void)hoy_write_small(AT_FDCWD, "/proc/self/oom_score_adj", oom_score);
 }
 
+void become(char *const *argv)
+{
+	static sigset_t none;
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGPIPE, SIG_DFL);
+	unshield();
+	for (int i = 0; i < 3; i++)
+		dup2(null, i);
+	execv(argv[0], argv);
+	_exit(127);
+}
+
 /* From the attach socket to the container's end; its exit status. */
 static int serve(int *ret_code, struct hoy_err *err)
 {

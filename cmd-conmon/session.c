@@ -225,22 +225,6 @@ static void forget(struct session *s)
 	free(s);
 }
 
-/* Between vfork and exec. */
-static void become_after(char *const *argv)
-{
-	static sigset_t none;
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	signal(SIGPIPE, SIG_DFL);
-	unshield();
-	for (int i = 0; i < 3; i++)
-		dup2(null, i);
-	execv(argv[0], argv);
-	_exit(127);
-}
-
 /* The code is kept in exec/SID.exit. */
 static void keep_code(struct session *s, int status)
 {
@@ -286,7 +270,7 @@ static void conclude(struct session *s)
 		}
 		/* Nobody was there to be told: the command for that. */
 		if (!s->told && s->after.n && !vfork())
-			become_after(s->after.v);
+			become(s->after.v);
 		forget(s);
 		return;
 	}

@@ -196,12 +196,22 @@ told() { sed -E 's/[0-9a-f]{64}/ID/g; s/--> [0-9a-f]{12}$/--> ID12/'; }
 	printf 'RUN x\n' >Containerfile
 	try hoy build .
 	assert_error 'only ARG may stand before the first FROM'
-	for args in '--format tar' '--pull=sometimes' '--platform linux/s390x' '--timestamp x' '--rm=false' '-f a -f b' '-t A:B:C' 'https://x.invalid/y' '--jobs 2'; do
+	printf 'FROM busybox\nLABEL a=b\n' >Containerfile
+	while IFS='|' read -r args want; do
 		# shellcheck disable=SC2086
 		try hoy build $args .
 		assert_status 125
-		[[ $stderr == 'Error: '* ]]
-	done
+		[[ $stderr == "Error: "*"$want"* && $stderr != *$'\n'* ]] || { echo "$args: $stderr"; false; }
+	done <<-'END'
+		--format tar|tar
+		--pull=sometimes|sometimes
+		--timestamp x|x
+		--rm=false|working containers cannot be kept: --rm=false
+		--force-rm=false|working containers cannot be kept: --force-rm=false
+		-f a -f b|/a'
+		-t A:B:C|A:B:C
+		https://x.invalid/y|1 argument
+	END
 	[[ $(hoy images -a -q | wc -l) == "$before" ]]
 	[[ $(hoy ps -a -q --external) == '' ]]
 	[[ -z $(oracle_podman ps -a -q --external) ]]
