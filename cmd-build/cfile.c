@@ -9,9 +9,9 @@
 #include <strings.h>
 
 #include "cmd-build/cfile_in.h"
+#include "cmd-build/words.h"
 #include "common/base/buf.h"
 #include "common/base/err.h"
-#include "common/data/json.h"
 
 enum form { F_TEXT, F_WORDS, F_PAIRS, F_JSON_TEXT, F_JSON_WORDS, F_HEALTH };
 static const struct kind {
@@ -245,22 +245,6 @@ static int split_pairs(const struct cfile *f, struct cf_instr *i, struct hoy_err
 	return words.error ? hoy_fail_oom(err) : 0;
 }
 
-/* TEXT as a JSON list of strings, appended to RET; false if it is none. */
-static bool json_list(const char *text, struct hoy_strv *ret)
-{
-	cleanup_json struct hoy_json_doc d = HOY_JSON_DOC_INIT;
-	struct hoy_err none = HOY_ERR_INIT;
-
-	if (*text != '[' || hoy_json_parse(&d, text, strlen(text), "", &none) < 0 || !hoy_json_is(d.root, HOY_JSON_ARRAY))
-		return false;
-	HOY_JSON_EACH(e, d.root)
-		if (!hoy_json_text(e))
-			return false;
-	HOY_JSON_EACH(e, d.root)
-		hoy_strv_push(ret, e->str);
-	return true;
-}
-
 /* ---- flags ---- */
 
 static bool flag_known(const char *known, const char *name, size_t len)
@@ -306,7 +290,7 @@ static int take_health(const struct cfile *f, struct cf_instr *i, struct hoy_err
 	if (!strcmp(type, "NONE") == !!*cmd)
 		return cfile_fail(f, i, err, EINVAL, *cmd ? "NONE takes no arguments" : "missing command after HEALTHCHECK CMD");
 	hoy_strv_push(&i->args, type);
-	i->json = json_list(cmd, &i->args);
+	i->json = json_words(cmd, &i->args);
 	if (!i->json && *cmd)
 		hoy_strv_push(&i->args, cmd);
 	return 0;
@@ -317,7 +301,7 @@ static int take_args(const struct cfile *f, const struct kind *k, struct cf_inst
 	int r = 0;
 
 	if (k->form == F_JSON_TEXT || k->form == F_JSON_WORDS)
-		i->json = json_list(i->rest, &i->args);
+		i->json = json_words(i->rest, &i->args);
 	if (k->form == F_HEALTH)
 		r = take_health(f, i, err);
 	else if (k->form == F_PAIRS)

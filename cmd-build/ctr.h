@@ -4,6 +4,7 @@
  */
 #pragma once
 #include "cmd-build/build.h"
+#include "cmd-build/words.h"
 
 #define FORMAT_OCI "application/vnd.oci.image.manifest.v1+json"
 #define FORMAT_DOCKER "application/vnd.docker.distribution.manifest.v2+json"
@@ -58,8 +59,3 @@ int isolation_parse(const char *text, struct hoy_err *err);
 int options_first(int n, char **argv, const char *noun, struct hoy_err *err);
 /* The end of a verb: what failed, if R says so, is told. The exit status. */
 int ctr_finish(struct ctr *c, int r);
-
-/* TEXT cut into words as a shell would, quotes and backslashes understood; -EINVAL: it cannot be. */
-int shell_words(const char *text, struct hoy_strv *ret);
-/* TEXT as words: a JSON array of strings if it is one; false if not. */
-bool json_words(const char *text, struct hoy_strv *ret);

@@ -1,9 +1,10 @@
-/* cmd-build/words.c: texts of options that are commands: words with quotes, or a JSON array. */
+#include "cmd-build/words.h"
+
 #include <errno.h>
 #include <string.h>
 
-#include "cmd-build/ctr.h"
 #include "common/base/buf.h"
+#include "common/data/json.h"
 
 /* One word from *AT on into WORD; -EINVAL: a quote has no end. */
 static int one_word(const char **at, struct hoy_buf *word)

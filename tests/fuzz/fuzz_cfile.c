@@ -1,4 +1,4 @@
-/* sources: cmd-build/cfile.c cmd-build/cfile_docs.c cmd-build/subst.c cmd-build/builder/ignore.c */
+/* sources: cmd-build/cfile.c cmd-build/cfile_docs.c cmd-build/words.c cmd-build/subst.c cmd-build/builder/ignore.c */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
