@@ -424,6 +424,8 @@ static void become_runtime(char *const *argv, const struct pipes *p, const struc
 	for (size_t i = 0; i < f->n; i++)
 		dup2(high[i], f->at[i]);
 	execv(argv[0], argv);
+	/* As if the runtime had said it: whoever waits reads that. */
+	dprintf(2, "cannot run '%s': %s\n", argv[0], strerror(errno));
 	_exit(127);
 }
 

@@ -325,21 +325,25 @@ static int run_child(const struct exec_opts *o, const struct hoy_strv *argv, int
 {
 	static const int signals[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2 };
 	struct sigaction sa = { .sa_sigaction = pass_on, .sa_flags = SA_SIGINFO | SA_RESTART };
+	volatile int failed = 0; /* told by the child: its memory is ours until it is another program */
 	int status;
 
 	take_streams(o);
 	child = vfork();
 	if (!child) {
 		execvp(argv->v[0], argv->v);
+		failed = errno;
 		_exit(127);
 	}
 	if (child < 0)
-		return hoy_fail_errno(err, errno, "cannot run the OCI runtime '%s'", argv->v[0]);
+		failed = errno;
 	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
 		sigaction(signals[i], &sa, NULL);
 	while (waitpid(child, &status, 0) < 0)
 		if (errno != EINTR)
-			return hoy_fail_errno(err, errno, "cannot wait for the OCI runtime");
+			return hoy_fail_errno(err, failed ? failed : errno, "cannot run the OCI runtime '%s'", argv->v[0]);
+	if (failed)
+		return hoy_fail_errno(err, failed, "cannot run the OCI runtime '%s'", argv->v[0]);
 	*code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 	return 0;
 }

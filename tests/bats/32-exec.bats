@@ -187,3 +187,18 @@ events='jq -c "select(.Status | startswith(\"exec\")) | [.Status, .ContainerExit
 	[[ $(ls "/proc/$mon/fd" | wc -l) == "$n" ]]
 	[[ $(hoy inspect -f '{{len .ExecIDs}}' c) == 0 ]]
 }
+
+@test "a runtime that is gone is named" {
+	have_image busybox
+	cp "$HOY_BIN/hoy-runtime" "$T/runtime"
+	hoy --runtime "$T/runtime" run -d --name c --network none busybox sleep 1000
+	mv "$T/runtime" "$T/away"
+	for how in '' -t -d; do
+		# shellcheck disable=SC2086
+		try hoy exec $how c true
+		[[ $status != 0 && $stderr == *"$T/runtime"*'No such file or directory'* ]] || { echo "exec $how: $status $stderr"; false; }
+	done
+	[[ $(hoy inspect -f '{{len .ExecIDs}}' c) == 0 ]]
+	mv "$T/away" "$T/runtime"
+	hoy rm -f -t 0 c
+}
