@@ -161,38 +161,63 @@ static void mount_proc(int root, bool own_pids)
 	bind_at(root, "/proc", "/proc", false);
 }
 
-static void put_hosts(int fd, const struct chroot_cmd *c)
+/* TEXT as the file NAME of the file system FS, at /etc/NAME. */
+static void put_file(int root, int fs, const char *name, const struct hoy_buf *text)
 {
-	cleanup_buf struct hoy_buf text = HOY_BUF_INIT(1 << 20);
-	cleanup_free char *own = NULL;
+	cleanup_fd int file = openat(fs, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+	cleanup_free char *target = hoy_asprintf("/etc/%s", name);
+	char path[40];
+
+	if (file < 0 || !target || hoy_write_full(file, text->data, text->len) < 0 || fchmod(file, 0644) < 0)
+		give_up("write /etc/", name);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", file);
+	bind_at(root, path, target, false);
+}
+
+/* Our own /etc/NAME, into RET; false if there is none. */
+static bool own_file(const char *name, struct hoy_buf *ret)
+{
+	cleanup_free char *path = hoy_asprintf("/etc/%s", name), *text = NULL;
 	size_t len;
 
-	if (!hoy_read_file(AT_FDCWD, "/etc/hosts", 1 << 20, &own, &len, NULL))
-		hoy_buf_puts(&text, own);
+	if (!path || hoy_read_file(AT_FDCWD, path, 1 << 20, &text, &len, NULL) < 0)
+		return false;
+	hoy_buf_add(ret, text, len);
+	return true;
+}
+
+static void put_hosts(int root, int fs, const struct chroot_cmd *c)
+{
+	cleanup_buf struct hoy_buf text = HOY_BUF_INIT(2 << 20);
+
+	(void)own_file("hosts", &text);
 	for (size_t i = 0; i < c->hosts.n; i++) {
 		const char *colon = strchr(c->hosts.v[i], ':');
 
 		if (colon)
 			hoy_buf_printf(&text, "%s\t%.*s\n", colon + 1, (int)(colon - c->hosts.v[i]), c->hosts.v[i]);
 	}
-	if (fd < 0 || hoy_write_full(fd, hoy_buf_str(&text), text.len) < 0 || fchmod(fd, 0644) < 0)
-		give_up("write", "/etc/hosts");
+	put_file(root, fs, "hosts", &text);
 }
 
-/* In a tmpfs that is only mounted, where nothing is yet, until its file is at its place: nobody has to clean up. */
-static void mount_hosts(int root, const struct chroot_cmd *c)
+/*
+ * Copies: what a command writes there is not ours. In a tmpfs that is only mounted, where nothing is yet, until its files are at their places:
+ * nobody has to clean up.
+ */
+static void mount_copies(int root, const struct chroot_cmd *c)
 {
-	cleanup_fd int below = mount_point(root, "/sys", false), fs = -1, file = -1;
+	cleanup_buf struct hoy_buf resolv = HOY_BUF_INIT(2 << 20);
+	cleanup_fd int below = mount_point(root, "/sys", false), fs = -1;
 	char path[40];
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", below);
-	if (below < 0 || mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m") < 0)
+	if (below < 0 || mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV, "size=4m") < 0)
 		give_up("mount a tmpfs at", "/sys");
 	fs = mount_point(root, "/sys", false);
-	file = fs < 0 ? -1 : openat(fs, "hosts", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-	put_hosts(file, c);
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", file);
-	bind_at(root, path, "/etc/hosts", false);
+	if (!c->no_hosts)
+		put_hosts(root, fs, c);
+	if (own_file("resolv.conf", &resolv))
+		put_file(root, fs, "resolv.conf", &resolv);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fs);
 	if (umount2(path, MNT_DETACH) < 0)
 		give_up("unmount", "/sys");
@@ -210,14 +235,11 @@ static void change_root(const struct chroot_cmd *c, bool own_pids)
 	root = open(c->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (tree < 0 || root < 0 || sys_attach(tree, root) < 0)
 		give_up("mount", c->root);
-	if (!c->no_hosts)
-		mount_hosts(tree, c);
+	mount_copies(tree, c);
 	mount_dev(tree);
 	bind_at(tree, "/sys", "/sys", true);
 	mount_proc(tree, own_pids);
 	mask(tree);
-	if (hoy_exists(AT_FDCWD, "/etc/resolv.conf"))
-		bind_at(tree, "/etc/resolv.conf", "/etc/resolv.conf", false);
 	mount_volumes(tree, c);
 	if (fchdir(tree) < 0)
 		give_up("go to", c->root);

@@ -512,6 +512,19 @@ settings() { hoy_build inspect "$1" | jq -S "del(.ContainerID, .Container, .Dock
 	run ! grep -q "$ROOT/overlay/" /proc/mounts
 }
 
+@test "isolation chroot: what is written to /etc/hosts and /etc/resolv.conf is not the machine's" {
+	have_image busybox
+	c=$(hoy_build from --isolation chroot busybox)
+	echo 'nameserver 192.0.2.53' >resolv
+	echo '192.0.2.1 mine' >hosts
+	# (Copies of the machine's files are at stake.)
+	try unshare -m sh -ec 'mount --bind resolv /etc/resolv.conf; mount --bind hosts /etc/hosts; exec "$@"' sh \
+		"$HOY_BIN/hoy-build" "${HOY_OPTS[@]}" run "$c" -- sh -c 'cat /etc/resolv.conf /etc/hosts; echo evil >>/etc/resolv.conf; echo evil >>/etc/hosts; grep -c evil /etc/resolv.conf'
+	assert_success
+	assert_stdout $'nameserver 192.0.2.53\n192.0.2.1 mine\n1'
+	[[ $(<resolv) == 'nameserver 192.0.2.53' && $(<hosts) == '192.0.2.1 mine' ]]
+}
+
 @test "isolation chroot: build, the same image as with a runtime" {
 	have_image busybox
 	mkdir ctx && echo a >ctx/a
