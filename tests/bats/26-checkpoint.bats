@@ -74,7 +74,7 @@ counts
 		[[ -z $(find /sys/fs/cgroup -path "*$CG/c") ]]
 	done
 	[[ -z $(ls "$STATE") ]]
-	! grep "$T" /proc/self/mountinfo
+	not grep "$T" /proc/self/mountinfo
 }
 
 @test "checkpoint: pipes are connected anew, and restore in the foreground ends with the program's status" {
