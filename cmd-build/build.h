@@ -198,6 +198,11 @@ void work_tidy(struct work *w);
 void work_drop(struct work *w);
 /* Make the directory PATH in it. */
 int work_mkdir(struct state *s, const char *path);
+/* Are there volumes of the image that S stands on of which it has no directory? buildah makes those before it copies into it. */
+bool work_lacks_volumes(struct state *s);
+/* Make the directory VOLUME if there is nothing; those that are the keys of VOLUMES. */
+int work_volume(struct state *s, const char *volume);
+int work_volumes(struct state *s, const struct hoy_json *volumes);
 /* Make the working directory of the config there, its user's. */
 int work_workdir(struct state *s);
 /* Mount it, if it isn't. */

@@ -41,6 +41,21 @@ static void hint_platform(struct state *s)
 			 (char *)strdupa(b->err.msg), platform_text(&p, want), platform_text(&here, have));
 }
 
+/* Of a stage that is one image, buildah makes the directories of a VOLUME that is the last instruction. */
+static int last_volumes(struct state *s, const struct cf_instr *i)
+{
+	int r = 0;
+
+	if (s->b->layers || strcmp(i->word, "VOLUME") || i != &s->b->f.v[s->st->first + s->st->n - 1])
+		return 0;
+	for (size_t k = 0; k < i->args.n && !r; k++) {
+		cleanup_free char *word = config_word(s, i, i->args.v[k]);
+
+		r = word ? work_volume(s, word) : -s->b->err.code;
+	}
+	return r;
+}
+
 /* Carry I out; *RET_BY is what the history says of it. */
 static int carry_out(struct state *s, const struct cf_instr *i, char **ret_by)
 {
@@ -56,6 +71,8 @@ static int carry_out(struct state *s, const struct cf_instr *i, char **ret_by)
 	/* One container for all: a directory is there for those who look into it from outside. */
 	if (!r && !strcmp(i->word, "WORKDIR") && !s->b->layers)
 		r = work_workdir(s);
+	if (!r)
+		r = last_volumes(s, i);
 	/* As buildah has it: beside what is copied (but not linked), the working directory is there. */
 	if (!r && adds_layer(i) && strcmp(i->word, "RUN") && !cf_flag(i, "link"))
 		r = work_workdir(s);
