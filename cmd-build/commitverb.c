@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include "cmd-build/ctr.h"
+#include "cmd-build/signing.h"
 #include "cmd-build/verbs.h"
 #include "common/base/fd.h"
 #include "common/cli/call.h"
@@ -256,7 +257,7 @@ static int store_image(struct commit *m)
 
 	if (spec < 0)
 		return spec;
-	if (m->place)
+	if (m->place || m->o.sign_by)
 		note_images(m, &before);
 	hoy_strv_push(&argv, "commit");
 	hoy_strv_pushf(&argv, "--spec=/dev/fd/%d", spec);
@@ -273,7 +274,7 @@ static int store_image(struct commit *m)
 		hoy_strv_pushf(&argv, "--config=%s", m->o.config);
 	for (size_t i = 0; i < m->o.change.n; i++)
 		hoy_strv_pushf(&argv, "--change=%s", m->o.change.v[i]);
-	if (m->name)
+	if (m->name && !m->o.sign_by)
 		hoy_strv_push(&argv, m->name);
 	r = call(m, "hoy-transfer", &argv, &out);
 	if (r < 0)
@@ -315,6 +316,25 @@ static void forget_image(struct commit *m)
 		return;
 	(void)hoy_image_delete(m->c.b.s, m->id, NULL, NULL);
 	hoy_store_unlock(m->c.b.s);
+}
+
+/* An image that could not be signed has no name, and is not kept. */
+static int sign_here(struct commit *m)
+{
+	cleanup_free char *name = m->name ? full_name(m->name, &m->c.b.err) : NULL;
+	int r = m->name && !name ? -m->c.b.err.code : 0;
+
+	if (!r && !m->o.quiet)
+		fputs("Creating signature: Signing image using simple signing\n", stderr);
+	if (!r)
+		r = sign_stored(m->id, name, m->o.sign_by, &m->c.b.err);
+	if (r < 0) {
+		forget_image(m);
+		return r;
+	}
+	if (!m->o.quiet)
+		fputs("Storing signatures\n", stderr);
+	return name ? image_tag(&m->c.b, m->id, name) : 0;
 }
 
 static int copy_out(struct commit *m)
@@ -398,14 +418,14 @@ static int take_name(struct commit *m, const char *word)
 		m->place = word;
 	else
 		m->name = word;
-	if (!m->place && (m->o.sign_by || m->o.encryption_key.n))
-		return hoy_fail(&m->c.b.err, HOY_EUNSUPPORTED, "images in the store can be neither signed nor encrypted: name a registry or a file");
+	if (!m->place && m->o.encryption_key.n)
+		return hoy_fail(&m->c.b.err, HOY_EUNSUPPORTED, "images in the store cannot be encrypted: name a registry or a file");
 	return 0;
 }
 
 static int finish(struct commit *m)
 {
-	int r = m->place ? copy_out(m) : 0;
+	int r = m->place ? copy_out(m) : m->o.sign_by ? sign_here(m) : 0;
 
 	if (!r && m->o.manifest)
 		r = add_to_list(m);
