@@ -163,6 +163,13 @@ const struct hoy_json *cache_last_step(const struct state *s, const struct hoy_j
  */
 int cache_claim(struct state *s, const struct cf_instr *i);
 /*
+ * From now on image ID is in use until the build ends (children of this process included, if cache_hold_begin() was called before they
+ * were made), and used now. Between finding or committing an image and that, the descriptor of cache_gate() keeps those out who prune.
+ */
+int cache_hold_begin(struct build *b);
+int cache_gate(struct build *b);
+int cache_hold(struct build *b, const char *id);
+/*
  * Commit S as an image without a name: BY is the last entry of its history, EMPTY: it has no layer of its own. S then stands on it.
  */
 int image_commit(struct state *s, const char *by, bool empty);

@@ -117,25 +117,34 @@ static int stand_on(struct state *s, const char *id)
 	return r;
 }
 
-/* Look for the step I in the cache, here and in registries, which BY tells of; S stands on it then, and *RET is true. */
-static int from_cache(struct state *s, const struct cf_instr *i, const char *by, bool layer, bool *ret)
+/* Look for the step that BY tells of in the store, where nobody takes it away meanwhile; S stands on it then, and *RET is true. */
+static int from_store(struct state *s, const char *by, bool layer, bool *ret)
 {
+	cleanup_fd int gate = cache_gate(s->b);
 	char id[HOY_ID_SIZE] = "";
-	int r = remote_key(s, by, layer);
+	int r = gate < 0 ? gate : cache_find(s, by, layer, id);
 
-	*ret = false;
-	if (!r && may_look(s))
-		r = cache_find(s, by, layer, id);
-	if (!r && !*id && may_look(s))
-		r = remote_pull(s, &s->pulled);
-	if (!r && s->pulled)
-		r = cache_find(s, by, layer, id);
-	if (!r && !*id)
-		explain_miss(s, i, by, layer);
 	if (r < 0 || !*id)
 		return r;
 	*ret = true;
 	return stand_on(s, id);
+}
+
+/* The same for the step I, in registries, too. */
+static int from_cache(struct state *s, const struct cf_instr *i, const char *by, bool layer, bool *ret)
+{
+	int r = remote_key(s, by, layer);
+
+	*ret = false;
+	if (!r && may_look(s))
+		r = from_store(s, by, layer, ret);
+	if (!r && !*ret && may_look(s))
+		r = remote_pull(s, &s->pulled);
+	if (!r && s->pulled)
+		r = from_store(s, by, layer, ret);
+	if (!r && !*ret)
+		explain_miss(s, i, by, layer);
+	return r;
 }
 
 /* A step with a layer needn't be carried out to know what it is; *RET: it's in the cache, and S stands on it. */
