@@ -425,16 +425,33 @@ __attribute__((noreturn)) static void run_words(const struct chroot_cmd *c, cons
 	_exit(errno == ENOENT ? 127 : 126);
 }
 
-__attribute__((noreturn)) static void inner(const struct chroot_cmd *c, bool own_pids)
+/* The user namespace: from now on ids are those that are inside. */
+static void enter_userns(int ns)
 {
+	if (setns(ns, CLONE_NEWUSER) < 0)
+		give_up("join", "the user namespace");
+	if (setgroups(0, NULL) < 0 && errno != EPERM)
+		give_up("set", "groups");
+	if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
+		give_up("become root of", "the user namespace");
+}
+
+__attribute__((noreturn)) static void inner(const struct chroot_cmd *c, int ns, bool own_pids)
+{
+	struct hoy_err err = HOY_ERR_INIT;
 	struct who w = { 0 };
 	sigset_t none;
 
+	/* What is made on the way is the container's root's. */
+	if (userns_as_root(c->ns, &err) < 0)
+		_exit(hoy_report(&err, 125));
 	change_root(c, own_pids);
 	/* A seccomp profile around us may forbid it: then the name is the one that is there. */
 	if (c->hostname && own_pids && sethostname(c->hostname, strlen(c->hostname)) < 0 && errno != EPERM)
 		give_up("set the host name", c->hostname);
 	find_who(c->user, &w);
+	if (ns >= 0)
+		enter_userns(ns);
 	if (chdir(c->dir) < 0)
 		give_up("go to", c->dir);
 	become(c, &w);
@@ -457,7 +474,7 @@ static void take_streams(unsigned flags)
 }
 
 /* The first process: it makes the namespaces, starts who is process 1 in them, and passes on how that ended. */
-__attribute__((noreturn)) static void outer(const struct chroot_cmd *c, unsigned flags, pid_t parent)
+__attribute__((noreturn)) static void outer(const struct chroot_cmd *c, unsigned flags, int ns, pid_t parent)
 {
 	bool own_pids = !unshare(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC);
 	pid_t pid;
@@ -474,7 +491,7 @@ __attribute__((noreturn)) static void outer(const struct chroot_cmd *c, unsigned
 		give_up("start", "a process");
 	if (!pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		inner(c, own_pids);
+		inner(c, ns, own_pids);
 	}
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
@@ -496,6 +513,7 @@ static int check_volumes(struct build *b, const struct chroot_cmd *c)
 
 int chroot_run(struct build *b, const struct chroot_cmd *c, unsigned flags)
 {
+	cleanup_fd int ns = -1;
 	pid_t pid, self = getpid();
 	int r = check_volumes(b, c);
 
@@ -503,11 +521,13 @@ int chroot_run(struct build *b, const struct chroot_cmd *c, unsigned flags)
 		return r;
 	if (c->words.error || c->env.error || !c->words.n)
 		return hoy_fail_oom(&b->err);
+	if (c->ns->own && (ns = userns_open(c->ns, &b->err)) < 0)
+		return ns;
 	fflush(stdout);
 	pid = fork();
 	if (pid < 0)
 		return hoy_fail_errno(&b->err, errno, "cannot start a process");
 	if (!pid)
-		outer(c, flags, self);
+		outer(c, flags, ns, self);
 	return wait_child(pid);
 }

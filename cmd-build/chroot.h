@@ -21,6 +21,7 @@ struct chroot_cmd {
 	uint64_t caps;
 	bool no_new_privs, no_hosts;
 	const struct run_mounts *mounts; /* or NULL */
+	const struct userns *ns;
 };
 void chroot_cmd_release(struct chroot_cmd *c);
 /*

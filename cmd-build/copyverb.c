@@ -42,6 +42,7 @@ static const struct hoy_opt copy_opts[] = {
 struct place {
 	char *path;
 	char layer[HOY_ID_SIZE]; /* mounted for this; "": none */
+	struct hoy_idmaps maps;	 /* its files' ids are shifted by */
 	bool image;
 };
 
@@ -55,6 +56,7 @@ static int open_from(struct ctr *c, const char *name, struct place *p)
 
 	if (!r && !hoy_container_find(b->s, name, &rec, NULL)) {
 		snprintf(p->layer, sizeof(p->layer), "%s", hoy_json_str(rec, "layer") ?: "");
+		r = hoy_idmaps_read(rec, &p->maps) < 0 ? hoy_fail(&b->err, HOY_EFORMAT, "container '%s' has an invalid id map", name) : 0;
 	} else if (!r) {
 		r = image_source(b, name, id);
 		if (!r)
@@ -136,6 +138,10 @@ static int make_argv(struct ctr *c, const struct copy_opts *o, const struct plac
 		hoy_strv_pushf(argv, "--chown=%s", o->chown);
 	if (o->chmod)
 		hoy_strv_pushf(argv, "--chmod=%s", o->chmod);
+	userns_map_argv(&p->maps, "from-", argv);
+	userns_map_argv(&c->w.ns.maps, "", argv);
+	if (!r && !hoy_idmaps_empty(&c->w.ns.maps))
+		r = need_tmp(&c->b);
 	if (p->image)
 		hoy_strv_push(argv, "--from-image");
 	if (o->ignorefile)
@@ -165,7 +171,7 @@ static int copy(struct ctr *c, const struct copy_opts *o, bool add, int n, char 
 {
 	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
 	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(1 << 16);
-	struct place p = { NULL, "", false };
+	struct place p = { .path = NULL };
 	int status = 0, r = work_mount(&c->w), end;
 
 	if (!r)

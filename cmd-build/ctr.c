@@ -79,7 +79,7 @@ int ctr_load(struct ctr *c, const struct hoy_json *rec)
 	r = hoy_json_adopt(&c->d, data, len, "buildah.json", &c->b.err);
 	if (!r && (!hoy_json_is(c->d.root, HOY_JSON_OBJECT) || strcmp(hoy_json_str(c->d.root, "type") ?: "", "buildah 0.0.1")))
 		r = hoy_fail(&c->b.err, HOY_EFORMAT, "container \"%s\" is not a buildah container", c->w.name);
-	return r;
+	return r ? r : userns_read(&c->w.ns, c->d.root, &c->b.err);
 }
 
 int ctr_open(struct ctr *c, const char *name)

@@ -21,6 +21,7 @@ struct from_opts {
 	int64_t cpu_period, cpu_quota, cpu_shares, retry;
 	int http_proxy, tls_verify;
 	bool quiet;
+	struct userns_opts userns;
 };
 #define O(field) offsetof(struct from_opts, field)
 #define STR(letter, name, field, arg, help) { letter, name, HOY_OPT_STRING, O(field), arg, help }
@@ -68,6 +69,7 @@ static const struct hoy_opt from_opts[] = {
 	STR(0, "shm-size", shm_size, "SIZE", "size of /dev/shm (default 65536k)"),
 	{ 0, "tls-verify", HOY_OPT_TRI, O(tls_verify), NULL, "check the registry's certificate" },
 	COMMAS(0, "ulimit", ulimit, "NAME=SOFT[:HARD]", "resource limit"),
+	USERNS_OPTS(O(userns)),
 	STR(0, "uts", uts, "MODE", "UTS namespace: private, host or a path"),
 	STR(0, "variant", variant, "VARIANT", "variant of the architecture"),
 	LIST('v', "volume", volume, "SOURCE:PATH[:OPTIONS]", "mount a directory for commands"),
@@ -237,6 +239,8 @@ static int set_all(struct ctr *c, const struct from_opts *o)
 	if (!r)
 		r = set_namespaces(c, o);
 	if (!r)
+		r = userns_take(&c->w.ns, &o->userns, &c->b.err);
+	if (!r)
 		r = set_caps(c, o, conf.root);
 	if (!r)
 		r = set_common(c, o, conf.root);
@@ -285,16 +289,23 @@ static int free_name(struct ctr *c, const char *prefix)
 	return r;
 }
 
+static int settings(struct work *w, struct hoy_buf *ret)
+{
+	struct ctr *c = (struct ctr *)((char *)w - offsetof(struct ctr, w));
+	int r = userns_write(&w->ns, &c->d, &c->b.err);
+
+	if (!r)
+		ctr_write(c, ret);
+	return r;
+}
+
 static int store_it(struct ctr *c, const struct state *s)
 {
-	cleanup_buf struct hoy_buf text = HOY_BUF_INIT(32 << 20);
-
 	if (hoy_random_id(c->w.id) < 0 || hoy_random_id(c->w.layer) < 0)
 		return hoy_fail(&c->b.err, EIO, "cannot draw a random number");
 	if (!hoy_json_set_string(&c->d, c->d.root, "container-name", c->w.name) || !hoy_json_set_string(&c->d, c->d.root, "container-id", c->w.id))
 		return hoy_fail_oom(&c->b.err);
-	ctr_write(c, &text);
-	return work_create(s, &c->w, &text);
+	return work_create(s, &c->w, settings);
 }
 
 static int create(struct ctr *c, const struct state *s, const char *name)
@@ -384,6 +395,7 @@ static void opts_release(struct from_opts *o)
 
 	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
 		hoy_strv_release(lists[i]);
+	userns_opts_release(&o->userns);
 }
 
 static int run_from(const struct hoy_verb *v, int argc, char **argv)

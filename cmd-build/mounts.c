@@ -118,7 +118,7 @@ static struct source *open_from(struct state *s, const struct mount_spec *spec, 
 	}
 	src->next = m->sources;
 	m->sources = src;
-	return source_open(s, spec->from, src) < 0 ? NULL : src;
+	return source_open_seen(s, spec->from, src) < 0 ? NULL : src;
 }
 
 /* PATH beneath ROOT, which is taken for "/". */
@@ -315,6 +315,9 @@ static int open_one(struct state *s, const char *text, struct run_mounts *m)
 	};
 	int r = mount_spec_parse(&spec, text, *dir ? dir : "/", &s->b->err);
 
+	/* From here on, who is meant. */
+	if (!r)
+		r = userns_outside(&s->work->ns, &spec.uid, &spec.gid, &s->b->err);
 	if (!r)
 		r = of[spec.type](s, &spec, m);
 	mount_spec_release(&spec);

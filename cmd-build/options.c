@@ -121,11 +121,7 @@ const struct hoy_opt build_options[] = {
 	{ 0, "unsetannotation", HOY_OPT_COMMAS, O(unset_notes), "KEY", "take an annotation away" },
 	{ 0, "unsetenv", HOY_OPT_COMMAS, O(unset_envs), "NAME", "take a variable away" },
 	{ 0, "unsetlabel", HOY_OPT_COMMAS, O(unset_labels), "KEY", "take a label away" },
-	{ 0, "userns", HOY_OPT_STRING, O(userns), "MODE", "user namespace of RUN: host" },
-	REFUSED(9, "userns-gid-map"),
-	REFUSED(10, "userns-gid-map-group"),
-	REFUSED(11, "userns-uid-map"),
-	REFUSED(12, "userns-uid-map-user"),
+	USERNS_OPTS(O(userns)),
 	RUN_OPT(22, 0, "uts", "MODE", "UTS namespace of RUN: private or host"),
 	{ 0, "variant", HOY_OPT_STRING, O(variant), "VARIANT", "variant of the architecture" },
 	RUN_OPT(23, 'v', "volume", "SOURCE:PATH[:OPTIONS]", "mount a directory for RUN"),
@@ -142,8 +138,7 @@ const size_t n_run_options = ARRAY_SIZE(run_options);
 
 /* What buildah's options have and ours can't do: named, and refused. */
 static const char *const refused[] = { "cw", "sbom", "sbom-image-output", "sbom-image-purl-output", "sbom-merge-strategy", "sbom-output",
-				       "sbom-purl-output", "sbom-scanner-command", "sbom-scanner-image", "userns-gid-map",
-				       "userns-gid-map-group", "userns-uid-map", "userns-uid-map-user" };
+				       "sbom-purl-output", "sbom-scanner-command", "sbom-scanner-image" };
 
 void options_init(struct build_opts *o)
 {
@@ -182,8 +177,6 @@ static int take_refused(struct build *b)
 	for (size_t i = 0; i < ARRAY_SIZE(refused); i++)
 		if (o->refused[i].n)
 			return hoy_fail(&b->err, HOY_EUNSUPPORTED, "--%s is not supported", refused[i]);
-	if (o->userns && *o->userns && strcmp(o->userns, "host"))
-		return hoy_fail(&b->err, HOY_EUNSUPPORTED, "--userns=%s is not supported: RUN has the user namespace of the build", o->userns);
 	if (o->sign_by)
 		return hoy_fail(&b->err, HOY_EUNSUPPORTED, "--sign-by is not supported: images are signed on their way (run: hoy push --sign-by=%s)", o->sign_by);
 	if (o->rm == 0 || o->force_rm == 0)
@@ -275,11 +268,14 @@ static int take_envs(struct build *b)
 static int take_run(struct build *b)
 {
 	struct build_opts *o = b->o;
-	int isolation = isolation_parse(o->isolation, &b->err);
+	int isolation = isolation_parse(o->isolation, &b->err), r;
 
 	if (isolation < 0)
 		return isolation;
 	b->chroot = isolation == ISOLATION_CHROOT;
+	r = userns_take(&b->ns, &o->userns, &b->err);
+	if (r < 0)
+		return r;
 	if (o->hooks_dirs.n > 1)
 		return hoy_fail(&b->err, HOY_EUNSUPPORTED, "more than one --hooks-dir is not supported");
 	if (o->hooks_dirs.n)

@@ -154,7 +154,9 @@ static int make_argv(struct state *s, const struct cf_instr *i, const char *name
 	hoy_strv_push(argv, "--passwd=false");
 	hoy_strv_pushf(argv, "--name=%s", name);
 	push_env(s, argv);
-	r = push_options(s, i, argv);
+	r = userns_run_argv(&s->work->ns, argv, &s->b->err);
+	if (!r)
+		r = push_options(s, i, argv);
 	if (!r)
 		r = push_security(s, i, argv);
 	if (!r)
@@ -266,7 +268,8 @@ static int run_chroot(struct state *s, const struct cf_instr *i, const struct ru
 	const char *dir = config_str(s, "WorkingDir");
 	char host[16];
 	struct chroot_cmd k = { .root = s->work->root, .user = config_str(s, "User"), .dir = *dir ? dir : "/", .hostname = host,
-				.caps = HOY_CAPS_DEFAULT, .no_hosts = s->b->o->no_hosts, .mounts = m };
+				.caps = HOY_CAPS_DEFAULT, .no_hosts = s->b->o->no_hosts, .mounts = m,
+				.ns = &s->work->ns };
 	int r = fill_chroot(s, i, &k, m);
 
 	snprintf(host, sizeof(host), "%.12s", s->work->id);

@@ -289,7 +289,11 @@ static int push_volume(struct runner *u, int root, size_t nth, const char *path,
 	own = name ? hoy_open_dir_p(c->b.s->ctrsfd, at, 0755) : -ENOMEM;
 	fresh = own >= 0 && !hoy_exists(own, name);
 	dir = own < 0 ? own : hoy_open_dir_p(own, name, 0755);
-	from = hoy_mkdir_in_root(root, path, 0755);
+	r = userns_as_root(&c->w.ns, &c->b.err);
+	from = r < 0 ? r : hoy_mkdir_in_root(root, path, 0755);
+	(void)userns_as_root(NULL, NULL);
+	if (r < 0)
+		return r;
 	if (dir < 0 || from < 0)
 		return hoy_fail_errno(&c->b.err, dir < 0 ? -dir : -from, "cannot make the volume '%s'", path);
 	hoy_close(from);
@@ -347,7 +351,9 @@ static int make_argv(struct runner *u, int root, int n, char **words)
 		hoy_strv_pushf(&u->argv, "--user=%s", user);
 	push_namespaces(u);
 	push_hostname(u);
-	r = push_caps(u);
+	r = userns_run_argv(&u->c->w.ns, &u->argv, &u->c->b.err);
+	if (!r)
+		r = push_caps(u);
 	if (r < 0)
 		return r;
 	push_limits(u);
@@ -422,6 +428,7 @@ static int run_chroot(struct runner *u, int root, int n, char **words)
 	char host[16];
 	struct chroot_cmd k = { .root = c->w.root, .user = u->o->user ?: hoy_json_str(ctr_oci(c), "User") ?: "", .dir = dir && *dir ? dir : "/",
 				.hostname = u->o->hostname ?: own && *own ? own : host, .no_hosts = u->o->no_hosts, .mounts = &u->mounts,
+				.ns = &c->w.ns,
 				.no_new_privs = hoy_json_bool(common(u), "NoNewPrivileges", false) };
 	int r = refuse(u);
 
@@ -471,8 +478,10 @@ static int run_prepared(struct runner *u, int root, int n, char **words)
 	cleanup_fd int made = -1;
 	int r = 0;
 
-	if (dir && *dir && (made = hoy_mkdir_in_root(root, dir, 0755)) < 0)
+	r = dir && *dir ? userns_as_root(&c->w.ns, &c->b.err) : 0;
+	if (!r && dir && *dir && (made = hoy_mkdir_in_root(root, dir, 0755)) < 0)
 		r = hoy_fail_errno(&c->b.err, -made, "cannot create the directory '%s'", dir);
+	(void)userns_as_root(NULL, NULL);
 	if (!r && u->o->mount.n)
 		r = open_mounts(u);
 	if (!r && !u->chroot)

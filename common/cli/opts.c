@@ -8,6 +8,7 @@
 #include "common/base/err.h"
 
 struct hoy_globals hoy_globals;
+const struct hoy_opt *hoy_own_globals;
 const char *hoy_tool_name = "hoy";
 
 #define G(field) offsetof(struct hoy_globals, field)
@@ -135,6 +136,8 @@ static int long_option(const struct hoy_verb *v, int argc, char **argv, int *i, 
 		opts = &hoy_globals;
 		hoy_globals.own = o->name;
 	}
+	if (!o && !*v->name && (o = by_name(hoy_own_globals, name, len)))
+		opts = &hoy_globals;
 	if (!o)
 		return hoy_fail(err, ENOENT, "unknown flag: --%.*s", eq ? (int)(eq - name) : (int)strlen(name), name);
 	if (eq)

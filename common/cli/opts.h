@@ -60,8 +60,12 @@ struct hoy_globals {
 	const char *arch, *os, *variant, *command_timeout, *user_agent, *policy, *registries_d;
 	bool debug, insecure_policy;
 	const char *own; /* the last option given that not every verb of the tool takes */
+	/* hoy_own_globals[] */
+	struct hoy_strv userns_uids, userns_gids;
 };
 extern struct hoy_globals hoy_globals;
+/* What this tool alone takes before its verb, kept in hoy_globals; NULL: nothing. Set before hoy_tool_main(). */
+extern const struct hoy_opt *hoy_own_globals;
 extern const struct hoy_opt hoy_global_opts[];
 /* skopeo's, for the verbs of hoy-image that copy between transports (HOY_VERB_COPIES). */
 extern const struct hoy_opt hoy_copy_globals[];
