@@ -23,11 +23,11 @@
 
 struct build_opts {
 	struct hoy_strv files, tags, build_args, labels, annotations, run_opts[40], platforms, envs, unset_envs, unset_labels, unset_notes,
-		layer_labels, os_features, outputs, hooks_dirs, runtime_flags, decryption_keys, secrets, ssh, allow, contexts, arg_files, cpp_flags, cache_from, cache_to, refused[9];
+		layer_labels, os_features, outputs, hooks_dirs, runtime_flags, decryption_keys, secrets, ssh, allow, contexts, arg_files, cpp_flags, cache_from, cache_to, no_cache_stages, attest, refused[9];
 	const char *target, *format, *iidfile, *pull, *timestamp, *ignorefile, *network, *os, *arch, *variant, *authfile, *creds, *cert_dir,
-		*manifest, *progress, *from, *os_version, *epoch, *logfile, *metadata_file, *retry_delay, *cache_ttl, *sign_by, *runtime, *isolation;
+		*manifest, *progress, *from, *os_version, *epoch, *logfile, *metadata_file, *retry_delay, *cache_ttl, *sign_by, *runtime, *isolation, *provenance;
 	bool no_cache, squash, squash_all, quiet, all_platforms, rewrite_timestamp, omit_history, logsplit, compat_volumes, no_hosts,
-		no_hostname, compress, use_stdin, disable_trust, explain_cache;
+		no_hostname, compress, use_stdin, disable_trust, explain_cache, push, load;
 	int layers, rm, force_rm, tls_verify, identity_label, http_proxy, skip_unused, inherit_labels, inherit_notes, created_note, no_compression;
 	int64_t jobs, retry;
 	struct userns_opts userns;
@@ -84,6 +84,7 @@ struct build {
 	size_t n_inputs;
 	struct hoy_strv contexts; /* --build-context: name, "image" or "dir", value */
 	struct hoy_strv cache_from, cache_to; /* repositories */
+	char *pushed;	   /* digest of the manifest that a registry got, or NULL */
 	int64_t cache_ttl; /* ns; 0: images are never too old */
 	char *ignore; /* path, or NULL */
 	char *tmp;    /* directory for what goes with the build, NULL as long as there is nothing */
@@ -242,6 +243,8 @@ int stopped(struct build *b);
 
 /* Build ST, for which all stages that it needs are there. */
 int build_stage(struct build *b, struct stage *st);
+/* Was it asked to carry all steps of S's stage out? */
+bool stage_no_cache(const struct state *s);
 /* Build what B describes, for each platform that is asked for, and tell of it. */
 int build_all(struct build *b);
 /* The id of what became of the target. */

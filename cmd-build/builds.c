@@ -6,6 +6,8 @@
 
 #include "cmd-build/build.h"
 #include "cmd-build/graph.h"
+#include "cmd-build/lease.h"
+#include "cmd-build/publish.h"
 #include "common/base/fd.h"
 #include "common/cli/call.h"
 #include "common/store/images.h"
@@ -172,11 +174,16 @@ static int add_builds(struct builds *l, struct build *b)
 
 /* ---- what becomes of them ---- */
 
+/* Several images that leave the store by one name do so as a list. */
+static bool one_for_all(const struct builds *l, const struct build *b) { return l->n > 1 && publish_needs_list(b); }
+
 /* The new image's names are told, with those that it has had. */
 static int name_it(struct build *b, const char *id)
 {
 	int r = 0;
 
+	if (!publish_names(b))
+		return 0;
 	for (size_t i = b->o->tags.n; i && !r; i--) {
 		cleanup_free char *name = full_name(b->o->tags.v[i - 1], &b->err);
 
@@ -199,33 +206,37 @@ static int call_image(struct build *b, struct hoy_strv *argv)
 	return r < 0 ? hoy_fail_errno(&b->err, -r, "cannot run hoy-image") : r ? -HOY_EREMOTE : 0;
 }
 
-/* --manifest: a list with all of them, made if there is none; ID becomes its id. */
-static int list_them(struct builds *l, struct build *b, char id[HOY_ID_SIZE])
+static int add_to(struct build *one, const char *list)
+{
+	cleanup_strv struct hoy_strv add = HOY_STRV_INIT;
+	const struct platform *p = &one->plat;
+
+	hoy_strv_push(&add, "manifest");
+	hoy_strv_push(&add, "add");
+	hoy_strv_pushf(&add, "--os=%s", p->os);
+	hoy_strv_pushf(&add, "--arch=%s", p->arch);
+	if (*p->variant)
+		hoy_strv_pushf(&add, "--variant=%s", p->variant);
+	hoy_strv_push(&add, list);
+	hoy_strv_pushf(&add, "containers-storage:%s", build_image(one));
+	return call_image(one, &add);
+}
+
+/* A list NAME with all of them, made if there is none; ID becomes its id. */
+static int list_them(struct builds *l, struct build *b, const char *name, char id[HOY_ID_SIZE])
 {
 	cleanup_strv struct hoy_strv make = HOY_STRV_INIT;
-	cleanup_free char *name = full_name(b->o->manifest, &b->err);
 	struct hoy_json *rec = NULL;
 	int r;
 
-	if (!name)
-		return -b->err.code;
 	hoy_strv_push(&make, "manifest");
 	hoy_strv_push(&make, "create");
 	hoy_strv_push(&make, name);
 	r = hoy_image_find(b->s, name, &rec, NULL, NULL) ? call_image(b, &make) : 0;
 	for (size_t i = 0; i < l->n && !r; i++) {
-		cleanup_strv struct hoy_strv add = HOY_STRV_INIT;
-		const struct platform *p = &l->v[i].plat;
-
-		hoy_strv_push(&add, "manifest");
-		hoy_strv_push(&add, "add");
-		hoy_strv_pushf(&add, "--os=%s", p->os);
-		hoy_strv_pushf(&add, "--arch=%s", p->arch);
-		if (*p->variant)
-			hoy_strv_pushf(&add, "--variant=%s", p->variant);
-		hoy_strv_push(&add, name);
-		hoy_strv_pushf(&add, "containers-storage:%s", build_image(&l->v[i]));
-		r = call_image(b, &add);
+		r = add_to(&l->v[i], name);
+		if (r < 0)
+			b->err = l->v[i].err;
 	}
 	if (!r)
 		r = hoy_store_peek(b->s, HOY_LAYERS | HOY_IMAGES, &b->err);
@@ -234,6 +245,32 @@ static int list_them(struct builds *l, struct build *b, char id[HOY_ID_SIZE])
 	if (!r)
 		snprintf(id, HOY_ID_SIZE, "%s", hoy_json_str(rec, "id") ?: "");
 	return r;
+}
+
+/* A new list with all of them gets the names that -t gives, which other images may have had. *RET is the first of those, in new memory. */
+static int name_list(struct builds *l, struct build *b, char id[HOY_ID_SIZE], char **ret)
+{
+	cleanup_free char *own = hoy_random_id(id) < 0 ? NULL : hoy_asprintf(LEASE_NAMES "%.12s", id);
+	struct hoy_json *rec = NULL;
+	int r = own ? lease_take(b->s, LEASE_NAME, own, &b->err) : hoy_fail_oom(&b->err);
+
+	if (!r)
+		r = list_them(l, b, own, id);
+	if (!r)
+		r = name_it(b, id);
+	if (!r)
+		r = hoy_store_lock(b->s, 0, HOY_GRAPH | HOY_LAYERS | HOY_IMAGES, &b->err);
+	if (r < 0)
+		return r;
+	r = hoy_image_find(b->s, own, &rec, NULL, &b->err);
+	if (!r)
+		r = hoy_image_remove_name(b->s, rec, own, &b->err);
+	hoy_store_unlock(b->s);
+	if (r < 0)
+		return r;
+	lease_drop(LEASE_NAME, own);
+	*ret = full_name(b->o->tags.v[0], &b->err);
+	return *ret ? 0 : -b->err.code;
 }
 
 const char *build_image(const struct build *b) { return b->stages[b->target].image; }
@@ -258,13 +295,35 @@ void build_forget(struct build *b)
 		fclose(b->log);
 }
 
+/* What is for all platforms at once: the list of the images, and what leaves the store. ID: of the image, or becomes that of the list. */
+static int finish_all(struct builds *l, struct build *b, char id[HOY_ID_SIZE])
+{
+	cleanup_free char *list = NULL;
+	int r = 0;
+
+	if (b->o->manifest) {
+		list = full_name(b->o->manifest, &b->err);
+		r = list ? list_them(l, b, list, id) : -b->err.code;
+	} else if (one_for_all(l, b)) {
+		r = name_list(l, b, id, &list);
+	}
+	if (!r) {
+		r = publish(l->v, id, list);
+		b->pushed = l->v->pushed;
+		l->v->pushed = NULL;
+		if (r < 0)
+			b->err = l->v->err;
+	}
+	return r;
+}
+
 static int finish(struct builds *l, struct build *b)
 {
 	char id[HOY_ID_SIZE];
 	int r = 0;
 
 	for (size_t i = 0; i < l->n && !r; i++) {
-		r = name_it(&l->v[i], build_image(&l->v[i]));
+		r = one_for_all(l, b) ? 0 : name_it(&l->v[i], build_image(&l->v[i]));
 		if (!r)
 			r = outputs_write(&l->v[i]);
 		if (r < 0)
@@ -274,8 +333,8 @@ static int finish(struct builds *l, struct build *b)
 	}
 	fflush(stdout);
 	snprintf(id, sizeof(id), "%s", r ? "" : build_image(&l->v[0]));
-	if (!r && b->o->manifest)
-		r = list_them(l, b, id);
+	if (!r)
+		r = finish_all(l, b, id);
 	if (!r)
 		r = write_iid(b, id);
 	return r ? r : write_metadata(b, id);

@@ -108,10 +108,10 @@ void explain_miss(const struct state *s, const struct cf_instr *i, const char *b
 
 	if (!s->b->o->explain_cache)
 		return;
-	for (struct hoy_json *rec = s->missed || s->b->o->no_cache ? NULL : hoy_image_first(s->b->s); rec; rec = hoy_image_next(s->b->s, rec))
+	for (struct hoy_json *rec = s->missed || stage_no_cache(s) ? NULL : hoy_image_first(s->b->s); rec; rec = hoy_image_next(s->b->s, rec))
 		if (cache_on_top(s, rec, layer))
 			consider(s, i, by, layer, rec, &c);
-	why = s->b->o->no_cache ? strdup("--no-cache") : s->missed ? strdup("the step before it is new") : reason(s, i, by, &c);
+	why = stage_no_cache(s) ? strdup("--no-cache") : s->missed ? strdup("the step before it is new") : reason(s, i, by, &c);
 	line = hoy_asprintf("--> Not in the cache: %s", why ?: "?");
 	say_line(s, "miss", line ?: "");
 	free(c.by);

@@ -21,6 +21,7 @@
 #include "common/cli/call.h"
 #include "common/data/digest.h"
 #include "common/store/containers.h"
+#include "common/store/images.h"
 #include "common/store/layers.h"
 
 #define LEASE_MAX ((size_t)16 << 20)
@@ -137,6 +138,17 @@ static void unmount_layer_of(struct hoy_store *s, const char *id)
 	hoy_store_unlock(s);
 }
 
+static void remove_name(struct hoy_store *s, const char *name)
+{
+	struct hoy_json *rec;
+
+	if (strncmp(name, LEASE_NAMES, strlen(LEASE_NAMES)) || hoy_store_lock(s, 0, HOY_GRAPH | HOY_LAYERS | HOY_IMAGES, NULL) < 0)
+		return;
+	if (!hoy_image_find(s, name, &rec, NULL, NULL))
+		(void)hoy_image_remove_name(s, rec, name, NULL);
+	hoy_store_unlock(s);
+}
+
 static void remove_container(struct hoy_store *s, const char *id)
 {
 	const struct hoy_json *rec;
@@ -175,6 +187,8 @@ static void give_back(struct hoy_store *s, const char *kind, const char *name)
 		remove_layer(s, name);
 	else if (!strcmp(kind, LEASE_CONTAINER))
 		remove_container(s, name);
+	else if (!strcmp(kind, LEASE_NAME))
+		remove_name(s, name);
 	else if (!strcmp(kind, LEASE_DIR) && *name == '/' && strstr(name, "/hoy-build-")) {
 		unmount_all(name);
 		(void)hoy_remove_tree(AT_FDCWD, name);

@@ -14,6 +14,8 @@ struct hoy_store;
 #define LEASE_CONTAINER "container"
 #define LEASE_DIR "dir"
 #define LEASE_RUN "run"
+#define LEASE_NAME "name" /* LEASE_NAMES and an id: an image's, for as long as nothing else tells it apart */
+#define LEASE_NAMES "localhost/hoy-build:"
 /* Note that NAME is taken from now on, before it is; 0 or an error with a sentence. */
 int lease_take(struct hoy_store *s, const char *kind, const char *name, struct hoy_err *err);
 /* It's given back, or it isn't ours any more. */

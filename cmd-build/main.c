@@ -37,6 +37,7 @@ static void build_release(struct build *b)
 	hoy_strv_release(&b->cache_from);
 	hoy_strv_release(&b->cache_to);
 	free(b->ignore);
+	free(b->pushed);
 	input_release(b);
 	cfile_release(&b->f);
 	hoy_store_free(b->s);

@@ -19,6 +19,7 @@ const struct hoy_opt build_options[] = {
 	{ 0, "allow", HOY_OPT_LIST, O(allow), "WHAT", "security.insecure: RUN --security=insecure may do all; network.host always may be" },
 	{ 0, "annotation", HOY_OPT_LIST, O(annotations), "KEY=VALUE", "add an annotation to the image's manifest" },
 	{ 0, "arch", HOY_OPT_STRING, O(arch), "ARCH", "architecture of the image (default: the base's)" },
+	{ 0, "attest", HOY_OPT_LIST, O(attest), "type=KIND,disabled=true", "docker's option: attestations are not made" },
 	{ 0, "authfile", HOY_OPT_STRING, O(authfile), "FILE", "credentials of registries" },
 	{ 0, "build-arg", HOY_OPT_LIST, O(build_args), "KEY=VALUE", "value of an ARG" },
 	{ 0, "build-arg-file", HOY_OPT_LIST, O(arg_files), "FILE", "lines KEY=VALUE: values of ARGs, before those of --build-arg" },
@@ -69,6 +70,7 @@ const struct hoy_opt build_options[] = {
 	{ 0, "label", HOY_OPT_LIST, O(labels), "KEY=VALUE", "add a label to the image" },
 	{ 0, "layer-label", HOY_OPT_LIST, O(layer_labels), "KEY=VALUE", "label of the images of steps" },
 	{ 0, "layers", HOY_OPT_TRI, O(layers), NULL, "an image of each step, from the cache if it is there (default true; of hoy-build false)" },
+	{ 0, "load", HOY_OPT_FLAG, O(load), NULL, "docker's option: the image is in the store anyway" },
 	{ 0, "logfile", HOY_OPT_STRING, O(logfile), "FILE", "print to a file" },
 	{ 0, "logsplit", HOY_OPT_FLAG, O(logsplit), NULL, "with --logfile, one for each of several platforms: FILE_OS_ARCH" },
 	{ 0, "manifest", HOY_OPT_STRING, O(manifest), "LIST", "list of images that the image is put into" },
@@ -77,17 +79,20 @@ const struct hoy_opt build_options[] = {
 	{ 0, "metadata-file", HOY_OPT_STRING, O(metadata_file), "FILE", "write the image's digests and names as JSON" },
 	{ 0, "network", HOY_OPT_STRING, O(network), "MODE", "network of RUN: none, host, NETWORK, ..." },
 	{ 0, "no-cache", HOY_OPT_FLAG, O(no_cache), NULL, "carry all steps out" },
+	{ 0, "no-cache-filter", HOY_OPT_COMMAS, O(no_cache_stages), "STAGE,...", "carry all steps of these stages out" },
 	{ 0, "no-hostname", HOY_OPT_FLAG, O(no_hostname), NULL, "leave /etc/hostname alone" },
 	{ 0, "no-hosts", HOY_OPT_FLAG, O(no_hosts), NULL, "leave /etc/hosts alone" },
 	{ 0, "omit-history", HOY_OPT_FLAG, O(omit_history), NULL, "leave the history out of the image" },
 	{ 0, "os", HOY_OPT_STRING, O(os), "OS", "operating system of the image" },
 	{ 0, "os-feature", HOY_OPT_LIST, O(os_features), "FEATURE[-]", "feature that the operating system must have; with - not" },
 	{ 0, "os-version", HOY_OPT_STRING, O(os_version), "VERSION", "version of the operating system" },
-	{ 'o', "output", HOY_OPT_LIST, O(outputs), "type=local|tar|image,dest=PATH", "the image's files as a directory or a tar as well; - is a tar on stdout" },
+	{ 'o', "output", HOY_OPT_LIST, O(outputs), "type=KIND,dest=PATH", "the image's files as well (local, tar; - is stdout), an archive of it (oci, docker), or to registries (registry)" },
 	RUN_OPT(18, 0, "pid", "MODE", "PID namespace of RUN: private or host"),
 	{ 0, "platform", HOY_OPT_COMMAS, O(platforms), "OS/ARCH[/VARIANT],...", "platforms, with an image for each" },
-	{ 0, "progress", HOY_OPT_STRING, O(progress), "HOW", "auto (default), plain, tty, or json: events on stderr" },
+	{ 0, "progress", HOY_OPT_STRING, O(progress), "HOW", "auto (default), plain, tty, quiet, or json: events on stderr" },
+	{ 0, "provenance", HOY_OPT_STRING, O(provenance), "false", "docker's option: attestations are not made" },
 	{ 0, "pull", HOY_OPT_OPTARG, O(pull), "[=true]", "always, missing (default), never or newer" },
+	{ 0, "push", HOY_OPT_FLAG, O(push), NULL, "push the image by its names: --output type=registry" },
 	{ 'q', "quiet", HOY_OPT_FLAG, O(quiet), NULL, "print the image's id alone" },
 	{ 0, "retry", HOY_OPT_INT, O(retry), "N", "attempts after a failed one of a pull or push (default 3)" },
 	{ 0, "retry-delay", HOY_OPT_STRING, O(retry_delay), "DURATION", "time between attempts" },
@@ -161,13 +166,16 @@ static int take_view(struct build *b)
 	static const char *const kinds[] = { "plain", "tty", "json" };
 	const char *how = b->o->progress ?: "auto";
 
+	b->o->quiet = b->o->quiet || !strcmp(how, "quiet") || !strcmp(how, "none");
+	if (b->o->quiet)
+		how = "auto";
 	b->view = isatty(1) && isatty(2) && !b->o->quiet ? VIEW_TTY : VIEW_PLAIN;
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
 		if (!strcmp(how, kinds[i])) {
 			b->view = i;
 			return 0;
 		}
-	return strcmp(how, "auto") ? hoy_fail(&b->err, EINVAL, "--progress must be auto, plain, tty or json, not '%s'", how) : 0;
+	return strcmp(how, "auto") ? hoy_fail(&b->err, EINVAL, "--progress must be auto, plain, tty, json or quiet, not '%s'", how) : 0;
 }
 
 static int take_refused(struct build *b)
@@ -181,6 +189,19 @@ static int take_refused(struct build *b)
 		return hoy_fail(&b->err, HOY_EUNSUPPORTED, "--sign-by is not supported: images are signed on their way (run: hoy push --sign-by=%s)", o->sign_by);
 	if (o->rm == 0 || o->force_rm == 0)
 		return hoy_fail(&b->err, HOY_EUNSUPPORTED, "working containers cannot be kept: --%s=false", o->rm ? "force-rm" : "rm");
+	return 0;
+}
+
+/* "false" of --provenance, "type=sbom,disabled=true" of --attest. */
+static int take_attestations(struct build *b)
+{
+	const struct build_opts *o = b->o;
+
+	if (o->provenance && strcmp(o->provenance, "false"))
+		return hoy_fail(&b->err, HOY_EUNSUPPORTED, "--provenance=%s is not supported: attestations are not made", o->provenance);
+	for (size_t i = 0; i < o->attest.n; i++)
+		if (!strstr(o->attest.v[i], ",disabled=true"))
+			return hoy_fail(&b->err, HOY_EUNSUPPORTED, "--attest=%s is not supported: attestations are not made", o->attest.v[i]);
 	return 0;
 }
 
@@ -298,14 +319,20 @@ static int take_run(struct build *b)
 
 int options_take(struct build *b)
 {
-	const struct build_opts *o = b->o;
+	struct build_opts *o = b->o;
 	int64_t ns;
 	int r = take_refused(b);
 
+	if (o->push)
+		hoy_strv_push(&o->outputs, "type=registry");
+	if (o->outputs.error)
+		return hoy_fail_oom(&b->err);
 	if (!r)
 		r = take_format(b);
 	if (!r)
 		r = take_view(b);
+	if (!r)
+		r = take_attestations(b);
 	if (!r)
 		r = take_envs(b);
 	if (!r)

@@ -8,59 +8,13 @@
 #include <sys/wait.h>
 
 #include "cmd-build/build.h"
+#include "cmd-build/outspec.h"
+#include "cmd-build/publish.h"
 #include "common/base/fd.h"
 #include "common/proc/sibling.h"
 #include "common/store/images.h"
 
 /* ---- --output ---- */
-
-struct output {
-	enum { OUT_IMAGE, OUT_DIR, OUT_TAR } kind;
-	char *dest;
-};
-
-static int set_key(struct output *o, const char *word, const char *text, struct hoy_err *err)
-{
-	static const char *const kinds[] = { "image", "local", "tar" };
-	const char *eq = strchr(word, '=');
-
-	if (eq && !strncmp(word, "dest=", 5)) {
-		free(o->dest);
-		o->dest = strdup(eq + 1);
-		return o->dest ? 0 : hoy_fail_oom(err);
-	}
-	if (!eq || strncmp(word, "type=", 5))
-		return hoy_fail(err, EINVAL, "failed to parse build output \"%s\": unrecognized key \"%.*s\" in build output option: \"%s\"", text,
-				(int)strcspn(word, "="), word, text);
-	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
-		if (!strcmp(eq + 1, kinds[i])) {
-			o->kind = i;
-			return 0;
-		}
-	return hoy_fail(err, EINVAL, "failed to parse build output \"%s\": invalid type \"%s\" selected for build output options \"%s\"", text, eq + 1, text);
-}
-
-/* "DIR", "-", or "type=local|tar|image,dest=PATH". O->dest is the caller's. */
-static int parse_output(struct output *o, const char *text, struct hoy_err *err)
-{
-	cleanup_strv struct hoy_strv words = HOY_STRV_INIT;
-	int r = 0;
-
-	*o = (struct output){ .kind = OUT_DIR };
-	if (!strchr(text, '=')) {
-		o->kind = !strcmp(text, "-") ? OUT_TAR : *text ? OUT_DIR : OUT_IMAGE;
-		o->dest = strdup(text);
-		return o->dest ? 0 : hoy_fail_oom(err);
-	}
-	hoy_strv_split(&words, text, ',');
-	for (size_t i = 0; i < words.n && !r; i++)
-		r = set_key(o, words.v[i], text, err);
-	if (!r && o->kind == OUT_DIR && o->dest && !strcmp(o->dest, "-"))
-		r = hoy_fail(err, EINVAL, "failed to parse build output \"%s\": invalid build output option \"%s\", \"type=local\" can not be used with \"dest=-\"", text, text);
-	if (!r && o->kind != OUT_IMAGE && (!o->dest || !*o->dest))
-		r = hoy_fail(err, EINVAL, "failed to parse build output \"%s\": it needs a dest", text);
-	return r;
-}
 
 int outputs_check(struct build *b)
 {
@@ -68,18 +22,19 @@ int outputs_check(struct build *b)
 	int r = 0;
 
 	for (size_t i = 0; i < b->o->outputs.n && !r; i++) {
-		struct output o;
+		cleanup_outspec struct outspec o;
 
-		r = parse_output(&o, b->o->outputs.v[i], &b->err);
-		if (!r && many && o.kind == OUT_TAR)
-			r = hoy_fail(&b->err, HOY_EUNSUPPORTED, "a tar holds the files of one platform: '%s'", b->o->outputs.v[i]);
-		if (!r && o.kind == OUT_TAR && !strcmp(o.dest, "-") && b->out < 0) {
-			/* It's for the tar alone: what is said goes to stderr. */
+		r = outspec_parse(&o, b->o->outputs.v[i], &b->err);
+		if (!r && many && (o.kind == OUT_TAR || (o.kind == OUT_DOCKER && o.dest)))
+			r = hoy_fail(&b->err, HOY_EUNSUPPORTED, "a tar holds %s of one platform: '%s'", o.kind == OUT_TAR ? "the files" : "the image", b->o->outputs.v[i]);
+		if (!r)
+			r = publish_check(b, &o);
+		if (!r && o.kind != OUT_DIR && o.dest && !strcmp(o.dest, "-") && b->out < 0) {
+			/* It's for that alone: what is said goes to stderr. */
 			b->out = fcntl(1, F_DUPFD_CLOEXEC, 3);
 			if (b->out < 0 || dup2(2, 1) < 0)
 				r = hoy_fail_errno(&b->err, errno, "cannot write to stdout");
 		}
-		free(o.dest);
 	}
 	return r;
 }
@@ -143,7 +98,7 @@ static int write_dir(const char *root, const char *dest)
 	return r ?: s;
 }
 
-static int write_one(struct build *b, const struct output *o, const char *root)
+static int write_one(struct build *b, const struct outspec *o, const char *root)
 {
 	cleanup_free char *dest = b->many ? hoy_asprintf("%s/%s_%s%s%s", o->dest, b->plat.os, b->plat.arch, *b->plat.variant ? "_" : "", b->plat.variant) :
 					    strdup(o->dest);
@@ -179,13 +134,25 @@ static int root_of(struct build *b, const char *layer, char **ret)
 	return 0;
 }
 
+static bool wants_files(const struct build *b)
+{
+	for (size_t i = 0; i < b->o->outputs.n; i++) {
+		cleanup_outspec struct outspec o;
+
+		if (!outspec_parse(&o, b->o->outputs.v[i], NULL) && (o.kind == OUT_DIR || o.kind == OUT_TAR))
+			return true;
+	}
+	return false;
+}
+
 int outputs_write(struct build *b)
 {
 	const struct hoy_json *rec;
 	cleanup_free char *layer = NULL, *root = NULL;
-	int r = b->o->outputs.n ? hoy_store_peek(b->s, HOY_LAYERS | HOY_IMAGES, &b->err) : 0;
+	bool wanted = wants_files(b);
+	int r = wanted ? hoy_store_peek(b->s, HOY_LAYERS | HOY_IMAGES, &b->err) : 0;
 
-	if (r < 0 || !b->o->outputs.n)
+	if (r < 0 || !wanted)
 		return r;
 	rec = hoy_image_get(b->s, build_image(b));
 	layer = strdup(hoy_json_str(rec, "layer") ?: "");
@@ -193,12 +160,11 @@ int outputs_write(struct build *b)
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < b->o->outputs.n && !r; i++) {
-		struct output o;
+		cleanup_outspec struct outspec o;
 
-		r = parse_output(&o, b->o->outputs.v[i], &b->err);
-		if (!r && o.kind != OUT_IMAGE)
+		r = outspec_parse(&o, b->o->outputs.v[i], &b->err);
+		if (!r && (o.kind == OUT_DIR || o.kind == OUT_TAR))
 			r = write_one(b, &o, root);
-		free(o.dest);
 	}
 	if (*layer)
 		(void)unmount_layer(b, layer, NULL);
@@ -244,7 +210,7 @@ int write_metadata(struct build *b, const char *id)
 	hoy_jw_object(&w, NULL);
 	if (!b->o->manifest)
 		hoy_jw_string(&w, "containerimage.config.digest", config);
-	hoy_jw_string(&w, "containerimage.digest", hoy_json_str(rec, "digest"));
+	hoy_jw_string(&w, "containerimage.digest", b->pushed ?: hoy_json_str(rec, "digest"));
 	hoy_jw_string_opt(&w, "image.name", b->o->manifest ?: hoy_buf_str(&names));
 	hoy_jw_end_object(&w);
 	hoy_buf_putc(&out, '\n');

@@ -14,14 +14,37 @@
 
 /* ---- names ---- */
 
+/* The repository of docker's "type=registry,ref=REPOSITORY,mode=max", which is how all is cached here; other text is one. NULL: it's none. */
+static char *repo_of(const char *text)
+{
+	cleanup_strv struct hoy_strv words = HOY_STRV_INIT;
+	const char *ref = NULL;
+
+	if (strncmp(text, "type=", 5))
+		return strdup(text);
+	hoy_strv_split(&words, text, ',');
+	for (size_t i = 0; i < words.n; i++) {
+		const char *w = words.v[i];
+
+		if (!strncmp(w, "ref=", 4))
+			ref = w + 4;
+		else if (strcmp(w, "type=registry") && strcmp(w, "mode=max"))
+			return NULL;
+	}
+	return ref ? strdup(ref) : NULL;
+}
+
 static int take_repos(struct build *b, const char *option, const struct hoy_strv *names, struct hoy_strv *ret)
 {
 	for (size_t i = 0; i < names->n; i++) {
 		cleanup_ref struct hoy_ref ref = HOY_REF_INIT;
-		cleanup_free char *repo = NULL;
+		cleanup_free char *repo = NULL, *name = repo_of(names->v[i]);
 		bool bare;
 
-		if (hoy_ref_parse(&ref, names->v[i], &b->err) < 0)
+		if (!name)
+			return hoy_fail(&b->err, HOY_EUNSUPPORTED, "a cache is kept in a registry, a tag for each step: --%s=REPOSITORY or type=registry,ref=REPOSITORY,mode=max, not \"%s\"",
+					option, names->v[i]);
+		if (hoy_ref_parse(&ref, name, &b->err) < 0)
 			return hoy_fail_prefix(&b->err, "unable to parse value provided to --%s: invalid repo \"%s\": must contain registry and repository",
 					       option, names->v[i]);
 		bare = !ref.tag && !ref.digest;
@@ -102,18 +125,18 @@ int remote_key(struct state *s, const char *by, bool layer)
 
 /* ---- transfers ---- */
 
-static int push_options(struct build *b, struct hoy_strv *argv)
+int remote_options(struct build *b, bool retries, struct hoy_strv *argv)
 {
 	const struct build_opts *o = b->o;
-	const char *const opts[][2] = { { "authfile", o->authfile }, { "creds", o->creds }, { "cert-dir", o->cert_dir }, { "retry-delay", o->retry_delay } };
+	const char *const opts[][2] = { { "authfile", o->authfile }, { "creds", o->creds }, { "cert-dir", o->cert_dir },
+					{ "retry-delay", retries ? o->retry_delay : NULL } };
 
-	hoy_strv_push(argv, "-q");
 	for (size_t i = 0; i < ARRAY_SIZE(opts); i++)
 		if (opts[i][1])
 			hoy_strv_pushf(argv, "--%s=%s", opts[i][0], opts[i][1]);
 	if (o->tls_verify >= 0)
 		hoy_strv_pushf(argv, "--tls-verify=%s", o->tls_verify ? "true" : "false");
-	if (o->retry >= 0)
+	if (o->retry >= 0 && retries)
 		hoy_strv_pushf(argv, "--retry=%lld", (long long)o->retry);
 	return argv->error ? hoy_fail_oom(&b->err) : 0;
 }
@@ -144,7 +167,8 @@ int remote_pull(struct state *s, bool *ret)
 
 		hoy_strv_push(&argv, "pull");
 		hoy_strv_push(&argv, "--policy=newer");
-		r = push_options(b, &argv);
+		hoy_strv_push(&argv, "-q");
+		r = remote_options(b, true, &argv);
 		hoy_strv_pushf(&argv, "docker://%s:%s", b->cache_from.v[i], s->key);
 		*ret = !r && !argv.error && !call_quietly(&argv);
 		if (*ret)
@@ -171,7 +195,8 @@ int remote_push(struct state *s)
 		cleanup_buf struct hoy_buf out = HOY_BUF_INIT(1 << 16);
 
 		hoy_strv_push(&argv, "push");
-		r = push_options(b, &argv);
+		hoy_strv_push(&argv, "-q");
+		r = remote_options(b, true, &argv);
 		hoy_strv_push(&argv, s->image);
 		hoy_strv_pushf(&argv, "docker://%s:%s", b->cache_to.v[i], s->key);
 		if (!r && hoy_call_tool("hoy-image", (const char *const *)argv.v, &out))

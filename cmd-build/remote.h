@@ -3,6 +3,7 @@
 #include <stdbool.h>
 
 struct build;
+struct hoy_strv;
 struct state;
 
 /* Are the repositories all right that are named? They become b->cache_from and b->cache_to in full. */
@@ -15,3 +16,5 @@ int remote_key(struct state *s, const char *by, bool layer);
 int remote_pull(struct state *s, bool *ret);
 /* Send S's image to all repositories that are to have it. */
 int remote_push(struct state *s);
+/* The options that say how to talk to registries, for a command of hoy-image; RETRIES: it has --retry. */
+int remote_options(struct build *b, bool retries, struct hoy_strv *argv);

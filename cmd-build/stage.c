@@ -67,6 +67,13 @@ static int carry_out(struct state *s, const struct cf_instr *i, char **ret_by)
 	return *ret_by ? 0 : hoy_fail_oom(&s->b->err);
 }
 
+bool stage_no_cache(const struct state *s)
+{
+	const struct build_opts *o = s->b->o;
+
+	return o->no_cache || (s->st->name && hoy_strv_has(&o->no_cache_stages, s->st->name));
+}
+
 static bool is_target(const struct state *s) { return s->st == &s->b->stages[s->b->target]; }
 
 /* Behind a step that wasn't in the cache, nothing is; and what histories don't tell of, isn't found by them. */
@@ -75,7 +82,7 @@ static bool may_look(const struct state *s)
 	const struct build_opts *o = s->b->o;
 	bool untold = o->unset_envs.n || o->omit_history || o->created_note == 0 || o->os_version || o->os_features.n;
 
-	return (!s->missed || s->waited) && !o->no_cache && !(s->last && untold);
+	return (!s->missed || s->waited) && !stage_no_cache(s) && !(s->last && untold);
 }
 
 /* S stands on the image ID, which the cache has of the step at hand. */
@@ -154,8 +161,8 @@ static int make_image(struct state *s, const struct cf_instr *i, bool last, bool
 static int step_of_layers(struct state *s, const struct cf_instr *i, bool last)
 {
 	bool hit = false;
-	cleanup_fd int claim = s->b->o->no_cache ? -1 : cache_claim(s, i);
-	int r = s->b->o->no_cache || claim >= 0 ? 0 : claim;
+	cleanup_fd int claim = stage_no_cache(s) ? -1 : cache_claim(s, i);
+	int r = stage_no_cache(s) || claim >= 0 ? 0 : claim;
 
 	s->pulled = false;
 	if (!r)

@@ -192,7 +192,7 @@ static void wait_for_start(int fifo)
 static void report(struct birth *b, const struct hoy_err *err)
 {
 	if (sync_send(b->sock[1], MSG_ERROR, err) < 0)
-		log_error(err->msg); /* after "create" has gone: to the container's stderr */
+		dprintf(STDERR_FILENO, "%s\n", err->msg); /* "create" has gone, and its log is closed: to the container's stderr */
 }
 
 int init_main(void *arg)

@@ -17,6 +17,9 @@ struct packer {
 	struct isal_zstream gz;
 	ZSTD_CCtx *zc;
 	unsigned char level[LEVEL_BUF];
+	/* What both make of data depends on the pieces that they get it in: those are always as long as this, so equal data becomes equal bytes. */
+	unsigned char in[128 << 10];
+	size_t held;
 	unsigned char out[128 << 10];
 };
 
@@ -76,14 +79,12 @@ static int add_gzip(struct packer *p, const void *data, size_t n, bool end,
 	return 0;
 }
 
-int packer_add(struct packer *p, const void *data, size_t n, bool end, int (*emit)(void *arg, const void *data, size_t n, struct hoy_err *err),
-	       void *arg, struct hoy_err *err)
+static int add_zstd(struct packer *p, const void *data, size_t n, bool end,
+		    int (*emit)(void *, const void *, size_t, struct hoy_err *), void *arg, struct hoy_err *err)
 {
 	ZSTD_inBuffer in = { data, n, 0 };
 	size_t left;
 
-	if (!p->zstd)
-		return add_gzip(p, data, n, end, emit, arg, err);
 	do {
 		ZSTD_outBuffer out = { p->out, sizeof(p->out), 0 };
 		int r;
@@ -96,4 +97,26 @@ int packer_add(struct packer *p, const void *data, size_t n, bool end, int (*emi
 			return r;
 	} while (end ? left : in.pos < in.size);
 	return 0;
+}
+
+int packer_add(struct packer *p, const void *data, size_t n, bool end, int (*emit)(void *arg, const void *data, size_t n, struct hoy_err *err),
+	       void *arg, struct hoy_err *err)
+{
+	const unsigned char *at = data;
+	int r = 0;
+
+	while (!r && n) {
+		size_t some = sizeof(p->in) - p->held < n ? sizeof(p->in) - p->held : n;
+
+		memcpy(p->in + p->held, at, some);
+		p->held += some;
+		at += some;
+		n -= some;
+		/* A full piece waits for more, since the last one says that it's the last. */
+		if (n) {
+			r = (p->zstd ? add_zstd : add_gzip)(p, p->in, p->held, false, emit, arg, err);
+			p->held = 0;
+		}
+	}
+	return r || !end ? r : (p->zstd ? add_zstd : add_gzip)(p, p->in, p->held, true, emit, arg, err);
 }

@@ -23,7 +23,7 @@ needed() { readelf -d "$HOY_BIN/$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | g
 	assert_status 1
 	for dir in cmd-*/; do
 		run grep -rnE "#include \"cmd-" "$dir"
-		! grep -v "#include \"${dir%/}/" <<<"$output" | grep -q include
+		grep -v "#include \"${dir%/}/" <<<"$output" | not grep -q include
 	done
 	floors=(base data proc conf store oci cli)
 	for i in "${!floors[@]}"; do
@@ -105,4 +105,10 @@ needed() { readelf -d "$HOY_BIN/$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | g
 	have_image busybox
 	try hoy inspect -f 'dir: {{.Os}}' localhost/busybox
 	assert_stdout 'dir: linux'
+}
+
+@test "no test has a line that cannot fail it" {
+	# shellcheck disable=SC2016
+	lines=$(grep -nE '^\s*! [^|]*(\| [^|]*)*$' "$HOY_TESTS"/bats/*.bats | grep -vE '\|\||:\s*! \$' || true)
+	[[ $lines == '' ]] || { echo "$lines"; false; }
 }

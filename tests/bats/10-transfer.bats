@@ -413,3 +413,18 @@ front_start() {
 	assert_status 1
 	[[ ! -s front/access.log ]] || { cat front/access.log; show 'the proxy was asked'; }
 }
+
+@test "the same layers become the same bytes, whenever they are packed" {
+	have_image debian
+	have_image busybox
+	for format in gzip zstd; do
+		for image in debian busybox; do
+			for _ in 1 2 3; do
+				hoy push -q --compression-format "$format" "$image" oci:layout:x
+				jq -r '.manifests[0].digest' layout/index.json
+				rm -rf layout
+			done >digests
+			[[ $(sort -u digests | wc -l) == 1 && $(wc -l <digests) == 3 ]]
+		done
+	done
+}

@@ -160,7 +160,7 @@ interrupted() {
 	interrupted
 	fallocate -l "$(($(df --output=avail -B1 small | tail -1) - 4000000))" small/filler || true
 	dd if=/dev/zero of=small/filler2 bs=64k 2>/dev/null || true
-	! wait "$pulling"
+	not wait "$pulling"
 	grep -q 'No space left on device' out
 	grep -q '^Error: ' out
 	[[ -z $(hoy images -q) ]]

@@ -352,7 +352,7 @@ name_in() {
 	background python3 server.py
 	until_true 10 bash -c 'exec 3<>/dev/tcp/127.0.0.1/18081' 2>/dev/null
 	same_output list-tags --tls-verify=false --registry-token t0ken docker://127.0.0.1:18081/b
-	! grep -q '^/token' asked
+	not grep -q '^/token' asked
 	try ours --user-agent-prefix probe/1 list-tags --tls-verify=false --registry-token t0ken docker://127.0.0.1:18081/b
 	assert_success
 	tail -1 asked | grep -q ' probe/1 hoy/'

@@ -361,7 +361,7 @@ same_error() {
 	for name in wild.example/img:1 one.example/xy/img:1 "two.example/img@$digest"; do
 		try hoy pull -q --retry 0 "$name"
 		assert_status 125
-		! oracle_podman pull -q --retry 0 "$name"
+		not oracle_podman pull -q --retry 0 "$name"
 	done
 	for cmd in "image copy -q oci:$(fixture busybox)/oci:latest docker://one.example/x/new:1" "image list-tags docker://one.example/x/img"; do
 		try $cmd --retry-times 0

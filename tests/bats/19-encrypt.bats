@@ -29,7 +29,7 @@ types() { tool hoy-image manifest get "oci:$1" | jq -r '.layers[].mediaType' | s
 		tool_copy --encryption-key jwe:$key.pub oci:plain:latest oci:ours:$key
 		skopeo copy -q --encryption-key jwe:$key.pub oci:plain:latest oci:theirs:$key
 		[[ $(types ours:$key) == "$(types theirs:$key)" && $(types ours:$key) == '+gzip+encrypted +gzip+encrypted +gzip+encrypted +gzip+encrypted +gzip+encrypted ' ]]
-		! layers ours:$key | grep -qFf <(layers plain:latest)
+		layers ours:$key | not grep -qFf <(layers plain:latest)
 		[[ $(tool hoy-image manifest get oci:ours:$key | jq -c '.layers[0].annotations | keys') == "$(tool hoy-image manifest get oci:theirs:$key | jq -c '.layers[0].annotations | keys')" ]]
 		for from in ours theirs; do
 			tool_copy --decryption-key $key.pem oci:$from:$key oci:d-$from:$key
@@ -110,7 +110,7 @@ types() { tool hoy-image manifest get "oci:$1" | jq -r '.layers[].mediaType' | s
 		[[ $stderr != *wrong-word* && $stderr != *$'\n'* ]]
 	done
 	tool hoy-image --insecure-policy --log-level debug copy --decryption-key locked.pem:secret-word oci:e:1 oci:d:5 >log 2>&1
-	! grep -q 'secret-word\|PRIVATE' log
+	not grep -q 'secret-word\|PRIVATE' log
 }
 
 # A keyring in the directory gpg with keys of NAME@example.org, their secret halves in NAME.ring; the passphrase of $2 is "word of $2".

@@ -662,7 +662,7 @@ call 83" ]]
 		ip addr add 192.0.2.77/24 dev hoydev0
 		ip -6 addr add 2001:db8::77/64 dev hoydev0 nodad
 		seen+=("$(cd "$B" && oracle "$rt" --root "$T/net" run c1 </dev/null | sed 's/^ *[0-9]*: //; s/global hoydev0/global eth7/')") # crun keeps the old label
-		! ip link show hoydev0
+		not ip link show hoydev0
 	done
 	[[ ${seen[1]} == *192.0.2.77/24*2001:db8::77/64* ]]
 	diff <(echo "${seen[0]}") <(echo "${seen[1]}")

@@ -94,7 +94,7 @@ swapper() {
 	for _ in {1..60}; do
 		run_sh 'cat /vol/*/in/f'
 		[[ -z $(ls "$T/outside") ]]
-		! grep "$T/outside" /proc/self/mountinfo
+		not grep "$T/outside" /proc/self/mountinfo
 	done
 }
 

@@ -95,7 +95,7 @@ ours() {
 	[[ $(grep -c 'PID' "$T/ours") == 2 && $(grep -c 'is not below an allowed directory' "$T/ours") == 2 ]]
 	ours log_labels
 	grep -F "('COLOR', 'red')" "$T/ours" | grep -F "('SIZE_2', 'big')" | grep -F "('MESSAGE', 'careful\n')" | grep -F "('PRIORITY', '4')"
-	! grep PARTIAL "$T/ours"
+	not grep PARTIAL "$T/ours"
 }
 
 @test "hostile labels, tags, arguments and control lines are refused" {

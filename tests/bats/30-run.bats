@@ -50,6 +50,24 @@ run_none() { hoy run --network none "$@"; }
 	[[ $(hoy ps -aq) == '' ]]
 }
 
+@test "a program that is for another machine, or is none: its stderr says so" {
+	have_image busybox
+	# An ELF header for arm64; text.
+	printf '\177ELF\2\1\1\0\0\0\0\0\0\0\0\0\2\0\267\0%0200d' 0 >foreign
+	echo text >text
+	chmod 755 foreign text
+	for p in foreign text; do
+		try run_none --rm -v "$PWD/$p:/$p" busybox "/$p"
+		assert_status 1
+		assert_stderr "exec container process \`/$p\`: Exec format error"
+	done
+	hoy run -d --name c --network none -v "$PWD/text:/text" busybox sleep 100
+	try hoy exec c /text
+	assert_status 1
+	assert_stderr_like 'Exec format error'
+	hoy rm -f -t 0 c
+}
+
 @test "the process sees what podman's process sees" {
 	have_image busybox
 	show='id; pwd; hostname; env | sort; grep -E "^(Cap|NoNewPrivs|Seccomp:)" /proc/self/status; ulimit -n; umask; ls -1 /dev; cat /proc/1/comm;

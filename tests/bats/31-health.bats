@@ -107,7 +107,7 @@ is_health() { [[ $(hoy inspect -f '{{.State.Health.Status}}' c) == "$1" ]]; }
 	assert_status 1
 	[[ $((SECONDS - begin)) -lt 5 ]]
 	[[ $(hoy inspect -f '{{(index .State.Health.Log 0).ExitCode}}' c) == -1 ]]
-	! hoy top c args | grep 'sleep 1000'
+	hoy top c args | not grep 'sleep 1000'
 	hoy rm -f -t 0 c
 	hoy run -d --name c --network none --health-cmd false --health-interval disable --health-start-period 1h --health-retries 1 busybox sleep 100
 	try hoy healthcheck run c

@@ -146,7 +146,7 @@ events='jq -c "select(.Status | startswith(\"exec\")) | [.Status, .ContainerExit
 	hoy stop -t 0 c
 	until_true 5 test -s "$T/status"
 	[[ $(cat "$T/status") == 137 ]]
-	! pgrep -f 'sleep 98[67]'
+	not pgrep -f 'sleep 98[67]'
 	wait
 	until_true 5 test ! -e "/proc/$mon"
 	hoy start c

@@ -50,7 +50,7 @@ see='see() { local want=$1; until_true 10 eval "[[ \$(e inspect -f \"{{.RestartC
 		see "0 exited 137"
 		e rm c'
 	grep -q '2 exited 1' "$T/ours"
-	! grep -q 'still not' "$T/ours"
+	not grep -q 'still not' "$T/ours"
 }
 
 @test "update: restart policy, limits, environment, health check" {

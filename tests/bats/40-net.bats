@@ -79,7 +79,7 @@ fails() {
 nothing_left() {
 	[[ $(ip -j link show type bridge) != *ifname* ]] || { ip link; return 1; }
 	[[ -z $(find "$CONFIG" -path '*/ports/*' -o -path '*/networks/*') ]] || { find "$CONFIG"; return 1; }
-	! nft list ruleset | grep -E '10\.77\.|fd77|hoybr|nv_ab12'
+	nft list ruleset | not grep -E '10\.77\.|fd77|hoybr|nv_ab12'
 }
 
 # ---- what is inside

@@ -68,7 +68,7 @@ told() { sed -E 's/[0-9a-f]{64}/ID/g; s/--> [0-9a-f]{12}$/--> ID12/'; }
 	hoy build --network none app >ours
 	[[ $(grep -c 'Using cache' ours) == 5 ]] # COPY and RUN behind it are done; what the second stage takes is as it was
 	hoy build --network none --no-cache app >ours
-	! grep 'Using cache' ours
+	not grep 'Using cache' ours
 	hoy run --rm --network none app | grep -x 'hello world'
 	oracle_podman run --rm --network none you | grep -x 'hello you'
 }

@@ -167,7 +167,7 @@ holds() { grep -rlaF -- "$1" "${@:2}" 2>/dev/null; }
 	[[ ! -e $dir/x && ! -e $dir/t && ! -e $dir/run/secrets ]]
 	hoy image umount ours
 	for text in filesecret- varsecret- idsecret-; do
-		! holds "$text" "$ROOT" "$RUNROOT" "$TMPDIR" out /run/hoy /var/log/journal
+		not holds "$text" "$ROOT" "$RUNROOT" "$TMPDIR" out /run/hoy /var/log/journal
 	done
 	# the same in layers that are compressed
 	hoy save -q -o "$T/all.tar" ours
@@ -226,7 +226,7 @@ holds() { grep -rlaF -- "$1" "${@:2}" 2>/dev/null; }
 	[[ $(<"$dir/m") == $'socket 600 0\n/run/buildkit/ssh_agent.0\nsocket 666 7' ]]
 	grep -qa first "$dir/one"
 	grep -qa second "$dir/two"
-	! grep -qa first "$dir/two"
+	not grep -qa first "$dir/two"
 	hoy image umount ours
 	file 'RUN --mount=type=ssh,required=true true'
 	try build .
@@ -692,7 +692,7 @@ repo_start() {
 	assert_status 137
 	assert_stderr_has 'Containerfile:4: RUN: building at STEP'
 	assert_stderr_has 'while running runtime: exit status 137'
-	! pgrep -f 'sleep 471[12]'
+	not pgrep -f 'sleep 471[12]'
 	[[ -z $(hoy ps -a -q --external) && -z $(mounts_below) ]]
 }
 

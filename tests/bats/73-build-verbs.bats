@@ -406,7 +406,7 @@ settings() { hoy_build inspect "$1" | jq -S "del(.ContainerID, .Container, .Dock
 	hoy_build manifest create list busybox >/dev/null
 	[[ $(hoy_build manifest inspect list | jq '.manifests | length') == 1 ]]
 	hoy_build manifest rm list >/dev/null
-	hoy_build info | jq -e '.store.GraphDriverName == "overlay"'
+	hoy_build info | jq '.store.GraphDriverName == "overlay"' | grep -qx true
 	[[ $(hoy_build version) == "Version:         1.43.2"* ]]
 	c=$(hoy_build from busybox)
 	hoy_build commit -q "$c" >/dev/null

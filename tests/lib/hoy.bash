@@ -215,6 +215,9 @@ net_outside() {
 
 try() { run --separate-stderr "$@"; }
 
+# not COMMAND...: it must fail. (`! COMMAND` fails no test, unless it's the last line of it.)
+not() { ! "$@"; }
+
 show() {
 	printf '%s\n' "$1"
 	printf -- '--- status: %s\n--- stdout:\n%s\n--- stderr:\n%s\n' "$status" "$output" "${stderr-}"
