@@ -389,13 +389,17 @@ int userns_as_root(const struct userns *u, struct hoy_err *err)
 	static __thread bool other;
 	uid_t uid = 0;
 	gid_t gid = 0;
-	int r = u ? userns_outside(u, &uid, &gid, err) : 0;
+	int dumpable, r = u ? userns_outside(u, &uid, &gid, err) : 0;
 
 	if (r < 0 || (u ? hoy_idmaps_empty(&u->maps) : !other))
 		return r;
 	other = u != NULL;
+	dumpable = prctl(PR_GET_DUMPABLE);
 	setfsgid(u ? gid : getegid());
 	setfsuid(u ? uid : geteuid());
+	/* Else an ordinary user's own /proc/self and those of children would not be the user's any more. */
+	if (dumpable == 1)
+		prctl(PR_SET_DUMPABLE, 1);
 	r = keep_caps();
 	return r < 0 ? hoy_fail_errno(err, -r, "cannot make files of the container's root") : 0;
 }

@@ -270,3 +270,37 @@ with_auto() {
 	hoy_build commit -q --rm "$c" chrooted >/dev/null
 	[[ $(hoy run --rm --network none chrooted stat -c %u:%g /wd /new | xargs) == '0:0 0:0' ]]
 }
+
+@test "an ordinary user's builds, in a namespace within the user's" {
+	U=$HOY_TEST_AREA/home-hoytest
+	as_user true
+	mkdir -p "$U/bin" "$U/app"
+	cp "$HOY_BIN"/hoy* "$U/bin/"
+	echo x >"$U/app/f"
+	printf 'FROM busybox\nCOPY --chown=3:4 f /f\nRUN %s; touch /y; chown 5:6 /y; stat -c %%u:%%g /f\n' "$maps" >"$U/app/Containerfile"
+	chown -R hoytest "$U/app"
+	u() { as_user "$U/bin/hoy-build" --runtime "$U/bin/hoy-runtime" "$@"; }
+	b() { as_user buildah "$@"; }
+	user=(--userns-uid-map 0:1:1000 --userns-gid-map 0:2000:500)
+	as_user podman load -q -i "$(fixture busybox)/docker.tar"
+	for isolation in oci chroot; do
+		c=$(u from "${user[@]}" --isolation $isolation busybox)
+		[[ $(u run "$c" -- sh -c "$maps; touch /one; chown 5:6 /one /bin; id -u") == ' 0 1 1000 0 2000 500 0' ]]
+		[[ $(b run --isolation oci "$c" -- sh -c 'stat -c %u:%g /one /bin; touch /two; chown 7 /two' | xargs) == '5:6 5:6' ]]
+		u copy -q --chown 3 "$c" "$U/app/f" /f
+		[[ $(u run "$c" -- stat -c %u:%g /two /f | xargs) == '7:0 3:3' ]]
+		u commit -q "$c" "mine-$isolation" >/dev/null
+		u rm "$c" >/dev/null
+		[[ $(as_user podman run --rm --network none "mine-$isolation" stat -c %u:%g /one /bin /two /f | xargs) == '5:6 5:6 7:0 3:3' ]]
+		u build --no-cache -q --network host --isolation $isolation "${user[@]}" -t "built-$isolation" app >/dev/null
+		[[ $(as_user podman run --rm --network none "built-$isolation" stat -c %u:%g /f /y /bin | xargs) == '3:4 5:6 0:0' ]]
+	done
+	c=$(b from "${user[@]}" busybox)
+	b run "$c" -- sh -c 'touch /one; chown 8:8 /one'
+	[[ $(u run "$c" -- stat -c %u:%g /one /bin | xargs) == '8:8 0:0' ]]
+	# No namespace within one has ids that are not there.
+	c=$(u from --userns-uid-map 0:70000:10 busybox 2>err) || c=''
+	[[ -z $c ]] || not u run "$c" -- true
+	[[ $(u run "$(u from --userns private busybox)" -- sh -c "$maps") == ' 0 0 1 1 1 65536 0 0 1 1 1 65536 ' ]]
+	u rm -a >/dev/null
+}
