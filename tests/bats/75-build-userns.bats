@@ -285,10 +285,10 @@ with_auto() {
 	as_user podman load -q -i "$(fixture busybox)/docker.tar"
 	for isolation in oci chroot; do
 		c=$(u from "${user[@]}" --isolation $isolation busybox)
-		[[ $(u run "$c" -- sh -c "$maps; touch /one; chown 5:6 /one /bin; id -u") == ' 0 1 1000 0 2000 500 0' ]]
-		[[ $(b run --isolation oci "$c" -- sh -c 'stat -c %u:%g /one /bin; touch /two; chown 7 /two' | xargs) == '5:6 5:6' ]]
+		[[ $(u run --network host "$c" -- sh -c "$maps; touch /one; chown 5:6 /one /bin; id -u") == ' 0 1 1000 0 2000 500 0' ]]
+		[[ $(b run --network host --isolation oci "$c" -- sh -c 'stat -c %u:%g /one /bin; touch /two; chown 7 /two' | xargs) == '5:6 5:6' ]]
 		u copy -q --chown 3 "$c" "$U/app/f" /f
-		[[ $(u run "$c" -- stat -c %u:%g /two /f | xargs) == '7:0 3:3' ]]
+		[[ $(u run --network host "$c" -- stat -c %u:%g /two /f | xargs) == '7:0 3:3' ]]
 		u commit -q "$c" "mine-$isolation" >/dev/null
 		u rm "$c" >/dev/null
 		[[ $(as_user podman run --rm --network none "mine-$isolation" stat -c %u:%g /one /bin /two /f | xargs) == '5:6 5:6 7:0 3:3' ]]
@@ -296,11 +296,11 @@ with_auto() {
 		[[ $(as_user podman run --rm --network none "built-$isolation" stat -c %u:%g /f /y /bin | xargs) == '3:4 5:6 0:0' ]]
 	done
 	c=$(b from "${user[@]}" busybox)
-	b run "$c" -- sh -c 'touch /one; chown 8:8 /one'
-	[[ $(u run "$c" -- stat -c %u:%g /one /bin | xargs) == '8:8 0:0' ]]
+	b run --network host "$c" -- sh -c 'touch /one; chown 8:8 /one'
+	[[ $(u run --network host "$c" -- stat -c %u:%g /one /bin | xargs) == '8:8 0:0' ]]
 	# No namespace within one has ids that are not there.
 	c=$(u from --userns-uid-map 0:70000:10 busybox 2>err) || c=''
-	[[ -z $c ]] || not u run "$c" -- true
-	[[ $(u run "$(u from --userns private busybox)" -- sh -c "$maps") == ' 0 0 1 1 1 65536 0 0 1 1 1 65536 ' ]]
+	[[ -z $c ]] || not u run --network host "$c" -- true
+	[[ $(u run --network host "$(u from --userns private busybox)" -- sh -c "$maps") == ' 0 0 1 1 1 65536 0 0 1 1 1 65536 ' ]]
 	u rm -a >/dev/null
 }
