@@ -181,6 +181,7 @@ struct work {
 	char id[HOY_ID_SIZE], layer[HOY_ID_SIZE];
 	char *name, *root; /* root: where it is mounted, or NULL */
 	struct userns ns;  /* of its commands, its files are shifted by */
+	bool kept;	   /* it stays when the build is over */
 	bool plain;	   /* never mounted: what it holds was written straight into its upper directory */
 	struct hoy_strv stubs; /* what a RUN's mounts may have made */
 	struct hoy_strv parents; /* directories in which that was, innermost first: paths without a slash in front */
@@ -202,7 +203,11 @@ int work_unmount(struct work *w, struct hoy_err *err);
 bool work_mounted(struct work *w);
 /* Take away what mounts of commands have left in the layer, unless it's mounted. */
 void work_tidy(struct work *w);
-/* Take it away with all that it holds; NULL is fine. */
+/* S's working container gets a name and settings, and stays when the build is over, for buildah's verbs and ours. */
+int work_keep(struct state *s);
+/* TEXT becomes the buildah.json of the container ID. */
+int work_settings(struct build *b, const char *id, const struct hoy_buf *text);
+/* Take it away with all that it holds, unless it is kept; NULL is fine. */
 void work_drop(struct work *w);
 /* Make the directory PATH in it. */
 int work_mkdir(struct state *s, const char *path);

@@ -41,6 +41,8 @@ void ctr_write(struct ctr *c, struct hoy_buf *ret);
 
 /* The settings of a container on what S stands on, whose config is in s->base; FORMAT is one of those above, or NULL: what an image says. */
 int ctr_describe(struct ctr *c, const struct state *s, const char *format);
+/* What CONFIG (docker's object) says becomes what the settings do, in both forms. */
+int ctr_put_config(struct ctr *c, const struct hoy_json *config);
 /* The config objects, of the image in OCI's and in docker's form. */
 struct hoy_json *ctr_oci(struct ctr *c);
 struct hoy_json *ctr_docker(struct ctr *c);

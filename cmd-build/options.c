@@ -53,7 +53,7 @@ const struct hoy_opt build_options[] = {
 	{ 0, "env", HOY_OPT_LIST, O(envs), "KEY[=VALUE]", "an ENV behind each FROM" },
 	{ 0, "explain-cache", HOY_OPT_FLAG, O(explain_cache), NULL, "tell what changed of a step that is not in the cache" },
 	{ 'f', "file", HOY_OPT_LIST, O(files), "FILE", "the Containerfile; - is stdin" },
-	{ 0, "force-rm", HOY_OPT_TRI, O(force_rm), NULL, "take working containers away if the build fails, too (default true, nothing else is possible)" },
+	{ 0, "force-rm", HOY_OPT_TRI, O(force_rm), NULL, "with layers, take the container of a step that fails away (default true; of hoy-build false)" },
 	{ 0, "format", HOY_OPT_STRING, O(format), "FORMAT", "oci (default) or docker" },
 	{ 0, "from", HOY_OPT_STRING, O(from), "IMAGE", "in place of what the first FROM names" },
 	RUN_OPT(14, 0, "group-add", "GROUP", "supplementary group of RUN"),
@@ -97,7 +97,7 @@ const struct hoy_opt build_options[] = {
 	{ 0, "retry", HOY_OPT_INT, O(retry), "N", "attempts after a failed one of a pull or push (default 3)" },
 	{ 0, "retry-delay", HOY_OPT_STRING, O(retry_delay), "DURATION", "time between attempts" },
 	{ 0, "rewrite-timestamp", HOY_OPT_FLAG, O(rewrite_timestamp), NULL, "no file of the image is younger than --source-date-epoch" },
-	{ 0, "rm", HOY_OPT_TRI, O(rm), NULL, "take working containers away (default true, nothing else is possible)" },
+	{ 0, "rm", HOY_OPT_TRI, O(rm), NULL, "with layers, take the containers of steps away (default true)" },
 	{ 0, "runtime", HOY_OPT_STRING, O(runtime), "PATH", "OCI runtime for RUN" },
 	{ 0, "runtime-flag", HOY_OPT_LIST, O(runtime_flags), "FLAG", "global flag for the OCI runtime" },
 	REFUSED(1, "sbom"),
@@ -187,8 +187,6 @@ static int take_refused(struct build *b)
 			return hoy_fail(&b->err, HOY_EUNSUPPORTED, "--%s is not supported", refused[i]);
 	if (o->sign_by)
 		return hoy_fail(&b->err, HOY_EUNSUPPORTED, "--sign-by is not supported: images are signed on their way (run: hoy push --sign-by=%s)", o->sign_by);
-	if (o->rm == 0 || o->force_rm == 0)
-		return hoy_fail(&b->err, HOY_EUNSUPPORTED, "working containers cannot be kept: --%s=false", o->rm ? "force-rm" : "rm");
 	return 0;
 }
 

@@ -17,8 +17,7 @@
 
 /* ---- life ---- */
 
-/* The directory of container ID and TEXT in it, before there is a record: whoever sees the container, sees what it is. */
-static int write_settings(struct build *b, const char *id, const struct hoy_buf *text)
+int work_settings(struct build *b, const char *id, const struct hoy_buf *text)
 {
 	char path[HOY_ID_SIZE + 16];
 	cleanup_fd int own = -1, dir = -1;
@@ -69,7 +68,8 @@ static int make_records(const struct state *s, struct work *w, work_text *text)
 		r = hoy_layer_create_rw(b->s, &rw, &b->err);
 	if (r < 0)
 		return r;
-	r = text ? write_settings(b, w->id, &settings) : 0;
+	/* Before there is a record: whoever sees the container, sees what it is. */
+	r = text ? work_settings(b, w->id, &settings) : 0;
 	if (!r)
 		r = hoy_container_create(b->s, &n, &b->err);
 	if (r < 0)
@@ -175,7 +175,7 @@ void work_drop(struct work *w)
 	if (!w)
 		return;
 	(void)work_unmount(w, &err);
-	if (!hoy_store_lock(w->b->s, 0, HOY_LAYERS | HOY_IMAGES | HOY_CONTAINERS, &err)) {
+	if (!w->kept && !hoy_store_lock(w->b->s, 0, HOY_LAYERS | HOY_IMAGES | HOY_CONTAINERS, &err)) {
 		if (!hoy_container_delete(w->b->s, w->id, &err))
 			lease_drop(LEASE_CONTAINER, w->id);
 		hoy_store_unlock(w->b->s);
