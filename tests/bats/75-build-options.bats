@@ -57,8 +57,9 @@ kept() {
 	done
 	diff oracle_buildah.kept hoy_build.kept
 	id=$(hoy_build build -q --layers --rm=false --no-cache --cap-add NET_ADMIN --network none -t all -f good .)
-	[[ $(kept hoy_build | cut -d' ' -f1 | xargs) == 'ID-working-container busybox-working-container busybox-working-container-1' ]]
-	[[ $(hoy_build run busybox-working-container -- sh -c 'cat /one; grep CapEff /proc/self/status; echo $A' | xargs) == *'1 CapEff: 00000000800415fb b' ]]
+	[[ $(kept hoy_build | cut -d' ' -f1 | xargs) == 'ID-working-container ID-working-container ID-working-container' ]]
+	c=$(hoy_build containers -q | head -1)
+	[[ $(hoy_build run "$c" -- sh -c 'cat /one; grep CapEff /proc/self/status; echo $A' | xargs) == *'1 CapEff: 00000000800415fb b' ]]
 	[[ $(hoy run --rm --network none all cat /one /three | xargs) == '1 3' ]]
 	hoy_build rm -a >/dev/null
 	[[ $(hoy_build build -q --layers -f good --cap-add NET_ADMIN --network none .) == "$id" ]]
