@@ -58,6 +58,8 @@ struct putter {
 	gid_t gid;
 	const struct hoy_idmaps *of, *to; /* what the ids of sources are shifted by, and those of the root; NULL or empty: by nothing */
 	const char *chmod; /* NULL: modes stay as they are */
+	bool forced; /* all have the time TIME */
+	int64_t time;
 	bool keep_setid, times; /* times: they are part of the digest */
 	bool dry; /* nothing is written: only the digest is wanted */
 	EVP_MD_CTX *md; /* of the tar that the item at hand would be; NULL: nobody wants to know */

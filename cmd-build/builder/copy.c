@@ -16,7 +16,7 @@
 
 struct copy_opts {
 	bool dry, from_image, parents;
-	const char *add, *root, *context, *ignore, *docs, *chown, *chmod, *workdir, *what, *checksum, *link, *upper;
+	const char *add, *root, *context, *ignore, *docs, *chown, *chmod, *workdir, *what, *checksum, *link, *upper, *timestamp;
 	struct hoy_strv exclude, uid_map, gid_map, from_uid_map, from_gid_map;
 };
 #define O(field) offsetof(struct copy_opts, field)
@@ -37,6 +37,7 @@ static const struct hoy_opt copy_opts[] = {
 	{ 0, "link", HOY_OPT_STRING, O(link), "DIR", "copy as if the root were empty: to this directory, and (unless it is that of --upper) from there to the root" },
 	{ 0, "parents", HOY_OPT_FLAG, O(parents), NULL, "keep the directories above the sources" },
 	{ 0, "root", HOY_OPT_STRING, O(root), "DIR", "root of the container" },
+	{ 0, "timestamp", HOY_OPT_STRING, O(timestamp), "SECONDS", "time of all that is copied, instead of its own" },
 	{ 0, "uid-map", HOY_OPT_COMMAS, O(uid_map), "INSIDE:OUTSIDE:SIZE", "what user ids of the root are outside of the container" },
 	{ 0, "upper", HOY_OPT_STRING, O(upper), "DIR", "write to this empty directory, which will be the upper one of an overlay on the root" },
 	{ 0, "what", HOY_OPT_STRING, O(what), "TEXT", "what errors begin with: file, line, instruction" },
@@ -149,7 +150,7 @@ static bool is_dir(int at, const char *path)
 /* What lies in the directory FROM, with the owners that the image knows, goes to the directory TO of the root, over what is there. */
 static int merge(struct copy *c, int from, int to, struct hoy_err *err)
 {
-	struct putter p = { .from = from, .keep_owner = true, .keep_setid = true, .to = &c->to, .name = HOY_BUF_INIT(1 << 20), .err = err };
+	struct putter p = { .from = from, .keep_owner = true, .keep_setid = true, .to = &c->to, .forced = c->p.forced, .time = c->p.time, .name = HOY_BUF_INIT(1 << 20), .err = err };
 	struct spot at = { openat(to, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), -1 };
 	int r = at.to < 0 ? hoy_fail_errno(err, errno, "cannot open '%s'", c->o->root) : put_item(&p, "", &at, "", false);
 
@@ -159,8 +160,8 @@ static int merge(struct copy *c, int from, int to, struct hoy_err *err)
 	return r;
 }
 
-/* The owners that an archive names are others on the disk: it is unpacked in a place of its own first. */
-static int unpack_shifted(struct copy *c, int fd, int to, struct hoy_err *err)
+/* The owners that an archive names are others on the disk, or its times aren't wanted: it is unpacked in a place of its own first. */
+static int unpack_changed(struct copy *c, int fd, int to, struct hoy_err *err)
 {
 	cleanup_free char *dir = c->o->docs ? hoy_asprintf("%s/unpack-XXXXXX", c->o->docs) : NULL;
 	cleanup_fd int at = -1;
@@ -190,7 +191,7 @@ static int try_unpack(struct copy *c, const char *path, struct hoy_err *err)
 		return hoy_fail(err, HOY_EBUSY, "an archive needs the whole root");
 	r = put_parents(&c->p, c->lookup, &c->place, c->dest, &at);
 	if (!r)
-		r = at.to < 0 || hoy_idmaps_empty(c->p.to) ? unpack_archive(fd, at.to, &c->sums, err) : unpack_shifted(c, fd, at.to, err);
+		r = at.to < 0 || (hoy_idmaps_empty(c->p.to) && !c->p.forced) ? unpack_archive(fd, at.to, &c->sums, err) : unpack_changed(c, fd, at.to, err);
 	spot_close(&at);
 	return r < 0 ? r : 1;
 }
@@ -340,6 +341,8 @@ static int settings(struct copy *c, struct hoy_err *err)
 	c->p.dry = o->dry;
 	c->p.chown = o->chown != NULL;
 	c->p.chmod = o->chmod;
+	c->p.forced = o->timestamp != NULL;
+	c->p.time = o->timestamp ? strtoll(o->timestamp, NULL, 10) : 0;
 	c->p.of = &c->of;
 	/* In the directory of --link, owners are what they are to the image. */
 	c->p.to = o->link ? NULL : &c->to;

@@ -87,14 +87,16 @@ static int digest_header(struct putter *p, const struct stat *st, char type, con
 /* ---- one file ---- */
 
 /* To the nearest second, as buildah's way through a tar has it. */
-static struct timespec whole(const struct stat *st)
+static struct timespec whole(const struct putter *p, const struct stat *st)
 {
+	if (p->forced)
+		return (struct timespec){ .tv_sec = p->time };
 	return (struct timespec){ .tv_sec = st->st_mtim.tv_sec + (st->st_mtim.tv_nsec >= 500000000) };
 }
 
 static int finish(struct putter *p, int to, const char *name, const struct stat *st)
 {
-	struct timespec times[2] = { whole(st), whole(st) };
+	struct timespec times[2] = { whole(p, st), whole(p, st) };
 	uid_t uid;
 	gid_t gid;
 
@@ -113,7 +115,7 @@ static int finish(struct putter *p, int to, const char *name, const struct stat 
 /* The same for the new file FD; and its attributes, after chown(), which takes file capabilities away. */
 static int finish_file(struct putter *p, int fd, const struct stat *st, const struct xattrs *x)
 {
-	struct timespec times[2] = { whole(st), whole(st) };
+	struct timespec times[2] = { whole(p, st), whole(p, st) };
 	uid_t uid;
 	gid_t gid;
 

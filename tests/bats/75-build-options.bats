@@ -64,3 +64,79 @@ kept() {
 	hoy_build rm -a >/dev/null
 	[[ $(hoy_build build -q --layers -f good --cap-add NET_ADMIN --network none .) == "$id" ]]
 }
+
+# web_start: a server that has www/; what is called busy* it has after two times 503 only. Sets WEB, and TLS for the same by https (by a certificate in certs/).
+web_start() {
+	mkdir -p www certs
+	openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1 -keyout key.pem -out certs/ca.crt 2>/dev/null
+	cat >web.py <<-'END'
+		import functools, http.server, ssl, threading
+		seen = {}
+		class Handler(http.server.SimpleHTTPRequestHandler):
+		    def do_GET(self):
+		        seen[self.path] = seen.get(self.path, 0) + 1
+		        if self.path.startswith("/busy") and seen[self.path] <= 2:
+		            return self.send_error(503)
+		        return super().do_GET()
+		def serve(tls):
+		    s = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory="www"))
+		    if tls:
+		        c = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+		        c.load_cert_chain("certs/ca.crt", "key.pem")
+		        s.socket = c.wrap_socket(s.socket, server_side=True)
+		    threading.Thread(target=s.serve_forever).start()
+		    return s.server_address[1]
+		print(serve(False), serve(True), file=open("ports.new", "w"), flush=True)
+		__import__("os").rename("ports.new", "ports")
+	END
+	background python3 web.py 2>web.log
+	until_true 10 test -e ports
+	read -r plain tls <ports
+	WEB=http://127.0.0.1:$plain TLS=https://127.0.0.1:$tls
+}
+
+@test "copy, add: --timestamp, --retry, --retry-delay, --tls-verify, --cert-dir" {
+	have_image busybox
+	mkdir -p dir/sub
+	echo x >dir/sub/file
+	ln -s file dir/sub/link
+	tar -cf arch.tar dir
+	for who in oracle_buildah hoy_build; do
+		c=$("$who" from busybox)
+		"$who" copy -q --timestamp 1000 "$c" dir /tree
+		"$who" copy -q --timestamp 2000 "$c" dir/sub/file arch.tar /files/
+		"$who" add -q --timestamp 3000 "$c" arch.tar /un
+		m=$("$who" mount "$c")
+		(cd "$m" && find tree/* files/* un/* -printf '%p %T@\n' | sort) >"$who.times"
+		"$who" umount "$c" >/dev/null
+	done
+	diff oracle_buildah.times hoy_build.times
+	grep -qx 'tree/sub/link 1000.0000000000' hoy_build.times
+	try hoy_build copy --timestamp soon "$c" dir /
+	assert_error 'parsing timestamp value "soon"'
+	web_start
+	echo page >www/page
+	cp www/page www/busy
+	cp www/page www/busy2
+	cp www/page www/busy3
+	try hoy_build add -q --retry 1 --retry-delay 10ms "$c" "$WEB/busy" /
+	assert_status 125
+	assert_stderr_has 'invalid response status 503, trying again in 0.0 s'
+	hoy_build add -q --retry 2 --retry-delay 10ms "$c" "$WEB/busy2" /got 2>/dev/null
+	[[ $(hoy_build run "$c" -- cat /got) == page ]]
+	[[ $(grep -c 'GET /busy2' web.log) == 3 ]]
+	try hoy_build add -q --retry 0 "$c" "$WEB/nosuch" /
+	assert_error 'invalid response status 404'
+	try hoy_build add --retry-delay x "$c" dir /
+	assert_error 'unable to parse value provided "x" as --retry-delay'
+	try hoy_build add -q --retry 0 "$c" "$TLS/page" /
+	assert_status 125
+	assert_stderr_has certificate
+	hoy_build add -q --tls-verify=false "$c" "$TLS/page" /one
+	hoy_build add -q --cert-dir certs "$c" "$TLS/page" /two
+	[[ $(hoy_build run "$c" -- cat /one /two | xargs) == 'page page' ]]
+	# A build's are for what it ADDs, too.
+	printf 'FROM busybox\nADD %s/busy3 /x\nADD %s/page /y\n' "$WEB" "$TLS" >Containerfile
+	hoy_build build -q --retry 3 --retry-delay 10ms --cert-dir certs -t web . >/dev/null 2>&1
+	[[ $(hoy run --rm --network none web cat /x /y | xargs) == 'page page' ]]
+}
