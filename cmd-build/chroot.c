@@ -243,7 +243,7 @@ static void change_root(const struct chroot_cmd *c, bool own_pids)
 	mount_volumes(tree, c);
 	if (fchdir(tree) < 0)
 		give_up("go to", c->root);
-	if (syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0) {
+	if (c->no_pivot || syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0) {
 		/* Where our own root is none that can be put away. */
 		if (fchdir(tree) < 0 || chroot(".") < 0)
 			give_up("change the root to", c->root);

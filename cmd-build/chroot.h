@@ -19,7 +19,7 @@ struct chroot_cmd {
 	struct hoy_strv limits;	  /* "nofile=100:200" */
 	const char *user, *dir, *hostname; /* user "": root; hostname NULL: ours */
 	uint64_t caps;
-	bool no_new_privs, no_hosts;
+	bool no_new_privs, no_hosts, no_pivot;
 	const struct run_mounts *mounts; /* or NULL */
 	const struct userns *ns;
 };

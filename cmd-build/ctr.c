@@ -274,12 +274,22 @@ int isolation_parse(const char *text, struct hoy_err *err)
 {
 	static const char *const names[] = { "", "oci", "chroot", "rootless" };
 
+	if (text && !strcasecmp(text, "default"))
+		return ISOLATION_OCI;
+
 	if (!text || !*text)
 		text = getenv("BUILDAH_ISOLATION") ?: "";
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		if (!strcasecmp(text, names[i]))
 			return (int)i;
 	return hoy_fail(err, EINVAL, "unrecognized isolation type \"%s\"", text);
+}
+
+bool no_pivot_asked(void)
+{
+	const char *v = getenv("BUILDAH_NOPIVOT");
+
+	return v && *v;
 }
 
 int options_first(int n, char **argv, const char *noun, struct hoy_err *err)

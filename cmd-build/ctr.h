@@ -59,6 +59,8 @@ int ctr_set_env(struct ctr *c, const char *key, const char *value);
 
 /* The number that the name of an isolation means, DEFAULT for ""; -EINVAL with a sentence. Without TEXT the environment's. */
 int isolation_parse(const char *text, struct hoy_err *err);
+/* Does the environment want roots to be changed without pivot_root? */
+bool no_pivot_asked(void);
 /* Options behind the container's or image's name are a mistake that buildah names: 0, or -EINVAL with a sentence. */
 int options_first(int n, char **argv, const char *noun, struct hoy_err *err);
 /* The end of a verb: what failed, if R says so, is told. The exit status. */

@@ -135,6 +135,9 @@ static int describe_kept(struct ctr *c, const struct state *s)
 	take_run_options(s->b, &o);
 	if (!r)
 		r = ctr_set_options(c, &o);
+	for (size_t i = 0; i < s->b->o->hooks_dirs.n && !r; i++)
+		if (!hoy_json_set_string(&c->d, hoy_json_path(c->d.root, "CommonBuildOpts", "OCIHooksDir", NULL), NULL, s->b->o->hooks_dirs.v[i]))
+			r = hoy_fail_oom(&c->b.err);
 	c->w.ns = s->work->ns;
 	return r ? r : ctr_put_config(c, s->cfg);
 }

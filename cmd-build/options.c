@@ -295,10 +295,8 @@ static int take_run(struct build *b)
 	r = userns_take(&b->ns, &o->userns, &b->err);
 	if (r < 0)
 		return r;
-	if (o->hooks_dirs.n > 1)
-		return hoy_fail(&b->err, HOY_EUNSUPPORTED, "more than one --hooks-dir is not supported");
-	if (o->hooks_dirs.n)
-		hoy_globals.hooks_dir = o->hooks_dirs.v[0];
+	for (size_t i = 0; i < o->hooks_dirs.n; i++)
+		hoy_strv_push(&hoy_globals.hooks_dirs, o->hooks_dirs.v[i]);
 	if (o->runtime)
 		hoy_globals.runtime = o->runtime;
 	for (size_t i = 0; i < o->runtime_flags.n; i++)

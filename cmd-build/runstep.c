@@ -6,6 +6,7 @@
 
 #include "cmd-build/build.h"
 #include "cmd-build/chroot.h"
+#include "cmd-build/ctr.h"
 #include "cmd-build/mounts.h"
 #include "cmd-build/runopts.h"
 #include "common/base/fd.h"
@@ -149,6 +150,8 @@ static int make_argv(struct state *s, const struct cf_instr *i, const char *name
 	hoy_strv_push(argv, "--rm");
 	if (s->b->o->use_stdin)
 		hoy_strv_push(argv, "--interactive");
+	if (no_pivot_asked())
+		hoy_strv_push(argv, "--no-pivot");
 	hoy_strv_push(argv, "--rootfs");
 	hoy_strv_push(argv, "--log-driver=none");
 	hoy_strv_push(argv, "--passwd=false");
@@ -269,7 +272,7 @@ static int run_chroot(struct state *s, const struct cf_instr *i, const struct ru
 	char host[16];
 	struct chroot_cmd k = { .root = s->work->root, .user = config_str(s, "User"), .dir = *dir ? dir : "/", .hostname = host,
 				.caps = HOY_CAPS_DEFAULT, .no_hosts = s->b->o->no_hosts, .mounts = m,
-				.ns = &s->work->ns };
+				.ns = &s->work->ns, .no_pivot = no_pivot_asked() };
 	int r = fill_chroot(s, i, &k, m);
 
 	snprintf(host, sizeof(host), "%.12s", s->work->id);

@@ -19,7 +19,7 @@ struct run_opts {
 	struct hoy_strv cap_add, cap_drop, device, env, mount, runtime_flag, volume;
 	const char *cgroupns, *contextdir, *hostname, *ipc, *isolation, *network, *pid, *runtime, *user, *uts, *workingdir;
 	int add_history, terminal;
-	bool no_hostname, no_hosts;
+	bool no_hostname, no_hosts, no_pivot;
 };
 #define O(field) offsetof(struct run_opts, field)
 #define STR(letter, name, field, arg, help) { letter, name, HOY_OPT_STRING, O(field), arg, help }
@@ -40,6 +40,7 @@ static const struct hoy_opt run_opts[] = {
 	STR(0, "network", network, "MODE", "private, none, host, NETWORK or ns:PATH"),
 	{ 0, "no-hostname", HOY_OPT_FLAG, O(no_hostname), NULL, "leave /etc/hostname alone" },
 	{ 0, "no-hosts", HOY_OPT_FLAG, O(no_hosts), NULL, "leave /etc/hosts alone" },
+	{ 0, "no-pivot", HOY_OPT_FLAG, O(no_pivot), NULL, "change the root without pivot_root (default BUILDAH_NOPIVOT)" },
 	STR(0, "pid", pid, "MODE", "PID namespace: private, host or a path"),
 	STR(0, "runtime", runtime, "PATH", "OCI runtime"),
 	COMMAS(0, "runtime-flag", runtime_flag, "FLAG", "option of the runtime, without dashes"),
@@ -336,6 +337,8 @@ static int make_argv(struct runner *u, int root, int n, char **words)
 		hoy_globals.runtime = u->o->runtime;
 	for (size_t i = 0; i < u->o->runtime_flag.n; i++)
 		hoy_strv_push(&hoy_globals.runtime_flags, u->o->runtime_flag.v[i]);
+	HOY_JSON_EACH(d, hoy_json_get(common(u), "OCIHooksDir"))
+		hoy_strv_push(&hoy_globals.hooks_dirs, hoy_json_text(d) ?: "");
 	hoy_strv_push(&u->argv, "hoy-run");
 	hoy_globals_argv(&u->argv);
 	hoy_strv_push(&u->argv, "--events-backend=none");
@@ -344,6 +347,8 @@ static int make_argv(struct runner *u, int root, int n, char **words)
 	hoy_strv_push(&u->argv, "--rootfs");
 	hoy_strv_push(&u->argv, "--log-driver=none");
 	hoy_strv_push(&u->argv, "--passwd=false");
+	if (u->o->no_pivot || no_pivot_asked())
+		hoy_strv_push(&u->argv, "--no-pivot");
 	hoy_strv_push(&u->argv, has_terminal(u->o) ? "-it" : "-i");
 	hoy_strv_pushf(&u->argv, "--name=%s", u->name);
 	hoy_strv_pushf(&u->argv, "--workdir=%s", dir && *dir ? dir : "/");
@@ -428,7 +433,7 @@ static int run_chroot(struct runner *u, int root, int n, char **words)
 	char host[16];
 	struct chroot_cmd k = { .root = c->w.root, .user = u->o->user ?: hoy_json_str(ctr_oci(c), "User") ?: "", .dir = dir && *dir ? dir : "/",
 				.hostname = u->o->hostname ?: own && *own ? own : host, .no_hosts = u->o->no_hosts, .mounts = &u->mounts,
-				.ns = &c->w.ns,
+				.ns = &c->w.ns, .no_pivot = u->o->no_pivot || no_pivot_asked(),
 				.no_new_privs = hoy_json_bool(common(u), "NoNewPrivileges", false) };
 	int r = refuse(u);
 

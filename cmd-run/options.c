@@ -93,6 +93,7 @@ const struct hoy_opt run_options[] = {
 	FLAG(0, "no-healthcheck", no_healthcheck, "ignore the image's health check"),
 	FLAG(0, "no-hosts", no_hosts, "leave /etc/hosts alone"),
 	FLAG(0, "no-hostname", no_hostname, "leave /etc/hostname alone"),
+	FLAG(0, "no-pivot", no_pivot, NULL), /* hoy-build's */
 	FLAG(0, "oom-kill-disable", oom_kill_disable, "do not kill when memory runs out (cgroup v1)"),
 	STR(0, "oom-score-adj", oom_score_adj, "N", "score for the kernel's OOM killer"),
 	STR(0, "os", os, "OS", "operating system of the image to pull"),
@@ -318,6 +319,7 @@ static int network(struct ctr *c, const struct create_opts *o, struct hoy_err *e
 	def_list(c, "addHosts", &o->add_host);
 	set_true(c, "noHosts", o->no_hosts);
 	set_true(c, "noHostname", o->no_hostname);
+	set_true(c, "noPivot", o->no_pivot || hoy_json_bool(hoy_json_get(conf(), "engine"), "no_pivot_root", false));
 	return 0;
 }
 

@@ -761,7 +761,9 @@ int write_spec(struct ctr *c, const char *rootfs, const char *netns, struct hoy_
 	HOY_JSON_EACH(it, hoy_json_get(s.def, "annotations"))
 		hoy_jw_value(&s.w, it->key, it);
 	hoy_jw_end_object(&s.w);
-	r = linux_part(&s, netns, err);
+	r = write_hooks(c, &s.w, err);
+	if (!r)
+		r = linux_part(&s, netns, err);
 	free(s.userns);
 	hoy_jw_end_object(&s.w);
 	return r ? r : out->error ? hoy_fail_oom(err) : 0;

@@ -26,7 +26,7 @@ const struct hoy_opt hoy_global_opts[] = {
 	{ 0, "network-cmd-path", HOY_OPT_STRING, G(network_cmd), "PATH", "tool for user-mode networking" },
 	{ 0, "network-config-dir", HOY_OPT_STRING, G(network_config_dir), "PATH", "directory of network definitions" },
 	{ 0, "events-backend", HOY_OPT_STRING, G(events_backend), "NAME", "file or none" },
-	{ 0, "hooks-dir", HOY_OPT_STRING, G(hooks_dir), "PATH", "directory of OCI hooks" },
+	{ 0, "hooks-dir", HOY_OPT_LIST, G(hooks_dirs), "PATH", "directory of OCI hooks; of several, the last one with a file of a name counts" },
 	{ 0, "tmpdir", HOY_OPT_STRING, G(tmpdir), "PATH", "directory of the engine's own state" },
 	{ 0, "log-level", HOY_OPT_STRING, G(log_level), "LEVEL", "debug, info, warn, error, fatal" },
 	{ 'v', "version", HOY_OPT_FLAG, G(version), NULL, "print the version" },

@@ -52,9 +52,8 @@ struct hoy_verb {
 /* What every tool takes before its verb. */
 struct hoy_globals {
 	struct hoy_storage_args storage;
-	const char *log_level, *runtime, *conmon, *cgroup_manager, *network_cmd, *network_config_dir, *events_backend, *tmpdir,
-		*hooks_dir;
-	struct hoy_strv runtime_flags, modules;
+	const char *log_level, *runtime, *conmon, *cgroup_manager, *network_cmd, *network_config_dir, *events_backend, *tmpdir;
+	struct hoy_strv runtime_flags, modules, hooks_dirs;
 	bool version, help;
 	/* hoy_copy_globals[] */
 	const char *arch, *os, *variant, *command_timeout, *user_agent, *policy, *registries_d;

@@ -140,3 +140,109 @@ web_start() {
 	hoy_build build -q --retry 3 --retry-delay 10ms --cert-dir certs -t web . >/dev/null 2>&1
 	[[ $(hoy run --rm --network none web cat /x /y | xargs) == 'page page' ]]
 }
+
+# hook DIR NAME WORD [WHEN-JSON [STAGES-JSON]]: a hook that notes WORD and its state's status in the file $T/hooked.
+hook() {
+	mkdir -p "$1"
+	printf '{"version":"1.0.0","hook":{"path":"/bin/sh","args":["sh","-c","echo %s $(jq -r .status) $X >>%s/hooked"],"env":["PATH=/usr/bin:/bin","X=x"]},"when":%s,"stages":%s}\n' \
+		"$3" "$T" "${4:-{\"always\":true\}}" "${5:-[\"prestart\"]}" >"$1/$2.json"
+}
+
+# What the hooks have noted of `COMMAND...`, in one line.
+hooked() {
+	rm -f "$T/hooked"
+	"$@" >/dev/null || return 1
+	[[ ! -e $T/hooked ]] || xargs <"$T/hooked"
+}
+
+@test "--hooks-dir: of a build, of what it keeps, of run: several, the later one counts; stages and conditions" {
+	have_image busybox
+	printf 'FROM busybox\nRUN echo ran >>/ran\n' >Containerfile
+	hook a 20-one one
+	hook a 10-two two
+	hook b 20-one other
+	hook b 30-three three
+	b() { hooked "$@" build -q --no-cache --network none --hooks-dir "$PWD/a" --hooks-dir "$PWD/b" .; }
+	[[ $(b hoy_build) == 'two creating x other creating x three creating x' ]]
+	[[ $(b oracle_buildah | sed 's/created/creating/g') == "$(b hoy_build)" ]]
+	r() { hooked hoy "${@:1:$#-1}" run --rm --network none busybox sh -c "${!#}"; }
+	[[ $(r --hooks-dir a --hooks-dir b true) == 'two creating x other creating x three creating x' ]]
+	[[ $(hooked oracle_podman --hooks-dir "$PWD/a" --hooks-dir "$PWD/b" run --rm --network none busybox true | sed 's/created/creating/g') == "$(r --hooks-dir a --hooks-dir b true)" ]]
+	hook c all all '{"always":true}' '["poststart","createContainer","poststop","prestart","createRuntime","startContainer"]'
+	# (What runs in the container has its own jq, or none.)
+	sed -i 's/,"startContainer"//' c/all.json
+	[[ $(r --hooks-dir c 'sleep 0.3') == 'all creating x all creating x all creating x all running x all stopped x' ]]
+	[[ $(r --hooks-dir c --hooks-dir a --hooks-dir "$PWD/nowhere" true 2>/dev/null | tr ' ' '\n' | grep -c 'two') == 1 ]]
+	# Conditions.
+	while IFS='|' read -r when want options; do
+		rm -rf d
+		hook d one yes "$when"
+		# shellcheck disable=SC2086
+		ours=$(hooked hoy --hooks-dir d run --rm --network none $options busybox true)
+		theirs=$(hooked oracle_podman --hooks-dir "$PWD/d" run --rm --network none $options busybox true)
+		[[ ${ours:+yes} == "$want" && ${theirs:+yes} == "$want" ]] || { echo "$when $options: '$ours' '$theirs'"; return 1; }
+	done <<-'END'
+		{"always":false}||
+		{}||
+		{"always":true,"hasBindMounts":true}||
+		{"hasBindMounts":true}|yes|-v /tmp:/mnt
+		{"commands":["^tr"]}|yes|
+		{"commands":["^false$","/sh$"]}||
+		{"annotations":{"^a\\.":"^b"}}|yes|--annotation a.x=bc
+		{"annotations":{"^a\\.":"^b"}}||--annotation a.x=c
+		{"annotations":{"^a\\.":"^b","q":"."}}||--annotation a.x=bc
+		{"always":true,"commands":["nope"]}||
+	END
+	# What isn't right is an error, and names the file.
+	while IFS='|' read -r text want; do
+		mkdir -p e
+		printf '%s' "$text" >e/bad.json
+		try hoy --hooks-dir e run --rm --network none busybox true
+		assert_status 125
+		assert_stderr_has "parsing hook \"e/bad.json\": "
+		assert_stderr_has "$want"
+	done <<-'END'
+		{"version":"2.0"}|unrecognized hook version: "2.0"
+		{"version":"1.0.0","hook":{},"stages":["prestart"],"when":{"always":true}}|missing required property: hook.path
+		{"version":"1.0.0","hook":{"path":"/nowhere"},"stages":["prestart"],"when":{"always":true}}|stat /nowhere: no such file or directory
+		{"version":"1.0.0","hook":{"path":"/bin/true"},"when":{"always":true}}|missing required property: stages
+		{"version":"1.0.0","hook":{"path":"/bin/true"},"stages":["never"],"when":{"always":true}}|the stage "never" is not supported
+		{"version":"1.0.0","hook":{"path":"/bin/true"},"stages":["prestart"],"when":{"commands":["("]}}|'(' is no regular expression
+		[|
+	END
+	# One that fails ends the container; containers.conf names directories, too.
+	hook f one one
+	sed -i 's/echo one/exit 3/' f/one.json
+	try hoy --hooks-dir f run --rm --network none busybox true
+	[[ $status != 0 ]]
+	printf '[engine]\nhooks_dir = ["%s/a"]\n' "$PWD" >conf
+	[[ $(CONTAINERS_CONF_OVERRIDE=$PWD/conf hooked hoy run --rm --network none busybox true) == 'two creating x one creating x' ]]
+	# What a build keeps, has them.
+	hoy_build build -q --layers --rm=false --no-cache --network none --hooks-dir "$PWD/a" . >/dev/null
+	c=$(hoy_build containers -q)
+	[[ $(hooked hoy_build run "$c" -- true) == 'two creating x one creating x' ]]
+	[[ $(hooked oracle_buildah run --network none "$c" -- true | sed 's/created/creating/g') == 'two creating x one creating x' ]]
+}
+
+@test "run --no-pivot, and BUILDAH_NOPIVOT" {
+	have_image busybox
+	printf '#!/bin/sh\necho "$@" >>%s/words\nexec %s/hoy-runtime "$@"\n' "$T" "$HOY_BIN" >runtime
+	chmod 755 runtime
+	c=$(hoy_build from busybox)
+	[[ $(hoy_build run --runtime "$T/runtime" "$c" -- echo one) == one ]]
+	not grep -q -e --no-pivot words
+	[[ $(hoy_build run --no-pivot --runtime "$T/runtime" "$c" -- sh -c 'echo two; ls -d /bin') == $'two\n/bin' ]]
+	grep -q -e 'create.*--no-pivot' words
+	rm words
+	[[ $(BUILDAH_NOPIVOT=1 hoy_build run --runtime "$T/runtime" "$c" -- echo three) == three ]]
+	grep -q -e 'create.*--no-pivot' words
+	rm words
+	printf 'FROM busybox\nRUN echo ran >/ran\n' >Containerfile
+	BUILDAH_NOPIVOT=1 hoy_build build -q --network none --runtime "$T/runtime" -t ran . >/dev/null
+	grep -q -e 'create.*--no-pivot' words
+	rm words
+	printf '[engine]\nno_pivot_root = true\n' >conf
+	[[ $(CONTAINERS_CONF_OVERRIDE=$PWD/conf hoy --runtime "$T/runtime" run --rm --network none ran cat /ran) == ran ]]
+	grep -q -e 'create.*--no-pivot' words
+	[[ $(hoy_build run --isolation chroot --no-pivot "$c" -- ls -d /bin /proc/self) == $'/bin\n/proc/self' ]]
+}
