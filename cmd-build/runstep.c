@@ -103,8 +103,7 @@ static int push_options(const struct state *s, const struct cf_instr *i, struct 
 		hoy_strv_push(argv, "--no-hosts");
 	if (o->no_hostname)
 		hoy_strv_push(argv, "--no-hostname");
-	if (*user)
-		hoy_strv_pushf(argv, "--user=%s", user);
+	hoy_strv_pushf(argv, "--user=%s", *user ? user : "0");
 	hoy_strv_pushf(argv, "--workdir=%s", *dir ? dir : "/");
 	if (o->http_proxy == 0)
 		hoy_strv_push(argv, "--http-proxy=false");
@@ -113,7 +112,9 @@ static int push_options(const struct state *s, const struct cf_instr *i, struct 
 		hoy_strv_pushf(argv, "--volume=%s%s:%s:O", s->work->root, v->key, v->key);
 	for (size_t k = 0; k < n_run_options; k++)
 		for (size_t m = 0; m < o->run_opts[k].n; m++)
-			hoy_strv_pushf(argv, "--%s=%s", run_options[k].name, o->run_opts[k].v[m]);
+			/* Without a network, /etc/resolv.conf is the image's. */
+			if (strcmp(network, "none") || strncmp(run_options[k].name, "dns", 3))
+				hoy_strv_pushf(argv, "--%s=%s", run_options[k].name, o->run_opts[k].v[m]);
 	return 0;
 }
 

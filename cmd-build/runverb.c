@@ -235,9 +235,11 @@ static void push_env(struct runner *u)
 static void push_files(struct runner *u)
 {
 	push_list(u, "add-host", "AddHost");
-	push_list(u, "dns", "DNSServers");
-	push_list(u, "dns-option", "DNSOptions");
-	push_list(u, "dns-search", "DNSSearch");
+	if (!is_network(u, "none")) {
+		push_list(u, "dns", "DNSServers");
+		push_list(u, "dns-option", "DNSOptions");
+		push_list(u, "dns-search", "DNSSearch");
+	}
 	push_list(u, "volume", "Volumes");
 	push_given(u, "volume", &u->o->volume);
 	mounts_argv(&u->mounts, &u->argv);
@@ -352,8 +354,7 @@ static int make_argv(struct runner *u, int root, int n, char **words)
 	hoy_strv_push(&u->argv, has_terminal(u->o) ? "-it" : "-i");
 	hoy_strv_pushf(&u->argv, "--name=%s", u->name);
 	hoy_strv_pushf(&u->argv, "--workdir=%s", dir && *dir ? dir : "/");
-	if (user && *user)
-		hoy_strv_pushf(&u->argv, "--user=%s", user);
+	hoy_strv_pushf(&u->argv, "--user=%s", user && *user ? user : "0");
 	push_namespaces(u);
 	push_hostname(u);
 	r = userns_run_argv(&u->c->w.ns, &u->argv, &u->c->b.err);
