@@ -4,12 +4,15 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <net/if.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -21,11 +24,11 @@
 
 void chroot_cmd_release(struct chroot_cmd *c)
 {
-	hoy_strv_release(&c->words);
-	hoy_strv_release(&c->env);
-	hoy_strv_release(&c->volumes);
-	hoy_strv_release(&c->hosts);
-	hoy_strv_release(&c->limits);
+	struct hoy_strv *lists[] = { &c->words, &c->env, &c->volumes, &c->hosts, &c->limits, &c->groups, &c->dns, &c->dns_search, &c->dns_options,
+				     &c->masks, &c->unmasks };
+
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+		hoy_strv_release(lists[i]);
 }
 
 /* ---- who it is ---- */
@@ -96,7 +99,17 @@ static void add_groups(const char *login, struct who *w)
 				w->groups[w->n++] = g->gr_gid;
 }
 
-static void find_who(const char *spec, struct who *w)
+static void add_given(const struct hoy_strv *names, struct who *w)
+{
+	for (size_t i = 0; i < names->n; i++) {
+		errno = ENOENT;
+		if (w->n == ARRAY_SIZE(w->groups) || !find_group(names->v[i], &w->groups[w->n]))
+			chroot_give_up("find the group", names->v[i]);
+		w->n++;
+	}
+}
+
+static void find_who(const char *spec, const struct hoy_strv *groups, struct who *w)
 {
 	const char *colon = strchr(spec, ':');
 	cleanup_free char *user = strndup(spec, colon ? (size_t)(colon - spec) : strlen(spec));
@@ -110,6 +123,7 @@ static void find_who(const char *spec, struct who *w)
 		chroot_give_up("find the group", spec);
 	if (!colon)
 		add_groups(login, w);
+	add_given(groups, w);
 	w->groups[w->n < ARRAY_SIZE(w->groups) ? w->n++ : w->n - 1] = w->gid;
 }
 
@@ -212,7 +226,7 @@ static void enter_userns(int ns)
 		chroot_give_up("become root of", "the user namespace");
 }
 
-__attribute__((noreturn)) static void inner(const struct chroot_cmd *c, int ns, bool own_pids)
+__attribute__((noreturn)) static void inner(const struct chroot_cmd *c, int ns, int spaces)
 {
 	struct hoy_err err = HOY_ERR_INIT;
 	struct who w = { 0 };
@@ -221,11 +235,11 @@ __attribute__((noreturn)) static void inner(const struct chroot_cmd *c, int ns, 
 	/* What is made on the way is the container's root's. */
 	if (userns_as_root(c->ns, &err) < 0)
 		_exit(hoy_report(&err, 125));
-	chroot_enter(c, own_pids);
+	chroot_enter(c, spaces & CLONE_NEWPID);
 	/* A seccomp profile around us may forbid it: then the name is the one that is there. */
-	if (c->hostname && own_pids && sethostname(c->hostname, strlen(c->hostname)) < 0 && errno != EPERM)
+	if (c->hostname && spaces & CLONE_NEWUTS && sethostname(c->hostname, strlen(c->hostname)) < 0 && errno != EPERM)
 		chroot_give_up("set the host name", c->hostname);
-	find_who(c->user, &w);
+	find_who(c->user, &c->groups, &w);
 	if (ns >= 0)
 		enter_userns(ns);
 	if (chdir(c->dir) < 0)
@@ -249,52 +263,51 @@ static void take_streams(unsigned flags)
 		dup2(null, 1);
 }
 
+/* A network of its own, in which there is nothing but itself. */
+static void leave_network(void)
+{
+	struct ifreq lo = { .ifr_name = "lo", .ifr_flags = IFF_UP };
+	cleanup_fd int fd = -1;
+
+	if (unshare(CLONE_NEWNET) < 0)
+		chroot_give_up("make", "a network namespace");
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &lo) < 0)
+		chroot_give_up("bring up", "lo");
+}
+
 /* The first process: it makes the namespaces, starts who is process 1 in them, and passes on how that ended. */
 __attribute__((noreturn)) static void outer(const struct chroot_cmd *c, unsigned flags, int ns, pid_t parent)
 {
-	bool own_pids = !unshare(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC);
+	int want = (c->host_pid ? 0 : CLONE_NEWPID) | (c->host_uts ? 0 : CLONE_NEWUTS) | (c->host_ipc ? 0 : CLONE_NEWIPC);
+	int got = unshare(CLONE_NEWNS | want) < 0 ? 0 : want, status;
 	pid_t pid;
-	int status;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		_exit(125);
-	if (!own_pids && unshare(CLONE_NEWNS) < 0)
+	if (got != want && unshare(CLONE_NEWNS) < 0)
 		chroot_give_up("make", "a mount namespace");
+	if (c->no_network)
+		leave_network();
 	take_streams(flags);
 	pid = fork();
 	if (pid < 0)
 		chroot_give_up("start", "a process");
 	if (!pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		inner(c, ns, own_pids);
+		inner(c, ns, got);
 	}
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
 	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
 }
 
-static int check_volumes(struct build *b, const struct chroot_cmd *c)
-{
-	for (size_t i = 0; i < c->volumes.n; i++) {
-		cleanup_strv struct hoy_strv parts = HOY_STRV_INIT;
-
-		hoy_strv_split(&parts, c->volumes.v[i], ':');
-		if (parts.n < 2 || parts.n > 3 || *parts.v[1] != '/' || *parts.v[0] != '/' ||
-		    (parts.n == 3 && strcmp(parts.v[2], "ro") && strcmp(parts.v[2], "rw")))
-			return hoy_fail(&b->err, HOY_EUNSUPPORTED, "'%s': with the isolation chroot, a volume is /SOURCE:/TARGET[:ro]", c->volumes.v[i]);
-	}
-	return 0;
-}
-
 int chroot_run(struct build *b, const struct chroot_cmd *c, unsigned flags)
 {
 	cleanup_fd int ns = -1;
 	pid_t pid, self = getpid();
-	int r = check_volumes(b, c);
 
-	if (r < 0)
-		return r;
 	if (c->words.error || c->env.error || !c->words.n)
 		return hoy_fail_oom(&b->err);
 	if (c->ns->own && (ns = userns_open(c->ns, &b->err)) < 0)

@@ -366,6 +366,8 @@ void mounts_argv(const struct run_mounts *m, struct hoy_strv *argv)
 			hoy_buf_printf(&b, ",%s", v->options.v[k]);
 		hoy_strv_push(argv, hoy_buf_str(&b));
 	}
+	for (size_t k = 0; k < m->env.n; k++)
+		hoy_strv_pushf(argv, "--env=%.*s", (int)strcspn(m->env.v[k], "="), m->env.v[k]);
 }
 
 void mounts_close(struct state *s, struct run_mounts *m)

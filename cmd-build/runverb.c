@@ -226,8 +226,6 @@ static void push_env(struct runner *u)
 	HOY_JSON_EACH(e, hoy_json_get(ctr_oci(u->c), "Env"))
 		hoy_strv_pushf(&u->argv, "--env=%s", hoy_json_text(e) ?: "");
 	push_given(u, "env", &u->o->env);
-	for (size_t i = 0; i < u->mounts.env.n; i++)
-		hoy_strv_pushf(&u->argv, "--env=%s", u->mounts.env.v[i]);
 	if (!hoy_json_bool(common(u), "HTTPProxy", true))
 		hoy_strv_push(&u->argv, "--http-proxy=false");
 }
@@ -242,7 +240,6 @@ static void push_files(struct runner *u)
 	}
 	push_list(u, "volume", "Volumes");
 	push_given(u, "volume", &u->o->volume);
-	mounts_argv(&u->mounts, &u->argv);
 	HOY_JSON_EACH(d, hoy_json_get(u->c->d.root, "DeviceSpecs"))
 		hoy_strv_pushf(&u->argv, "--device=%s", hoy_json_text(d) ?: "");
 	push_given(u, "device", &u->o->device);
@@ -329,10 +326,33 @@ static bool has_terminal(const struct run_opts *o)
 	return o->terminal >= 0 ? o->terminal : isatty(0) && isatty(1) && isatty(2);
 }
 
-static int make_argv(struct runner *u, int root, int n, char **words)
+/* All that the command line has for the command, but for the container's root, and the words that belong to a runtime. */
+static int push_all(struct runner *u, int root)
 {
 	const char *user = u->o->user ?: hoy_json_str(ctr_oci(u->c), "User"), *dir = u->o->workingdir ?: hoy_json_str(ctr_oci(u->c), "WorkingDir");
 	cleanup_strv struct hoy_strv volumes = HOY_STRV_INIT;
+	int r;
+
+	hoy_strv_pushf(&u->argv, "--workdir=%s", dir && *dir ? dir : "/");
+	hoy_strv_pushf(&u->argv, "--user=%s", user && *user ? user : "0");
+	if (u->o->no_pivot || no_pivot_asked())
+		hoy_strv_push(&u->argv, "--no-pivot");
+	push_namespaces(u);
+	push_hostname(u);
+	r = push_caps(u);
+	if (r < 0)
+		return r;
+	push_limits(u);
+	push_security(u);
+	push_env(u);
+	push_files(u);
+	r = push_volumes(u, root, &volumes);
+	push_given(u, "volume", &volumes);
+	return r ? r : u->argv.error ? hoy_fail_oom(&u->c->b.err) : 0;
+}
+
+static int run_hoy(struct runner *u, int root, int n, char **words)
+{
 	int r;
 
 	if (u->o->runtime)
@@ -349,98 +369,35 @@ static int make_argv(struct runner *u, int root, int n, char **words)
 	hoy_strv_push(&u->argv, "--rootfs");
 	hoy_strv_push(&u->argv, "--log-driver=none");
 	hoy_strv_push(&u->argv, "--passwd=false");
-	if (u->o->no_pivot || no_pivot_asked())
-		hoy_strv_push(&u->argv, "--no-pivot");
 	hoy_strv_push(&u->argv, has_terminal(u->o) ? "-it" : "-i");
 	hoy_strv_pushf(&u->argv, "--name=%s", u->name);
-	hoy_strv_pushf(&u->argv, "--workdir=%s", dir && *dir ? dir : "/");
-	hoy_strv_pushf(&u->argv, "--user=%s", user && *user ? user : "0");
-	push_namespaces(u);
-	push_hostname(u);
 	r = userns_run_argv(&u->c->w.ns, &u->argv, &u->c->b.err);
 	if (!r)
-		r = push_caps(u);
-	if (r < 0)
-		return r;
-	push_limits(u);
-	push_security(u);
-	push_env(u);
-	push_files(u);
-	r = push_volumes(u, root, &volumes);
-	push_given(u, "volume", &volumes);
+		r = push_all(u, root);
+	mounts_argv(&u->mounts, &u->argv);
 	hoy_strv_push(&u->argv, u->c->w.root);
 	for (int i = 0; i < n; i++)
 		hoy_strv_push(&u->argv, words[i]);
-	return r ? r : u->argv.error ? hoy_fail_oom(&u->c->b.err) : 0;
+	if (!r && u->argv.error)
+		r = hoy_fail_oom(&u->c->b.err);
+	return r ? r : run_with_secrets(&u->c->b, &u->mounts, u->argv.v, u->name, RUN_STDIN);
 }
 
-/* ---- without a runtime ---- */
-
-static bool is_set(const struct hoy_json *common, const char *key)
-{
-	const struct hoy_json *v = hoy_json_get(common, key);
-
-	return v && (v->type == HOY_JSON_STRING ? v->len > 0 : v->type == HOY_JSON_NUMBER ? strcmp(v->str, "0") != 0 : v->count > 0);
-}
-
-/* What only a runtime, a cgroup or a network of its own can do. */
-static int refuse(struct runner *u)
-{
-	static const char *const keys[] = { "CgroupParent", "CPUPeriod", "CPUQuota", "CPUShares", "CPUSetCPUs", "CPUSetMems", "Memory", "MemorySwap",
-					    "DNSServers", "DNSOptions", "DNSSearch", "LabelOpts", "ApparmorProfile", "Masks", "Unmasks" };
-	const char *bad = u->o->network && strcmp(u->o->network, "host") ? "a --network other than host" : u->o->device.n ? "--device" :
-			  u->o->runtime || u->o->runtime_flag.n ? "--runtime" : u->o->cgroupns || u->o->ipc || u->o->pid || u->o->uts ? "a namespace that is asked for" : NULL;
-
-	for (size_t i = 0; i < ARRAY_SIZE(keys) && !bad; i++)
-		bad = is_set(common(u), keys[i]) ? keys[i] : NULL;
-	if (!bad && (is_set(u->c->d.root, "DeviceSpecs") || is_set(u->c->d.root, "GroupAdd")))
-		bad = "a device or group";
-	return bad ? hoy_fail(&u->c->b.err, HOY_EUNSUPPORTED, "the isolation chroot cannot have %s", bad) : 0;
-}
-
-static int fill_chroot(struct runner *u, int root, int n, char **words, struct chroot_cmd *k)
-{
-	struct ctr *c = u->c;
-	int r = find_caps(u, &k->caps);
-
-	HOY_JSON_EACH(e, hoy_json_get(ctr_oci(c), "Env"))
-		hoy_strv_push(&k->env, hoy_json_text(e) ?: "");
-	for (size_t i = 0; i < u->o->env.n; i++) {
-		const char *word = u->o->env.v[i], *eq = strchr(word, '=');
-		cleanup_free char *key = strndup(word, eq ? (size_t)(eq - word) : strlen(word));
-
-		if (key && (eq || getenv(key)))
-			hoy_env_set(&k->env, key, eq ? eq + 1 : getenv(key));
-	}
-	for (size_t i = 0; i < u->mounts.env.n; i++)
-		hoy_strv_push(&k->env, u->mounts.env.v[i]);
-	HOY_JSON_EACH(v, hoy_json_get(common(u), "Volumes"))
-		hoy_strv_push(&k->volumes, hoy_json_text(v) ?: "");
-	HOY_JSON_EACH(h, hoy_json_get(common(u), "AddHost"))
-		hoy_strv_push(&k->hosts, hoy_json_text(h) ?: "");
-	HOY_JSON_EACH(l, hoy_json_get(common(u), "Ulimit"))
-		hoy_strv_push(&k->limits, hoy_json_text(l) ?: "");
-	for (size_t i = 0; i < u->o->volume.n; i++)
-		hoy_strv_push(&k->volumes, u->o->volume.v[i]);
-	for (int i = 0; i < n; i++)
-		hoy_strv_push(&k->words, words[i]);
-	return r ? r : push_volumes(u, root, &k->volumes);
-}
-
+/* Without a runtime. */
 static int run_chroot(struct runner *u, int root, int n, char **words)
 {
 	struct ctr *c = u->c;
-	const char *dir = u->o->workingdir ?: hoy_json_str(ctr_oci(c), "WorkingDir"), *own = hoy_json_str(ctr_docker(c), "Hostname");
-	char host[16];
-	struct chroot_cmd k = { .root = c->w.root, .user = u->o->user ?: hoy_json_str(ctr_oci(c), "User") ?: "", .dir = dir && *dir ? dir : "/",
-				.hostname = u->o->hostname ?: own && *own ? own : host, .no_hosts = u->o->no_hosts, .mounts = &u->mounts,
-				.ns = &c->w.ns, .no_pivot = u->o->no_pivot || no_pivot_asked(),
-				.no_new_privs = hoy_json_bool(common(u), "NoNewPrivileges", false) };
-	int r = refuse(u);
+	struct chroot_cmd k = { .root = c->w.root, .mounts = &u->mounts, .ns = &c->w.ns };
+	int r = push_all(u, root);
 
-	snprintf(host, sizeof(host), "%.12s", c->w.id);
+	if (!r && (u->o->runtime || u->o->runtime_flag.n))
+		r = hoy_fail(&c->b.err, HOY_EUNSUPPORTED, "the isolation chroot cannot have --runtime");
 	if (!r)
-		r = fill_chroot(u, root, n, words, &k);
+		r = chroot_words(&k, &u->argv, &c->b.err);
+	for (size_t i = 0; i < u->mounts.env.n; i++)
+		hoy_strv_push(&k.env, u->mounts.env.v[i]);
+	for (int i = 0; i < n; i++)
+		hoy_strv_push(&k.words, words[i]);
 	if (!r)
 		r = chroot_run(&c->b, &k, RUN_STDIN);
 	chroot_cmd_release(&k);
@@ -490,12 +447,10 @@ static int run_prepared(struct runner *u, int root, int n, char **words)
 	(void)userns_as_root(NULL, NULL);
 	if (!r && u->o->mount.n)
 		r = open_mounts(u);
-	if (!r && !u->chroot)
-		r = make_argv(u, root, n, words);
 	if (!r)
 		work_note_stubs(&c->w, root);
 	if (!r)
-		r = u->chroot ? run_chroot(u, root, n, words) : run_and_wait(&c->b, u->argv.v, u->name, RUN_STDIN);
+		r = u->chroot ? run_chroot(u, root, n, words) : run_hoy(u, root, n, words);
 	if (u->o->mount.n)
 		mounts_close(&u->state, &u->mounts);
 	work_drop_stubs(&c->w, root);

@@ -246,3 +246,98 @@ hooked() {
 	grep -q -e 'create.*--no-pivot' words
 	[[ $(hoy_build run --isolation chroot --no-pivot "$c" -- ls -d /bin /proc/self) == $'/bin\n/proc/self' ]]
 }
+
+# Settings of a container, and a command that shows what has come of them: both tools say the same, with each isolation that is named.
+settings_table() {
+	cat <<-'END'
+		oci chroot|--ulimit nofile=100:200 --ulimit nproc=50|ulimit -Sn; ulimit -Hn; ulimit -u
+		oci chroot|--ulimit core=0 --ulimit stack=1000000:2000000 --ulimit cpu=-1|ulimit -c; ulimit -s; ulimit -t
+		oci|--shm-size 1m|df -k /dev/shm | tail -1 | tr -s " " | cut -d" " -f2
+		oci chroot|--cap-add NET_ADMIN,sys_time --cap-drop CAP_CHOWN|grep Cap /proc/self/status
+		oci chroot|--cap-drop all|grep Cap /proc/self/status
+		oci chroot|--cap-add all|grep Cap /proc/self/status
+		oci chroot|--security-opt no-new-privileges|grep NoNew /proc/self/status
+		oci chroot|--security-opt seccomp=unconfined|grep Seccomp: /proc/self/status
+		oci|--cap-drop chown|grep Seccomp: /proc/self/status
+		oci chroot|--security-opt mask=/home:/etc/passwd|ls /home | wc -l; wc -c </etc/passwd
+		oci chroot|--security-opt unmask=/proc/timer_list|wc -c </proc/keys; wc -l </proc/timer_list | grep -c ..
+		oci chroot|--security-opt label=disable --security-opt apparmor=unconfined|wc -c </proc/keys
+		oci|--device /dev/null:/dev/mynull|stat -c "%F %t:%T %a" /dev/mynull
+		oci chroot|--volume VOL:/mnt/v|cat /mnt/v/v; touch /mnt/v/w; ls /mnt/v
+		oci chroot|--volume VOL:/mnt/v:ro|touch /mnt/v/x 2>&1 | grep -c Read-only
+		oci chroot|--volume VOL:/mnt/v:O|echo new >/mnt/v/v; touch /mnt/v/y; ls /mnt/v
+		oci chroot|--volume VOL:/mnt/v:z|cat /mnt/v/v
+		oci|--volume VOL:/mnt/v:U|stat -c %u:%g /mnt/v
+		oci chroot|--add-host foo:1.2.3.4 --network host|grep foo /etc/hosts
+		chroot|--add-host bar:host-gateway|grep bar /etc/hosts
+		oci chroot|--add-host foo:1.2.3.4 --network none|cat /etc/hosts 2>&1
+		oci|--dns 1.2.3.4 --dns-search ex.org --dns-option ndots:3|sort /etc/resolv.conf
+		oci chroot|--dns none --network host|cat /etc/resolv.conf 2>&1
+		oci chroot|--dns 1.2.3.4 --network none|cat /etc/resolv.conf 2>&1
+		oci|--network none|ls /sys/class/net
+		oci|--network host --pid host --ipc host --cgroupns host --uts host|for n in pid uts ipc cgroup; do readlink /proc/self/ns/$n; done; hostname
+		chroot|--pid host --ipc host --cgroupns host|for n in pid ipc cgroup; do readlink /proc/self/ns/$n; done
+		oci chroot|--uts private|hostname | wc -c; wc -c </etc/hostname
+		oci chroot|--group-add 77 --group-add 78|id -G
+		oci|--group-add keep-groups|id -G
+		oci chroot|--http-proxy=true|env | grep -i proxy | sort
+		oci chroot|--http-proxy=false|env | grep -i proxy | sort
+		oci|--cap-drop setfcap|env | sort | grep -v HOSTNAME; id; pwd; umask; stat -c %a /dev/null /tmp; ls /dev | sort | xargs
+		oci|--cgroup-parent /hoy-test-build|echo ok
+	END
+}
+
+@test "from, run: what a container's settings do, as with buildah" {
+	have_image busybox
+	export HTTP_PROXY=http://proxy.invalid no_proxy=x
+	failed=0
+	while IFS='|' read -r isolations options command; do
+		for isolation in $isolations; do
+			for who in oracle_buildah hoy_build; do
+				rm -rf vol
+				mkdir vol
+				echo v >vol/v
+				# shellcheck disable=SC2086
+				c=$($who from --isolation $isolation ${options//VOL/$PWD/vol} busybox)
+				$who run "$c" -- sh -c "$command" </dev/null >"$who.out" 2>"$who.err" || true
+				(cd vol && ls && cat v) >>"$who.out"
+				$who rm "$c" >/dev/null
+			done
+			cmp -s oracle_buildah.out hoy_build.out || { echo "--- $isolation $options: $command"; diff oracle_buildah.out hoy_build.out || cat hoy_build.err; failed=1; }
+		done
+	done < <(settings_table)
+	[[ $failed == 0 ]]
+}
+
+@test "isolation chroot: what it does beyond buildah's, in a build and in run" {
+	have_image busybox
+	mkdir vol
+	echo v >vol/v
+	c=$(hoy_build from --isolation chroot --shm-size 1m --dns 1.2.3.4 --dns-search ex.org --dns-option ndots:3 --group-add wheel busybox)
+	[[ $(hoy_build run "$c" -- sh -c 'df -k /dev/shm | tail -1 | tr -s " " | cut -d" " -f2; sort /etc/resolv.conf; id -G') == $'1024\nnameserver 1.2.3.4\noptions ndots:3\nsearch ex.org\n0 10' ]]
+	[[ $(hoy_build run --network none "$c" -- sh -c 'ls /sys/class/net; wget -O - http://127.0.0.1:1/ 2>&1 | grep -o refused') == $'lo\nrefused' ]]
+	[[ $(hoy_build run --no-hosts --no-hostname "$c" -- sh -c 'ls /etc/hosts /etc/hostname 2>/dev/null') == '' ]]
+	[[ $(hoy_build run --hostname there "$c" -- sh -c 'hostname; cat /etc/hostname') == $'there\nthere' ]]
+	[[ $(hoy_build run -v "$PWD/vol:/v:ro,nosuid,noexec" "$c" -- sh -c 'grep " /v " /proc/self/mountinfo' ) == *ro,nosuid,noexec* ]]
+	hoy_build commit -q "$c" clean >/dev/null
+	m=$(hoy image mount clean)
+	[[ ! -e $m/etc/hostname && ! -e $m/etc/resolv.conf && ! -e $m/v/v ]]
+	hoy image umount clean >/dev/null
+	printf 'FROM busybox\nRUN --network=none ls /sys/class/net >/nets; ls /v >/now; id -G >/groups; cat /etc/resolv.conf >/resolv 2>&1; echo x >/v/x\nRUN cat /etc/resolv.conf >/resolv2; grep gate /etc/hosts >/hosts; stat -c %%s /proc/keys >/keys\n' >Containerfile
+	hoy_build build -q --isolation chroot --group-add 5 --dns 5.6.7.8 --add-host gate:9.9.9.9 --volume "$PWD/vol:/v:O" --security-opt label=disable -t built . >/dev/null
+	[[ $(hoy run --rm --network none built cat /nets /now /groups /resolv2 /hosts | xargs) == 'lo v 0 5 nameserver 5.6.7.8 9.9.9.9 gate' ]]
+	[[ $(hoy run --rm --network none built cat /resolv) == *'No such file'* && $(ls vol) == v ]]
+}
+
+@test "build: a secret as a variable is on no command line, with either isolation" {
+	have_image busybox
+	printf hush-hush >sec
+	printf 'FROM busybox\nRUN --mount=type=secret,id=s,env=KEY [ ${#KEY} = 9 ] && sleep 1.234\n' >Containerfile
+	for isolation in oci chroot; do
+		hoy_build build -q --no-cache --network host --secret id=s,src=sec --isolation $isolation -t "with-$isolation" . >/dev/null 3>&- &
+		until_true 20 pgrep -xf 'sleep 1.234'
+		not grep -l hush-hush /proc/[0-9]*/cmdline
+		wait $!
+	done
+	not grep -rqs hush-hush "$ROOT"
+}
