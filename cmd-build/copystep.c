@@ -180,6 +180,8 @@ static int push_copy_flags(struct state *s, const struct cf_instr *i, const stru
 	hoy_strv_pushf(argv, "--root=%s", root);
 	hoy_strv_pushf(argv, "--context=%s", src->path);
 	hoy_strv_pushf(argv, "--workdir=%s", *dir ? dir : "/");
+	if (src->maps)
+		userns_map_argv(src->maps, "from-", argv);
 	if (src->image)
 		hoy_strv_push(argv, "--from-image");
 	else if (s->b->ignore && !src->named)
@@ -189,6 +191,15 @@ static int push_copy_flags(struct state *s, const struct cf_instr *i, const stru
 	if (unpack)
 		hoy_strv_push(argv, cf_flag(i, "unpack") ? "--add=all" : "--add");
 	return 0;
+}
+
+/* Whose the files are outside of the container's user namespace. An archive is unpacked in the build's own directory then. */
+static int push_maps(struct state *s, struct hoy_strv *argv)
+{
+	int r = hoy_idmaps_empty(&s->work->ns.maps) ? 0 : need_tmp(s->b);
+
+	userns_map_argv(&s->work->ns.maps, "", argv);
+	return r;
 }
 
 /* UPPER: the upper directory of an overlay on ROOT, which is written to; NULL: ROOT itself is. */
@@ -207,6 +218,10 @@ static int copy(struct state *s, const struct cf_instr *i, const struct source *
 		hoy_strv_pushf(&argv, "--upper=%s", upper);
 	if (dry)
 		hoy_strv_push(&argv, "--dry-run");
+	else
+		r = push_maps(s, &argv);
+	if (r < 0)
+		return r;
 	if (s->b->tmp)
 		hoy_strv_pushf(&argv, "--docs=%s", s->b->tmp);
 	hoy_strv_push(&argv, "--");
@@ -258,7 +273,8 @@ static int copy_upper(struct state *s, const struct cf_instr *i, const struct so
 int work_copy(struct state *s, const struct cf_instr *i, char **ret_sum)
 {
 	struct source src = { .path = NULL };
-	bool volumes = !cf_flag(i, "link") && work_lacks_volumes(s), fresh = !s->work && !s->b->s->vfs && *i->word == 'C' && !volumes;
+	bool volumes = !cf_flag(i, "link") && work_lacks_volumes(s);
+	bool fresh = !s->work && !s->b->s->vfs && *i->word == 'C' && !s->b->ns.own && !volumes;
 	int r = fresh ? work_new(s) : work_open(s);
 
 	if (!r && volumes)

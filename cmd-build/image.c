@@ -422,7 +422,7 @@ static int make_spec(struct state *s, const char *by, bool empty)
 	hoy_json_set_string(&d, root, "image", s->image);
 	hoy_json_set_string(&d, build, "created", when);
 	hoy_json_set_bool(&d, build, "empty", empty);
-	hoy_json_set_bool(&d, build, "take", true);
+	hoy_json_set_bool(&d, build, "take", !(s->work && s->work->kept));
 	hoy_json_set_bool(&d, build, "plain", s->work && s->work->plain);
 	r = add_system(s, &d, build);
 	if (!r)

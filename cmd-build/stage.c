@@ -177,7 +177,10 @@ static int make_image(struct state *s, const struct cf_instr *i, bool last, bool
 	if (r < 0 || *hit)
 		return r;
 	s->missed = true;
-	r = image_commit(s, by, !layer);
+	if (s->work && s->b->o->rm == 0)
+		r = work_keep(s);
+	if (!r)
+		r = image_commit(s, by, !layer);
 	work_drop(s->work);
 	s->work = NULL;
 	return r;
@@ -344,6 +347,21 @@ static int run_steps(struct state *s, const struct cfile *before, const struct c
 	return !r && of == 1 ? nothing_to_do(s) : r;
 }
 
+/* With layers, the container of a step that failed stays for whoever wants to look at it. (Not for whoever has ended the build.) */
+static bool keeps_failed(const struct build *b, int r)
+{
+	return b->layers && r != -ECANCELED && (b->o->force_rm >= 0 ? !b->o->force_rm : !b->podman);
+}
+
+/* What has failed is told, whatever comes of this. */
+static void keep_failed(struct state *s)
+{
+	struct hoy_err failed = s->b->err;
+
+	(void)work_keep(s);
+	s->b->err = failed;
+}
+
 int build_stage(struct build *b, struct stage *st)
 {
 	cleanup_cfile struct cfile before = CFILE_INIT, behind = CFILE_INIT;
@@ -364,6 +382,8 @@ int build_stage(struct build *b, struct stage *st)
 		if (!st->is_base)
 			*st->image = '\0';
 	}
+	if (r < 0 && s.work && keeps_failed(b, r))
+		keep_failed(&s);
 	st->args = s.args;
 	s.args = (struct hoy_strv)HOY_STRV_INIT;
 	state_release(&s);

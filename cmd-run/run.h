@@ -143,6 +143,8 @@ int passage_main(char **argv);
 /* ---- spec.c ---- */
 /* The limits of the definition's cgroup alone, as linux.resources. */
 void write_resources(const struct ctr *c, struct hoy_buf *out);
+/* "hooks" of the spec, if there are any for C; that it needs its runtime's `start` because of them is noted in c->live. */
+int write_hooks(struct ctr *c, struct hoy_jw *w, struct hoy_err *err);
 int write_spec(struct ctr *c, const char *rootfs, const char *netns, struct hoy_buf *out, struct hoy_err *err);
 
 /* ---- files.c: hosts, resolv.conf, hostname, .containerenv in the run directory ---- */

@@ -206,8 +206,6 @@ told() { sed -E 's/[0-9a-f]{64}/ID/g; s/--> [0-9a-f]{12}$/--> ID12/'; }
 		--format tar|tar
 		--pull=sometimes|sometimes
 		--timestamp x|x
-		--rm=false|working containers cannot be kept: --rm=false
-		--force-rm=false|working containers cannot be kept: --force-rm=false
 		-f a -f b|/a'
 		-t A:B:C|A:B:C
 		https://x.invalid/y|1 argument
