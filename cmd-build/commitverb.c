@@ -109,8 +109,12 @@ static int add_own(struct commit *m, struct hoy_json *list)
 	const char *author = hoy_json_str(hoy_json_get(root, "ociv1"), "author"), *comment = hoy_json_str(root, "history-comment"),
 		   *by = hoy_json_str(root, "created-by");
 	struct hoy_json *h = d.root = hoy_json_new(&d, HOY_JSON_OBJECT);
+	cleanup_buf struct hoy_buf shell = HOY_BUF_INIT(1 << 20);
 
-	if (!h || !hoy_json_set_string(&d, h, "created", m->when) || !hoy_json_set_string(&d, h, "created_by", by && *by ? by : "/bin/sh") ||
+	HOY_JSON_EACH(w, hoy_json_get(ctr_docker(&m->c), "Shell"))
+		hoy_buf_printf(&shell, "%s%s", shell.len ? " " : "", hoy_json_text(w) ?: "");
+	by = by && *by ? by : shell.len ? shell.data : "/bin/sh";
+	if (!h || !hoy_json_set_string(&d, h, "created", m->when) || !hoy_json_set_string(&d, h, "created_by", by) ||
 	    (author && *author && !hoy_json_set_string(&d, h, "author", author)) ||
 	    (comment && *comment && !hoy_json_set_string(&d, h, "comment", comment)))
 		return oom(m);
