@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include "cmd-build/ctr.h"
+#include "cmd-build/linked.h"
 #include "cmd-build/verbs.h"
 #include "common/base/fd.h"
 #include "common/cli/call.h"
@@ -185,10 +186,12 @@ static int add_platform(struct commit *m)
 	return 0;
 }
 
+static bool clamps(const struct commit *m) { return m->o.rewrite_timestamp && m->time >= 0 && !m->o.timestamp; }
+
 static int describe(struct commit *m)
 {
 	/* Nobody needs the container's files afterwards: they become the layer's. */
-	bool clamp = m->o.rewrite_timestamp && m->time >= 0 && !m->o.timestamp, take = m->o.rm && !m->place && !work_mounted(&m->c.w);
+	bool clamp = clamps(m), take = m->o.rm && !m->place && !work_mounted(&m->c.w);
 	int r;
 
 	m->root = m->d.root = hoy_json_new(&m->d, HOY_JSON_OBJECT);
@@ -246,6 +249,27 @@ static void note_images(struct commit *m, struct hoy_strv *ids)
 			hoy_strv_push(ids, hoy_json_str(rec, "id") ?: "");
 }
 
+static bool linked(const struct commit *m)
+{
+	const struct hoy_json *lists[] = { hoy_json_get(m->c.d.root, "PrependedLinkedLayers"), hoy_json_get(m->c.d.root, "AppendedLinkedLayers") };
+
+	return (lists[0] && lists[0]->count) || (lists[1] && lists[1]->count);
+}
+
+/* Layers that were put together beside the container come on top of its own; then the image has its name. */
+static int add_linked(struct commit *m)
+{
+	static const char *const lists[] = { "PrependedLinkedLayers", "AppendedLinkedLayers" };
+	const struct linked_how how = { .when = m->time >= 0 ? m->when : NULL, .mtime = m->o.timestamp || clamps(m) ? m->time : -1, .clamp = clamps(m) };
+	cleanup_free char *name = m->name ? full_name(m->name, &m->c.b.err) : NULL;
+	int r = m->name && !name ? -m->c.b.err.code : 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(lists) && !r; i++)
+		r = linked_add(&m->c.b, m->id, hoy_json_get(m->c.d.root, lists[i]), &how, m->was_there && !i);
+	m->was_there = false;
+	return r || !name ? r : image_tag(&m->c.b, m->id, name);
+}
+
 static int store_image(struct commit *m)
 {
 	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT, before = HOY_STRV_INIT;
@@ -256,7 +280,9 @@ static int store_image(struct commit *m)
 
 	if (spec < 0)
 		return spec;
-	if (m->place)
+	if (linked(m) && m->o.squash)
+		return hoy_fail(&m->c.b.err, EINVAL, "can't add prebuilt layers and produce an image with only one layer, at the same time");
+	if (m->place || linked(m))
 		note_images(m, &before);
 	hoy_strv_push(&argv, "commit");
 	hoy_strv_pushf(&argv, "--spec=/dev/fd/%d", spec);
@@ -273,7 +299,7 @@ static int store_image(struct commit *m)
 		hoy_strv_pushf(&argv, "--config=%s", m->o.config);
 	for (size_t i = 0; i < m->o.change.n; i++)
 		hoy_strv_pushf(&argv, "--change=%s", m->o.change.v[i]);
-	if (m->name)
+	if (m->name && !linked(m))
 		hoy_strv_push(&argv, m->name);
 	r = call(m, "hoy-transfer", &argv, &out);
 	if (r < 0)
@@ -282,7 +308,7 @@ static int store_image(struct commit *m)
 		return hoy_fail(&m->c.b.err, HOY_EFORMAT, "hoy-transfer did not print an image id");
 	snprintf(m->id, sizeof(m->id), "%.*s", HOY_ID_LEN, out.data);
 	m->was_there = hoy_strv_has(&before, m->id);
-	return 0;
+	return linked(m) ? add_linked(m) : 0;
 }
 
 /* ---- elsewhere ---- */

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "cmd-build/ctr.h"
-#include "cmd-build/lease.h"
 #include "cmd-build/verbs.h"
 #include "common/cli/format.h"
 #include "common/store/containers.h"
