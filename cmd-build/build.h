@@ -166,6 +166,13 @@ const struct hoy_json *cache_last_step(const struct state *s, const struct hoy_j
  */
 int cache_claim(struct state *s, const struct cf_instr *i);
 /*
+ * From now on image ID is in use until the build ends (children of this process included, if cache_hold_begin() was called before they
+ * were made), and used now. Between finding or committing an image and that, the descriptor of cache_gate() keeps those out who prune.
+ */
+int cache_hold_begin(struct build *b);
+int cache_gate(struct build *b);
+int cache_hold(struct build *b, const char *id);
+/*
  * Commit S as an image without a name: BY is the last entry of its history, EMPTY: it has no layer of its own. S then stands on it.
  */
 int image_commit(struct state *s, const char *by, bool empty);
@@ -211,6 +218,11 @@ int work_settings(struct build *b, const char *id, const struct hoy_buf *text);
 void work_drop(struct work *w);
 /* Make the directory PATH in it. */
 int work_mkdir(struct state *s, const char *path);
+/* Are there volumes of the image that S stands on of which it has no directory? buildah makes those before it copies into it. */
+bool work_lacks_volumes(struct state *s);
+/* Make the directory VOLUME if there is nothing; those that are the keys of VOLUMES. */
+int work_volume(struct state *s, const char *volume);
+int work_volumes(struct state *s, const struct hoy_json *volumes);
 /* Make the working directory of the config there, its user's. */
 int work_workdir(struct state *s);
 /* Mount it, if it isn't. */

@@ -137,7 +137,7 @@ static int commit(struct state *s, const struct before *v, const struct hoy_json
 	return 0;
 }
 
-static int add_one(struct build *b, char id[HOY_ID_SIZE], const struct hoy_json *l, const struct linked_how *how)
+int linked_add(struct build *b, char id[HOY_ID_SIZE], const struct hoy_json *l, const struct linked_how *how)
 {
 	const struct userns none = { .own = false };
 	struct stage st = { .base_stage = -1 };
@@ -156,24 +156,5 @@ static int add_one(struct build *b, char id[HOY_ID_SIZE], const struct hoy_json 
 		r = commit(&s, &v, l, how, id);
 	hoy_json_release(&v.manifest);
 	state_release(&s);
-	return r;
-}
-
-int linked_add(struct build *b, char id[HOY_ID_SIZE], const struct hoy_json *list, const struct linked_how *how, bool keep)
-{
-	int r = 0;
-
-	HOY_JSON_EACH(l, list) {
-		char before[HOY_ID_SIZE];
-
-		memcpy(before, id, sizeof(before));
-		r = r ? r : add_one(b, id, l, how);
-		if (r < 0 || keep || !strcmp(before, id) || hoy_store_lock(b->s, 0, HOY_LAYERS | HOY_IMAGES | HOY_CONTAINERS, NULL) < 0) {
-			keep = false;
-			continue;
-		}
-		(void)hoy_image_delete(b->s, before, NULL, NULL);
-		hoy_store_unlock(b->s);
-	}
 	return r;
 }

@@ -20,8 +20,5 @@ struct linked_how {
 	int64_t mtime;	  /* of all files, -1: their own */
 	bool clamp;	  /* but those that are older keep theirs */
 };
-/*
- * Put the layers LIST on the image ID, which becomes the new one's. The images in between go, and ID's own unless KEEP. 0 or an error, with
- * its sentence in b->err.
- */
-int linked_add(struct build *b, char id[HOY_ID_SIZE], const struct hoy_json *list, const struct linked_how *how, bool keep);
+/* Put the layer L of the settings on the image ID, which is left as it is, and becomes the new one's. 0 or an error, with its sentence in b->err. */
+int linked_add(struct build *b, char id[HOY_ID_SIZE], const struct hoy_json *l, const struct linked_how *how);

@@ -8,6 +8,7 @@
 #include "cmd-build/build.h"
 #include "cmd-build/input.h"
 #include "cmd-build/lease.h"
+#include "cmd-build/limit.h"
 #include "cmd-build/mounts.h"
 #include "cmd-build/verbs.h"
 #include "common/base/fd.h"
@@ -88,6 +89,9 @@ static int run_build(const struct hoy_verb *v, int argc, char **argv)
 	if (r < 0 && b.err.code)
 		hoy_report(&b.err, 0);
 	build_release(&b);
+	fflush(stdout);
+	if (!r)
+		limit_cache();
 	return hoy_finish_stdout(!r ? 0 : b.status ?: 125);
 }
 const struct hoy_verb verb_build = { "build", "[options] [CONTEXT]", "Build an image from a Containerfile", build_options, run_build, 0 };

@@ -252,9 +252,8 @@ int work_run(struct state *s, const struct cf_instr *i)
 		r = stopped(s->b);
 	if (!r)
 		r = work_workdir(s);
-	HOY_JSON_EACH(v, hoy_json_get(s->cfg, "Volumes"))
-		if (!r)
-			r = work_mkdir(s, v->key);
+	if (!r)
+		r = work_volumes(s, hoy_json_get(s->cfg, "Volumes"));
 	if (r < 0)
 		return r;
 	root = open(s->work->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

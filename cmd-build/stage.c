@@ -41,6 +41,21 @@ static void hint_platform(struct state *s)
 			 (char *)strdupa(b->err.msg), platform_text(&p, want), platform_text(&here, have));
 }
 
+/* Of a stage that is one image, buildah makes the directories of a VOLUME that is the last instruction. */
+static int last_volumes(struct state *s, const struct cf_instr *i)
+{
+	int r = 0;
+
+	if (s->b->layers || strcmp(i->word, "VOLUME") || i != &s->b->f.v[s->st->first + s->st->n - 1])
+		return 0;
+	for (size_t k = 0; k < i->args.n && !r; k++) {
+		cleanup_free char *word = config_word(s, i, i->args.v[k]);
+
+		r = word ? work_volume(s, word) : -s->b->err.code;
+	}
+	return r;
+}
+
 /* Carry I out; *RET_BY is what the history says of it. */
 static int carry_out(struct state *s, const struct cf_instr *i, char **ret_by)
 {
@@ -56,6 +71,8 @@ static int carry_out(struct state *s, const struct cf_instr *i, char **ret_by)
 	/* One container for all: a directory is there for those who look into it from outside. */
 	if (!r && !strcmp(i->word, "WORKDIR") && !s->b->layers)
 		r = work_workdir(s);
+	if (!r)
+		r = last_volumes(s, i);
 	/* As buildah has it: beside what is copied (but not linked), the working directory is there. */
 	if (!r && adds_layer(i) && strcmp(i->word, "RUN") && !cf_flag(i, "link"))
 		r = work_workdir(s);
@@ -100,25 +117,34 @@ static int stand_on(struct state *s, const char *id)
 	return r;
 }
 
-/* Look for the step I in the cache, here and in registries, which BY tells of; S stands on it then, and *RET is true. */
-static int from_cache(struct state *s, const struct cf_instr *i, const char *by, bool layer, bool *ret)
+/* Look for the step that BY tells of in the store, where nobody takes it away meanwhile; S stands on it then, and *RET is true. */
+static int from_store(struct state *s, const char *by, bool layer, bool *ret)
 {
+	cleanup_fd int gate = cache_gate(s->b);
 	char id[HOY_ID_SIZE] = "";
-	int r = remote_key(s, by, layer);
+	int r = gate < 0 ? gate : cache_find(s, by, layer, id);
 
-	*ret = false;
-	if (!r && may_look(s))
-		r = cache_find(s, by, layer, id);
-	if (!r && !*id && may_look(s))
-		r = remote_pull(s, &s->pulled);
-	if (!r && s->pulled)
-		r = cache_find(s, by, layer, id);
-	if (!r && !*id)
-		explain_miss(s, i, by, layer);
 	if (r < 0 || !*id)
 		return r;
 	*ret = true;
 	return stand_on(s, id);
+}
+
+/* The same for the step I, in registries, too. */
+static int from_cache(struct state *s, const struct cf_instr *i, const char *by, bool layer, bool *ret)
+{
+	int r = remote_key(s, by, layer);
+
+	*ret = false;
+	if (!r && may_look(s))
+		r = from_store(s, by, layer, ret);
+	if (!r && !*ret && may_look(s))
+		r = remote_pull(s, &s->pulled);
+	if (!r && s->pulled)
+		r = from_store(s, by, layer, ret);
+	if (!r && !*ret)
+		explain_miss(s, i, by, layer);
+	return r;
 }
 
 /* A step with a layer needn't be carried out to know what it is; *RET: it's in the cache, and S stands on it. */

@@ -202,6 +202,51 @@ int work_mkdir(struct state *s, const char *path)
 	return fd < 0 ? hoy_fail_errno(&s->b->err, -fd, "cannot create the directory '%s'", path) : 0;
 }
 
+bool work_lacks_volumes(struct state *s)
+{
+	const struct hoy_json *volumes = hoy_json_path(s->base.root, "config", "Volumes", NULL);
+	cleanup_free char *root = NULL;
+	cleanup_fd int fd = -1;
+	bool lacks = false;
+
+	if (!volumes || !volumes->count)
+		return false;
+	if (!*s->layer || mount_layer(s->b, s->layer, true, &root) < 0)
+		return true;
+	fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	HOY_JSON_EACH(v, volumes) {
+		cleanup_free char *path = join_clean("/", v->key);
+		cleanup_fd int there = path ? hoy_open_beneath(fd, path, O_PATH, 0, HOY_IN_ROOT) : -ENOMEM;
+
+		lacks = lacks || there < 0;
+	}
+	(void)unmount_layer(s->b, s->layer, NULL);
+	return lacks;
+}
+
+int work_volume(struct state *s, const char *volume)
+{
+	cleanup_free char *path = join_clean("/", volume);
+	cleanup_fd int root = -1, there = -1;
+	int r = path ? work_open(s) : hoy_fail_oom(&s->b->err);
+
+	if (r < 0)
+		return r;
+	root = open(s->work->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	there = hoy_open_beneath(root, path, O_PATH, 0, HOY_IN_ROOT);
+	return there < 0 ? work_mkdir(s, path) : 0;
+}
+
+int work_volumes(struct state *s, const struct hoy_json *volumes)
+{
+	int r = 0;
+
+	HOY_JSON_EACH(v, volumes)
+		if (!r)
+			r = work_volume(s, v->key);
+	return r;
+}
+
 /* A directory that USER doesn't own already is made by hoy-builder, which knows the container's accounts. */
 static int make_users(struct state *s, const char *dir, const char *user)
 {
@@ -220,11 +265,12 @@ static int make_users(struct state *s, const char *dir, const char *user)
 
 int work_workdir(struct state *s)
 {
-	const char *dir = config_str(s, "WorkingDir"), *user = config_str(s, "User");
+	cleanup_free char *dir = join_clean("/", config_str(s, "WorkingDir"));
+	const char *user = config_str(s, "User");
 	cleanup_fd int root = -1, fd = -1;
-	int r = work_open(s);
+	int r = dir ? work_open(s) : hoy_fail_oom(&s->b->err);
 
-	if (r < 0 || !*dir || !strcmp(dir, "/"))
+	if (r < 0 || !strcmp(dir, "/"))
 		return r;
 	if (!*user || !strcmp(user, "0") || !strcmp(user, "root"))
 		return work_mkdir(s, dir);

@@ -10,6 +10,7 @@
 #include "common/conf/dirs.h"
 #include "common/data/time.h"
 #include "common/data/units.h"
+#include "common/proc/signal.h"
 
 #define O(field) offsetof(struct create_opts, field)
 #define FLAG(letter, name, field, help) { letter, name, HOY_OPT_FLAG, O(field), NULL, help }
@@ -419,7 +420,7 @@ static bool seconds(const char *text, int64_t *ret)
 static int stopping(struct ctr *c, const struct create_opts *o, const struct hoy_json *cfg, struct hoy_err *err)
 {
 	const char *sig = o->stop_signal ?: hoy_json_str(cfg, "StopSignal") ?: "SIGTERM";
-	int n = parse_signal(sig);
+	int n = hoy_signal_parse(sig);
 	int64_t v;
 
 	if (n <= 0)

@@ -194,7 +194,6 @@ void reconcile(struct hoy_store *s);
 /* ---- stop.c ---- */
 int ctr_stop(struct ctr *c, int64_t timeout, struct hoy_err *err);
 int ctr_kill(struct ctr *c, int sig, bool all, struct hoy_err *err);
-int parse_signal(const char *s);
 
 /* ---- exec.c ---- */
 /* The runtime's command line that runs WORDS in the running container (definition loaded), and its specification on an inherited fd. */
