@@ -49,6 +49,7 @@ static void put_result(const struct build *b, const struct stage *st, int r, int
 	hoy_jw_string(&w, "msg", b->err.msg);
 	hoy_jw_int(&w, "status", b->status);
 	hoy_jw_string(&w, "image", st->image);
+	hoy_jw_bool(&w, "made", st->made);
 	hoy_jw_strings(&w, "args", st->args.v, st->args.n);
 	hoy_jw_strings(&w, "used", b->used.v, b->used.n);
 	if (st->work) {
@@ -100,6 +101,7 @@ static int get_result(const struct graph *g, struct job *j, int status)
 	if (r < 0)
 		return r;
 	snprintf(j->st->image, sizeof(j->st->image), "%s", hoy_json_str(d.root, "image") ?: "");
+	j->st->made = hoy_json_bool(d.root, "made", false);
 	get_list(&j->st->args, hoy_json_get(d.root, "args"));
 	get_list(&b->used, hoy_json_get(d.root, "used"));
 	j->st->work = get_work(b, hoy_json_get(d.root, "work"));
