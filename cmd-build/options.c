@@ -8,6 +8,7 @@
 #include "cmd-build/ctr.h"
 #include "cmd-build/remote.h"
 #include "cmd-build/runopts.h"
+#include "cmd-build/screen.h"
 #include "common/data/time.h"
 
 #define O(field) offsetof(struct build_opts, field)
@@ -177,10 +178,10 @@ static int take_view(struct build *b)
 	b->o->quiet = b->o->quiet || !strcmp(how, "quiet") || !strcmp(how, "none");
 	if (b->o->quiet)
 		how = "auto";
-	b->view = isatty(1) && isatty(2) && !b->o->quiet ? VIEW_TTY : VIEW_PLAIN;
+	b->view = isatty(1) && screen_able() && !b->o->quiet ? VIEW_TTY : VIEW_PLAIN;
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
 		if (!strcmp(how, kinds[i])) {
-			b->view = i;
+			b->view = i == VIEW_TTY && !screen_able() ? VIEW_PLAIN : i;
 			return 0;
 		}
 	return strcmp(how, "auto") ? hoy_fail(&b->err, EINVAL, "--progress must be auto, plain, tty, json or quiet, not '%s'", how) : 0;
