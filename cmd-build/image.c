@@ -229,15 +229,17 @@ int image_tag(struct build *b, const char *id, const char *name)
 
 /* ---- commits ---- */
 
-static int add_entry(struct state *s, struct hoy_json_doc *d, struct hoy_json *list, int64_t at, const char *by, bool empty)
+static int add_entry(struct state *s, struct hoy_json_doc *d, struct hoy_json *list, int64_t at, const char *by, bool empty,
+		     const char *author)
 {
 	struct hoy_json *h = hoy_json_put(d, list, NULL, hoy_json_new(d, HOY_JSON_OBJECT));
 	cleanup_free char *from = s->name ? hoy_asprintf("FROM %s", s->name) : NULL;
 	char when[HOY_TIME_SIZE];
 
 	hoy_time_format(at, when);
-	if (!h || !hoy_json_set_string(d, h, "created", when) || !hoy_json_set_string(d, h, "created_by", by) ||
-	    (s->author && !hoy_json_set_string(d, h, "author", s->author)) || (from && !hoy_json_set_string(d, h, "comment", from)) ||
+	/* The two formats have their members in different orders. */
+	if (!h || !hoy_json_set_string(d, h, "created", when) || (s->b->docker && author && !hoy_json_set_string(d, h, "author", author)) ||
+	    !hoy_json_set_string(d, h, "created_by", by) || (!s->b->docker && author && !hoy_json_set_string(d, h, "author", author)) || (from && !hoy_json_set_string(d, h, "comment", from)) ||
 	    (empty && !hoy_json_set_bool(d, h, "empty_layer", true)))
 		return hoy_fail_oom(&s->b->err);
 	free(s->name);
@@ -256,9 +258,10 @@ static int add_history(struct state *s, struct hoy_json_doc *d, struct hoy_json 
 		char *end;
 		int64_t at = strtoll(s->pending.v[i], &end, 10);
 
-		r = add_entry(s, d, list, at, end + 1, true);
+		r = add_entry(s, d, list, at, end + 1, true, NULL);
 	}
-	return r ? r : add_entry(s, d, list, moment(s->b), by, empty);
+	/* (Of several steps in one image, buildah names the author of the last one alone.) */
+	return r ? r : add_entry(s, d, list, moment(s->b), by, empty, s->author);
 }
 
 /* What docker's format has even if nothing is in it. */
@@ -426,7 +429,7 @@ static int make_spec(struct state *s, const char *by, bool empty)
 	hoy_json_set_string(&d, root, "image", s->image);
 	hoy_json_set_string(&d, build, "created", when);
 	hoy_json_set_bool(&d, build, "empty", empty);
-	hoy_json_set_bool(&d, build, "take", true);
+	hoy_json_set_bool(&d, build, "take", !(s->work && s->work->kept));
 	hoy_json_set_bool(&d, build, "plain", s->work && s->work->plain);
 	r = add_system(s, &d, build);
 	if (!r)

@@ -109,5 +109,6 @@ int main(int argc, char **argv)
 	/* (Parsing moves the words of argv about, but nobody parses behind this one.) */
 	if (argc > 1 && !strcmp(argv[1], "__complete"))
 		handover_remember(argv);
+	hoy_own_globals = userns_globals;
 	return hoy_tool_main("hoy-build", "Images from Containerfiles", verbs, argc, argv);
 }

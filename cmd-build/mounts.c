@@ -120,7 +120,7 @@ static struct source *open_from(struct state *s, const struct mount_spec *spec, 
 	}
 	src->next = m->sources;
 	m->sources = src;
-	return source_open(s, spec->from, src) < 0 ? NULL : src;
+	return source_open_seen(s, spec->from, src) < 0 ? NULL : src;
 }
 
 /* PATH beneath ROOT, which is taken for "/". */
@@ -305,6 +305,9 @@ static int open_one(struct state *s, const char *text, struct run_mounts *m)
 	};
 	int r = mount_spec_parse(&spec, text, *dir ? dir : "/", &s->b->err);
 
+	/* From here on, who is meant. */
+	if (!r)
+		r = userns_outside(&s->work->ns, &spec.uid, &spec.gid, &s->b->err);
 	if (!r)
 		r = of[spec.type](s, &spec, m);
 	mount_spec_release(&spec);
@@ -353,6 +356,8 @@ void mounts_argv(const struct run_mounts *m, struct hoy_strv *argv)
 			hoy_buf_printf(&b, ",%s", v->options.v[k]);
 		hoy_strv_push(argv, hoy_buf_str(&b));
 	}
+	for (size_t k = 0; k < m->env.n; k++)
+		hoy_strv_pushf(argv, "--env=%.*s", (int)strcspn(m->env.v[k], "="), m->env.v[k]);
 }
 
 void mounts_close(struct state *s, struct run_mounts *m)
