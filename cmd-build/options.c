@@ -100,14 +100,7 @@ const struct hoy_opt build_options[] = {
 	{ 0, "rm", HOY_OPT_TRI, O(rm), NULL, "take working containers away (default true, nothing else is possible)" },
 	{ 0, "runtime", HOY_OPT_STRING, O(runtime), "PATH", "OCI runtime for RUN" },
 	{ 0, "runtime-flag", HOY_OPT_LIST, O(runtime_flags), "FLAG", "global flag for the OCI runtime" },
-	REFUSED(1, "sbom"),
-	REFUSED(2, "sbom-image-output"),
-	REFUSED(3, "sbom-image-purl-output"),
-	REFUSED(4, "sbom-merge-strategy"),
-	REFUSED(5, "sbom-output"),
-	REFUSED(6, "sbom-purl-output"),
-	REFUSED(7, "sbom-scanner-command"),
-	REFUSED(8, "sbom-scanner-image"),
+	SBOM_OPTS(O(sbom)),
 	{ 0, "secret", HOY_OPT_LIST, O(secrets), "id=ID[,src=FILE|VARIABLE][,type=file|env]", "a secret for RUN --mount=type=secret" },
 	RUN_OPT(19, 0, "security-opt", "OPTION", "of RUN: seccomp=, label=, ..."),
 	RUN_OPT(20, 0, "shm-size", "SIZE", "size of /dev/shm of RUN"),
@@ -127,10 +120,10 @@ const struct hoy_opt build_options[] = {
 	{ 0, "unsetenv", HOY_OPT_COMMAS, O(unset_envs), "NAME", "take a variable away" },
 	{ 0, "unsetlabel", HOY_OPT_COMMAS, O(unset_labels), "KEY", "take a label away" },
 	{ 0, "userns", HOY_OPT_STRING, O(userns), "MODE", "user namespace of RUN: host" },
-	REFUSED(9, "userns-gid-map"),
-	REFUSED(10, "userns-gid-map-group"),
-	REFUSED(11, "userns-uid-map"),
-	REFUSED(12, "userns-uid-map-user"),
+	REFUSED(1, "userns-gid-map"),
+	REFUSED(2, "userns-gid-map-group"),
+	REFUSED(3, "userns-uid-map"),
+	REFUSED(4, "userns-uid-map-user"),
 	RUN_OPT(22, 0, "uts", "MODE", "UTS namespace of RUN: private or host"),
 	{ 0, "variant", HOY_OPT_STRING, O(variant), "VARIANT", "variant of the architecture" },
 	RUN_OPT(23, 'v', "volume", "SOURCE:PATH[:OPTIONS]", "mount a directory for RUN"),
@@ -146,9 +139,7 @@ const struct run_option run_options[] = {
 const size_t n_run_options = ARRAY_SIZE(run_options);
 
 /* What buildah's options have and ours can't do: named, and refused. */
-static const char *const refused[] = { "cw", "sbom", "sbom-image-output", "sbom-image-purl-output", "sbom-merge-strategy", "sbom-output",
-				       "sbom-purl-output", "sbom-scanner-command", "sbom-scanner-image", "userns-gid-map",
-				       "userns-gid-map-group", "userns-uid-map", "userns-uid-map-user" };
+static const char *const refused[] = { "cw", "userns-gid-map", "userns-gid-map-group", "userns-uid-map", "userns-uid-map-user" };
 
 void options_init(struct build_opts *o)
 {
@@ -319,6 +310,15 @@ static int take_run(struct build *b)
 	return 0;
 }
 
+static int take_sbom(struct build *b)
+{
+	struct build_opts *o = b->o;
+
+	if ((o->squash || o->squash_all) && (o->sbom.image_output || o->sbom.image_purl_output))
+		return hoy_fail(&b->err, HOY_EUNSUPPORTED, "--sbom-image-output makes a layer of its own: not with --squash");
+	return sbom_check(&o->sbom, &b->err);
+}
+
 int options_take(struct build *b)
 {
 	struct build_opts *o = b->o;
@@ -335,6 +335,8 @@ int options_take(struct build *b)
 		r = take_view(b);
 	if (!r)
 		r = take_attestations(b);
+	if (!r)
+		r = take_sbom(b);
 	if (!r)
 		r = take_envs(b);
 	if (!r)

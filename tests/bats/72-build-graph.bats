@@ -448,7 +448,7 @@ files() { (cd "$1" && find . -mindepth 1 -printf '%P %y %m %U:%G %l %n %T@\n' | 
 	dir=$(hoy image mount limited)
 	[[ $(<"$dir/cpus") == *$'\t0' ]]
 	hoy image umount limited
-	for args in '--ipc nope' '--pid nope' '--cpu-shares x' '--memory x' '--userns auto' '--userns-uid-map 0:1:2' '--cw type=snp' '--sbom syft' '--sbom-output x' '--hooks-dir a --hooks-dir b'; do
+	for args in '--ipc nope' '--pid nope' '--cpu-shares x' '--memory x' '--userns auto' '--userns-uid-map 0:1:2' '--cw type=snp' '--sbom syft' '--hooks-dir a --hooks-dir b'; do
 		# shellcheck disable=SC2086
 		try hoy build -q --no-cache --network none $args ctx
 		assert_status 125
