@@ -358,7 +358,10 @@ static int finish(struct builds *l, struct build *b)
 int build_all(struct build *b)
 {
 	struct builds l = { NULL, 0 };
-	int r = add_builds(&l, b);
+	int r = cache_hold_begin(b);
+
+	if (!r)
+		r = add_builds(&l, b);
 
 	for (size_t i = 0; i < l.n && !r; i++) {
 		l.v[i].many = l.n > 1;

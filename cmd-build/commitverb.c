@@ -18,7 +18,7 @@
 
 struct commit_opts {
 	struct hoy_strv add_file, annotation, change, unset_annotation, unset_env, encryption_key, encrypt_layer;
-	const char *authfile, *cert_dir, *config, *creds, *format, *iidfile, *manifest, *pull, *sign_by, *source_date_epoch, *timestamp;
+	const char *authfile, *cert_dir, *config, *creds, *cw, *format, *iidfile, *manifest, *pull, *sign_by, *source_date_epoch, *timestamp;
 	int created_annotation, disable_compression, identity_label, tls_verify;
 	bool omit_history, quiet, rewrite_timestamp, rm, squash;
 	struct sbom_opts sbom;
@@ -36,6 +36,7 @@ static const struct hoy_opt commit_opts[] = {
 	STR(0, "config", config, "FILE", "JSON with settings for the image, as docker has them in its config"),
 	{ 0, "created-annotation", HOY_OPT_TRI, O(created_annotation), NULL, "add the annotation org.opencontainers.image.created (default true)" },
 	STR(0, "creds", creds, "USER[:PASSWORD]", "credentials for the registry"),
+	STR(0, "cw", cw, "OPTIONS", "not supported"),
 	{ 'D', "disable-compression", HOY_OPT_TRI, O(disable_compression), NULL, "write layers as they are, where the place may have them so (default true)" },
 	COMMAS(0, "encrypt-layer", encrypt_layer, "N", "encrypt this layer alone; -1 is the last one"),
 	COMMAS(0, "encryption-key", encryption_key, "PROTOCOL:FILE", "encrypt layers for this public key"),
@@ -516,6 +517,8 @@ static int check(struct commit *m, int n, char **argv)
 		r = take_format(m);
 	if (!r && m->o.manifest && n == 2 && hoy_names_transport(argv[2]))
 		r = hoy_fail(&m->c.b.err, HOY_EUNSUPPORTED, "--manifest is for images in the store");
+	if (!r && m->o.cw)
+		r = hoy_fail(&m->c.b.err, HOY_EUNSUPPORTED, "--cw is not supported: no images for confidential workloads are made");
 	if (!r)
 		r = sbom_check(&m->o.sbom, &m->c.b.err);
 	for (size_t i = 0; i < m->o.add_file.n && !r; i++)

@@ -12,7 +12,6 @@
 
 #define O(field) offsetof(struct build_opts, field)
 #define RUN_OPT(k, letter, option, arg, help) { letter, option, HOY_OPT_LIST, O(run_opts) + (k) * sizeof(struct hoy_strv), arg, help }
-#define REFUSED(k, option) { 0, option, HOY_OPT_LIST, O(refused) + (k) * sizeof(struct hoy_strv), "VALUE", "not supported" }
 const struct hoy_opt build_options[] = {
 	RUN_OPT(0, 0, "add-host", "NAME:IP", "add a line to /etc/hosts"),
 	{ 0, "all-platforms", HOY_OPT_FLAG, O(all_platforms), NULL, "an image for each platform that all base images are for" },
@@ -42,7 +41,7 @@ const struct hoy_opt build_options[] = {
 	{ 0, "created-annotation", HOY_OPT_TRI, O(created_note), NULL, "note the image's time in an annotation (default true)" },
 	{ 0, "cpp-flag", HOY_OPT_LIST, O(cpp_flags), "FLAG", "for cpp, which preprocesses Containerfile.in" },
 	{ 0, "creds", HOY_OPT_STRING, O(creds), "USER[:PASSWORD]", "credentials for the registry" },
-	REFUSED(0, "cw"),
+	{ 0, "cw", HOY_OPT_STRING, O(cw), "OPTIONS", "not supported" },
 	{ 0, "decryption-key", HOY_OPT_COMMAS, O(decryption_keys), "FILE[:PASSWORD]", "private key for encrypted layers of bases" },
 	RUN_OPT(10, 0, "device", "DEVICE", "give RUN a device"),
 	{ 'D', "disable-compression", HOY_OPT_TRI, O(no_compression), NULL, "layers in the store are not compressed (default true)" },
@@ -53,7 +52,7 @@ const struct hoy_opt build_options[] = {
 	{ 0, "env", HOY_OPT_LIST, O(envs), "KEY[=VALUE]", "an ENV behind each FROM" },
 	{ 0, "explain-cache", HOY_OPT_FLAG, O(explain_cache), NULL, "tell what changed of a step that is not in the cache" },
 	{ 'f', "file", HOY_OPT_LIST, O(files), "FILE", "the Containerfile; - is stdin" },
-	{ 0, "force-rm", HOY_OPT_TRI, O(force_rm), NULL, "take working containers away if the build fails, too (default true, nothing else is possible)" },
+	{ 0, "force-rm", HOY_OPT_TRI, O(force_rm), NULL, "with layers, take the container of a step that fails away (default true; of hoy-build false)" },
 	{ 0, "format", HOY_OPT_STRING, O(format), "FORMAT", "oci (default) or docker" },
 	{ 0, "from", HOY_OPT_STRING, O(from), "IMAGE", "in place of what the first FROM names" },
 	RUN_OPT(14, 0, "group-add", "GROUP", "supplementary group of RUN"),
@@ -97,7 +96,7 @@ const struct hoy_opt build_options[] = {
 	{ 0, "retry", HOY_OPT_INT, O(retry), "N", "attempts after a failed one of a pull or push (default 3)" },
 	{ 0, "retry-delay", HOY_OPT_STRING, O(retry_delay), "DURATION", "time between attempts" },
 	{ 0, "rewrite-timestamp", HOY_OPT_FLAG, O(rewrite_timestamp), NULL, "no file of the image is younger than --source-date-epoch" },
-	{ 0, "rm", HOY_OPT_TRI, O(rm), NULL, "take working containers away (default true, nothing else is possible)" },
+	{ 0, "rm", HOY_OPT_TRI, O(rm), NULL, "with layers, take the containers of steps away (default true)" },
 	{ 0, "runtime", HOY_OPT_STRING, O(runtime), "PATH", "OCI runtime for RUN" },
 	{ 0, "runtime-flag", HOY_OPT_LIST, O(runtime_flags), "FLAG", "global flag for the OCI runtime" },
 	SBOM_OPTS(O(sbom)),
@@ -119,11 +118,7 @@ const struct hoy_opt build_options[] = {
 	{ 0, "unsetannotation", HOY_OPT_COMMAS, O(unset_notes), "KEY", "take an annotation away" },
 	{ 0, "unsetenv", HOY_OPT_COMMAS, O(unset_envs), "NAME", "take a variable away" },
 	{ 0, "unsetlabel", HOY_OPT_COMMAS, O(unset_labels), "KEY", "take a label away" },
-	{ 0, "userns", HOY_OPT_STRING, O(userns), "MODE", "user namespace of RUN: host" },
-	REFUSED(1, "userns-gid-map"),
-	REFUSED(2, "userns-gid-map-group"),
-	REFUSED(3, "userns-uid-map"),
-	REFUSED(4, "userns-uid-map-user"),
+	USERNS_OPTS(O(userns)),
 	RUN_OPT(22, 0, "uts", "MODE", "UTS namespace of RUN: private or host"),
 	{ 0, "variant", HOY_OPT_STRING, O(variant), "VARIANT", "variant of the architecture" },
 	RUN_OPT(23, 'v', "volume", "SOURCE:PATH[:OPTIONS]", "mount a directory for RUN"),
@@ -137,9 +132,6 @@ const struct run_option run_options[] = {
 	{ "security-opt" }, { "shm-size" }, { "ulimit" }, { "uts" }, { "volume" },
 };
 const size_t n_run_options = ARRAY_SIZE(run_options);
-
-/* What buildah's options have and ours can't do: named, and refused. */
-static const char *const refused[] = { "cw", "userns-gid-map", "userns-gid-map-group", "userns-uid-map", "userns-uid-map-user" };
 
 void options_init(struct build_opts *o)
 {
@@ -172,20 +164,6 @@ static int take_view(struct build *b)
 			return 0;
 		}
 	return strcmp(how, "auto") ? hoy_fail(&b->err, EINVAL, "--progress must be auto, plain, tty, json or quiet, not '%s'", how) : 0;
-}
-
-static int take_refused(struct build *b)
-{
-	const struct build_opts *o = b->o;
-
-	for (size_t i = 0; i < ARRAY_SIZE(refused); i++)
-		if (o->refused[i].n)
-			return hoy_fail(&b->err, HOY_EUNSUPPORTED, "--%s is not supported", refused[i]);
-	if (o->userns && *o->userns && strcmp(o->userns, "host"))
-		return hoy_fail(&b->err, HOY_EUNSUPPORTED, "--userns=%s is not supported: RUN has the user namespace of the build", o->userns);
-	if (o->rm == 0 || o->force_rm == 0)
-		return hoy_fail(&b->err, HOY_EUNSUPPORTED, "working containers cannot be kept: --%s=false", o->rm ? "force-rm" : "rm");
-	return 0;
 }
 
 /* "false" of --provenance, "type=sbom,disabled=true" of --attest. */
@@ -285,15 +263,16 @@ static int take_envs(struct build *b)
 static int take_run(struct build *b)
 {
 	struct build_opts *o = b->o;
-	int isolation = isolation_parse(o->isolation, &b->err);
+	int isolation = isolation_parse(o->isolation, &b->err), r;
 
 	if (isolation < 0)
 		return isolation;
 	b->chroot = isolation == ISOLATION_CHROOT;
-	if (o->hooks_dirs.n > 1)
-		return hoy_fail(&b->err, HOY_EUNSUPPORTED, "more than one --hooks-dir is not supported");
-	if (o->hooks_dirs.n)
-		hoy_globals.hooks_dir = o->hooks_dirs.v[0];
+	r = userns_take(&b->ns, &o->userns, &b->err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < o->hooks_dirs.n; i++)
+		hoy_strv_push(&hoy_globals.hooks_dirs, o->hooks_dirs.v[i]);
 	if (o->runtime)
 		hoy_globals.runtime = o->runtime;
 	for (size_t i = 0; i < o->runtime_flags.n; i++)
@@ -323,7 +302,7 @@ int options_take(struct build *b)
 {
 	struct build_opts *o = b->o;
 	int64_t ns;
-	int r = take_refused(b);
+	int r = o->cw ? hoy_fail(&b->err, HOY_EUNSUPPORTED, "--cw is not supported: no images for confidential workloads are made") : 0;
 
 	if (o->push)
 		hoy_strv_push(&o->outputs, "type=registry");

@@ -110,12 +110,18 @@ static void put_history(const struct commit *c, struct hoy_jw *w, const char *no
 
 static void put_rootfs(const struct commit *c, struct hoy_jw *w, const char *diff_id)
 {
+	const struct hoy_json *below = c->o->squash ? NULL : hoy_json_path(c->base.root, "rootfs", "diff_ids", NULL);
+
 	hoy_jw_object(w, "rootfs");
 	hoy_jw_string(w, "type", "layers");
+	/* Of docker's format, Go leaves out what is empty. */
+	if (c->docker && !diff_id && (!below || !below->count)) {
+		hoy_jw_end_object(w);
+		return;
+	}
 	hoy_jw_array(w, "diff_ids");
-	if (!c->o->squash)
-		HOY_JSON_EACH(d, hoy_json_path(c->base.root, "rootfs", "diff_ids", NULL))
-			hoy_jw_string(w, NULL, hoy_json_text(d));
+	HOY_JSON_EACH(d, below)
+		hoy_jw_string(w, NULL, hoy_json_text(d));
 	if (diff_id)
 		hoy_jw_string(w, NULL, diff_id);
 	hoy_jw_end_array(w);

@@ -211,6 +211,8 @@ S=merge-spdx-by-package-name-and-versioninfo
 		assert_status 125
 		assert_stderr_like "ghcr.io/[a-z]*/${preset%%-*}"
 	done
+	try hoy_build commit -q --cw type=snp "$c"
+	assert_error '--cw is not supported: no images for confidential workloads are made'
 	try hoy_build commit -q --pull=never --sbom=syft --sbom-image-output ../y "$c"
 	assert_error 'are paths of files in the image'
 	mkdir ctx
