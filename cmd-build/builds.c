@@ -292,7 +292,8 @@ const char *build_image(const struct build *b) { return b->stages[b->target].ima
 static void drop_stages(struct build *b)
 {
 	for (size_t i = 0; i < b->n && !b->layers && !b->o->save_stages; i++)
-		if (b->stages[i].made && i != b->target)
+		/* (The target may be one of them, if it adds nothing.) */
+		if (b->stages[i].made && i != b->target && strcmp(b->stages[i].image, build_image(b)))
 			cache_drop(b, b->stages[i].image);
 }
 

@@ -100,8 +100,6 @@ static int add_stage(struct build *b, size_t from)
 	st->base = b->n == 1 && b->o->from ? strdup(b->o->from) : subst_word(i->args.v[0], '\\', &b->heading, &b->err);
 	if (!st->base)
 		return cfile_fail(&b->f, i, &b->err, EINVAL, "%s", (char *)strdupa(b->err.msg));
-	if (!*st->base)
-		return cfile_fail(&b->f, i, &b->err, EINVAL, "base name (%s) should not be blank", i->args.v[0]);
 	if (named_base(b, i, st) < 0)
 		return -b->err.code;
 	st->base_stage = find_stage(b, st->base, b->n - 1);
@@ -176,6 +174,18 @@ static void need(struct build *b, size_t at)
 	}
 }
 
+/* Only what is needed needs a base. */
+static int check_bases(struct build *b)
+{
+	for (size_t at = 0; at < b->n; at++) {
+		const struct cf_instr *i = &b->f.v[b->stages[at].first - 1];
+
+		if (b->stages[at].needed && !*b->stages[at].base)
+			return cfile_fail(&b->f, i, &b->err, EINVAL, "base name (%s) should not be blank", i->args.v[0]);
+	}
+	return 0;
+}
+
 /* --skip-unused-stages=false: what nobody needs is built, too. */
 static void need_all(struct build *b)
 {
@@ -203,5 +213,5 @@ int plan(struct build *b)
 	need(b, b->target);
 	if (b->o->skip_unused == 0)
 		need_all(b);
-	return 0;
+	return check_bases(b);
 }

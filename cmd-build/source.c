@@ -3,9 +3,11 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "cmd-build/build.h"
 #include "cmd-build/input.h"
+#include "common/base/fd.h"
 #include "common/store/images.h"
 
 static int open_image(struct build *b, struct source *src)
@@ -24,6 +26,17 @@ static int open_image(struct build *b, struct source *src)
 	return r;
 }
 
+/* A stage that is scratch and no more has no files. */
+static int open_nothing(struct build *b, struct source *src)
+{
+	int r = need_tmp(b);
+
+	src->path = r ? NULL : hoy_path_join(b->tmp, "nothing");
+	if (!src->path)
+		return r ?: hoy_fail_oom(&b->err);
+	return mkdir(src->path, 0755) < 0 && errno != EEXIST ? hoy_fail_errno(&b->err, errno, "cannot create '%s'", src->path) : 0;
+}
+
 static int open_stage(struct build *b, struct stage *st, struct source *src)
 {
 	int r;
@@ -34,6 +47,8 @@ static int open_stage(struct build *b, struct stage *st, struct source *src)
 		src->maps = &st->work->ns.maps;
 		return r ? r : src->path ? 0 : hoy_fail_oom(&b->err);
 	}
+	if (!*st->image)
+		return open_nothing(b, src);
 	snprintf(src->id, sizeof(src->id), "%s", st->image);
 	r = hoy_store_peek(b->s, HOY_LAYERS | HOY_IMAGES, &b->err);
 	return r ? r : open_image(b, src);
@@ -58,7 +73,7 @@ int source_open(struct state *s, const char *from, struct source *src)
 		return src->path ? 0 : hoy_fail_oom(&b->err);
 	}
 	at = find_stage(b, from, s->st - b->stages);
-	if (at >= 0 && (b->stages[at].work || *b->stages[at].image))
+	if (at >= 0 && b->stages[at].needed)
 		return open_stage(b, &b->stages[at], src);
 	r = image_source(b, named ?: from, src->id);
 	return r ? r : open_image(b, src);

@@ -241,13 +241,14 @@ static int begin(struct state *s, size_t steps)
 	cleanup_free char *text = NULL;
 	int r;
 
-	text = hoy_asprintf("FROM %s%s%s", base, from->args.n == 3 ? " AS " : "", from->args.n == 3 ? from->args.v[2] : "");
+	text = hoy_asprintf("FROM %s%s%s", *base ? base : "scratch", from->args.n == 3 ? " AS " : "", from->args.n == 3 ? from->args.v[2] : "");
 	if (!text)
 		return hoy_fail_oom(&b->err);
 	say_from(s, steps, text);
 	for (size_t i = 0; below && i < below->args.n; i++)
 		hoy_strv_push(&s->args, below->args.v[i]);
-	if (!below && !strcmp(base, "scratch"))
+	/* (Of a stage that is scratch and no more, there is no image.) */
+	if (below ? !*base : !strcmp(base, "scratch"))
 		return config_scratch(s);
 	r = image_base(s, base);
 	if (!r && b->o->inherit_labels == 0)

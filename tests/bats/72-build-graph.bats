@@ -83,6 +83,23 @@ list() { "$1" manifest inspect "$2" | jq -c '[.manifests[].platform | del(.[] | 
 	[[ $(hoy image inspect $(<ids) | jq -r '.[].Architecture' | sort | xargs) == 'amd64 arm64' ]]
 }
 
+@test "stages that are nothing: scratch alone, one without a base that nobody needs, a target that adds nothing" {
+	make_plain
+	for layers in true false; do
+		printf 'FROM scratch AS a\nFROM a AS b\nFROM b\nCOPY x /\nCOPY --from=a / /y/\n' >file
+		id=$(hoy build -q --no-cache --layers=$layers --timestamp 0 -f file ctx)
+		[[ $(oracle_podman image inspect --format '{{len .RootFS.Layers}}' "$id") -ge 1 ]]
+		printf 'ARG BASE\nFROM $BASE AS a\nFROM scratch AS b\nLABEL a=b\nFROM b\n' >file
+		for who in oracle_podman hoy; do
+			$who build -q --no-cache --layers=$layers --timestamp 0 -f file ctx
+		done >ids
+		[[ $(sort -u ids | wc -l) == 1 && $(wc -l <ids) == 2 ]]
+		hoy image exists "$(tail -n 1 ids)"
+		try hoy build -q --layers=$layers --target a -f file ctx
+		assert_error 'base name ($BASE) should not be blank'
+	done
+}
+
 @test "--all-platforms: what all bases are for" {
 	make_plain
 	have_image busybox
