@@ -309,6 +309,24 @@ settings_table() {
 	[[ $failed == 0 ]]
 }
 
+@test "limits of memory and CPU: from, run and build, where the machine has them" {
+	have_image busybox
+	see='for f in memory/memory.limit_in_bytes memory.max cpu/cpu.shares cpu/cpu.cfs_period_us cpu/cpu.cfs_quota_us cpu.max; do cat /sys/fs/cgroup/$f 2>/dev/null; done; grep Cpus_allowed_list /proc/self/status'
+	limits=(--memory 64m --memory-swap 128m --cpu-shares 100 --cpu-period 50000 --cpu-quota 20000 --cpuset-cpus 0)
+	c=$(hoy_build from "${limits[@]}" busybox)
+	got=$(hoy_build run "$c" -- sh -c "$see")
+	if [[ $(stat -fc %T /sys/fs/cgroup) == cgroup2fs ]]; then
+		[[ $got == $'67108864\n20000 50000\nCpus_allowed_list:\t0' ]]
+	else
+		[[ $got == $'67108864\n100\n50000\n20000\nCpus_allowed_list:\t0' ]]
+	fi
+	printf 'FROM busybox\nRUN (%s) >/got\n' "$see" >Containerfile
+	hoy_build build -q --network none "${limits[@]}" -t limited . >/dev/null
+	[[ $(hoy run --rm --network none limited cat /got) == "$got" ]]
+	hoy build -q --network none "${limits[@]}" -t limited2 . >/dev/null
+	[[ $(hoy run --rm --network none limited2 cat /got) == "$got" ]]
+}
+
 @test "isolation chroot: what it does beyond buildah's, in a build and in run" {
 	have_image busybox
 	mkdir vol
