@@ -394,3 +394,22 @@ settings_table() {
 	hoy_build rm -a >/dev/null
 	[[ -z $(find "$ROOT" -name 'link-stage-*') ]]
 }
+
+@test "isolation chroot of an ordinary user: no network, a volume over, groups, name servers" {
+	U=$HOY_TEST_AREA/home-hoytest
+	as_user true
+	mkdir -p "$U/bin" "$U/app" "$U/vol"
+	cp "$HOY_BIN"/hoy* "$U/bin/"
+	echo v >"$U/vol/v"
+	printf 'FROM busybox\nRUN ls /sys/class/net >/nets; cat /proc/net/dev | wc -l >>/nets; ls /v; echo x >/v/x; id -G >/groups\n' >"$U/app/Containerfile"
+	chown -R hoytest "$U/app" "$U/vol"
+	u() { as_user "$U/bin/hoy-build" "$@"; }
+	as_user podman load -q -i "$(fixture busybox)/docker.tar"
+	c=$(u from --isolation chroot --dns 1.2.3.4 busybox)
+	[[ $(u run --network none "$c" -- sh -c 'wc -l </proc/net/dev; wget -O - http://127.0.0.1:1/ 2>&1 | grep -o refused; cat /etc/resolv.conf 2>/dev/null' | xargs) == '3 refused' ]]
+	[[ $(u run "$c" -- cat /etc/resolv.conf) == 'nameserver 1.2.3.4' ]]
+	[[ $(u run -v "$U/vol:/v:O" "$c" -- sh -c 'echo w >/v/w; ls /v' | xargs) == 'v w' && $(ls "$U/vol") == v ]]
+	u build -q --isolation chroot --network none --group-add 5 --volume "$U/vol:/v:O" -t built app >/dev/null
+	[[ $(as_user podman run --rm --network none built cat /groups) == '0 5' && $(ls "$U/vol") == v ]]
+	u rm -a >/dev/null
+}
