@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/fsuid.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -127,9 +128,8 @@ static int take_auto(struct userns *u, const char *mode, struct hoy_err *err)
 static pid_t live_in(int fd)
 {
 	cleanup_fd int in = -1, out = -1;
-	int p[2];
+	int p[2], code = ECHILD;
 	pid_t pid;
-	char ok = 0;
 
 	if (pipe2(p, O_CLOEXEC) < 0)
 		return -errno;
@@ -139,18 +139,17 @@ static pid_t live_in(int fd)
 	if (pid < 0)
 		return -errno;
 	if (!pid) {
-		int r = prctl(PR_SET_PDEATHSIG, SIGKILL) || setns(fd, CLONE_NEWUSER) < 0 ? errno : 0;
-
-		(void)!write(out, r ? "n" : "y", 1);
+		code = prctl(PR_SET_PDEATHSIG, SIGKILL) || setns(fd, CLONE_NEWUSER) < 0 ? errno : 0;
+		(void)hoy_write_full(out, &code, sizeof(code));
 		for (;;)
 			pause();
 	}
 	hoy_close(steal_fd(&out));
-	if (read(in, &ok, 1) != 1 || ok != 'y') {
+	if (hoy_read_full(in, &code, sizeof(code)) != sizeof(code) || code) {
 		kill(pid, SIGKILL);
 		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 			;
-		return -EPERM;
+		return -code;
 	}
 	return pid;
 }
@@ -172,6 +171,7 @@ static void forget_same(struct hoy_idmaps *m)
 static int take_path(struct userns *u, const char *path, struct hoy_err *err)
 {
 	cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct stat own, st;
 	pid_t pid;
 	int r;
 
@@ -179,9 +179,14 @@ static int take_path(struct userns *u, const char *path, struct hoy_err *err)
 		return hoy_fail_errno(err, errno, "checking user namespace: '%s'", path);
 	if (!hoy_idmaps_empty(&u->maps))
 		return hoy_fail(err, EINVAL, "the user namespace '%s' has its ids: they cannot be given as well", path);
+	if (stat("/proc/self/ns/user", &own) < 0 || fstat(fd, &st) < 0)
+		return hoy_fail_errno(err, errno, "cannot look at the user namespace '%s'", path);
+	/* That is the one that we are in. */
+	if (own.st_dev == st.st_dev && own.st_ino == st.st_ino)
+		return 0;
 	pid = live_in(fd);
 	if (pid < 0)
-		return hoy_fail(err, EPERM, "the user namespace '%s' cannot be joined", path);
+		return hoy_fail_errno(err, -pid, "the user namespace '%s' cannot be joined", path);
 	r = hoy_idmap_of(pid, "uid_map", &u->maps.uid);
 	if (!r)
 		r = hoy_idmap_of(pid, "gid_map", &u->maps.gid);

@@ -309,6 +309,24 @@ settings_table() {
 	[[ $failed == 0 ]]
 }
 
+@test "limits of memory and CPU: from, run and build, where the machine has them" {
+	have_image busybox
+	see='for f in memory/memory.limit_in_bytes memory.max cpu/cpu.shares cpu/cpu.cfs_period_us cpu/cpu.cfs_quota_us cpu.max; do cat /sys/fs/cgroup/$f 2>/dev/null; done; grep Cpus_allowed_list /proc/self/status'
+	limits=(--memory 64m --memory-swap 128m --cpu-shares 100 --cpu-period 50000 --cpu-quota 20000 --cpuset-cpus 0)
+	c=$(hoy_build from "${limits[@]}" busybox)
+	got=$(hoy_build run "$c" -- sh -c "$see")
+	if [[ $(stat -fc %T /sys/fs/cgroup) == cgroup2fs ]]; then
+		[[ $got == $'67108864\n20000 50000\nCpus_allowed_list:\t0' ]]
+	else
+		[[ $got == $'67108864\n100\n50000\n20000\nCpus_allowed_list:\t0' ]]
+	fi
+	printf 'FROM busybox\nRUN (%s) >/got\n' "$see" >Containerfile
+	hoy_build build -q --network none "${limits[@]}" -t limited . >/dev/null
+	[[ $(hoy run --rm --network none limited cat /got) == "$got" ]]
+	hoy build -q --network none "${limits[@]}" -t limited2 . >/dev/null
+	[[ $(hoy run --rm --network none limited2 cat /got) == "$got" ]]
+}
+
 @test "isolation chroot: what it does beyond buildah's, in a build and in run" {
 	have_image busybox
 	mkdir vol
@@ -375,4 +393,23 @@ settings_table() {
 	assert_error "can't add prebuilt layers and produce an image with only one layer"
 	hoy_build rm -a >/dev/null
 	[[ -z $(find "$ROOT" -name 'link-stage-*') ]]
+}
+
+@test "isolation chroot of an ordinary user: no network, a volume over, groups, name servers" {
+	U=$HOY_TEST_AREA/home-hoytest
+	as_user true
+	mkdir -p "$U/bin" "$U/app" "$U/vol"
+	cp "$HOY_BIN"/hoy* "$U/bin/"
+	echo v >"$U/vol/v"
+	printf 'FROM busybox\nRUN ls /sys/class/net >/nets; cat /proc/net/dev | wc -l >>/nets; ls /v; echo x >/v/x; id -G >/groups\n' >"$U/app/Containerfile"
+	chown -R hoytest "$U/app" "$U/vol"
+	u() { as_user "$U/bin/hoy-build" "$@"; }
+	as_user podman load -q -i "$(fixture busybox)/docker.tar"
+	c=$(u from --isolation chroot --dns 1.2.3.4 busybox)
+	[[ $(u run --network none "$c" -- sh -c 'wc -l </proc/net/dev; wget -O - http://127.0.0.1:1/ 2>&1 | grep -o refused; cat /etc/resolv.conf 2>/dev/null' | xargs) == '3 refused' ]]
+	[[ $(u run "$c" -- cat /etc/resolv.conf) == 'nameserver 1.2.3.4' ]]
+	[[ $(u run -v "$U/vol:/v:O" "$c" -- sh -c 'echo w >/v/w; ls /v' | xargs) == 'v w' && $(ls "$U/vol") == v ]]
+	u build -q --isolation chroot --network none --group-add 5 --volume "$U/vol:/v:O" -t built app >/dev/null
+	[[ $(as_user podman run --rm --network none built cat /groups) == '0 5' && $(ls "$U/vol") == v ]]
+	u rm -a >/dev/null
 }

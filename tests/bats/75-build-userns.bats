@@ -111,10 +111,11 @@ with_auto() {
 	diff oracle_buildah.record hoy_build.record
 	[[ $(hoy_build run name-hoy_build -- sh -c "$maps") == ' 0 471100000 65536 0 471100000 65536 ' ]]
 	# buildah takes a path for nothing; ours joins that, and its ids are the container's.
+	[[ $(hoy_build run "$(hoy_build from --userns /proc/self/ns/user busybox)" -- readlink /proc/self/ns/user) == "$own" ]]
 	unshare -U sleep 1000 3>&- &
 	pid=$!
 	pid_record $pid
-	until_true 5 eval '[[ $(readlink /proc/$pid/ns/user) != $own ]]'
+	until_true 5 grep -qx sleep /proc/$pid/comm
 	try hoy_build from --userns "ns:/proc/$pid/ns/user" busybox
 	assert_error "the user namespace '/proc/$pid/ns/user' has no ids yet"
 	echo '0 300000 1000' >/proc/$pid/uid_map

@@ -138,8 +138,39 @@ static void test_records(void)
 	}
 }
 
+static void test_parse(void)
+{
+	static const struct {
+		const char *text;
+		int want;
+		const char *result;
+	} cases[] = {
+		{ "0:100000:65536", 0, "0:100000:65536" },
+		{ "5:6:7", 0, "5:6:7" },
+		{ "4294967295:4294967295:1", 0, "4294967295:4294967295:1" },
+		{ "4294967295:0:2", -ERANGE, "" },
+		{ "0:1:4294967296", -EINVAL, "" },
+		{ "0:1", -EINVAL, "" },
+		{ "0:1:2:3", -EINVAL, "" },
+		{ "", -EINVAL, "" },
+		{ "0::2", -EINVAL, "" },
+		{ "+0:1:2", -EINVAL, "" },
+		{ "0:-1:2", -EINVAL, "" },
+		{ " 0:1:2", -EINVAL, "" },
+		{ "0:1:2x", -EINVAL, "" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct hoy_idmap m = { .n = 0 };
+		int r = hoy_idmap_parse(&m, cases[i].text);
+
+		ok(r == cases[i].want && !strcmp(text(&m), cases[i].result), "'%s' is %d '%s'", cases[i].text, r, text(&m));
+	}
+}
+
 int main(void)
 {
+	test_parse();
 	test_lookup();
 	test_tidy_and_clash();
 	test_split();
