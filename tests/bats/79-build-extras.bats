@@ -220,3 +220,71 @@ S=merge-spdx-by-package-name-and-versioninfo
 	try hoy build --squash --sbom=syft --sbom-image-output y ctx
 	assert_error 'not with --squash'
 }
+
+@test "push, pull, images, manifest: all of buildah's options are there, and do what they say" {
+	have_image busybox
+	for verb in push pull images 'manifest add' 'manifest push' 'manifest annotate' 'manifest create' commit from; do
+		# shellcheck disable=SC2086
+		diff <(comm -23 <(oracle_buildah $verb --help | grep -oE -- '^ +(-., )?--[a-z-]+' | grep -oE -- '--.*' | sort -u) \
+			<(hoy_build $verb --help | grep -oE -- '^ +(-., )?--[a-z-]+' | grep -oE -- '--.*' | sort -u) | grep -vxF -e --help -e --userns-uid-map-user) /dev/null
+	done
+	registry_start r
+	id=$(hoy image inspect --format '{{.Id}}' busybox)
+	for flag in -D --disable-compression; do
+		try hoy_build push -q --tls-verify=false "$flag" busybox "$REGISTRY/plain:1"
+		assert_success
+		[[ $(oracle skopeo inspect --raw --tls-verify=false "docker://$REGISTRY/plain:1" | jq -r '.layers[0].digest') == "$(hoy image inspect --format '{{index .RootFS.Layers 0}}' busybox)" ]]
+	done
+	try hoy_build push -q --tls-verify=false --force-compression --compression-format zstd busybox "$REGISTRY/plain:2"
+	assert_success
+	[[ $(oracle skopeo inspect --raw --tls-verify=false "docker://$REGISTRY/plain:2" | jq -r '.layers[0].mediaType') == *+zstd ]]
+	echo text >note.txt
+	for tool in oracle_buildah hoy_build; do
+		$tool manifest create "l-$tool" >/dev/null
+		$tool manifest add --os-features a,b --os-version 7 "l-$tool" "$id" >/dev/null
+		$tool manifest add --artifact --artifact-annotation z=1 --artifact-annotation a=2=3 --artifact-annotation z=4 --artifact-type text/x "l-$tool" note.txt >/dev/null
+		$tool manifest push -q --tls-verify=false --retry 0 --retry-delay 1s --all "l-$tool" "docker://$REGISTRY/$tool:1"
+		oracle skopeo inspect --raw --tls-verify=false "docker://$REGISTRY/$tool:1" | jq -S '[.manifests[] | del(.size, .digest) + (if .artifactType then {digest} else {} end)]' >"$tool.list"
+	done
+	diff oracle_buildah.list hoy_build.list
+	[[ $(jq -c '.[0].platform["os.features"]' hoy_build.list) == '["a","b"]' ]]
+	try hoy_build manifest add --artifact-annotation a=b l-hoy_build "$id"
+	assert_error '--artifact-annotation requires --artifact'
+	try hoy_build manifest add --artifact --artifact-annotation a l-hoy_build note.txt
+	assert_error 'no value given for annotation "a"'
+	# A list is pushed with all that is in it, and goes.
+	try hoy_build push -q --all --rm --tls-verify=false l-hoy_build "$REGISTRY/all:1"
+	assert_success
+	[[ $(oracle skopeo inspect --raw --tls-verify=false "docker://$REGISTRY/all:1" | jq '.manifests | length') == 2 ]]
+	not hoy manifest exists l-hoy_build
+	try hoy_build manifest push -q --retry 0 l-oracle_buildah "docker://127.0.0.1:1/x:1"
+	assert_status 125
+	# podman's verbs don't tell of them.
+	not grep -qE -- '--(all|rm|disable-compression) ' <<<"$(hoy push --help)"
+}
+
+@test "pull --remove-signatures: the image without them" {
+	export GNUPGHOME=$T/gpg
+	mkdir -m 700 gpg
+	gpg --batch -q --pinentry-mode loopback --passphrase '' --quick-gen-key a@x.org ed25519 sign never 2>/dev/null
+	key=$(gpg --batch --with-colons -K a@x.org 2>/dev/null | awk -F: '$1 == "fpr" { print $10; exit }')
+	registry_start r
+	mkdir -p home/.config/containers/registries.d
+	printf 'docker:\n  %s:\n    lookaside: file://%s/stage\n' "$REGISTRY" "$T" >home/.config/containers/registries.d/r.yaml
+	hoy copy -q --insecure-policy --dest-tls-verify=false --sign-by "$key" "oci:$(fixture busybox)/oci:latest" "docker://$REGISTRY/a:1"
+	signatures() { jq -r '.[0].metadata' "$ROOT/overlay-images/images.json"; }
+	for tool in hoy_build oracle_buildah; do
+		try $tool pull -q --tls-verify=false "$REGISTRY/a:1"
+		assert_success
+		[[ $(signatures) == *signature-sizes* ]]
+		hoy rmi "$REGISTRY/a:1" >/dev/null
+		try $tool pull -q --tls-verify=false --remove-signatures "$REGISTRY/a:1"
+		assert_success
+		[[ $(signatures) == '{}' ]]
+		hoy rmi "$REGISTRY/a:1" >/dev/null
+	done
+}
+teardown() {
+	gpgconf --kill all 2>/dev/null || true
+	hoy_teardown
+}
