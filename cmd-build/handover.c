@@ -15,34 +15,36 @@
 #include "common/proc/sibling.h"
 #include "common/store/images.h"
 
-/* Become hoy-image with WORDS behind our global options. */
-static int become(struct hoy_strv *words)
+/* Become TOOL with WORDS behind our global options. */
+static int become_tool(const char *tool, struct hoy_strv *words)
 {
 	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
 	int r;
 
-	hoy_strv_push(&argv, "hoy-image");
+	hoy_strv_push(&argv, tool);
 	hoy_globals_argv(&argv);
 	for (size_t i = 0; i < words->n; i++)
 		hoy_strv_push(&argv, words->v[i]);
 	fflush(stdout);
-	r = argv.error || words->error ? -ENOMEM : hoy_exec_sibling("hoy-image", argv.v);
-	hoy_error("cannot run hoy-image: %s", hoy_strerror(-r));
+	r = argv.error || words->error ? -ENOMEM : hoy_exec_sibling(tool, argv.v);
+	hoy_error("cannot run %s: %s", tool, hoy_strerror(-r));
 	return 125;
 }
+static int become(struct hoy_strv *words) { return become_tool("hoy-image", words); }
 
 static char **whole_argv;
 
 void handover_remember(char **argv) { whole_argv = argv; }
 
-/* Completion: hoy-image knows the options. */
-static int complete(void)
+/* Completion: TOOL knows the options. */
+static int complete_by(const char *tool)
 {
-	int r = whole_argv ? hoy_exec_sibling("hoy-image", whole_argv) : -EINVAL;
+	int r = whole_argv ? hoy_exec_sibling(tool, whole_argv) : -EINVAL;
 
-	hoy_error("cannot run hoy-image: %s", hoy_strerror(-r));
+	hoy_error("cannot run %s: %s", tool, hoy_strerror(-r));
 	return 125;
 }
+static int complete(void) { return complete_by("hoy-image"); }
 
 /* V's own words, and what stands behind them. */
 static void push_words(const struct hoy_verb *v, int argc, char **argv, struct hoy_strv *words)
@@ -142,6 +144,17 @@ static int run_pull(const struct hoy_verb *v, int argc, char **argv)
 	return become_or_help(v, argc, argv, &words);
 }
 
+/* Source images: nobody but us has verbs for them. */
+static int run_source(const struct hoy_verb *v, int argc, char **argv)
+{
+	cleanup_strv struct hoy_strv words = HOY_STRV_INIT;
+
+	if (!argc)
+		return complete_by("hoy-transfer");
+	push_words(v, argc, argv, &words);
+	return become_tool("hoy-transfer", &words);
+}
+
 #define HANDED(name_, text, synopsis_, run_) \
 	{ .name = name_, .summary = text, .synopsis = synopsis_, .run = run_, .flags = HOY_VERB_COMMAND | HOY_VERB_ELSEWHERE }
 const struct hoy_verb verbs_over[] = {
@@ -158,6 +171,10 @@ const struct hoy_verb verbs_over[] = {
 	HANDED("manifest push", "Push a list and its images", "[options] LIST DESTINATION", hand_over),
 	HANDED("manifest remove", "Take an image out of a list", "LIST DIGEST", hand_over),
 	HANDED("manifest rm", "Remove lists", "LIST...", hand_over),
+	HANDED("source create", "Make a source image, an OCI layout without sources", "[options] PATH", run_source),
+	HANDED("source add", "Add a file, or what is in a directory, to a source image", "[options] PATH FILE", run_source),
+	HANDED("source push", "Push a source image to a registry", "[options] PATH IMAGE", run_source),
+	HANDED("source pull", "Pull a source image from a registry into a directory", "[options] IMAGE PATH", run_source),
 };
 /* ---- images ---- */
 
