@@ -7,6 +7,7 @@
 
 #include "cmd-build/ctr.h"
 #include "cmd-build/extra.h"
+#include "cmd-build/linked.h"
 #include "cmd-build/sbom.h"
 #include "cmd-build/signing.h"
 #include "cmd-build/verbs.h"
@@ -74,8 +75,25 @@ struct commit {
 	struct hoy_strv files; /* that are added: source, path, source, path ... */
 	struct hoy_strv before; /* images that were there, and stay */
 };
+static const char *const linked_lists[] = { "PrependedLinkedLayers", "AppendedLinkedLayers" };
+
+/* Are there layers that were put together beside the container? */
+static bool linked(const struct commit *m)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < ARRAY_SIZE(linked_lists); i++) {
+		const struct hoy_json *list = hoy_json_get(m->c.d.root, linked_lists[i]);
+
+		any = any || (list && list->count);
+	}
+	return any;
+}
+
 /* The image is not yet what it is to be when it is committed: it gets its name afterwards. */
-static bool unfinished(const struct commit *m) { return m->o.sign_by || (m->files.n && !m->o.squash); }
+static bool unfinished(const struct commit *m) { return m->o.sign_by || (m->files.n && !m->o.squash) || linked(m); }
+/* Files that are younger than the image are as old. */
+static bool clamps(const struct commit *m) { return m->o.rewrite_timestamp && m->time >= 0 && !m->o.timestamp; }
 
 static int oom(struct commit *m) { return hoy_fail_oom(&m->c.b.err); }
 
@@ -114,8 +132,12 @@ static int add_own(struct commit *m, struct hoy_json *list)
 	const char *author = hoy_json_str(hoy_json_get(root, "ociv1"), "author"), *comment = hoy_json_str(root, "history-comment"),
 		   *by = hoy_json_str(root, "created-by");
 	struct hoy_json *h = d.root = hoy_json_new(&d, HOY_JSON_OBJECT);
+	cleanup_buf struct hoy_buf shell = HOY_BUF_INIT(1 << 20);
 
-	if (!h || !hoy_json_set_string(&d, h, "created", m->when) || !hoy_json_set_string(&d, h, "created_by", by && *by ? by : "/bin/sh") ||
+	HOY_JSON_EACH(w, hoy_json_get(ctr_docker(&m->c), "Shell"))
+		hoy_buf_printf(&shell, "%s%s", shell.len ? " " : "", hoy_json_text(w) ?: "");
+	by = by && *by ? by : shell.len ? shell.data : "/bin/sh";
+	if (!h || !hoy_json_set_string(&d, h, "created", m->when) || !hoy_json_set_string(&d, h, "created_by", by) ||
 	    (author && *author && !hoy_json_set_string(&d, h, "author", author)) ||
 	    (comment && *comment && !hoy_json_set_string(&d, h, "comment", comment)))
 		return oom(m);
@@ -199,7 +221,7 @@ static int add_platform(struct commit *m)
 static int describe(struct commit *m)
 {
 	/* Nobody needs the container's files afterwards: they become the layer's. */
-	bool clamp = m->o.rewrite_timestamp && m->time >= 0 && !m->o.timestamp, take = m->o.rm && !m->place && !work_mounted(&m->c.w);
+	bool clamp = clamps(m), take = m->o.rm && !m->place && !work_mounted(&m->c.w);
 	int r;
 
 	m->root = m->d.root = hoy_json_new(&m->d, HOY_JSON_OBJECT);
@@ -267,6 +289,8 @@ static int store_image(struct commit *m)
 
 	if (spec < 0)
 		return spec;
+	if (linked(m) && m->o.squash)
+		return hoy_fail(&m->c.b.err, EINVAL, "can't add prebuilt layers and produce an image with only one layer, at the same time");
 	if (m->place || unfinished(m))
 		note_images(m);
 	hoy_strv_push(&argv, "commit");
@@ -368,6 +392,24 @@ static int add_files(struct commit *m)
 	return r;
 }
 
+/* They come on top of the container's own layer. */
+static int add_linked(struct commit *m)
+{
+	const struct linked_how how = { .when = m->time >= 0 ? m->when : NULL, .mtime = m->o.timestamp || clamps(m) ? m->time : -1, .clamp = clamps(m) };
+	int r = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(linked_lists); i++)
+		HOY_JSON_EACH(l, hoy_json_get(m->c.d.root, linked_lists[i])) {
+			char before[HOY_ID_SIZE];
+
+			memcpy(before, m->id, sizeof(before));
+			r = r ? r : linked_add(&m->c.b, m->id, l, &how);
+			if (strcmp(before, m->id))
+				forget_image(m, before);
+		}
+	return r;
+}
+
 static int sign_here(struct commit *m, const char *name)
 {
 	int r;
@@ -386,6 +428,8 @@ static int complete_image(struct commit *m)
 	cleanup_free char *name = m->name ? full_name(m->name, &m->c.b.err) : NULL;
 	int r = m->name && !name ? -m->c.b.err.code : 0;
 
+	if (!r && linked(m))
+		r = add_linked(m);
 	if (!r && m->files.n && !m->o.squash)
 		r = add_files(m);
 	if (!r && m->o.sign_by && !m->place)

@@ -8,6 +8,7 @@
 #include "cmd-build/ctr.h"
 #include "cmd-build/remote.h"
 #include "cmd-build/runopts.h"
+#include "cmd-build/screen.h"
 #include "common/data/time.h"
 
 #define O(field) offsetof(struct build_opts, field)
@@ -99,16 +100,19 @@ const struct hoy_opt build_options[] = {
 	{ 0, "rm", HOY_OPT_TRI, O(rm), NULL, "with layers, take the containers of steps away (default true)" },
 	{ 0, "runtime", HOY_OPT_STRING, O(runtime), "PATH", "OCI runtime for RUN" },
 	{ 0, "runtime-flag", HOY_OPT_LIST, O(runtime_flags), "FLAG", "global flag for the OCI runtime" },
+	{ 0, "save-stages", HOY_OPT_FLAG, O(save_stages), NULL, "keep an image of each stage; with --layers, there always is one" },
 	SBOM_OPTS(O(sbom)),
 	{ 0, "secret", HOY_OPT_LIST, O(secrets), "id=ID[,src=FILE|VARIABLE][,type=file|env]", "a secret for RUN --mount=type=secret" },
 	RUN_OPT(19, 0, "security-opt", "OPTION", "of RUN: seccomp=, label=, ..."),
 	RUN_OPT(20, 0, "shm-size", "SIZE", "size of /dev/shm of RUN"),
 	{ 0, "sign-by", HOY_OPT_STRING, O(sign_by), "FINGERPRINT", "sign the image with this key of gpg" },
 	{ 0, "skip-unused-stages", HOY_OPT_TRI, O(skip_unused), NULL, "build only the stages that the target needs (default true)" },
+	{ 0, "source-policy-file", HOY_OPT_STRING, O(source_policy), "FILE", "rules about which images and addresses may be used, or what in their place" },
 	{ 0, "source-date-epoch", HOY_OPT_STRING, O(epoch), "SECONDS", "time of the image and its history (default: $SOURCE_DATE_EPOCH)" },
 	{ 0, "squash", HOY_OPT_FLAG, O(squash), NULL, "one layer for all new steps; hoy-build: one for all there is" },
 	{ 0, "squash-all", HOY_OPT_FLAG, O(squash_all), NULL, "one layer for all there is" },
 	{ 0, "ssh", HOY_OPT_LIST, O(ssh), "ID[=SOCKET|KEY,...]", "an ssh agent for RUN --mount=type=ssh (default: of $SSH_AUTH_SOCK)" },
+	{ 0, "stage-labels", HOY_OPT_FLAG, O(stage_labels), NULL, "label the images of --save-stages with the stage's name and base" },
 	{ 0, "stdin", HOY_OPT_FLAG, O(use_stdin), NULL, "RUN reads our stdin" },
 	{ 't', "tag", HOY_OPT_LIST, O(tags), "NAME", "name of the image" },
 	{ 0, "target", HOY_OPT_STRING, O(target), "STAGE", "the stage that is built (default the last)" },
@@ -157,10 +161,10 @@ static int take_view(struct build *b)
 	b->o->quiet = b->o->quiet || !strcmp(how, "quiet") || !strcmp(how, "none");
 	if (b->o->quiet)
 		how = "auto";
-	b->view = isatty(1) && isatty(2) && !b->o->quiet ? VIEW_TTY : VIEW_PLAIN;
+	b->view = isatty(1) && screen_able() && !b->o->quiet ? VIEW_TTY : VIEW_PLAIN;
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
 		if (!strcmp(how, kinds[i])) {
-			b->view = i;
+			b->view = i == VIEW_TTY && !screen_able() ? VIEW_PLAIN : i;
 			return 0;
 		}
 	return strcmp(how, "auto") ? hoy_fail(&b->err, EINVAL, "--progress must be auto, plain, tty, json or quiet, not '%s'", how) : 0;
@@ -304,6 +308,8 @@ int options_take(struct build *b)
 	int64_t ns;
 	int r = o->cw ? hoy_fail(&b->err, HOY_EUNSUPPORTED, "--cw is not supported: no images for confidential workloads are made") : 0;
 
+	if (!r && o->stage_labels && !o->save_stages)
+		r = hoy_fail(&b->err, EINVAL, "--stage-labels requires --save-stages");
 	if (o->push)
 		hoy_strv_push(&o->outputs, "type=registry");
 	if (o->outputs.error)
