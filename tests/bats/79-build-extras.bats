@@ -171,6 +171,17 @@ S=merge-spdx-by-package-name-and-versioninfo
 	assert_stderr_has 'running scanning command [sh -c exit 5 /.rootfs]: exit status 5'
 	both 125 --sbom-merge-strategy $C --sbom-scanner-command 'true {ROOTFS}'
 	both 2 --sbom-merge-strategy $C --sbom-scanner-command "/scan {ROOTFS} 'a"
+	# Many components are merged in no time.
+	for k in 1 2; do
+		jq -nc --argjson k $k '{components: [range(40000) | {name: "c\(. * $k)", version: "1"}]}' >"sc/many$k.json"
+	done
+	printf 'FROM scanner\nCOPY many* /\n' | hoy build -q -f - -t many sc >/dev/null
+	SECONDS=0
+	hoy_build commit -q --pull=never --sbom-scanner-image localhost/many --sbom-output doc --sbom-merge-strategy $C \
+		--sbom-scanner-command '/scan /many1.json {ROOTFS} {OUTPUT}' --sbom-scanner-command '/scan /many2.json {ROOTFS} {OUTPUT}' "$c" >/dev/null
+	((SECONDS < 20))
+	[[ $(jq '.components | length' doc) == 60000 ]]
+	rm doc
 	# A scanner that leads out of the directory for its results.
 	try hoy_build commit -q --pull=never --sbom-scanner-image localhost/scanner --sbom-output doc --sbom-merge-strategy cat \
 		--sbom-scanner-command 'ln -s /etc/passwd {OUTPUT} {ROOTFS}' --sbom-scanner-command 'ln -s /etc/passwd {ROOTFS}/../.scans/scan1.json' "$c"
