@@ -194,6 +194,31 @@ S=merge-spdx-by-package-name-and-versioninfo
 	[[ $(hoy_build containers -q | wc -l) == 1 ]]
 }
 
+@test "of an ordinary user: added files, and a scanner in his own store" {
+	mkdir bin && cp "$HOY_BIN"/hoy* bin/
+	u() { as_user "$T/bin/hoy-build" --runtime "$T/bin/hoy-runtime" "$@"; }
+	as_user "$T/bin/hoy" load -q -i "$(fixture busybox)/docker.tar"
+	mkdir ctx && chmod 755 ctx
+	echo hello >file && chmod 644 file
+	printf 'FROM busybox\nRUN echo %s >/doc; adduser -D -u 77 scan; chown 77 /doc\nUSER 77\n' "'{\"components\":[{\"name\":\"a\",\"purl\":\"pkg:a\"}]}'" >ctx/Containerfile
+	u build -q --network none -t scanner "$T/ctx" >/dev/null
+	c=$(u from busybox)
+	try u commit -q --add-file "$T/file:/added" --pull=never --sbom-scanner-image localhost/scanner --sbom-scanner-command 'cp /doc {OUTPUT} {ROOTFS}' \
+		--sbom-merge-strategy cat --sbom-output /dev/null "$c" none
+	assert_status 1
+	try u commit -q --add-file "$T/file:/added" --pull=never --sbom-scanner-image localhost/scanner --sbom-scanner-command "sh -c 'cp /doc {OUTPUT}; ls {ROOTFS}/bin/sh'" \
+		--sbom-merge-strategy merge-cyclonedx-by-component-name-and-version --sbom-image-output /doc --sbom-image-purl-output /purls "$c" made
+	assert_success
+	m=$(u from made)
+	try u run --network none "$m" cat /added /doc /purls
+	assert_stdout $'hello\n{"components":[{"name":"a","purl":"pkg:a"}]}\n{"image_contents":{"dependencies":["pkg:a"]}}'
+	for isolation in oci chroot; do
+		try u build -q --isolation $isolation --network none --pull=never --sbom-scanner-image localhost/scanner --sbom-scanner-command "sh -c 'cp /doc {OUTPUT}; ls {ROOTFS}/doc'" \
+			--sbom-merge-strategy cat --sbom-image-output /sbom -t built-$isolation "$T/ctx"
+		assert_success
+	done
+}
+
 @test "--sbom: presets, and what is missing or unknown, in buildah's words" {
 	have_image busybox
 	c=$(hoy_build from busybox)
