@@ -54,6 +54,7 @@ static void push_words(const struct hoy_verb *v, int argc, char **argv, struct h
 		hoy_strv_push(words, argv[i]);
 }
 
+static const struct hoy_opt no_opts[] = { HOY_OPTS_END };
 /* What buildah's verbs have and podman's have not: hoy-image takes it from us, and shows it to nobody. */
 #define MORE(letter, name, kind, arg, help) { letter, name, kind, 0, arg, help }
 static const struct hoy_opt push_more[] = {
@@ -176,6 +177,19 @@ const struct hoy_verb verbs_over[] = {
 	HANDED("source push", "Push a source image to a registry", "[options] PATH IMAGE", run_source),
 	HANDED("source pull", "Pull a source image from a registry into a directory", "[options] IMAGE PATH", run_source),
 };
+/* ---- what is not there ---- */
+
+static int run_mkcw(const struct hoy_verb *v, int argc, char **argv)
+{
+	int status, n = hoy_verb_args(v, argc, argv, NULL, 0, -1, &status);
+
+	if (n < 0)
+		return status;
+	hoy_error("mkcw is not supported: no images for confidential workloads are made");
+	return 125;
+}
+const struct hoy_verb verb_mkcw = { "mkcw", "[options] IMAGE NAME", "Not supported: no images for confidential workloads are made", no_opts, run_mkcw, HOY_VERB_OUTSIDE };
+
 /* ---- images ---- */
 
 static void put_json_image(struct hoy_jw *w, const struct hoy_json *i)

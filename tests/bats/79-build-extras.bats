@@ -249,6 +249,8 @@ S=merge-spdx-by-package-name-and-versioninfo
 	done
 	try hoy_build commit -q --cw type=snp "$c"
 	assert_error '--cw is not supported: no images for confidential workloads are made'
+	try hoy_build mkcw busybox cw
+	assert_error 'mkcw is not supported: no images for confidential workloads are made'
 	try hoy_build commit -q --pull=never --sbom=syft --sbom-image-output ../y "$c"
 	assert_error 'are paths of files in the image'
 	mkdir ctx
