@@ -3,9 +3,8 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 
-#include "cmd-build/ctr.h"
+#include "cmd-build/commit.h"
 #include "cmd-build/extra.h"
 #include "cmd-build/linked.h"
 #include "cmd-build/sbom.h"
@@ -14,16 +13,8 @@
 #include "common/base/fd.h"
 #include "common/cli/call.h"
 #include "common/data/ref.h"
-#include "common/data/time.h"
 #include "common/store/images.h"
 
-struct commit_opts {
-	struct hoy_strv add_file, annotation, change, unset_annotation, unset_env, encryption_key, encrypt_layer;
-	const char *authfile, *cert_dir, *config, *creds, *cw, *format, *iidfile, *manifest, *pull, *sign_by, *source_date_epoch, *timestamp;
-	int created_annotation, disable_compression, identity_label, tls_verify;
-	bool omit_history, quiet, rewrite_timestamp, rm, squash;
-	struct sbom_opts sbom;
-};
 #define O(field) offsetof(struct commit_opts, field)
 #define STR(letter, name, field, arg, help) { letter, name, HOY_OPT_STRING, O(field), arg, help }
 #define LIST(letter, name, field, arg, help) { letter, name, HOY_OPT_LIST, O(field), arg, help }
@@ -61,20 +52,6 @@ static const struct hoy_opt commit_opts[] = {
 	HOY_OPTS_END,
 };
 
-struct commit {
-	struct ctr c;
-	struct commit_opts o;
-	bool docker;
-	int64_t time;	     /* of the image in seconds, -1: now */
-	char when[HOY_TIME_SIZE];
-	struct hoy_json_doc d; /* what hoy-transfer is told */
-	struct hoy_json *root, *build;
-	const char *name;    /* in the store, NULL: none */
-	const char *place;   /* "TRANSPORT:..." elsewhere, or NULL */
-	char id[HOY_ID_SIZE];
-	struct hoy_strv files; /* that are added: source, path, source, path ... */
-	struct hoy_strv before; /* images that were there, and stay */
-};
 static const char *const linked_lists[] = { "PrependedLinkedLayers", "AppendedLinkedLayers" };
 
 /* Are there layers that were put together beside the container? */
@@ -92,174 +69,6 @@ static bool linked(const struct commit *m)
 
 /* The image is not yet what it is to be when it is committed: it gets its name afterwards. */
 static bool unfinished(const struct commit *m) { return m->o.sign_by || (m->files.n && !m->o.squash) || linked(m); }
-/* Files that are younger than the image are as old. */
-static bool clamps(const struct commit *m) { return m->o.rewrite_timestamp && m->time >= 0 && !m->o.timestamp; }
-
-static int oom(struct commit *m) { return hoy_fail_oom(&m->c.b.err); }
-
-/* ---- what is committed ---- */
-
-/*
- * An entry of the history, its members in the order of the image's format; the first that is ours tells what the image stands on.
- */
-static int add_entry(struct commit *m, struct hoy_json *list, const struct hoy_json *given)
-{
-	static const char *const orders[2][4] = { { "created", "created_by", "author", "comment" }, { "created", "author", "created_by", "comment" } };
-	const char *from = hoy_json_str(m->c.d.root, "image");
-	cleanup_free char *comment = from && !list->count ? hoy_asprintf("FROM %s", from) : NULL, *both = NULL;
-	struct hoy_json *h = hoy_json_put(&m->d, list, NULL, hoy_json_new(&m->d, HOY_JSON_OBJECT));
-
-	for (size_t i = 0; h && i < ARRAY_SIZE(orders[0]); i++) {
-		const char *key = orders[m->docker][i], *value = hoy_json_str(given, key);
-
-		if (!strcmp(key, "created") && m->time >= 0)
-			value = m->when;
-		if (!strcmp(key, "comment") && comment)
-			value = both = value && *value ? hoy_asprintf("%s %s", value, comment) : strdup(comment);
-		if (value && *value && !hoy_json_set_string(&m->d, h, key, value))
-			h = NULL;
-	}
-	if (!h || (hoy_json_bool(given, "empty_layer", false) && !hoy_json_set_bool(&m->d, h, "empty_layer", true)))
-		return oom(m);
-	return 0;
-}
-
-/* That of the layer itself. */
-static int add_own(struct commit *m, struct hoy_json *list)
-{
-	cleanup_json struct hoy_json_doc d = HOY_JSON_DOC_INIT;
-	const struct hoy_json *root = m->c.d.root;
-	const char *author = hoy_json_str(hoy_json_get(root, "ociv1"), "author"), *comment = hoy_json_str(root, "history-comment"),
-		   *by = hoy_json_str(root, "created-by");
-	struct hoy_json *h = d.root = hoy_json_new(&d, HOY_JSON_OBJECT);
-	cleanup_buf struct hoy_buf shell = HOY_BUF_INIT(1 << 20);
-
-	HOY_JSON_EACH(w, hoy_json_get(ctr_docker(&m->c), "Shell"))
-		hoy_buf_printf(&shell, "%s%s", shell.len ? " " : "", hoy_json_text(w) ?: "");
-	by = by && *by ? by : shell.len ? shell.data : "/bin/sh";
-	if (!h || !hoy_json_set_string(&d, h, "created", m->when) || !hoy_json_set_string(&d, h, "created_by", by) ||
-	    (author && *author && !hoy_json_set_string(&d, h, "author", author)) ||
-	    (comment && *comment && !hoy_json_set_string(&d, h, "comment", comment)))
-		return oom(m);
-	return add_entry(m, list, h);
-}
-
-static int add_history(struct commit *m)
-{
-	struct hoy_json *list = hoy_json_need(&m->d, m->build, "history", HOY_JSON_ARRAY);
-	int r = list ? 0 : oom(m);
-
-	if (m->o.omit_history)
-		return hoy_json_set_bool(&m->d, m->build, "bare", true) ? 0 : oom(m);
-	HOY_JSON_EACH(h, hoy_json_get(m->c.d.root, "PrependedEmptyLayers"))
-		if (!r && !m->o.squash)
-			r = add_entry(m, list, h);
-	if (!r)
-		r = add_own(m, list);
-	HOY_JSON_EACH(h, hoy_json_get(m->c.d.root, "AppendedEmptyLayers"))
-		if (!r && !m->o.squash)
-			r = add_entry(m, list, h);
-	return r;
-}
-
-static int add_config(struct commit *m)
-{
-	struct hoy_json *config = hoy_json_put(&m->d, m->root, "config", hoy_json_copy(&m->d, m->docker ? ctr_docker(&m->c) : ctr_oci(&m->c))), *labels;
-	bool label = m->o.identity_label > 0 || (m->o.identity_label < 0 && m->time < 0);
-
-	if (!config)
-		return oom(m);
-	/* With a time given, the bits are to be the same whoever builds them. */
-	if (m->docker && m->time >= 0 &&
-	    (!hoy_json_set_string(&m->d, config, "Hostname", "sandbox") || !hoy_json_set_string(&m->d, config, "Domainname", "")))
-		return oom(m);
-	labels = label ? hoy_json_need(&m->d, config, "Labels", HOY_JSON_OBJECT) : NULL;
-	if (label && (!labels || !hoy_json_set_string(&m->d, labels, "io.buildah.version", LIKE_BUILDAH)))
-		return oom(m);
-	for (size_t i = 0; i < m->o.unset_env.n; i++) {
-		struct hoy_json *env = hoy_json_get(config, "Env"), *next;
-		size_t len = strlen(m->o.unset_env.v[i]);
-
-		for (struct hoy_json *e = env ? env->child : NULL; e; e = next) {
-			next = e->next;
-			if (hoy_json_text(e) && !strncmp(e->str, m->o.unset_env.v[i], len) && e->str[len] == '=')
-				hoy_json_remove(env, e);
-		}
-	}
-	return 0;
-}
-
-static int add_notes(struct commit *m)
-{
-	struct hoy_json *notes = hoy_json_put(&m->d, m->root, "annotations", hoy_json_copy(&m->d, hoy_json_get(m->c.d.root, "annotations")));
-
-	if (!notes)
-		notes = hoy_json_need(&m->d, m->root, "annotations", HOY_JSON_OBJECT);
-	for (size_t i = 0; notes && i < m->o.unset_annotation.n; i++)
-		hoy_json_unset(notes, m->o.unset_annotation.v[i]);
-	for (size_t i = 0; notes && i < m->o.annotation.n; i++) {
-		const char *word = m->o.annotation.v[i], *eq = strchr(word, '=');
-		cleanup_free char *key = strndup(word, eq ? (size_t)(eq - word) : strlen(word));
-
-		if (!key || !hoy_json_set_string(&m->d, notes, key, eq ? eq + 1 : ""))
-			return oom(m);
-	}
-	return notes ? 0 : oom(m);
-}
-
-static int add_platform(struct commit *m)
-{
-	static const char *const keys[] = { "os", "architecture", "variant", "os.version", "os.features" };
-	const struct hoy_json *form = hoy_json_get(m->c.d.root, m->docker ? "docker" : "ociv1");
-
-	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
-		if (hoy_json_get(form, keys[i]) && !hoy_json_put(&m->d, m->build, keys[i], hoy_json_copy(&m->d, hoy_json_get(form, keys[i]))))
-			return oom(m);
-	return 0;
-}
-
-static int describe(struct commit *m)
-{
-	/* Nobody needs the container's files afterwards: they become the layer's. */
-	bool clamp = clamps(m), take = m->o.rm && !m->place && !work_mounted(&m->c.w);
-	int r;
-
-	m->root = m->d.root = hoy_json_new(&m->d, HOY_JSON_OBJECT);
-	m->build = m->root ? hoy_json_need(&m->d, m->root, "build", HOY_JSON_OBJECT) : NULL;
-	hoy_time_format(m->time >= 0 ? m->time * HOY_NS : hoy_now(), m->when);
-	if (!m->build || !hoy_json_set_string(&m->d, m->root, "container", m->time < 0 ? m->c.w.id : "") ||
-	    !hoy_json_set_string(&m->d, m->root, "layer", m->c.w.layer) ||
-	    !hoy_json_set_string(&m->d, m->root, "image", hoy_json_str(m->c.d.root, "image-id") ?: "") ||
-	    !hoy_json_set_string(&m->d, m->build, "created", m->when) ||
-	    ((m->o.timestamp || clamp) && !hoy_json_set_int(&m->d, m->build, "mtime", m->time)) ||
-	    (clamp && !hoy_json_set_bool(&m->d, m->build, "clamp", true)) ||
-	    (take && !hoy_json_set_bool(&m->d, m->build, "take", true)) || (!m->o.created_annotation && !hoy_json_set_bool(&m->d, m->build, "undated", true)))
-		return oom(m);
-	r = m->o.squash && m->files.n && extra_write(&m->d, m->build, &m->files) < 0 ? oom(m) : add_config(m);
-	if (!r)
-		r = add_notes(m);
-	if (!r)
-		r = add_platform(m);
-	return r ? r : add_history(m);
-}
-
-/* In a file without a name: its descriptor. */
-static int spec_file(struct commit *m)
-{
-	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(32 << 20);
-	struct hoy_jw w = hoy_jw_on(&out, NULL);
-	cleanup_fd int fd = -1;
-	int r = describe(m);
-
-	if (r < 0)
-		return r;
-	hoy_jw_value(&w, NULL, m->root);
-	if (out.error)
-		return oom(m);
-	fd = memfd_create("hoy-build", 0);
-	r = fd < 0 ? -errno : hoy_write_full(fd, out.data, out.len);
-	return r < 0 ? hoy_fail_errno(&m->c.b.err, -r, "cannot write what is committed") : steal_fd(&fd);
-}
 
 /* ---- into the store ---- */
 
@@ -283,7 +92,7 @@ static int store_image(struct commit *m)
 {
 	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
 	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(1 << 16);
-	cleanup_fd int spec = spec_file(m);
+	cleanup_fd int spec = commit_spec(m);
 	const char *author = hoy_json_str(hoy_json_get(m->c.d.root, "ociv1"), "author"), *comment = hoy_json_str(hoy_json_get(m->c.d.root, "docker"), "comment");
 	int r;
 
@@ -395,7 +204,7 @@ static int add_files(struct commit *m)
 /* They come on top of the container's own layer. */
 static int add_linked(struct commit *m)
 {
-	const struct linked_how how = { .when = m->time >= 0 ? m->when : NULL, .mtime = m->o.timestamp || clamps(m) ? m->time : -1, .clamp = clamps(m) };
+	const struct linked_how how = { .when = m->time >= 0 ? m->when : NULL, .mtime = m->o.timestamp || commit_clamps(m) ? m->time : -1, .clamp = commit_clamps(m) };
 	int r = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(linked_lists); i++)

@@ -4,20 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cmd-build/ctr.h"
-#include "cmd-build/subst.h"
+#include "cmd-build/configverb.h"
 #include "cmd-build/verbs.h"
 #include "common/base/buf.h"
 #include "common/base/msg.h"
-#include "common/data/time.h"
 
-struct config_opts {
-	struct hoy_strv annotation, env, label, onbuild, os_feature, port, unset_annotation, unset_label, volume;
-	const char *arch, *author, *cmd, *comment, *created_by, *domainname, *entrypoint, *health, *health_interval, *health_start_period,
-		*health_start_interval, *health_timeout, *history_comment, *hostname, *os, *os_version, *shell, *stop_signal, *user, *variant,
-		*workingdir, *health_retries;
-	int add_history;
-};
 #define O(field) offsetof(struct config_opts, field)
 #define STR(letter, name, field, arg, help) { letter, name, HOY_OPT_STRING, O(field), arg, help }
 #define LIST(letter, name, field, arg, help) { letter, name, HOY_OPT_LIST, O(field), arg, help }
@@ -58,15 +49,9 @@ static const struct hoy_opt config_opts[] = {
 	HOY_OPTS_END,
 };
 
-struct config {
-	struct ctr c;
-	struct config_opts o;
-};
-
 static int oom(struct config *g) { return hoy_fail_oom(&g->c.b.err); }
 
-static int note(struct config *g, const char *fmt, ...) HOY_PRINTF(2, 3);
-static int note(struct config *g, const char *fmt, ...)
+int config_note(struct config *g, const char *fmt, ...)
 {
 	cleanup_buf struct hoy_buf text = HOY_BUF_INIT(1 << 20);
 	va_list ap;
@@ -77,17 +62,16 @@ static int note(struct config *g, const char *fmt, ...)
 	return text.error ? oom(g) : ctr_note(&g->c, g->o.add_history, text.data);
 }
 
-/* "nop" as the history tells of an instruction, with all of V behind it. */
-static int note_list(struct config *g, const char *word, const struct hoy_strv *v)
+int config_note_list(struct config *g, const char *word, const struct hoy_strv *v)
 {
 	cleanup_buf struct hoy_buf text = HOY_BUF_INIT(1 << 20);
 
 	for (size_t i = 0; i < v->n; i++)
 		hoy_buf_printf(&text, "%s%s", i ? " " : "", v->v[i]);
-	return text.error ? oom(g) : note(g, "/bin/sh -c #(nop) %s %s", word, hoy_buf_str(&text));
+	return text.error ? oom(g) : config_note(g, "/bin/sh -c #(nop) %s %s", word, hoy_buf_str(&text));
 }
 
-static void warn_oci(struct config *g, const char *what, const char *key, const char *value)
+void config_warn_oci(struct config *g, const char *what, const char *key, const char *value)
 {
 	if (!*value || ctr_is_docker(&g->c))
 		return;
@@ -165,7 +149,7 @@ static int apply_text(struct config *g, const char *key, const char *value, cons
 {
 	int r = value ? ctr_set(&g->c, key, value) : 0;
 
-	return r || !value ? r : note(g, "/bin/sh -c #(nop) %s %s", word, value);
+	return r || !value ? r : config_note(g, "/bin/sh -c #(nop) %s %s", word, value);
 }
 
 static int apply_shell(struct config *g)
@@ -181,16 +165,16 @@ static int apply_shell(struct config *g)
 	for (size_t i = 0; i < words.n; i++)
 		hoy_buf_printf(&text, "%s%s", i ? " " : "[", words.v[i]);
 	hoy_buf_putc(&text, ']');
-	warn_oci(g, "SHELL", "", words.n ? hoy_buf_str(&text) : "");
+	config_warn_oci(g, "SHELL", "", words.n ? hoy_buf_str(&text) : "");
 	if (!words.n) {
 		hoy_json_unset(ctr_docker(&g->c), "Shell");
-		return note(g, "/bin/sh -c #(nop) SHELL %s", g->o.shell);
+		return config_note(g, "/bin/sh -c #(nop) SHELL %s", g->o.shell);
 	}
 	list = hoy_json_put(&g->c.d, ctr_docker(&g->c), "Shell", hoy_json_new(&g->c.d, HOY_JSON_ARRAY));
 	for (size_t i = 0; list && i < words.n; i++)
 		if (!hoy_json_set_string(&g->c.d, list, NULL, words.v[i]))
 			list = NULL;
-	return list ? note(g, "/bin/sh -c #(nop) SHELL %s", g->o.shell) : oom(g);
+	return list ? config_note(g, "/bin/sh -c #(nop) SHELL %s", g->o.shell) : oom(g);
 }
 
 /* ---- maps: labels, ports, volumes, annotations ---- */
@@ -234,7 +218,7 @@ static int apply_ports(struct config *g)
 
 	for (size_t i = 0; i < g->o.port.n && !r; i++)
 		r = change_both(g, "ExposedPorts", g->o.port.v[i][0] == '-' ? "-" : g->o.port.v[i], true);
-	return r || !g->o.port.n ? r : note_list(g, "EXPOSE", &g->o.port);
+	return r || !g->o.port.n ? r : config_note_list(g, "EXPOSE", &g->o.port);
 }
 
 static int apply_volumes(struct config *g)
@@ -244,7 +228,7 @@ static int apply_volumes(struct config *g)
 	for (size_t i = 0; i < g->o.volume.n && !r; i++) {
 		r = change_both(g, "Volumes", g->o.volume.v[i], true);
 		if (!r)
-			r = note(g, "/bin/sh -c #(nop) VOLUME %s", g->o.volume.v[i]);
+			r = config_note(g, "/bin/sh -c #(nop) VOLUME %s", g->o.volume.v[i]);
 	}
 	return r;
 }
@@ -256,7 +240,7 @@ static int apply_labels(struct config *g)
 	for (size_t i = 0; i < g->o.label.n && !r; i++)
 		r = change_both(g, "Labels", g->o.label.v[i], false);
 	if (!r && g->o.label.n)
-		r = note_list(g, "LABEL", &g->o.label);
+		r = config_note_list(g, "LABEL", &g->o.label);
 	for (size_t i = 0; i < g->o.unset_label.n && !r; i++) {
 		hoy_json_unset(hoy_json_get(ctr_oci(&g->c), "Labels"), g->o.unset_label.v[i]);
 		hoy_json_unset(hoy_json_get(ctr_docker(&g->c), "Labels"), g->o.unset_label.v[i]);
@@ -273,67 +257,6 @@ static int apply_annotations(struct config *g)
 	for (size_t i = 0; i < g->o.annotation.n && !r; i++)
 		r = change_map(g, g->c.d.root, "annotations", g->o.annotation.v[i], false);
 	return r;
-}
-
-/* ---- environment ---- */
-
-/* "VALUE" with $NAME and ${NAME} replaced by what the container's environment has. */
-static int expand(struct config *g, const char *value, struct hoy_buf *ret)
-{
-	cleanup_strv struct hoy_strv env = HOY_STRV_INIT;
-
-	HOY_JSON_EACH(e, hoy_json_get(ctr_oci(&g->c), "Env"))
-		hoy_strv_push(&env, hoy_json_text(e) ?: "");
-	for (const char *s = value; *s;) {
-		const char *name = s + 1 + (s[1] == '{');
-		size_t len = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_");
-		cleanup_free char *key = NULL;
-		const char *got;
-
-		if (*s != '$' || !len || (s[1] == '{' && name[len] != '}')) {
-			hoy_buf_putc(ret, *s++);
-			continue;
-		}
-		key = strndup(name, len);
-		got = key ? hoy_env_get(&env, key) : NULL;
-		if (key && !got)
-			hoy_error("error expanding variable \"%s\": no value set in configuration", key);
-		hoy_buf_puts(ret, got ?: key ?: "");
-		s = name + len + (s[1] == '{');
-	}
-	return ret->error || env.error ? oom(g) : 0;
-}
-
-static int change_env(struct config *g, const char *spec)
-{
-	cleanup_buf struct hoy_buf value = HOY_BUF_INIT(1 << 20);
-	cleanup_strv struct hoy_strv none = HOY_STRV_INIT;
-	const char *eq = strchr(spec, '=');
-	size_t len = eq ? (size_t)(eq - spec) : strlen(spec);
-	bool off = !eq && len && spec[len - 1] == '-';
-	cleanup_free char *key = strndup(spec, len - off);
-	int r;
-
-	if (!key)
-		return oom(g);
-	if (off)
-		return *key ? ctr_set_env(&g->c, key, NULL) : ctr_set_list(&g->c, "Env", &none);
-	if (!eq && (!getenv(key) || !*getenv(key)))
-		return hoy_fail(&g->c.b.err, EINVAL, "setting env \"%s\": no value given", key);
-	if (!eq)
-		return ctr_set_env(&g->c, key, getenv(key));
-	r = expand(g, eq + 1, &value);
-	return r ? r : ctr_set_env(&g->c, key, hoy_buf_str(&value));
-}
-
-static int apply_env(struct config *g)
-{
-	int r = 0;
-
-	for (size_t i = 0; i < g->o.env.n && !r; i++)
-		r = change_env(g, g->o.env.v[i]);
-	/* (buildah notes an empty ENV where none was given.) */
-	return r ? r : note_list(g, "ENV", &g->o.env);
 }
 
 /* ---- commands ---- */
@@ -370,7 +293,7 @@ static int apply_entrypoint(struct config *g)
 		warn_command(g, "but will be ignored because of entrypoint settings");
 	}
 	r = words.n || json ? ctr_set_list(&g->c, "Entrypoint", &words) : ctr_set(&g->c, "Entrypoint", NULL);
-	return r ? r : note(g, "/bin/sh -c #(nop) ENTRYPOINT %s", text);
+	return r ? r : config_note(g, "/bin/sh -c #(nop) ENTRYPOINT %s", text);
 }
 
 static int apply_cmd(struct config *g)
@@ -386,116 +309,7 @@ static int apply_cmd(struct config *g)
 	if (!json && !blank(text) && shell_words(text, &words) < 0)
 		return hoy_fail(&g->c.b.err, EINVAL, "parsing --cmd \"%s\": invalid command line string", text);
 	r = words.n || json ? ctr_set_list(&g->c, "Cmd", &words) : ctr_set(&g->c, "Cmd", NULL);
-	return r ? r : note(g, "/bin/sh -c #(nop) CMD %s", text);
-}
-
-/* ---- health checks ---- */
-
-static int set_time(struct config *g, struct hoy_json *h, const char *option, const char *key, const char *text, struct hoy_buf *args)
-{
-	int64_t ns;
-
-	if (!text)
-		return 0;
-	if (!hoy_duration_parse(text, &ns))
-		return hoy_fail(&g->c.b.err, EINVAL, "parsing --healthcheck-%s \"%s\": invalid duration", option, text);
-	hoy_buf_printf(args, "--%s=%s ", option, text);
-	if (!ns)
-		hoy_json_unset(h, key);
-	return !ns || hoy_json_set_int(&g->c.d, h, key, ns) ? 0 : oom(g);
-}
-
-static int set_retries(struct config *g, struct hoy_json *h, struct hoy_buf *args)
-{
-	const char *text = g->o.health_retries;
-	char *end;
-	long n = text ? strtol(text, &end, 10) : 0;
-
-	if (!text)
-		return 0;
-	if (!*text || *end)
-		return hoy_fail(&g->c.b.err, EINVAL, "--healthcheck-retries must be a number, not '%s'", text);
-	hoy_buf_printf(args, "--retries=%ld ", n);
-	if (!n)
-		hoy_json_unset(h, "Retries");
-	return !n || hoy_json_set_int(&g->c.d, h, "Retries", n) ? 0 : oom(g);
-}
-
-/* What a check has if nobody says more. */
-static struct hoy_json *need_health(struct config *g)
-{
-	struct hoy_json *config = ctr_docker(&g->c), *h = hoy_json_get(config, "Healthcheck"), *test;
-
-	if (hoy_json_is(h, HOY_JSON_OBJECT))
-		return h;
-	h = config ? hoy_json_put(&g->c.d, config, "Healthcheck", hoy_json_new(&g->c.d, HOY_JSON_OBJECT)) : NULL;
-	test = h ? hoy_json_need(&g->c.d, h, "Test", HOY_JSON_ARRAY) : NULL;
-	return test && hoy_json_set_string(&g->c.d, test, NULL, "NONE") && hoy_json_set_int(&g->c.d, h, "Interval", 30 * HOY_NS) &&
-	       hoy_json_set_int(&g->c.d, h, "Timeout", 30 * HOY_NS) && hoy_json_set_int(&g->c.d, h, "Retries", 3) ? h : NULL;
-}
-
-static int set_test(struct config *g, struct hoy_json *h)
-{
-	cleanup_strv struct hoy_strv words = HOY_STRV_INIT;
-	struct hoy_json *list;
-
-	if (!g->o.health)
-		return 0;
-	if (shell_words(g->o.health, &words) < 0)
-		return hoy_fail(&g->c.b.err, EINVAL, "parsing --healthcheck \"%s\": invalid command line string", g->o.health);
-	list = hoy_json_put(&g->c.d, h, "Test", hoy_json_new(&g->c.d, HOY_JSON_ARRAY));
-	for (size_t i = 0; list && i < words.n; i++)
-		if (!hoy_json_set_string(&g->c.d, list, NULL, words.v[i]))
-			list = NULL;
-	return list ? 0 : oom(g);
-}
-
-/* Its members in the order in which Go writes them. */
-static int order_health(struct config *g, const struct hoy_json *h)
-{
-	static const char *const keys[] = { "Test", "Interval", "Timeout", "StartPeriod", "StartInterval", "Retries" };
-	struct hoy_json *own = hoy_json_new(&g->c.d, HOY_JSON_OBJECT);
-
-	for (size_t i = 0; own && i < ARRAY_SIZE(keys); i++)
-		if (hoy_json_get(h, keys[i]) && !hoy_json_put(&g->c.d, own, keys[i], hoy_json_copy(&g->c.d, hoy_json_get(h, keys[i]))))
-			own = NULL;
-	return own && hoy_json_put(&g->c.d, ctr_docker(&g->c), "Healthcheck", own) ? 0 : oom(g);
-}
-
-static int apply_health(struct config *g)
-{
-	const struct config_opts *o = &g->o;
-	cleanup_buf struct hoy_buf args = HOY_BUF_INIT(1 << 16);
-	struct hoy_json *h;
-	int r;
-
-	if (!o->health && !o->health_interval && !o->health_retries && !o->health_start_period && !o->health_timeout && !o->health_start_interval)
-		return 0;
-	h = need_health(g);
-	if (!h)
-		return oom(g);
-	r = set_test(g, h);
-	if (!r)
-		r = set_time(g, h, "interval", "Interval", o->health_interval, &args);
-	if (!r)
-		r = set_retries(g, h, &args);
-	if (!r)
-		r = set_time(g, h, "start-period", "StartPeriod", o->health_start_period, &args);
-	if (!r)
-		r = set_time(g, h, "start-interval", "StartInterval", o->health_start_interval, &args);
-	if (!r)
-		r = set_time(g, h, "timeout", "Timeout", o->health_timeout, &args);
-	if (!r)
-		r = order_health(g, h);
-	if (r < 0)
-		return r;
-	h = hoy_json_get(ctr_docker(&g->c), "Healthcheck");
-	if (!hoy_json_get(h, "Test") || !hoy_json_get(h, "Test")->count) {
-		hoy_json_unset(ctr_docker(&g->c), "Healthcheck");
-		return note(g, "/bin/sh -c #(nop) HEALTHCHECK NONE");
-	}
-	warn_oci(g, "HEALTHCHECK", NULL, "-");
-	return note(g, "/bin/sh -c #(nop) HEALTHCHECK %s%s", hoy_buf_str(&args), o->health ?: "");
+	return r ? r : config_note(g, "/bin/sh -c #(nop) CMD %s", text);
 }
 
 /* ---- what only docker's form has ---- */
@@ -511,20 +325,20 @@ static int apply_docker(struct config *g)
 	struct hoy_json *config = ctr_docker(&g->c), *form = hoy_json_get(g->c.d.root, "docker"), *list;
 	int r;
 
-	warn_oci(g, "COMMENT", "comment", o->comment ?: "");
-	warn_oci(g, "DOMAINNAME", "domainname", o->domainname ?: "");
-	warn_oci(g, "HOSTNAME", "hostname", o->hostname ?: "");
+	config_warn_oci(g, "COMMENT", "comment", o->comment ?: "");
+	config_warn_oci(g, "DOMAINNAME", "domainname", o->domainname ?: "");
+	config_warn_oci(g, "HOSTNAME", "hostname", o->hostname ?: "");
 	r = set_docker(g, form, "comment", o->comment);
 	if (!r)
 		r = set_docker(g, config, "Domainname", o->domainname);
 	if (!r)
 		r = set_docker(g, config, "Hostname", o->hostname);
 	for (size_t i = 0; i < o->onbuild.n && !r; i++) {
-		warn_oci(g, "ONBUILD", "", o->onbuild.v[i]);
+		config_warn_oci(g, "ONBUILD", "", o->onbuild.v[i]);
 		list = hoy_json_need(&g->c.d, config, "OnBuild", HOY_JSON_ARRAY);
 		r = list && hoy_json_set_string(&g->c.d, list, NULL, o->onbuild.v[i]) ? 0 : oom(g);
 		if (!r)
-			r = note(g, "/bin/sh -c #(nop) ONBUILD %s", o->onbuild.v[i]);
+			r = config_note(g, "/bin/sh -c #(nop) ONBUILD %s", o->onbuild.v[i]);
 	}
 	return r;
 }
@@ -538,7 +352,7 @@ static int apply_comment(struct config *g) { return set_root(g, "history-comment
 static int apply_all(struct config *g)
 {
 	static int (*const steps[])(struct config *) = { apply_image,  apply_user,   apply_shell,  apply_signal, apply_ports,
-							 apply_env,    apply_entrypoint, apply_cmd, apply_volumes, apply_health,
+							 config_env,    apply_entrypoint, apply_cmd, apply_volumes, config_health,
 							 apply_labels, apply_workdir, apply_comment, apply_docker, apply_annotations };
 	int r = 0;
 

@@ -15,34 +15,36 @@
 #include "common/proc/sibling.h"
 #include "common/store/images.h"
 
-/* Become hoy-image with WORDS behind our global options. */
-static int become(struct hoy_strv *words)
+/* Become TOOL with WORDS behind our global options. */
+static int become_tool(const char *tool, struct hoy_strv *words)
 {
 	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
 	int r;
 
-	hoy_strv_push(&argv, "hoy-image");
+	hoy_strv_push(&argv, tool);
 	hoy_globals_argv(&argv);
 	for (size_t i = 0; i < words->n; i++)
 		hoy_strv_push(&argv, words->v[i]);
 	fflush(stdout);
-	r = argv.error || words->error ? -ENOMEM : hoy_exec_sibling("hoy-image", argv.v);
-	hoy_error("cannot run hoy-image: %s", hoy_strerror(-r));
+	r = argv.error || words->error ? -ENOMEM : hoy_exec_sibling(tool, argv.v);
+	hoy_error("cannot run %s: %s", tool, hoy_strerror(-r));
 	return 125;
 }
+static int become(struct hoy_strv *words) { return become_tool("hoy-image", words); }
 
 static char **whole_argv;
 
 void handover_remember(char **argv) { whole_argv = argv; }
 
-/* Completion: hoy-image knows the options. */
-static int complete(void)
+/* Completion: TOOL knows the options. */
+static int complete_by(const char *tool)
 {
-	int r = whole_argv ? hoy_exec_sibling("hoy-image", whole_argv) : -EINVAL;
+	int r = whole_argv ? hoy_exec_sibling(tool, whole_argv) : -EINVAL;
 
-	hoy_error("cannot run hoy-image: %s", hoy_strerror(-r));
+	hoy_error("cannot run %s: %s", tool, hoy_strerror(-r));
 	return 125;
 }
+static int complete(void) { return complete_by("hoy-image"); }
 
 /* V's own words, and what stands behind them. */
 static void push_words(const struct hoy_verb *v, int argc, char **argv, struct hoy_strv *words)
@@ -52,6 +54,57 @@ static void push_words(const struct hoy_verb *v, int argc, char **argv, struct h
 		hoy_strv_push(words, argv[i]);
 }
 
+static const struct hoy_opt no_opts[] = { HOY_OPTS_END };
+/* What buildah's verbs have and podman's have not: hoy-image takes it from us, and shows it to nobody. */
+#define MORE(letter, name, kind, arg, help) { letter, name, kind, 0, arg, help }
+static const struct hoy_opt push_more[] = {
+	MORE(0, "all", HOY_OPT_FLAG, NULL, "push a list with all its images"),
+	MORE('D', "disable-compression", HOY_OPT_FLAG, NULL, "write layers as plain tars"),
+	MORE(0, "force-compression", HOY_OPT_FLAG, NULL, "compress anew what the registry has with another compression"),
+	MORE(0, "rm", HOY_OPT_FLAG, NULL, "remove the list when it has been pushed"),
+	HOY_OPTS_END,
+};
+static const struct hoy_opt pull_more[] = { MORE(0, "remove-signatures", HOY_OPT_FLAG, NULL, "copy no signatures"), HOY_OPTS_END };
+static const struct hoy_opt images_more[] = { MORE(0, "json", HOY_OPT_FLAG, NULL, "print buildah's JSON"), HOY_OPTS_END };
+static const struct hoy_opt add_more[] = {
+	MORE(0, "artifact-annotation", HOY_OPT_LIST, "KEY=VALUE", "annotation of the artifact"),
+	MORE(0, "os-features", HOY_OPT_COMMAS, "FEATURE,...", "features of the operating system"),
+	HOY_OPTS_END,
+};
+static const struct hoy_opt list_push_more[] = {
+	MORE(0, "retry", HOY_OPT_INT, "N", "attempts after a failed one (default 3)"),
+	MORE(0, "retry-delay", HOY_OPT_STRING, "DURATION", "time between attempts"),
+	HOY_OPTS_END,
+};
+static const struct {
+	const char *verb;
+	const struct hoy_opt *opts;
+} more[] = { { "push", push_more }, { "pull", pull_more }, { "images", images_more }, { "manifest add", add_more }, { "manifest push", list_push_more } };
+
+/* hoy-image's help of V, and what it doesn't tell. */
+static int help(const struct hoy_verb *v, const struct hoy_strv *words)
+{
+	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(HOY_BUF_OURS);
+	int status = words->error ? -ENOMEM : hoy_call_tool("hoy-image", (const char *const *)words->v, &out);
+
+	if (status < 0)
+		hoy_error("cannot run hoy-image: %s", hoy_strerror(-status));
+	fputs(hoy_buf_str(&out), stdout);
+	for (size_t i = 0; !status && i < ARRAY_SIZE(more); i++)
+		if (!strcmp(more[i].verb, v->name))
+			hoy_options_help("And of buildah's", more[i].opts);
+	return status < 0 ? 125 : status;
+}
+
+/* Become hoy-image, or only tell of V. */
+static int become_or_help(const struct hoy_verb *v, int argc, char **argv, struct hoy_strv *words)
+{
+	for (int i = 1; i < argc && strcmp(argv[i], "--"); i++)
+		if (hoy_asks_help(NULL, argv[i]))
+			return help(v, words);
+	return become(words);
+}
+
 static int hand_over(const struct hoy_verb *v, int argc, char **argv)
 {
 	cleanup_strv struct hoy_strv words = HOY_STRV_INIT;
@@ -59,7 +112,23 @@ static int hand_over(const struct hoy_verb *v, int argc, char **argv)
 	if (!argc)
 		return complete();
 	push_words(v, argc, argv, &words);
-	return become(&words);
+	return become_or_help(v, argc, argv, &words);
+}
+
+/* --all and --rm are of lists: those are pushed by another verb. */
+static int run_push(const struct hoy_verb *v, int argc, char **argv)
+{
+	cleanup_strv struct hoy_strv words = HOY_STRV_INIT;
+	bool list = false;
+
+	if (!argc)
+		return complete();
+	for (int i = 1; i < argc && strcmp(argv[i], "--"); i++)
+		list = list || !strcmp(argv[i], "--all") || !strcmp(argv[i], "--all=true") || !strcmp(argv[i], "--rm") || !strcmp(argv[i], "--rm=true");
+	if (list)
+		hoy_strv_push(&words, "manifest");
+	push_words(v, argc, argv, &words);
+	return become_or_help(v, argc, argv, &words);
 }
 
 /* buildah pulls what is missing alone. */
@@ -73,7 +142,18 @@ static int run_pull(const struct hoy_verb *v, int argc, char **argv)
 	hoy_strv_push(&words, "--policy=missing");
 	for (int i = 1; i < argc; i++)
 		hoy_strv_push(&words, !strcmp(argv[i], "--policy=ifnewer") ? "--policy=newer" : argv[i]);
-	return become(&words);
+	return become_or_help(v, argc, argv, &words);
+}
+
+/* Source images: nobody but us has verbs for them. */
+static int run_source(const struct hoy_verb *v, int argc, char **argv)
+{
+	cleanup_strv struct hoy_strv words = HOY_STRV_INIT;
+
+	if (!argc)
+		return complete_by("hoy-transfer");
+	push_words(v, argc, argv, &words);
+	return become_tool("hoy-transfer", &words);
 }
 
 #define HANDED(name_, text, synopsis_, run_) \
@@ -81,7 +161,7 @@ static int run_pull(const struct hoy_verb *v, int argc, char **argv)
 const struct hoy_verb verbs_over[] = {
 	HANDED("tag", "Give an image more names", "IMAGE NAME [NAME...]", hand_over),
 	HANDED("pull", "Pull an image from a registry", "[options] IMAGE", run_pull),
-	HANDED("push", "Push an image to a registry, or wherever a transport leads", "[options] IMAGE [DESTINATION]", hand_over),
+	HANDED("push", "Push an image to a registry, or wherever a transport leads", "[options] IMAGE [DESTINATION]", run_push),
 	HANDED("login", "Log in to a registry", "[options] REGISTRY", hand_over),
 	HANDED("logout", "Log out of a registry", "[options] [REGISTRY]", hand_over),
 	HANDED("manifest add", "Add images to a list", "[options] LIST IMAGE", hand_over),
@@ -92,7 +172,24 @@ const struct hoy_verb verbs_over[] = {
 	HANDED("manifest push", "Push a list and its images", "[options] LIST DESTINATION", hand_over),
 	HANDED("manifest remove", "Take an image out of a list", "LIST DIGEST", hand_over),
 	HANDED("manifest rm", "Remove lists", "LIST...", hand_over),
+	HANDED("source create", "Make a source image, an OCI layout without sources", "[options] PATH", run_source),
+	HANDED("source add", "Add a file, or what is in a directory, to a source image", "[options] PATH FILE", run_source),
+	HANDED("source push", "Push a source image to a registry", "[options] PATH IMAGE", run_source),
+	HANDED("source pull", "Pull a source image from a registry into a directory", "[options] IMAGE PATH", run_source),
 };
+/* ---- what is not there ---- */
+
+static int run_mkcw(const struct hoy_verb *v, int argc, char **argv)
+{
+	int status, n = hoy_verb_args(v, argc, argv, NULL, 0, -1, &status);
+
+	if (n < 0)
+		return status;
+	hoy_error("mkcw is not supported: no images for confidential workloads are made");
+	return 125;
+}
+const struct hoy_verb verb_mkcw = { "mkcw", "[options] IMAGE NAME", "Not supported: no images for confidential workloads are made", no_opts, run_mkcw, HOY_VERB_OUTSIDE };
+
 /* ---- images ---- */
 
 static void put_json_image(struct hoy_jw *w, const struct hoy_json *i)
@@ -157,7 +254,7 @@ static int run_images(const struct hoy_verb *v, int argc, char **argv)
 		json = json || is;
 		hoy_strv_push(&words, is ? "--format=json" : argv[i]);
 	}
-	return json ? print_json(&words) : become(&words);
+	return json ? print_json(&words) : become_or_help(v, argc, argv, &words);
 }
 const struct hoy_verb verb_images = HANDED("images", "List images", "[options] [IMAGE]", run_images);
 

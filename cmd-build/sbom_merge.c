@@ -68,12 +68,64 @@ struct listing {
 static const struct listing components = { "components", "name", "version" }, packages = { "packages", "name", "versionInfo" },
 			    licenses = { "hasExtractedLicensingInfos", "licenseId", NULL };
 
-/* What tells IT from others, in new memory; NULL: it has no name (or there is no memory). */
-static char *mark_of(const struct listing *l, const struct hoy_json *it)
-{
-	const char *name = hoy_json_str(it, l->name), *version = l->version ? hoy_json_str(it, l->version) : NULL;
+/* A member of a list by what tells it from others. */
+struct mark {
+	char *text;
+	size_t at; /* its place among all, those of the first list before the others */
+};
+struct marks {
+	struct mark *v;
+	size_t n;
+};
 
-	return name ? hoy_asprintf("%s%s%s", name, version ? "@" : "", version ?: "") : NULL;
+static void marks_release(struct marks *m)
+{
+	for (size_t i = 0; i < m->n; i++)
+		free(m->v[i].text);
+	free(m->v);
+}
+
+static int add_marks(struct marks *m, const struct listing *l, const struct hoy_json *list, struct hoy_err *err)
+{
+	struct mark *v = list ? realloc(m->v, (m->n + list->count + 1) * sizeof(*v)) : m->v;
+
+	if (list && !v)
+		return hoy_fail_oom(err);
+	m->v = v;
+	HOY_JSON_EACH(it, list) {
+		const char *name = hoy_json_str(it, l->name), *version = l->version ? hoy_json_str(it, l->version) : NULL;
+
+		if (!name)
+			return hoy_fail(err, HOY_EFORMAT, "a member of \"%s\" has no \"%s\"", l->list, l->name);
+		v[m->n] = (struct mark){ hoy_asprintf("%s%s%s", name, version ? "@" : "", version ?: ""), m->n };
+		if (!v[m->n++].text)
+			return hoy_fail_oom(err);
+	}
+	return 0;
+}
+
+static int by_text(const void *a, const void *b)
+{
+	const struct mark *x = a, *y = b;
+	int r = strcmp(x->text, y->text);
+
+	return r ? r : x->at < y->at ? -1 : 1;
+}
+
+/* Which of the members behind the first N have a mark that none before has: *RET, in new memory. */
+static int find_new(struct marks *m, size_t n, bool **ret, struct hoy_err *err)
+{
+	bool *is = calloc(m->n - n + 1, sizeof(*is));
+
+	if (!is)
+		return hoy_fail_oom(err);
+	if (m->n)
+		qsort(m->v, m->n, sizeof(*m->v), by_text);
+	for (size_t i = 0; i < m->n; i++)
+		if (m->v[i].at >= n && (!i || strcmp(m->v[i].text, m->v[i - 1].text)))
+			is[m->v[i].at - n] = true;
+	*ret = is;
+	return 0;
 }
 
 /* The members of MORE's list that INTO's has not, behind those. */
@@ -81,34 +133,28 @@ static int merge_list(const struct listing *l, struct hoy_json_doc *into, const 
 {
 	struct hoy_json *list = hoy_json_get(into->root, l->list);
 	const struct hoy_json *add = hoy_json_get(more, l->list);
-	cleanup_strv struct hoy_strv seen = HOY_STRV_INIT;
+	cleanup_free bool *is_new = NULL;
+	struct marks m = { NULL, 0 };
+	size_t i = 0;
+	int r;
 
 	if (!add)
 		return 0;
 	if (!hoy_json_is(add, HOY_JSON_ARRAY) || (list && !hoy_json_is(list, HOY_JSON_ARRAY)))
 		return hoy_fail(err, HOY_EFORMAT, "\"%s\" is no list", l->list);
 	list = list ?: hoy_json_need(into, into->root, l->list, HOY_JSON_ARRAY);
-	if (!list)
-		return hoy_fail_oom(err);
-	HOY_JSON_EACH(it, list) {
-		cleanup_free char *mark = mark_of(l, it);
-
-		if (!mark)
-			return hoy_fail(err, HOY_EFORMAT, "a member of \"%s\" has no \"%s\"", l->list, l->name);
-		hoy_strv_push(&seen, mark);
-	}
-	HOY_JSON_EACH(it, add) {
-		cleanup_free char *mark = mark_of(l, it);
-
-		if (!mark)
-			return hoy_fail(err, HOY_EFORMAT, "a member of \"%s\" has no \"%s\"", l->list, l->name);
-		if (hoy_strv_has(&seen, mark))
-			continue;
-		hoy_strv_push(&seen, mark);
-		if (!hoy_json_put(into, list, NULL, hoy_json_copy(into, it)))
+	r = list ? add_marks(&m, l, list, err) : hoy_fail_oom(err);
+	if (!r)
+		r = add_marks(&m, l, add, err);
+	if (!r)
+		r = find_new(&m, list->count, &is_new, err);
+	marks_release(&m);
+	if (r < 0)
+		return r;
+	HOY_JSON_EACH(it, add)
+		if (is_new[i++] && !hoy_json_put(into, list, NULL, hoy_json_copy(into, it)))
 			return hoy_fail_oom(err);
-	}
-	return seen.error ? hoy_fail_oom(err) : 0;
+	return 0;
 }
 
 static void note_purl(struct hoy_strv *purls, const char *purl)

@@ -56,6 +56,7 @@ void index_show(struct hoy_jw *w, const struct hoy_json *list, const struct hoy_
 struct artifact_opts {
 	bool artifact, no_titles;
 	const char *type, *config, *config_type, *layer_type, *subject; /* NULL: not given */
+	struct hoy_strv annotations; /* KEY=VALUE */
 };
 struct artifact {
 	char *manifest;

@@ -28,6 +28,7 @@ int artifact_check(const struct artifact_opts *o, struct hoy_err *err)
 	const struct { const char *name; bool given; } opts[] = {
 		{ "--artifact-type", o->type }, { "--artifact-config", o->config }, { "--artifact-config-type", o->config_type },
 		{ "--artifact-layer-type", o->layer_type }, { "--artifact-subject", o->subject }, { "--artifact-exclude-titles", o->no_titles },
+		{ "--artifact-annotation", o->annotations.n },
 	};
 	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(1024);
 	int n = 0;
@@ -117,6 +118,26 @@ static int put_config(struct artifact *a, struct hoy_jw *w, const struct artifac
 	return 0;
 }
 
+/* Sorted, the last of a name; nothing without any. */
+static int put_annotations(struct hoy_jw *w, const struct artifact_opts *o, struct hoy_err *err)
+{
+	cleanup_json struct hoy_json_doc d = HOY_JSON_DOC_INIT;
+	struct hoy_json *all = hoy_json_new(&d, HOY_JSON_OBJECT);
+
+	for (size_t i = 0; i < o->annotations.n; i++) {
+		const char *text = o->annotations.v[i], *eq = strchr(text, '=');
+		cleanup_free char *key = eq ? strndup(text, eq - text) : NULL;
+
+		if (!eq)
+			return hoy_fail(err, EINVAL, "no value given for annotation \"%s\"", text);
+		if (!all || !key || !hoy_json_set_string(&d, all, key, eq + 1))
+			return hoy_fail_oom(err);
+	}
+	if (o->annotations.n)
+		hoy_jw_sorted(w, "annotations", all);
+	return 0;
+}
+
 int artifact_make(struct artifact *a, const struct artifact_opts *o, char **files, int n, struct hoy_err *err)
 {
 	struct hoy_buf b = HOY_BUF_INIT(MANIFEST_MAX);
@@ -134,6 +155,8 @@ int artifact_make(struct artifact *a, const struct artifact_opts *o, char **file
 	for (int i = 0; i < n && !r; i++)
 		r = put_file(a, &w, o, files[i], err);
 	hoy_jw_end_array(&w);
+	if (!r)
+		r = put_annotations(&w, o, err);
 	hoy_jw_end_object(&w);
 	sha_of(hoy_buf_str(&b), b.len, a->digest);
 	a->manifest = hoy_buf_steal(&b);

@@ -17,7 +17,8 @@ static const struct hoy_verb *const verbs[] = {
 	&verb_image_proxy, &verb_standalone_sign, &verb_standalone_verify, &verb_generate_sigstore_key, &verb_image_sign, &verb_trust_show, &verb_trust_set,
 	&verb_blob_get, &verb_blob_exists, &verb_blob_put, &verb_manifest_get, &verb_manifest_put,
 	&verb_layer_unpack, &verb_layer_diff, &verb_layer_digest, &verb_explain, &verb_fetch,
-	&verb_artifact_add, &verb_artifact_extract, &verb_artifact_pull, &verb_artifact_push, NULL,
+	&verb_artifact_add, &verb_artifact_extract, &verb_artifact_pull, &verb_artifact_push,
+	&verb_source_create, &verb_source_add, &verb_source_push, &verb_source_pull, NULL,
 };
 
 int main(int argc, char **argv)

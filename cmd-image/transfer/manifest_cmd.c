@@ -39,6 +39,8 @@ static const struct hoy_opt create_opts[] = {
 static const struct hoy_opt add_opts[] = {
 	{ 0, "all", HOY_OPT_FLAG, O(all), NULL, "of a list take all images" },
 	FACT_OPTS,
+	{ 0, "os-features", HOY_OPT_COMMAS, O(facts.os_features), "FEATURE,...", NULL }, /* hoy-build's, like the next */
+	{ 0, "artifact-annotation", HOY_OPT_LIST, O(artifact.annotations), "KEY=VALUE", NULL },
 	{ 0, "artifact", HOY_OPT_FLAG, O(artifact.artifact), NULL, "make an artifact of files, and add that" },
 	{ 0, "artifact-config", HOY_OPT_STRING, O(artifact.config), "FILE", "its config" },
 	{ 0, "artifact-config-type", HOY_OPT_STRING, O(artifact.config_type), "TYPE", "media type of its config" },
@@ -70,6 +72,7 @@ static void release(struct list_opts *o)
 	hoy_strv_release(&o->facts.annotations);
 	hoy_strv_release(&o->facts.features);
 	hoy_strv_release(&o->facts.os_features);
+	hoy_strv_release(&o->artifact.annotations);
 }
 
 /* ---- what is to be added: found before any lock is taken ---- */

@@ -37,6 +37,8 @@ static const struct hoy_opt opts[] = {
 	PROGRESS_OPT(O(progress)),
 	{ 'q', "quiet", HOY_OPT_FLAG, O(copy.quiet), NULL, "no progress" },
 	SIGN_OPTS(O(copy.sign)),
+	{ 0, "retry", HOY_OPT_INT, O(reg.retry), "N", NULL }, /* hoy-build's, like the next */
+	{ 0, "retry-delay", HOY_OPT_STRING, O(reg.retry_delay), "DURATION", NULL },
 	{ 0, "rm", HOY_OPT_FLAG, O(rm), NULL, "remove the list when it has been pushed" },
 	{ 0, "tls-verify", HOY_OPT_TRI, O(reg.tls_verify), NULL, "require HTTPS and check certificates (default true)" },
 	HOY_OPTS_END,

@@ -64,7 +64,7 @@ int pull_files(struct hoy_store *s, const char *from, const struct platform *p, 
 /* ---- from registries ---- */
 
 struct pull_opts {
-	bool quiet, all;
+	bool quiet, all, no_signatures;
 	const char *platform, *arch, *os, *variant, *policy, *max_layer, *progress;
 	struct trust trust;
 	int64_t parallel;
@@ -85,6 +85,7 @@ static const struct hoy_opt pull_opts[] = {
 	{ 0, "policy", HOY_OPT_STRING, O(policy), "POLICY", "always, missing, never or newer (default always)" },
 	PROGRESS_OPT(O(progress)),
 	{ 'q', "quiet", HOY_OPT_FLAG, O(quiet), NULL, "print the id only" },
+	{ 0, "remove-signatures", HOY_OPT_FLAG, O(no_signatures), NULL, NULL }, /* hoy-build's */
 	{ 0, "retry", HOY_OPT_INT, O(reg.retry), "N", "attempts after a failed one (default 3)" },
 	{ 0, "retry-delay", HOY_OPT_STRING, O(reg.retry_delay), "DURATION", "time between attempts (default: growing)" },
 	{ 0, "signature-policy", HOY_OPT_STRING, O(trust.policy), "FILE", "the policy.json(5) that the image must please" },
@@ -302,7 +303,7 @@ static int run_pull(const struct hoy_verb *v, int argc, char **argv)
 	r = progress_choose(o.progress, &o.quiet, &err);
 	if (!r && o.platform)
 		r = (text = strdup(o.platform)) ? platform_parse(&p.p, text, &err) : hoy_fail_oom(&err);
-	p.in = (struct store_in){ .quiet = o.quiet, .parallel = o.parallel, .trust = &o.trust, .crypt = &o.crypt };
+	p.in = (struct store_in){ .quiet = o.quiet, .parallel = o.parallel, .trust = &o.trust, .crypt = &o.crypt, .no_signatures = o.no_signatures };
 	if (!r)
 		r = store_in_limit(&p.in, o.max_layer, &err);
 	if (!r)

@@ -35,6 +35,7 @@ static const struct hoy_opt push_opts[] = {
 	COMMON_OPTS,
 	REG_CREDS_OPTS(O(dst), "", ""),
 	{ 0, "compress", HOY_OPT_FLAG, O(save_compress), NULL, "compress layers on their way into a directory (dir:)" },
+	{ 'D', "disable-compression", HOY_OPT_FLAG, O(decompress), NULL, NULL }, /* hoy-build's */
 	{ 0, "compression-format", HOY_OPT_STRING, O(copy.compression), "FORMAT", "gzip, zstd or zstd:chunked" },
 	{ 0, "compression-level", HOY_OPT_INT, O(copy.level), "N", "level of zstd" },
 	ENCRYPTION_OPTS(HOY_OPT_LIST, O(copy.crypt)),

@@ -171,6 +171,17 @@ S=merge-spdx-by-package-name-and-versioninfo
 	assert_stderr_has 'running scanning command [sh -c exit 5 /.rootfs]: exit status 5'
 	both 125 --sbom-merge-strategy $C --sbom-scanner-command 'true {ROOTFS}'
 	both 2 --sbom-merge-strategy $C --sbom-scanner-command "/scan {ROOTFS} 'a"
+	# Many components are merged in no time.
+	for k in 1 2; do
+		jq -nc --argjson k $k '{components: [range(40000) | {name: "c\(. * $k)", version: "1"}]}' >"sc/many$k.json"
+	done
+	printf 'FROM scanner\nCOPY many* /\n' | hoy build -q -f - -t many sc >/dev/null
+	SECONDS=0
+	hoy_build commit -q --pull=never --sbom-scanner-image localhost/many --sbom-output doc --sbom-merge-strategy $C \
+		--sbom-scanner-command '/scan /many1.json {ROOTFS} {OUTPUT}' --sbom-scanner-command '/scan /many2.json {ROOTFS} {OUTPUT}' "$c" >/dev/null
+	((SECONDS < 20))
+	[[ $(jq '.components | length' doc) == 60000 ]]
+	rm doc
 	# A scanner that leads out of the directory for its results.
 	try hoy_build commit -q --pull=never --sbom-scanner-image localhost/scanner --sbom-output doc --sbom-merge-strategy cat \
 		--sbom-scanner-command 'ln -s /etc/passwd {OUTPUT} {ROOTFS}' --sbom-scanner-command 'ln -s /etc/passwd {ROOTFS}/../.scans/scan1.json' "$c"
@@ -181,6 +192,31 @@ S=merge-spdx-by-package-name-and-versioninfo
 	not hoy image exists refused
 	[[ ! -e doc && -z $(compgen -G "${TMPDIR:-/var/tmp}/hoy-build-*") ]]
 	[[ $(hoy_build containers -q | wc -l) == 1 ]]
+}
+
+@test "of an ordinary user: added files, and a scanner in his own store" {
+	mkdir bin && cp "$HOY_BIN"/hoy* bin/
+	u() { as_user "$T/bin/hoy-build" --runtime "$T/bin/hoy-runtime" "$@"; }
+	as_user "$T/bin/hoy" load -q -i "$(fixture busybox)/docker.tar"
+	mkdir ctx && chmod 755 ctx
+	echo hello >file && chmod 644 file
+	printf 'FROM busybox\nRUN echo %s >/doc; adduser -D -u 77 scan; chown 77 /doc\nUSER 77\n' "'{\"components\":[{\"name\":\"a\",\"purl\":\"pkg:a\"}]}'" >ctx/Containerfile
+	u build -q --network none -t scanner "$T/ctx" >/dev/null
+	c=$(u from busybox)
+	try u commit -q --add-file "$T/file:/added" --pull=never --sbom-scanner-image localhost/scanner --sbom-scanner-command 'cp /doc {OUTPUT} {ROOTFS}' \
+		--sbom-merge-strategy cat --sbom-output /dev/null "$c" none
+	assert_status 1
+	try u commit -q --add-file "$T/file:/added" --pull=never --sbom-scanner-image localhost/scanner --sbom-scanner-command "sh -c 'cp /doc {OUTPUT}; ls {ROOTFS}/bin/sh'" \
+		--sbom-merge-strategy merge-cyclonedx-by-component-name-and-version --sbom-image-output /doc --sbom-image-purl-output /purls "$c" made
+	assert_success
+	m=$(u from made)
+	try u run --network none "$m" cat /added /doc /purls
+	assert_stdout $'hello\n{"components":[{"name":"a","purl":"pkg:a"}]}\n{"image_contents":{"dependencies":["pkg:a"]}}'
+	for isolation in oci chroot; do
+		try u build -q --isolation $isolation --network none --pull=never --sbom-scanner-image localhost/scanner --sbom-scanner-command "sh -c 'cp /doc {OUTPUT}; ls {ROOTFS}/doc'" \
+			--sbom-merge-strategy cat --sbom-image-output /sbom -t built-$isolation "$T/ctx"
+		assert_success
+	done
 }
 
 @test "--sbom: presets, and what is missing or unknown, in buildah's words" {
@@ -213,10 +249,80 @@ S=merge-spdx-by-package-name-and-versioninfo
 	done
 	try hoy_build commit -q --cw type=snp "$c"
 	assert_error '--cw is not supported: no images for confidential workloads are made'
+	try hoy_build mkcw busybox cw
+	assert_error 'mkcw is not supported: no images for confidential workloads are made'
 	try hoy_build commit -q --pull=never --sbom=syft --sbom-image-output ../y "$c"
 	assert_error 'are paths of files in the image'
 	mkdir ctx
 	echo FROM busybox >ctx/Containerfile
 	try hoy build --squash --sbom=syft --sbom-image-output y ctx
 	assert_error 'not with --squash'
+}
+
+@test "push, pull, images, manifest: all of buildah's options are there, and do what they say" {
+	have_image busybox
+	for verb in push pull images 'manifest add' 'manifest push' 'manifest annotate' 'manifest create' commit from; do
+		# shellcheck disable=SC2086
+		diff <(comm -23 <(oracle_buildah $verb --help | grep -oE -- '^ +(-., )?--[a-z-]+' | grep -oE -- '--.*' | sort -u) \
+			<(hoy_build $verb --help | grep -oE -- '^ +(-., )?--[a-z-]+' | grep -oE -- '--.*' | sort -u) | grep -vxF -e --help -e --userns-uid-map-user) /dev/null
+	done
+	registry_start r
+	id=$(hoy image inspect --format '{{.Id}}' busybox)
+	for flag in -D --disable-compression; do
+		try hoy_build push -q --tls-verify=false "$flag" busybox "$REGISTRY/plain:1"
+		assert_success
+		[[ $(oracle skopeo inspect --raw --tls-verify=false "docker://$REGISTRY/plain:1" | jq -r '.layers[0].digest') == "$(hoy image inspect --format '{{index .RootFS.Layers 0}}' busybox)" ]]
+	done
+	try hoy_build push -q --tls-verify=false --force-compression --compression-format zstd busybox "$REGISTRY/plain:2"
+	assert_success
+	[[ $(oracle skopeo inspect --raw --tls-verify=false "docker://$REGISTRY/plain:2" | jq -r '.layers[0].mediaType') == *+zstd ]]
+	echo text >note.txt
+	for tool in oracle_buildah hoy_build; do
+		$tool manifest create "l-$tool" >/dev/null
+		$tool manifest add --os-features a,b --os-version 7 "l-$tool" "$id" >/dev/null
+		$tool manifest add --artifact --artifact-annotation z=1 --artifact-annotation a=2=3 --artifact-annotation z=4 --artifact-type text/x "l-$tool" note.txt >/dev/null
+		$tool manifest push -q --tls-verify=false --retry 0 --retry-delay 1s --all "l-$tool" "docker://$REGISTRY/$tool:1"
+		oracle skopeo inspect --raw --tls-verify=false "docker://$REGISTRY/$tool:1" | jq -S '[.manifests[] | del(.size, .digest) + (if .artifactType then {digest} else {} end)]' >"$tool.list"
+	done
+	diff oracle_buildah.list hoy_build.list
+	[[ $(jq -c '.[0].platform["os.features"]' hoy_build.list) == '["a","b"]' ]]
+	try hoy_build manifest add --artifact-annotation a=b l-hoy_build "$id"
+	assert_error '--artifact-annotation requires --artifact'
+	try hoy_build manifest add --artifact --artifact-annotation a l-hoy_build note.txt
+	assert_error 'no value given for annotation "a"'
+	# A list is pushed with all that is in it, and goes.
+	try hoy_build push -q --all --rm --tls-verify=false l-hoy_build "$REGISTRY/all:1"
+	assert_success
+	[[ $(oracle skopeo inspect --raw --tls-verify=false "docker://$REGISTRY/all:1" | jq '.manifests | length') == 2 ]]
+	not hoy manifest exists l-hoy_build
+	try hoy_build manifest push -q --retry 0 l-oracle_buildah "docker://127.0.0.1:1/x:1"
+	assert_status 125
+	# podman's verbs don't tell of them.
+	not grep -qE -- '--(all|rm|disable-compression) ' <<<"$(hoy push --help)"
+}
+
+@test "pull --remove-signatures: the image without them" {
+	export GNUPGHOME=$T/gpg
+	mkdir -m 700 gpg
+	gpg --batch -q --pinentry-mode loopback --passphrase '' --quick-gen-key a@x.org ed25519 sign never 2>/dev/null
+	key=$(gpg --batch --with-colons -K a@x.org 2>/dev/null | awk -F: '$1 == "fpr" { print $10; exit }')
+	registry_start r
+	mkdir -p home/.config/containers/registries.d
+	printf 'docker:\n  %s:\n    lookaside: file://%s/stage\n' "$REGISTRY" "$T" >home/.config/containers/registries.d/r.yaml
+	hoy copy -q --insecure-policy --dest-tls-verify=false --sign-by "$key" "oci:$(fixture busybox)/oci:latest" "docker://$REGISTRY/a:1"
+	signatures() { jq -r '.[0].metadata' "$ROOT/overlay-images/images.json"; }
+	for tool in hoy_build oracle_buildah; do
+		try $tool pull -q --tls-verify=false "$REGISTRY/a:1"
+		assert_success
+		[[ $(signatures) == *signature-sizes* ]]
+		hoy rmi "$REGISTRY/a:1" >/dev/null
+		try $tool pull -q --tls-verify=false --remove-signatures "$REGISTRY/a:1"
+		assert_success
+		[[ $(signatures) == '{}' ]]
+		hoy rmi "$REGISTRY/a:1" >/dev/null
+	done
+}
+teardown() {
+	gpgconf --kill all 2>/dev/null || true
+	hoy_teardown
 }
