@@ -6,6 +6,10 @@
 #include <sys/mman.h>
 
 #include "cmd-build/ctr.h"
+#include "cmd-build/extra.h"
+#include "cmd-build/linked.h"
+#include "cmd-build/sbom.h"
+#include "cmd-build/signing.h"
 #include "cmd-build/verbs.h"
 #include "common/base/fd.h"
 #include "common/cli/call.h"
@@ -14,16 +18,18 @@
 #include "common/store/images.h"
 
 struct commit_opts {
-	struct hoy_strv annotation, change, unset_annotation, unset_env, encryption_key, encrypt_layer;
-	const char *authfile, *cert_dir, *config, *creds, *format, *iidfile, *manifest, *sign_by, *source_date_epoch, *timestamp;
+	struct hoy_strv add_file, annotation, change, unset_annotation, unset_env, encryption_key, encrypt_layer;
+	const char *authfile, *cert_dir, *config, *creds, *cw, *format, *iidfile, *manifest, *pull, *sign_by, *source_date_epoch, *timestamp;
 	int created_annotation, disable_compression, identity_label, tls_verify;
 	bool omit_history, quiet, rewrite_timestamp, rm, squash;
+	struct sbom_opts sbom;
 };
 #define O(field) offsetof(struct commit_opts, field)
 #define STR(letter, name, field, arg, help) { letter, name, HOY_OPT_STRING, O(field), arg, help }
 #define LIST(letter, name, field, arg, help) { letter, name, HOY_OPT_LIST, O(field), arg, help }
 #define COMMAS(letter, name, field, arg, help) { letter, name, HOY_OPT_COMMAS, O(field), arg, help }
 static const struct hoy_opt commit_opts[] = {
+	LIST(0, "add-file", add_file, "SOURCE[:PATH]", "add a file to the image, in a layer of its own"),
 	LIST(0, "annotation", annotation, "KEY=VALUE", "add an annotation to the image's manifest"),
 	STR(0, "authfile", authfile, "FILE", "credentials of registries"),
 	STR(0, "cert-dir", cert_dir, "DIR", "certificates of registries"),
@@ -31,6 +37,7 @@ static const struct hoy_opt commit_opts[] = {
 	STR(0, "config", config, "FILE", "JSON with settings for the image, as docker has them in its config"),
 	{ 0, "created-annotation", HOY_OPT_TRI, O(created_annotation), NULL, "add the annotation org.opencontainers.image.created (default true)" },
 	STR(0, "creds", creds, "USER[:PASSWORD]", "credentials for the registry"),
+	STR(0, "cw", cw, "OPTIONS", "not supported"),
 	{ 'D', "disable-compression", HOY_OPT_TRI, O(disable_compression), NULL, "write layers as they are, where the place may have them so (default true)" },
 	COMMAS(0, "encrypt-layer", encrypt_layer, "N", "encrypt this layer alone; -1 is the last one"),
 	COMMAS(0, "encryption-key", encryption_key, "PROTOCOL:FILE", "encrypt layers for this public key"),
@@ -39,9 +46,11 @@ static const struct hoy_opt commit_opts[] = {
 	STR(0, "iidfile", iidfile, "FILE", "write the image's id to a file, instead of printing it"),
 	STR(0, "manifest", manifest, "LIST", "add the image to a list, which is made if need be"),
 	{ 0, "omit-history", HOY_OPT_FLAG, O(omit_history), NULL, "leave the history out of the image" },
+	{ 0, "pull", HOY_OPT_OPTARG, O(pull), "[=true]", "of the scanner's image: true (newer, the default), false (missing), always or never" },
 	{ 'q', "quiet", HOY_OPT_FLAG, O(quiet), NULL, "no progress" },
 	{ 0, "rewrite-timestamp", HOY_OPT_FLAG, O(rewrite_timestamp), NULL, "no file of the layer is younger than --source-date-epoch" },
 	{ 0, "rm", HOY_OPT_FLAG, O(rm), NULL, "remove the container afterwards" },
+	SBOM_OPTS(O(sbom)),
 	STR(0, "sign-by", sign_by, "FINGERPRINT", "sign the image with this key of gpg"),
 	STR(0, "source-date-epoch", source_date_epoch, "SECONDS", "time of the image (default SOURCE_DATE_EPOCH, else now)"),
 	{ 0, "squash", HOY_OPT_FLAG, O(squash), NULL, "one layer for all there is" },
@@ -63,8 +72,28 @@ struct commit {
 	const char *name;    /* in the store, NULL: none */
 	const char *place;   /* "TRANSPORT:..." elsewhere, or NULL */
 	char id[HOY_ID_SIZE];
-	bool was_there;
+	struct hoy_strv files; /* that are added: source, path, source, path ... */
+	struct hoy_strv before; /* images that were there, and stay */
 };
+static const char *const linked_lists[] = { "PrependedLinkedLayers", "AppendedLinkedLayers" };
+
+/* Are there layers that were put together beside the container? */
+static bool linked(const struct commit *m)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < ARRAY_SIZE(linked_lists); i++) {
+		const struct hoy_json *list = hoy_json_get(m->c.d.root, linked_lists[i]);
+
+		any = any || (list && list->count);
+	}
+	return any;
+}
+
+/* The image is not yet what it is to be when it is committed: it gets its name afterwards. */
+static bool unfinished(const struct commit *m) { return m->o.sign_by || (m->files.n && !m->o.squash) || linked(m); }
+/* Files that are younger than the image are as old. */
+static bool clamps(const struct commit *m) { return m->o.rewrite_timestamp && m->time >= 0 && !m->o.timestamp; }
 
 static int oom(struct commit *m) { return hoy_fail_oom(&m->c.b.err); }
 
@@ -103,8 +132,12 @@ static int add_own(struct commit *m, struct hoy_json *list)
 	const char *author = hoy_json_str(hoy_json_get(root, "ociv1"), "author"), *comment = hoy_json_str(root, "history-comment"),
 		   *by = hoy_json_str(root, "created-by");
 	struct hoy_json *h = d.root = hoy_json_new(&d, HOY_JSON_OBJECT);
+	cleanup_buf struct hoy_buf shell = HOY_BUF_INIT(1 << 20);
 
-	if (!h || !hoy_json_set_string(&d, h, "created", m->when) || !hoy_json_set_string(&d, h, "created_by", by && *by ? by : "/bin/sh") ||
+	HOY_JSON_EACH(w, hoy_json_get(ctr_docker(&m->c), "Shell"))
+		hoy_buf_printf(&shell, "%s%s", shell.len ? " " : "", hoy_json_text(w) ?: "");
+	by = by && *by ? by : shell.len ? shell.data : "/bin/sh";
+	if (!h || !hoy_json_set_string(&d, h, "created", m->when) || !hoy_json_set_string(&d, h, "created_by", by) ||
 	    (author && *author && !hoy_json_set_string(&d, h, "author", author)) ||
 	    (comment && *comment && !hoy_json_set_string(&d, h, "comment", comment)))
 		return oom(m);
@@ -188,7 +221,7 @@ static int add_platform(struct commit *m)
 static int describe(struct commit *m)
 {
 	/* Nobody needs the container's files afterwards: they become the layer's. */
-	bool clamp = m->o.rewrite_timestamp && m->time >= 0 && !m->o.timestamp, take = m->o.rm && !m->place && !work_mounted(&m->c.w);
+	bool clamp = clamps(m), take = m->o.rm && !m->place && !work_mounted(&m->c.w);
 	int r;
 
 	m->root = m->d.root = hoy_json_new(&m->d, HOY_JSON_OBJECT);
@@ -202,7 +235,7 @@ static int describe(struct commit *m)
 	    (clamp && !hoy_json_set_bool(&m->d, m->build, "clamp", true)) ||
 	    (take && !hoy_json_set_bool(&m->d, m->build, "take", true)) || (!m->o.created_annotation && !hoy_json_set_bool(&m->d, m->build, "undated", true)))
 		return oom(m);
-	r = add_config(m);
+	r = m->o.squash && m->files.n && extra_write(&m->d, m->build, &m->files) < 0 ? oom(m) : add_config(m);
 	if (!r)
 		r = add_notes(m);
 	if (!r)
@@ -239,16 +272,16 @@ static int call(struct commit *m, const char *tool, const struct hoy_strv *argv,
 	return status ? -HOY_EREMOTE : 0; /* it has told the user why */
 }
 
-static void note_images(struct commit *m, struct hoy_strv *ids)
+static void note_images(struct commit *m)
 {
 	if (!hoy_store_peek(m->c.b.s, HOY_LAYERS | HOY_IMAGES, NULL))
 		for (struct hoy_json *rec = hoy_image_first(m->c.b.s); rec; rec = hoy_image_next(m->c.b.s, rec))
-			hoy_strv_push(ids, hoy_json_str(rec, "id") ?: "");
+			hoy_strv_push(&m->before, hoy_json_str(rec, "id") ?: "");
 }
 
 static int store_image(struct commit *m)
 {
-	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT, before = HOY_STRV_INIT;
+	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
 	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(1 << 16);
 	cleanup_fd int spec = spec_file(m);
 	const char *author = hoy_json_str(hoy_json_get(m->c.d.root, "ociv1"), "author"), *comment = hoy_json_str(hoy_json_get(m->c.d.root, "docker"), "comment");
@@ -256,8 +289,10 @@ static int store_image(struct commit *m)
 
 	if (spec < 0)
 		return spec;
-	if (m->place)
-		note_images(m, &before);
+	if (linked(m) && m->o.squash)
+		return hoy_fail(&m->c.b.err, EINVAL, "can't add prebuilt layers and produce an image with only one layer, at the same time");
+	if (m->place || unfinished(m))
+		note_images(m);
 	hoy_strv_push(&argv, "commit");
 	hoy_strv_pushf(&argv, "--spec=/dev/fd/%d", spec);
 	hoy_strv_pushf(&argv, "--format=%s", m->docker ? "docker" : "oci");
@@ -273,7 +308,7 @@ static int store_image(struct commit *m)
 		hoy_strv_pushf(&argv, "--config=%s", m->o.config);
 	for (size_t i = 0; i < m->o.change.n; i++)
 		hoy_strv_pushf(&argv, "--change=%s", m->o.change.v[i]);
-	if (m->name)
+	if (m->name && !unfinished(m))
 		hoy_strv_push(&argv, m->name);
 	r = call(m, "hoy-transfer", &argv, &out);
 	if (r < 0)
@@ -281,8 +316,36 @@ static int store_image(struct commit *m)
 	if (out.len < HOY_ID_LEN || !hoy_is_hex(out.data, HOY_ID_LEN))
 		return hoy_fail(&m->c.b.err, HOY_EFORMAT, "hoy-transfer did not print an image id");
 	snprintf(m->id, sizeof(m->id), "%.*s", HOY_ID_LEN, out.data);
-	m->was_there = hoy_strv_has(&before, m->id);
 	return 0;
+}
+
+/* ---- --sbom ---- */
+
+static void push_from_options(const struct commit *m, struct hoy_strv *argv)
+{
+	const char *pull = m->o.pull ?: "true";
+
+	hoy_strv_pushf(argv, "--pull=%s", !strcmp(pull, "true") ? "newer" : !strcmp(pull, "false") ? "missing" : pull);
+	if (m->o.authfile)
+		hoy_strv_pushf(argv, "--authfile=%s", m->o.authfile);
+	if (m->o.cert_dir)
+		hoy_strv_pushf(argv, "--cert-dir=%s", m->o.cert_dir);
+	if (m->o.tls_verify >= 0)
+		hoy_strv_pushf(argv, "--tls-verify=%s", m->o.tls_verify ? "true" : "false");
+}
+
+static int scan(struct commit *m)
+{
+	cleanup_strv struct hoy_strv from = HOY_STRV_INIT;
+	cleanup_free char *root = NULL;
+	int r = sbom_wanted(&m->o.sbom) ? mount_layer(&m->c.b, m->c.w.layer, false, &root) : 0;
+
+	if (!root)
+		return r;
+	push_from_options(m, &from);
+	r = sbom_scan(&m->c.b, &m->o.sbom, &from, root, NULL, &m->files);
+	(void)unmount_layer(&m->c.b, m->c.w.layer, NULL);
+	return r;
 }
 
 /* ---- elsewhere ---- */
@@ -309,12 +372,73 @@ static void push_copy_options(const struct commit *m, struct hoy_strv *argv)
 }
 
 /* Only the place that was asked for keeps the image. */
-static void forget_image(struct commit *m)
+static void forget_image(struct commit *m, const char *id)
 {
-	if (m->was_there || hoy_store_lock(m->c.b.s, 0, HOY_LAYERS | HOY_IMAGES | HOY_CONTAINERS, NULL) < 0)
+	if (hoy_strv_has(&m->before, id) || hoy_store_lock(m->c.b.s, 0, HOY_LAYERS | HOY_IMAGES | HOY_CONTAINERS, NULL) < 0)
 		return;
-	(void)hoy_image_delete(m->c.b.s, m->id, NULL, NULL);
+	(void)hoy_image_delete(m->c.b.s, id, NULL, NULL);
 	hoy_store_unlock(m->c.b.s);
+}
+
+static int add_files(struct commit *m)
+{
+	char first[HOY_ID_SIZE];
+	int r;
+
+	memcpy(first, m->id, sizeof(first));
+	r = extra_layer(&m->c.b, m->id, &m->files, m->o.timestamp ? m->time : -1);
+	if (strcmp(first, m->id))
+		forget_image(m, first);
+	return r;
+}
+
+/* They come on top of the container's own layer. */
+static int add_linked(struct commit *m)
+{
+	const struct linked_how how = { .when = m->time >= 0 ? m->when : NULL, .mtime = m->o.timestamp || clamps(m) ? m->time : -1, .clamp = clamps(m) };
+	int r = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(linked_lists); i++)
+		HOY_JSON_EACH(l, hoy_json_get(m->c.d.root, linked_lists[i])) {
+			char before[HOY_ID_SIZE];
+
+			memcpy(before, m->id, sizeof(before));
+			r = r ? r : linked_add(&m->c.b, m->id, l, &how);
+			if (strcmp(before, m->id))
+				forget_image(m, before);
+		}
+	return r;
+}
+
+static int sign_here(struct commit *m, const char *name)
+{
+	int r;
+
+	if (!m->o.quiet)
+		fputs("Creating signature: Signing image using simple signing\n", stderr);
+	r = sign_stored(m->id, name, m->o.sign_by, &m->c.b.err);
+	if (!r && !m->o.quiet)
+		fputs("Storing signatures\n", stderr);
+	return r;
+}
+
+/* What is left to do for the image in the store. What fails here leaves no image. */
+static int complete_image(struct commit *m)
+{
+	cleanup_free char *name = m->name ? full_name(m->name, &m->c.b.err) : NULL;
+	int r = m->name && !name ? -m->c.b.err.code : 0;
+
+	if (!r && linked(m))
+		r = add_linked(m);
+	if (!r && m->files.n && !m->o.squash)
+		r = add_files(m);
+	if (!r && m->o.sign_by && !m->place)
+		r = sign_here(m, name);
+	if (!r && name && unfinished(m))
+		r = image_tag(&m->c.b, m->id, name);
+	if (r < 0)
+		forget_image(m, m->id);
+	return r;
 }
 
 static int copy_out(struct commit *m)
@@ -328,7 +452,7 @@ static int copy_out(struct commit *m)
 	hoy_strv_pushf(&argv, "containers-storage:%s", m->id);
 	hoy_strv_push(&argv, m->place);
 	r = call(m, "hoy-image", &argv, &out);
-	forget_image(m);
+	forget_image(m, m->id);
 	return r;
 }
 
@@ -398,15 +522,17 @@ static int take_name(struct commit *m, const char *word)
 		m->place = word;
 	else
 		m->name = word;
-	if (!m->place && (m->o.sign_by || m->o.encryption_key.n))
-		return hoy_fail(&m->c.b.err, HOY_EUNSUPPORTED, "images in the store can be neither signed nor encrypted: name a registry or a file");
+	if (!m->place && m->o.encryption_key.n)
+		return hoy_fail(&m->c.b.err, HOY_EUNSUPPORTED, "images in the store cannot be encrypted: name a registry or a file");
 	return 0;
 }
 
 static int finish(struct commit *m)
 {
-	int r = m->place ? copy_out(m) : 0;
+	int r = unfinished(m) ? complete_image(m) : 0;
 
+	if (!r && m->place)
+		r = copy_out(m);
 	if (!r && m->o.manifest)
 		r = add_to_list(m);
 	if (!r && m->o.iidfile) {
@@ -435,13 +561,20 @@ static int check(struct commit *m, int n, char **argv)
 		r = take_format(m);
 	if (!r && m->o.manifest && n == 2 && hoy_names_transport(argv[2]))
 		r = hoy_fail(&m->c.b.err, HOY_EUNSUPPORTED, "--manifest is for images in the store");
+	if (!r && m->o.cw)
+		r = hoy_fail(&m->c.b.err, HOY_EUNSUPPORTED, "--cw is not supported: no images for confidential workloads are made");
+	if (!r)
+		r = sbom_check(&m->o.sbom, &m->c.b.err);
+	for (size_t i = 0; i < m->o.add_file.n && !r; i++)
+		r = extra_parse(&m->files, m->o.add_file.v[i], &m->c.b.err);
 	return r ? r : take_name(m, n == 2 ? argv[2] : NULL);
 }
 
 static int run_commit(const struct hoy_verb *v, int argc, char **argv)
 {
 	struct commit m = { .o = { .created_annotation = 1, .disable_compression = -1, .identity_label = -1, .tls_verify = -1 } };
-	struct hoy_strv *lists[] = { &m.o.annotation, &m.o.change, &m.o.unset_annotation, &m.o.unset_env, &m.o.encryption_key, &m.o.encrypt_layer };
+	struct hoy_strv *lists[] = { &m.files, &m.before, &m.o.add_file, &m.o.annotation, &m.o.change, &m.o.unset_annotation, &m.o.unset_env, &m.o.encryption_key, &m.o.encrypt_layer,
+				     &m.o.sbom.commands };
 	int status, r, n = hoy_verb_args(v, argc, argv, &m.o, 0, -1, &status);
 
 	if (n < 0)
@@ -452,6 +585,8 @@ static int run_commit(const struct hoy_verb *v, int argc, char **argv)
 		r = ctr_open(&m.c, argv[1]);
 	if (!r)
 		ctr_tidy(&m.c);
+	if (!r)
+		r = scan(&m);
 	if (!r)
 		r = store_image(&m);
 	if (!r)

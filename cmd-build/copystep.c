@@ -9,6 +9,7 @@
 #include "cmd-build/build.h"
 #include "cmd-build/fetch.h"
 #include "cmd-build/source.h"
+#include "cmd-build/srcpolicy.h"
 #include "cmd-build/subst.h"
 #include "common/base/fd.h"
 #include "common/cli/call.h"
@@ -48,15 +49,18 @@ static int name_fetched(struct state *s, const struct cf_instr *i, const char *u
 static int push_remote(struct state *s, const struct cf_instr *i, const char *url, struct hoy_strv *argv)
 {
 	cleanup_free char *what = hoy_asprintf("%s:%u: %s", cf_name(&s->b->f, i), i->line, i->word);
+	cleanup_free char *other = NULL;
 	const char *path;
 	bool keep;
 	int r = cf_bool(&s->b->f, i, "keep-git-dir", false, &keep, &s->b->err);
 
 	if (!r)
-		r = fetch(s->b, url, keep, what, &path);
+		r = srcpolicy_url(s->b, url, &other);
+	if (!r)
+		r = fetch(s->b, other ?: url, keep, what, &path);
 	if (r < 0)
 		return s->b->err.code ? cfile_fail(&s->b->f, i, &s->b->err, -r, "%s", (char *)strdupa(s->b->err.msg)) : r;
-	if (!is_git(url))
+	if (!is_git(other ?: url))
 		return name_fetched(s, i, url, path, argv);
 	hoy_strv_pushf(argv, "<+%s", path + strlen(s->b->tmp) + 1);
 	return 0;
@@ -72,6 +76,19 @@ static int check_local(struct state *s, const struct cf_instr *i, bool remote)
 	return 0;
 }
 
+/* As buildah has it: what is behind ".." in the destination need not be there. In new memory. */
+static char *destination(const struct state *s, const char *word)
+{
+	cleanup_free char *clean = NULL;
+	const char *end = strrchr(word, '/');
+	bool dir = end && (!end[1] || !strcmp(end, "/.") || !strcmp(end, "/.."));
+
+	if (!strstr(word, ".."))
+		return strdup(word);
+	clean = join_clean(config_str(s, "WorkingDir"), word);
+	return clean ? hoy_asprintf("%s%s", clean, dir && clean[1] ? "/" : "") : NULL;
+}
+
 static int push_paths(struct state *s, const struct cf_instr *i, struct hoy_strv *argv)
 {
 	size_t nth = 0;
@@ -79,7 +96,7 @@ static int push_paths(struct state *s, const struct cf_instr *i, struct hoy_strv
 
 	for (size_t k = 0; k < i->args.n && !r; k++) {
 		bool last = k + 1 == i->args.n, remote;
-		cleanup_free char *word = NULL;
+		cleanup_free char *word = NULL, *dest = NULL;
 
 		if (nth < i->n_docs && !last && !i->json && starts(i->args.v[k], "<<")) {
 			r = push_doc(s, i, &nth, argv);
@@ -90,10 +107,13 @@ static int push_paths(struct state *s, const struct cf_instr *i, struct hoy_strv
 			return s->b->err.code ? -s->b->err.code : hoy_fail_oom(&s->b->err);
 		remote = !last && *i->word == 'A' && is_remote(word);
 		r = last ? 0 : check_local(s, i, remote);
-		if (!r && remote)
+		dest = last ? destination(s, word) : NULL;
+		if (last && !dest)
+			r = hoy_fail_oom(&s->b->err);
+		else if (!r && remote)
 			r = push_remote(s, i, word, argv);
 		else
-			hoy_strv_push(argv, word);
+			hoy_strv_push(argv, dest ?: word);
 	}
 	return r;
 }
@@ -164,6 +184,8 @@ static int push_copy_flags(struct state *s, const struct cf_instr *i, const stru
 	hoy_strv_pushf(argv, "--root=%s", root);
 	hoy_strv_pushf(argv, "--context=%s", src->path);
 	hoy_strv_pushf(argv, "--workdir=%s", *dir ? dir : "/");
+	if (src->maps)
+		userns_map_argv(src->maps, "from-", argv);
 	if (src->image)
 		hoy_strv_push(argv, "--from-image");
 	else if (s->b->ignore && !src->named)
@@ -173,6 +195,15 @@ static int push_copy_flags(struct state *s, const struct cf_instr *i, const stru
 	if (unpack)
 		hoy_strv_push(argv, cf_flag(i, "unpack") ? "--add=all" : "--add");
 	return 0;
+}
+
+/* Whose the files are outside of the container's user namespace. An archive is unpacked in the build's own directory then. */
+static int push_maps(struct state *s, struct hoy_strv *argv)
+{
+	int r = hoy_idmaps_empty(&s->work->ns.maps) ? 0 : need_tmp(s->b);
+
+	userns_map_argv(&s->work->ns.maps, "", argv);
+	return r;
 }
 
 /* UPPER: the upper directory of an overlay on ROOT, which is written to; NULL: ROOT itself is. */
@@ -191,6 +222,10 @@ static int copy(struct state *s, const struct cf_instr *i, const struct source *
 		hoy_strv_pushf(&argv, "--upper=%s", upper);
 	if (dry)
 		hoy_strv_push(&argv, "--dry-run");
+	else
+		r = push_maps(s, &argv);
+	if (r < 0)
+		return r;
 	if (s->b->tmp)
 		hoy_strv_pushf(&argv, "--docs=%s", s->b->tmp);
 	hoy_strv_push(&argv, "--");
@@ -212,7 +247,12 @@ static int open_from(struct state *s, const struct cf_instr *i, struct source *s
 	const char *flag = cf_flag(i, "from");
 	cleanup_free char *from = flag ? config_word(s, i, flag) : NULL;
 
-	return flag && !from ? -s->b->err.code : source_open(s, from, src);
+	int r;
+
+	if (flag && !from)
+		return -s->b->err.code;
+	r = source_open(s, from, src);
+	return r < 0 && s->b->err.code ? cfile_fail(&s->b->f, i, &s->b->err, s->b->err.code, "%s", (char *)strdupa(s->b->err.msg)) : r;
 }
 
 /*
@@ -242,9 +282,12 @@ static int copy_upper(struct state *s, const struct cf_instr *i, const struct so
 int work_copy(struct state *s, const struct cf_instr *i, char **ret_sum)
 {
 	struct source src = { .path = NULL };
-	bool fresh = !s->work && !s->b->s->vfs && *i->word == 'C';
+	bool volumes = !cf_flag(i, "link") && work_lacks_volumes(s);
+	bool fresh = !s->work && !s->b->s->vfs && *i->word == 'C' && !s->b->ns.own && !volumes;
 	int r = fresh ? work_new(s) : work_open(s);
 
+	if (!r && volumes)
+		r = work_volumes(s, hoy_json_path(s->base.root, "config", "Volumes", NULL));
 	if (!r)
 		r = open_from(s, i, &src);
 	if (!r)

@@ -47,17 +47,23 @@ int ctr_open_store(struct ctr *c)
 	return r;
 }
 
-static int take_record(struct ctr *c, const struct hoy_json *rec)
+const char *ctr_first_name(const struct hoy_json *rec)
 {
 	const struct hoy_json *names = hoy_json_get(rec, "names");
-	const char *id = hoy_json_str(rec, "id") ?: "", *name = names && names->child ? hoy_json_text(names->child) : NULL;
+
+	return (names && names->child ? hoy_json_text(names->child) : NULL) ?: "";
+}
+
+static int take_record(struct ctr *c, const struct hoy_json *rec)
+{
+	const char *id = hoy_json_str(rec, "id") ?: "", *name = ctr_first_name(rec);
 
 	if (!hoy_is_id(id))
 		return hoy_fail(&c->b.err, HOY_EFORMAT, "'%s' is no id of a container", id);
 	snprintf(c->w.id, sizeof(c->w.id), "%s", id);
 	snprintf(c->w.layer, sizeof(c->w.layer), "%s", hoy_json_str(rec, "layer") ?: "");
 	free(c->w.name);
-	c->w.name = strdup(name ?: id);
+	c->w.name = strdup(*name ? name : id);
 	return c->w.name ? 0 : hoy_fail_oom(&c->b.err);
 }
 
@@ -79,7 +85,7 @@ int ctr_load(struct ctr *c, const struct hoy_json *rec)
 	r = hoy_json_adopt(&c->d, data, len, "buildah.json", &c->b.err);
 	if (!r && (!hoy_json_is(c->d.root, HOY_JSON_OBJECT) || strcmp(hoy_json_str(c->d.root, "type") ?: "", "buildah 0.0.1")))
 		r = hoy_fail(&c->b.err, HOY_EFORMAT, "container \"%s\" is not a buildah container", c->w.name);
-	return r;
+	return r ? r : userns_read(&c->w.ns, c->d.root, &c->b.err);
 }
 
 int ctr_open(struct ctr *c, const char *name)
@@ -274,12 +280,22 @@ int isolation_parse(const char *text, struct hoy_err *err)
 {
 	static const char *const names[] = { "", "oci", "chroot", "rootless" };
 
+	if (text && !strcasecmp(text, "default"))
+		return ISOLATION_OCI;
+
 	if (!text || !*text)
 		text = getenv("BUILDAH_ISOLATION") ?: "";
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		if (!strcasecmp(text, names[i]))
 			return (int)i;
 	return hoy_fail(err, EINVAL, "unrecognized isolation type \"%s\"", text);
+}
+
+bool no_pivot_asked(void)
+{
+	const char *v = getenv("BUILDAH_NOPIVOT");
+
+	return v && *v;
 }
 
 int options_first(int n, char **argv, const char *noun, struct hoy_err *err)

@@ -105,7 +105,7 @@ history_of() { "$1" image inspect "$2" | jq -r '.[0].History[].created_by'; }
 	file 'RUN --mount=type=cache,target=/c true'
 	TMPDIR=$T/evil try build --no-cache .
 	assert_status 125
-	assert_stderr_has 'belongs to somebody else'
+	assert_stderr_has 'is no build cache of ours'
 }
 
 @test "caches that are locked wait for each other, for buildah's builds too; private ones have another directory" {
@@ -633,7 +633,7 @@ repo_start() {
 	FROM busybox\nCOPY file|Containerfile:2: COPY: requires at least one source and a destination
 	FROM busybox\nUSER ${X:?no user}|Containerfile:2: USER: X: no user
 	FROM busybox\nHEALTHCHECK --interval=x CMD true|Containerfile:2: HEALTHCHECK: --interval must be a duration
-	FROM busybox\nEXPOSE 99999|Containerfile:2: EXPOSE: invalid containerPort
+	FROM busybox\nSTOPSIGNAL 0|Containerfile:2: STOPSIGNAL: Invalid signal: 0
 	FROM ${NOTHING}|base name (${NOTHING}) should not be blank
 	ENV A=b\nFROM busybox|Containerfile:1: ENV: no build stage in current context
 	END
