@@ -21,7 +21,7 @@ static void put_octal(unsigned char *field, int len, int64_t v)
 	memcpy(field, text, len);
 }
 
-/* What of S is ASCII, cut at the field's end. */
+/* What of S is ASCII, cut at the field's end; there, a slash would make a file look like a directory. */
 static void put_ascii(unsigned char *field, size_t len, const char *s)
 {
 	size_t n = 0;
@@ -29,6 +29,11 @@ static void put_ascii(unsigned char *field, size_t len, const char *s)
 	for (; *s && n < len; s++)
 		if ((unsigned char)*s < 0x80)
 			field[n++] = *s;
+	if (*s && field[len - 1] == '/') {
+		while (n && field[n - 1] == '/')
+			n--;
+		field[n] = '\0';
+	}
 }
 
 static bool fits(const char *s)
