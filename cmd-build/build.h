@@ -144,8 +144,12 @@ char *config_word(struct state *s, const struct cf_instr *i, const char *word);
 const char *config_str(const struct state *s, const char *key);
 /* As Go's path.Join(): one slash between the parts, no "." and ".."; PATH alone if it is absolute. In new memory. */
 char *join_clean(const char *dir, const char *path);
+/* Does the COPY or ADD I make a layer that stands on nothing (--link)? */
+bool is_linked(const struct state *s, const struct cf_instr *i);
+/* Where such a one goes, as an absolute name, in new memory; CLEAN: also of one that was absolute, "." and ".." are gone. */
+char *linked_target(struct state *s, const struct cf_instr *i, bool clean);
 /* How the history tells of I, and so what the cache knows it by: SUM is the digest of what was copied, or those of a RUN's mounts. In new memory. */
-char *created_by(const struct state *s, const struct cf_instr *i, const char *sum);
+char *created_by(struct state *s, const struct cf_instr *i, const char *sum);
 
 /* ---- images: image.c, cache.c ---- */
 

@@ -66,6 +66,7 @@ static void instr_release(struct cf_instr *i)
 	for (size_t k = 0; k < i->n_docs; k++) {
 		free(i->docs[k].name);
 		free(i->docs[k].content);
+		free(i->docs[k].written);
 	}
 	free(i->docs);
 	free(i->word);

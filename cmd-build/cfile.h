@@ -11,6 +11,7 @@ struct hoy_err;
 
 struct cf_doc { /* a here-document */
 	char *name, *content;
+	char *written; /* the content with all tabs, where chomp is set: histories have it; else NULL */
 	bool expand; /* its name was not quoted */
 	bool chomp;  /* <<-: leading tabs are not part of it */
 };

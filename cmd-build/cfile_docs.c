@@ -54,23 +54,25 @@ static bool doc_begins(const char *word, struct cf_doc *ret)
 
 static int take_doc(struct parser *ps, const struct cf_instr *i, struct cf_doc *d, struct hoy_err *err)
 {
-	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(CFILE_MAX);
+	cleanup_buf struct hoy_buf b = HOY_BUF_INIT(CFILE_MAX), written = HOY_BUF_INIT(CFILE_MAX);
 	size_t len, name = strlen(d->name);
 
 	while (ps->p < ps->end) {
-		const char *s = cf_take_line(ps, &len);
+		const char *line = cf_take_line(ps, &len), *s = line;
 
 		for (; d->chomp && len && *s == '\t'; len--)
 			s++;
 		if (len == name && !memcmp(s, d->name, len)) {
-			hoy_buf_puts(&b, "");
 			d->content = strdup(hoy_buf_str(&b));
-			return d->content && !b.error ? 0 : hoy_fail_oom(err);
+			d->written = d->chomp ? strdup(hoy_buf_str(&written)) : NULL;
+			return d->content && (d->written || !d->chomp) && !b.error && !written.error ? 0 : hoy_fail_oom(err);
 		}
 		if (memchr(s, '\0', len))
 			return hoy_fail(err, HOY_EFORMAT, "%s:%u: a NUL byte", ps->f->name, ps->line);
 		hoy_buf_add(&b, s, len);
 		hoy_buf_putc(&b, '\n');
+		if (d->chomp)
+			hoy_buf_printf(&written, "%.*s\n", (int)(s + len - line), line);
 	}
 	return cfile_fail(ps->f, i, err, EINVAL, "unterminated heredoc '%s'", d->name);
 }

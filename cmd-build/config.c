@@ -413,7 +413,7 @@ static void run_by(const struct state *s, const struct cf_instr *i, const char *
 		hoy_buf_printf(b, "|%u %s ", n, args.data);
 	hoy_buf_printf(b, "/bin/sh -c %s", strlen(i->text) > 4 ? i->text + 4 : "");
 	for (size_t k = 0; k < i->n_docs; k++) {
-		const char *c = i->docs[k].content, *e = c + strlen(c);
+		const char *c = i->docs[k].written ?: i->docs[k].content, *e = c + strlen(c);
 
 		while (*c && isspace((unsigned char)*c))
 			c++;
@@ -464,14 +464,35 @@ static void settings_by(const struct state *s, bool copy, struct hoy_buf *b)
 		hoy_buf_printf(b, "%s%s", i ? "," : "", o->annotations.v[i]);
 }
 
-static bool is_linked(const struct state *s, const struct cf_instr *i)
+bool is_linked(const struct state *s, const struct cf_instr *i)
 {
 	bool on;
 
 	return !cf_bool(&s->b->f, i, "link", false, &on, NULL) && on;
 }
 
-char *created_by(const struct state *s, const struct cf_instr *i, const char *sum)
+char *linked_target(struct state *s, const struct cf_instr *i, bool clean)
+{
+	cleanup_free char *word = config_word(s, i, i->args.v[i->args.n - 1]), *path = NULL;
+	size_t n = word ? strlen(word) : 0;
+	bool dir = n && (word[n - 1] == '/' || !strcmp(word, ".") || (n > 1 && !strcmp(word + n - 2, "/.")));
+
+	if (!word)
+		return NULL;
+	path = *word == '/' && !clean ? strdup(word) : join_clean(config_str(s, "WorkingDir"), word);
+	n = path ? strlen(path) : 0;
+	return n ? hoy_asprintf("%s%s", path, dir && path[n - 1] != '/' ? "/" : "") : NULL;
+}
+
+static void copied_by(struct state *s, const struct cf_instr *i, const char *sum, struct hoy_buf *b)
+{
+	bool link = is_linked(s, i);
+	cleanup_free char *to = link ? linked_target(s, i, false) : NULL;
+
+	hoy_buf_printf(b, "/bin/sh -c #(nop) %s%s %s in %s ", i->word, link ? " --link" : "", sum, to ?: i->args.v[i->args.n - 1]);
+}
+
+char *created_by(struct state *s, const struct cf_instr *i, const char *sum)
 {
 	struct hoy_buf b = HOY_BUF_INIT(16 << 20);
 
@@ -480,7 +501,7 @@ char *created_by(const struct state *s, const struct cf_instr *i, const char *su
 	else if (!strcmp(i->word, "ARG"))
 		arg_by(s, &b);
 	else if (sum)
-		hoy_buf_printf(&b, "/bin/sh -c #(nop) %s%s %s in %s ", i->word, is_linked(s, i) ? " --link" : "", sum, i->args.v[i->args.n - 1]);
+		copied_by(s, i, sum, &b);
 	else
 		hoy_buf_printf(&b, "/bin/sh -c #(nop) %s", i->text);
 	settings_by(s, sum && strcmp(i->word, "RUN"), &b);

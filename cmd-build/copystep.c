@@ -102,9 +102,9 @@ static int push_paths(struct state *s, const struct cf_instr *i, struct hoy_strv
 			r = push_doc(s, i, &nth, argv);
 			continue;
 		}
-		word = config_word(s, i, i->args.v[k]);
+		word = last && is_linked(s, i) ? linked_target(s, i, true) : config_word(s, i, i->args.v[k]);
 		if (!word)
-			return -s->b->err.code;
+			return s->b->err.code ? -s->b->err.code : hoy_fail_oom(&s->b->err);
 		remote = !last && *i->word == 'A' && is_remote(word);
 		r = last ? 0 : check_local(s, i, remote);
 		dest = last ? destination(s, word) : NULL;

@@ -89,6 +89,9 @@ static int run_build(const struct hoy_verb *v, int argc, char **argv)
 	if (!r)
 		warn_unused(&b);
 	log_end(&b);
+	/* A tool of ours that the same Ctrl-C ended has said nothing, and its status is not ours. */
+	if (r < 0)
+		(void)stopped(&b);
 	/* Without a sentence of ours, the tool that failed has said it. */
 	if (r < 0 && b.err.code)
 		hoy_report(&b.err, 0);

@@ -9,7 +9,7 @@
 
 /* Where the fields are. */
 enum { NAME = 0, MODE = 100, UID = 108, GID = 116, SIZE = 124, MTIME = 136, SUM = 148, TYPE = 156, LINK = 157, MAGIC = 257, USER = 265, GROUP = 297, MAJOR = 329,
-       MINOR = 337 };
+       MINOR = 337, PREFIX = 345 };
 
 static void put_octal(unsigned char *field, int len, int64_t v)
 {
@@ -21,7 +21,7 @@ static void put_octal(unsigned char *field, int len, int64_t v)
 	memcpy(field, text, len);
 }
 
-/* What of S is ASCII, cut at the field's end. */
+/* What of S is ASCII, cut at the field's end; there, a slash would make a file look like a directory. */
 static void put_ascii(unsigned char *field, size_t len, const char *s)
 {
 	size_t n = 0;
@@ -29,6 +29,11 @@ static void put_ascii(unsigned char *field, size_t len, const char *s)
 	for (; *s && n < len; s++)
 		if ((unsigned char)*s < 0x80)
 			field[n++] = *s;
+	if (*s && field[len - 1] == '/') {
+		while (n && field[n - 1] == '/')
+			n--;
+		field[n] = '\0';
+	}
 }
 
 static bool fits(const char *s)
@@ -76,6 +81,20 @@ static void number(struct hoy_buf *b, const char *key, int64_t v, int64_t max)
 		record(b, key, text, (size_t)snprintf(text, sizeof(text), "%lld", (long long)v));
 }
 
+/* The slash at which a name that is too long becomes a prefix of 155 bytes and a name of 100; or NULL. */
+static const char *split(const char *name)
+{
+	size_t len = strlen(name), end = len > 156 ? 156 : len - (len && name[len - 1] == '/');
+	const char *slash = end ? memrchr(name, '/', end) : NULL;
+
+	for (const char *c = name; *c; c++)
+		if ((unsigned char)*c >= 0x80)
+			return NULL;
+	if (len <= 100 || !slash || slash == name || slash - name > 155 || !slash[1] || strlen(slash + 1) > 100)
+		return NULL;
+	return slash;
+}
+
 /* In the order of their keys, as Go sorts them: capitals first. */
 static void records(struct hoy_buf *b, const struct tar_item *i)
 {
@@ -93,6 +112,14 @@ static void records(struct hoy_buf *b, const struct tar_item *i)
 		record(b, "path", i->name, strlen(i->name));
 	number(b, "size", i->size, OCTAL_11);
 	number(b, "uid", (int64_t)i->uid, OCTAL_7);
+}
+
+/* Is the name all that there is to record, and can it do without? Then the slash to split it at. */
+static const char *split_alone(const struct tar_item *i)
+{
+	bool rest = i->n_xattrs || (i->link && !fits(i->link)) || i->mtime < 0 || i->mtime > OCTAL_11 || i->size > OCTAL_11 || i->uid > OCTAL_7 || i->gid > OCTAL_7;
+
+	return rest ? NULL : split(i->name);
 }
 
 static void put_pax(struct hoy_buf *out, const char *name, const struct hoy_buf *pax)
@@ -122,14 +149,18 @@ static void put_pax(struct hoy_buf *out, const char *name, const struct hoy_buf 
 void tar_put_header(struct hoy_buf *out, const struct tar_item *i)
 {
 	cleanup_buf struct hoy_buf pax = HOY_BUF_INIT((size_t)1 << 20);
+	const char *slash = split_alone(i);
 	unsigned char h[TAR_BLOCK] = "";
 
-	records(&pax, i);
+	if (!slash)
+		records(&pax, i);
 	if (pax.error)
 		out->error = pax.error;
 	if (pax.len)
 		put_pax(out, i->name, &pax);
-	put_ascii(h + NAME, 100, i->name);
+	put_ascii(h + NAME, 100, slash ? slash + 1 : i->name);
+	if (slash)
+		memcpy(h + PREFIX, i->name, slash - i->name);
 	put_octal(h + MODE, 8, i->mode);
 	put_octal(h + UID, 8, (int64_t)i->uid);
 	put_octal(h + GID, 8, (int64_t)i->gid);

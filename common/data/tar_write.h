@@ -1,6 +1,6 @@
 /*
- * common/data/tar_write.h: a writer of tar headers: byte for byte what Go's archive/tar writes in its PAX format, so
- * that a tree that podman and we look at gives one digest.
+ * common/data/tar_write.h: a writer of tar headers: byte for byte what Go's archive/tar writes where no format is asked for, so
+ * that a tree that podman and we look at gives one digest: PAX records only where something doesn't fit without.
  */
 #pragma once
 #include <stddef.h>

@@ -1,0 +1,1 @@
+libs/one/src/lib.go

@@ -1,0 +1,1 @@
+libs/two/src/lib.go

@@ -1,0 +1,2 @@
+#!/bin/sh
+echo envsubst >&2

@@ -1,0 +1,1 @@
+module.exports = (routes) => ({ routes, find: (path) => routes.find((r) => r.path === path) });

@@ -1,0 +1,1 @@
+<?php // by the environment
