@@ -7,6 +7,7 @@
 
 #include "cmd-build/cfile.h"
 #include "cmd-build/platform.h"
+#include "cmd-build/sbom.h"
 #include "cmd-build/userns.h"
 #include "cmd-build/view.h"
 #include "common/base/err.h"
@@ -23,13 +24,14 @@
 
 struct build_opts {
 	struct hoy_strv files, tags, build_args, labels, annotations, run_opts[40], platforms, envs, unset_envs, unset_labels, unset_notes,
-		layer_labels, os_features, outputs, hooks_dirs, runtime_flags, decryption_keys, secrets, ssh, allow, contexts, arg_files, cpp_flags, cache_from, cache_to, no_cache_stages, attest, refused[9];
+		layer_labels, os_features, outputs, hooks_dirs, runtime_flags, decryption_keys, secrets, ssh, allow, contexts, arg_files, cpp_flags, cache_from, cache_to, no_cache_stages, attest;
 	const char *target, *format, *iidfile, *pull, *timestamp, *ignorefile, *network, *os, *arch, *variant, *authfile, *creds, *cert_dir,
-		*manifest, *progress, *from, *os_version, *epoch, *logfile, *metadata_file, *retry_delay, *cache_ttl, *source_policy, *sign_by, *runtime, *isolation, *provenance;
+		*manifest, *progress, *from, *os_version, *epoch, *logfile, *metadata_file, *retry_delay, *cache_ttl, *source_policy, *sign_by, *runtime, *isolation, *provenance, *cw;
 	bool no_cache, squash, squash_all, quiet, all_platforms, rewrite_timestamp, omit_history, logsplit, compat_volumes, no_hosts,
 		no_hostname, compress, use_stdin, disable_trust, explain_cache, push, load, save_stages, stage_labels;
 	int layers, rm, force_rm, tls_verify, identity_label, http_proxy, skip_unused, inherit_labels, inherit_notes, created_note, no_compression;
 	int64_t jobs, retry;
+	struct sbom_opts sbom;
 	struct userns_opts userns;
 };
 
@@ -275,6 +277,8 @@ void build_forget(struct build *b);
 
 /* ---- what a build gives beside an image: outputs.c ---- */
 
+/* Call USE with the directory where the files of image ID are, mounted for that (read-only). */
+int image_files(struct build *b, const char *id, int (*use)(struct build *b, const char *root, void *arg), void *arg);
 /* Is all right that --output says? */
 int outputs_check(struct build *b);
 /* Write what --output asks for, of the target's image. */

@@ -346,7 +346,11 @@ static int finish(struct builds *l, struct build *b)
 	int r = 0;
 
 	for (size_t i = 0; i < l->n && !r; i++) {
-		r = one_for_all(l, b) ? 0 : name_it(&l->v[i], build_image(&l->v[i]));
+		r = sbom_of_build(&l->v[i]);
+		if (r < 0)
+			b->status = l->v[i].status;
+		if (!r && !one_for_all(l, b))
+			r = name_it(&l->v[i], build_image(&l->v[i]));
 		if (!r)
 			r = outputs_write(&l->v[i]);
 		if (r < 0)

@@ -13,7 +13,6 @@
 
 #define O(field) offsetof(struct build_opts, field)
 #define RUN_OPT(k, letter, option, arg, help) { letter, option, HOY_OPT_LIST, O(run_opts) + (k) * sizeof(struct hoy_strv), arg, help }
-#define REFUSED(k, option) { 0, option, HOY_OPT_LIST, O(refused) + (k) * sizeof(struct hoy_strv), "VALUE", "not supported" }
 const struct hoy_opt build_options[] = {
 	RUN_OPT(0, 0, "add-host", "NAME:IP", "add a line to /etc/hosts"),
 	{ 0, "all-platforms", HOY_OPT_FLAG, O(all_platforms), NULL, "an image for each platform that all base images are for" },
@@ -43,7 +42,7 @@ const struct hoy_opt build_options[] = {
 	{ 0, "created-annotation", HOY_OPT_TRI, O(created_note), NULL, "note the image's time in an annotation (default true)" },
 	{ 0, "cpp-flag", HOY_OPT_LIST, O(cpp_flags), "FLAG", "for cpp, which preprocesses Containerfile.in" },
 	{ 0, "creds", HOY_OPT_STRING, O(creds), "USER[:PASSWORD]", "credentials for the registry" },
-	REFUSED(0, "cw"),
+	{ 0, "cw", HOY_OPT_STRING, O(cw), "OPTIONS", "not supported" },
 	{ 0, "decryption-key", HOY_OPT_COMMAS, O(decryption_keys), "FILE[:PASSWORD]", "private key for encrypted layers of bases" },
 	RUN_OPT(10, 0, "device", "DEVICE", "give RUN a device"),
 	{ 'D', "disable-compression", HOY_OPT_TRI, O(no_compression), NULL, "layers in the store are not compressed (default true)" },
@@ -101,15 +100,8 @@ const struct hoy_opt build_options[] = {
 	{ 0, "rm", HOY_OPT_TRI, O(rm), NULL, "with layers, take the containers of steps away (default true)" },
 	{ 0, "runtime", HOY_OPT_STRING, O(runtime), "PATH", "OCI runtime for RUN" },
 	{ 0, "runtime-flag", HOY_OPT_LIST, O(runtime_flags), "FLAG", "global flag for the OCI runtime" },
-	REFUSED(1, "sbom"),
-	REFUSED(2, "sbom-image-output"),
-	REFUSED(3, "sbom-image-purl-output"),
-	REFUSED(4, "sbom-merge-strategy"),
-	REFUSED(5, "sbom-output"),
-	REFUSED(6, "sbom-purl-output"),
-	REFUSED(7, "sbom-scanner-command"),
-	REFUSED(8, "sbom-scanner-image"),
 	{ 0, "save-stages", HOY_OPT_FLAG, O(save_stages), NULL, "keep an image of each stage; with --layers, there always is one" },
+	SBOM_OPTS(O(sbom)),
 	{ 0, "secret", HOY_OPT_LIST, O(secrets), "id=ID[,src=FILE|VARIABLE][,type=file|env]", "a secret for RUN --mount=type=secret" },
 	RUN_OPT(19, 0, "security-opt", "OPTION", "of RUN: seccomp=, label=, ..."),
 	RUN_OPT(20, 0, "shm-size", "SIZE", "size of /dev/shm of RUN"),
@@ -145,10 +137,6 @@ const struct run_option run_options[] = {
 };
 const size_t n_run_options = ARRAY_SIZE(run_options);
 
-/* What buildah's options have and ours can't do: named, and refused. */
-static const char *const refused[] = { "cw", "sbom", "sbom-image-output", "sbom-image-purl-output", "sbom-merge-strategy", "sbom-output",
-				       "sbom-purl-output", "sbom-scanner-command", "sbom-scanner-image" };
-
 void options_init(struct build_opts *o)
 {
 	*o = (struct build_opts){ .jobs = -1, .retry = -1 };
@@ -180,16 +168,6 @@ static int take_view(struct build *b)
 			return 0;
 		}
 	return strcmp(how, "auto") ? hoy_fail(&b->err, EINVAL, "--progress must be auto, plain, tty, json or quiet, not '%s'", how) : 0;
-}
-
-static int take_refused(struct build *b)
-{
-	const struct build_opts *o = b->o;
-
-	for (size_t i = 0; i < ARRAY_SIZE(refused); i++)
-		if (o->refused[i].n)
-			return hoy_fail(&b->err, HOY_EUNSUPPORTED, "--%s is not supported", refused[i]);
-	return 0;
 }
 
 /* "false" of --provenance, "type=sbom,disabled=true" of --attest. */
@@ -315,11 +293,20 @@ static int take_run(struct build *b)
 	return 0;
 }
 
+static int take_sbom(struct build *b)
+{
+	struct build_opts *o = b->o;
+
+	if ((o->squash || o->squash_all) && (o->sbom.image_output || o->sbom.image_purl_output))
+		return hoy_fail(&b->err, HOY_EUNSUPPORTED, "--sbom-image-output makes a layer of its own: not with --squash");
+	return sbom_check(&o->sbom, &b->err);
+}
+
 int options_take(struct build *b)
 {
 	struct build_opts *o = b->o;
 	int64_t ns;
-	int r = take_refused(b);
+	int r = o->cw ? hoy_fail(&b->err, HOY_EUNSUPPORTED, "--cw is not supported: no images for confidential workloads are made") : 0;
 
 	if (!r && o->stage_labels && !o->save_stages)
 		r = hoy_fail(&b->err, EINVAL, "--stage-labels requires --save-stages");
@@ -333,6 +320,8 @@ int options_take(struct build *b)
 		r = take_view(b);
 	if (!r)
 		r = take_attestations(b);
+	if (!r)
+		r = take_sbom(b);
 	if (!r)
 		r = take_envs(b);
 	if (!r)
