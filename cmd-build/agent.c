@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -19,6 +18,7 @@
 #include "cmd-build/mounts.h"
 #include "common/base/err.h"
 #include "common/base/fd.h"
+#include "common/proc/spawn.h"
 
 #define PAIRS 64 /* conversations at once */
 
@@ -123,31 +123,17 @@ pid_t agent_start(const char *path, const char *to, uid_t uid, gid_t gid, mode_t
 	return pid;
 }
 
+/* Nobody is asked anything, and a terminal's Ctrl-C is for hoy-build. */
 static int spawn(const char *const *argv, bool quiet, pid_t *ret)
 {
-	posix_spawn_file_actions_t fa;
-	posix_spawnattr_t at;
-	int r;
-
-	posix_spawn_file_actions_init(&fa);
-	posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDONLY, 0);
-	posix_spawn_file_actions_addopen(&fa, 1, "/dev/null", O_WRONLY, 0);
-	if (quiet)
-		posix_spawn_file_actions_addopen(&fa, 2, "/dev/null", O_WRONLY, 0);
-	posix_spawnattr_init(&at);
-	posix_spawnattr_setpgroup(&at, 0);
-	posix_spawnattr_setflags(&at, POSIX_SPAWN_SETPGROUP);
-	r = posix_spawnp(ret, argv[0], &fa, &at, (char **)argv, environ);
-	posix_spawn_file_actions_destroy(&fa);
-	posix_spawnattr_destroy(&at);
-	return -r;
+	return hoy_spawn(argv[0], (char *const *)argv, (int[]){ HOY_STREAM_NULL, HOY_STREAM_NULL, quiet ? HOY_STREAM_NULL : HOY_STREAM_SAME }, true, ret);
 }
 
 static int add_keys(const char *path, const struct hoy_strv *keys, struct hoy_err *err)
 {
 	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
 	pid_t pid;
-	int status, r;
+	int r;
 
 	hoy_strv_push(&argv, "env");
 	hoy_strv_pushf(&argv, "SSH_AUTH_SOCK=%s", path);
@@ -159,9 +145,7 @@ static int add_keys(const char *path, const struct hoy_strv *keys, struct hoy_er
 	r = argv.error ? -ENOMEM : spawn((const char *const *)argv.v, false, &pid);
 	if (r < 0)
 		return hoy_fail_errno(err, -r, "cannot run ssh-add");
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	return status ? hoy_fail(err, HOY_EREMOTE, "ssh-add did not take the keys of --ssh") : 0;
+	return hoy_wait(pid) ? hoy_fail(err, HOY_EREMOTE, "ssh-add did not take the keys of --ssh") : 0;
 }
 
 pid_t agent_with_keys(const char *path, const struct hoy_strv *keys, struct hoy_err *err)

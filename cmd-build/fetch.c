@@ -2,16 +2,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
-#include <spawn.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 
 #include "cmd-build/build.h"
 #include "common/base/beneath.h"
 #include "common/base/fd.h"
 #include "common/cli/call.h"
+#include "common/proc/spawn.h"
 
 static bool starts(const char *s, const char *with) { return !strncmp(s, with, strlen(with)); }
 
@@ -59,9 +57,8 @@ static int repo_parse(struct repo *g, const char *text, struct hoy_err *err)
 static int git(const char *dir, bool quiet, const char *const *words)
 {
 	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
-	posix_spawn_file_actions_t fa;
-	int status, r;
 	pid_t pid;
+	int r;
 
 	/* Nobody is asked anything, and no helper is run that an address could name. */
 	for (const char *const *w = (const char *const[]){ "env", "GIT_TERMINAL_PROMPT=0", "GIT_ALLOW_PROTOCOL=http:https:git:ssh", "git", "-C", dir, "-c",
@@ -72,18 +69,8 @@ static int git(const char *dir, bool quiet, const char *const *words)
 		hoy_strv_push(&argv, *words);
 	if (argv.error)
 		return -ENOMEM;
-	posix_spawn_file_actions_init(&fa);
-	posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDONLY, 0);
-	posix_spawn_file_actions_addopen(&fa, 1, "/dev/null", O_WRONLY, 0);
-	if (quiet)
-		posix_spawn_file_actions_addopen(&fa, 2, "/dev/null", O_WRONLY, 0);
-	r = posix_spawnp(&pid, "env", &fa, NULL, argv.v, environ);
-	posix_spawn_file_actions_destroy(&fa);
-	if (r)
-		return -r;
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+	r = hoy_spawn("env", argv.v, (int[]){ HOY_STREAM_NULL, HOY_STREAM_NULL, quiet ? HOY_STREAM_NULL : HOY_STREAM_SAME }, false, &pid);
+	return r < 0 ? r : hoy_wait(pid);
 }
 #define GIT(dir, quiet, ...) git(dir, quiet, (const char *const[]){ __VA_ARGS__, NULL })
 

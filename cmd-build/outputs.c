@@ -1,17 +1,16 @@
 /* cmd-build/outputs.c: what a build gives beside an image in the store: its files, facts about it, a log. */
 #include <errno.h>
 #include <fcntl.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 
 #include "cmd-build/build.h"
 #include "cmd-build/outspec.h"
 #include "cmd-build/publish.h"
 #include "common/base/fd.h"
 #include "common/proc/sibling.h"
+#include "common/proc/spawn.h"
 #include "common/store/images.h"
 
 /* ---- --output ---- */
@@ -42,28 +41,15 @@ int outputs_check(struct build *b)
 static int spawn(char **argv, int in, int out, pid_t *ret)
 {
 	cleanup_free char *path = hoy_sibling(argv[0]);
-	posix_spawn_file_actions_t fa;
-	int r;
 
-	if (!path)
-		return -ENOMEM;
-	posix_spawn_file_actions_init(&fa);
-	if (in >= 0)
-		posix_spawn_file_actions_adddup2(&fa, in, 0);
-	posix_spawn_file_actions_adddup2(&fa, out, 1);
-	r = posix_spawnp(ret, path, &fa, NULL, argv, environ);
-	posix_spawn_file_actions_destroy(&fa);
-	return -r;
+	return path ? hoy_spawn(path, argv, (int[]){ in, out, HOY_STREAM_SAME }, false, ret) : -ENOMEM;
 }
 
 static int wait_for(pid_t pid)
 {
-	int status;
+	int r = hoy_wait(pid);
 
-	while (waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
-			return -errno;
-	return WIFEXITED(status) && !WEXITSTATUS(status) ? 0 : -HOY_EREMOTE;
+	return r > 0 ? -HOY_EREMOTE : r;
 }
 
 /* The tar of all beneath ROOT to OUT. */
@@ -71,7 +57,7 @@ static int write_tar(const char *root, int out)
 {
 	char *argv[] = { (char *)"hoy-transfer", (char *)"layer", (char *)"diff", (char *)root, NULL };
 	pid_t pid;
-	int r = spawn(argv, -1, out, &pid);
+	int r = spawn(argv, HOY_STREAM_SAME, out, &pid);
 
 	return r ? r : wait_for(pid);
 }
@@ -81,14 +67,13 @@ static int write_dir(const char *root, const char *dest)
 {
 	char *diff[] = { (char *)"hoy-transfer", (char *)"layer", (char *)"diff", (char *)root, NULL };
 	char *unpack[] = { (char *)"hoy-transfer", (char *)"layer", (char *)"unpack", (char *)"--keep-whiteouts", (char *)dest, NULL };
-	cleanup_fd int nothing = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	pid_t from, to;
 	int p[2], r, s;
 
-	if (nothing < 0 || pipe2(p, O_CLOEXEC) < 0)
+	if (pipe2(p, O_CLOEXEC) < 0)
 		return -errno;
-	r = spawn(diff, -1, p[1], &from);
-	s = r ? r : spawn(unpack, p[0], nothing, &to);
+	r = spawn(diff, HOY_STREAM_SAME, p[1], &from);
+	s = r ? r : spawn(unpack, p[0], HOY_STREAM_NULL, &to);
 	hoy_close(p[0]);
 	hoy_close(p[1]);
 	if (!s)

@@ -83,7 +83,7 @@ static const struct route own[] = {
 static const struct alias {
 	const char *group, *verb, *becomes; /* the group that it's in instead; NULL: none */
 } aliases[] = {
-	{ "builder", "build", NULL }, { "builder", "prune", "image" }, { "buildx", "build", NULL }, { "buildx", "prune", "image" }, { "image", "build", NULL },
+	{ "builder", "build", NULL }, { "builder", "du", "image" }, { "builder", "prune", "image" }, { "buildx", "build", NULL }, { "buildx", "du", "image" }, { "buildx", "prune", "image" }, { "image", "build", NULL },
 };
 
 static int help(void)
@@ -131,6 +131,7 @@ static int buildx(int n, char **words)
 	}
 	if (!n || !strcmp(words[0], "--help") || !strcmp(words[0], "-h")) {
 		printf("Build images\n\nUsage:\n  hoy buildx COMMAND\n\nCommands:\n  build    Build an image from a Containerfile\n"
+		       "  du       Show what builds keep as a cache\n"
 		       "  inspect  Show what builds\n  prune    Remove images that nobody uses\n  version  Print the version\n");
 		return hoy_finish_stdout(0);
 	}

@@ -92,21 +92,6 @@ static int64_t nameless_bytes(const struct hoy_store *s)
 
 /* ---- what there is ---- */
 
-struct cached {
-	char name[HOY_ID_SIZE]; /* an image's id, or a mount cache's name */
-	bool mount;
-	unsigned depth; /* of an image: nameless ones that stand on it, one on the other */
-	int64_t used;	/* of an image: also by those that stand on it */
-	int64_t bytes;	/* of a mount cache */
-};
-
-struct cache {
-	struct cached *v;
-	size_t n;
-	int dir; /* of the mount caches, or -1 */
-	int64_t total;
-};
-
 static struct cached *add(struct cache *c, const char *name)
 {
 	struct cached *v = realloc(c->v, (c->n + 1) * sizeof(*v));
@@ -142,6 +127,15 @@ static void pass_on(struct cache *c, const struct hoy_store *s, const struct cac
 	}
 }
 
+/* What the step itself takes: its items, and its layer if it has one of its own. */
+static int64_t step_bytes(const struct hoy_store *s, const struct hoy_json *rec)
+{
+	const struct hoy_json *below = image_parent(s, rec);
+	const char *top = hoy_json_str(rec, "layer"), *other = below ? hoy_json_str(below, "layer") : NULL;
+
+	return item_bytes(rec) + (!top || (other && !strcmp(top, other)) ? 0 : layer_bytes(s, top));
+}
+
 static int load_images(struct cache *c, struct hoy_store *s, struct hoy_err *err)
 {
 	int r = hoy_store_peek(s, HOY_LAYERS | HOY_IMAGES | HOY_CONTAINERS, err);
@@ -150,8 +144,10 @@ static int load_images(struct cache *c, struct hoy_store *s, struct hoy_err *err
 		const char *id = hoy_json_str(rec, "id");
 		struct cached *one = id && image_nameless(rec) && !hoy_image_place(s, rec)->rdonly ? add(c, id) : NULL;
 
-		if (one)
-			one->used = hoy_image_touched(s, id);
+		if (!one)
+			continue;
+		one->used = hoy_image_touched(s, id);
+		one->bytes = step_bytes(s, rec);
 	}
 	for (size_t i = 0; i < c->n; i++)
 		pass_on(c, s, &c->v[i]);
@@ -176,6 +172,7 @@ static int load_mounts(struct cache *c, struct hoy_err *err)
 		if (!one)
 			return hoy_fail_oom(err);
 		one->mount = true;
+		one->busy = v[i].busy;
 		one->used = v[i].used;
 		one->bytes = v[i].bytes;
 		c->total += v[i].bytes;
@@ -294,24 +291,37 @@ int bound_parse(struct prune_opts *o, struct hoy_err *err)
 	return r || !o->bounded ? r : take_until(o, err);
 }
 
+int cache_load(struct cache *c, struct hoy_store *s, struct hoy_err *err)
+{
+	int r = load_images(c, s, err);
+
+	if (!r)
+		r = load_mounts(c, err);
+	if (!r && c->n)
+		qsort(c->v, c->n, sizeof(*c->v), by_use);
+	return r;
+}
+
+void cache_release(struct cache *c)
+{
+	hoy_close(c->dir);
+	free(c->v);
+	*c = CACHE_INIT;
+}
+
 int bound_prune(struct hoy_store *s, const struct prune_opts *o, struct hoy_err *err)
 {
-	struct cache c = { .dir = -1 };
+	struct cache c = CACHE_INIT;
 	int64_t freed = 0;
 	char size[32];
-	int r = load_images(&c, s, err);
+	int r = cache_load(&c, s, err);
 
 	if (!r)
 		r = image_filters_check(s, &o->filters, err);
 	if (!r)
-		r = load_mounts(&c, err);
-	if (!r && c.n) {
-		qsort(c.v, c.n, sizeof(*c.v), by_use);
 		r = drop_until(s, o, &c, &freed, err);
-	}
 	if (!r && !o->sizes)
 		printf("Total reclaimed space: %s\n", hoy_size_tight(freed, size));
-	hoy_close(c.dir);
-	free(c.v);
+	cache_release(&c);
 	return r;
 }

@@ -6,7 +6,7 @@
 extern const struct hoy_verb verb_images, verb_image_ls, verb_image_list, verb_inspect, verb_image_inspect, verb_tag,
 	verb_image_tag, verb_untag, verb_image_untag, verb_rmi, verb_image_rm, verb_exists, verb_history, verb_image_history,
 	verb_mount, verb_unmount, verb_umount, verb_prune, verb_system_check,
-	verb_image_tree, verb_image_scp, verb_diff, verb_image_diff, verb_container_diff,
+	verb_image_tree, verb_image_du, verb_image_scp, verb_diff, verb_image_diff, verb_container_diff,
 	verb_artifact_ls, verb_artifact_list, verb_artifact_inspect, verb_artifact_rm, verb_artifact_remove;
 
 /* Open the store for reading and load PARTS without a lock; complains. NULL on failure. */

@@ -59,12 +59,16 @@ static int drop_builds(struct hoy_store *s, const char *image, struct hoy_err *e
 }
 
 /* Is it one that a build stands on, which has no name yet? */
-static bool in_use(const struct hoy_json *rec, int gate) { return image_nameless(rec) && hoy_inuse_held(gate, hoy_json_str(rec, "id")); }
+static bool in_use(const struct hoy_json *rec, int gate)
+{
+	return gate >= 0 && image_nameless(rec) && hoy_inuse_held(gate, hoy_json_str(rec, "id"));
+}
 
 int prune_one(struct hoy_store *s, const struct prune_opts *o, const char *id, int64_t *ret_freed, struct hoy_err *err)
 {
 	cleanup_fd int gate = hoy_inuse_gate(s, true);
-	int r = gate < 0 ? hoy_fail_errno(err, -gate, "cannot take the lock of builds") :
+	/* On a full disk a prune must work. If the lock isn't there and cannot be made, no build has it either. */
+	int r = gate < 0 && gate != -ENOSPC && gate != -EDQUOT ? hoy_fail_errno(err, -gate, "cannot take the lock of builds") :
 			   hoy_store_lock(s, 0, HOY_GRAPH | HOY_LAYERS | HOY_IMAGES | HOY_CONTAINERS, err);
 	const struct hoy_json *rec = r < 0 ? NULL : hoy_image_get(s, id);
 

@@ -4,6 +4,7 @@
 #include <stdint.h>
 
 #include "common/base/strv.h"
+#include "common/data/digest.h"
 
 struct hoy_err;
 struct hoy_json;
@@ -29,3 +30,24 @@ int bound_parse(struct prune_opts *o, struct hoy_err *err);
 bool bound_may_go(const struct hoy_store *s, const struct prune_opts *o, const struct hoy_json *rec);
 /* Remove images without a name and directories of RUN --mount=type=cache, what was not used for longest first, until O's bounds hold. */
 int bound_prune(struct hoy_store *s, const struct prune_opts *o, struct hoy_err *err);
+
+/* ---- the cache: images without a name, and directories of RUN --mount=type=cache ---- */
+
+struct cached {
+	char name[HOY_ID_SIZE]; /* an image's id, or a mount cache's name */
+	bool mount, busy; /* busy: of a mount cache; of an image, see hoy_inuse_held() */
+	unsigned depth; /* of an image: nameless ones that stand on it, one on the other */
+	int64_t used;	/* of an image: also by those that stand on it */
+	int64_t bytes;	/* of an image: what its step added */
+};
+
+struct cache {
+	struct cached *v;
+	size_t n;
+	int dir; /* of the mount caches, or -1 */
+	int64_t total;
+};
+#define CACHE_INIT ((struct cache){ .dir = -1 })
+/* All that there is, what was not used for longest first. 0 or an error; cache_release() in any case. */
+int cache_load(struct cache *c, struct hoy_store *s, struct hoy_err *err);
+void cache_release(struct cache *c);

@@ -3,14 +3,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <spawn.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/base/buf.h"
-
-extern char **environ;
+#include "common/proc/spawn.h"
 
 char *hoy_sibling(const char *name)
 {
@@ -45,7 +42,6 @@ int hoy_exec_sibling(const char *name, char **argv)
 static int spawn(const char *name, char **argv, int *ret_out)
 {
 	cleanup_free char *path = hoy_sibling(name);
-	posix_spawn_file_actions_t fa;
 	char *own = argv[0];
 	pid_t pid;
 	int out[2], r;
@@ -54,16 +50,13 @@ static int spawn(const char *name, char **argv, int *ret_out)
 		return -ENOMEM;
 	if (pipe2(out, O_CLOEXEC) < 0)
 		return -errno;
-	posix_spawn_file_actions_init(&fa);
-	posix_spawn_file_actions_adddup2(&fa, out[1], 1);
 	argv[0] = (char *)name;
-	r = posix_spawnp(&pid, path, &fa, NULL, argv, environ);
+	r = hoy_spawn(path, argv, (int[]){ HOY_STREAM_SAME, out[1], HOY_STREAM_SAME }, false, &pid);
 	argv[0] = own;
-	posix_spawn_file_actions_destroy(&fa);
 	hoy_close(out[1]);
 	if (r) {
 		hoy_close(out[0]);
-		return -r;
+		return r;
 	}
 	*ret_out = out[0];
 	return pid;
@@ -81,10 +74,6 @@ int hoy_sibling_run(const char *name, char **argv, struct hoy_buf *out)
 		if (n > 0 && out)
 			hoy_buf_add(out, piece, n);
 	hoy_close(fd);
-	while (waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
-			return -errno;
-	if (out && out->error)
-		return -out->error;
-	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+	status = hoy_wait(pid);
+	return out && out->error ? -out->error : status;
 }

@@ -95,6 +95,14 @@ static int64_t last_use(int caches, const char *name)
 	return at;
 }
 
+static bool is_busy(int caches, const char *name)
+{
+	cleanup_free char *lock = hoy_asprintf(LOCKS "/%s", name);
+	cleanup_fd int fd = lock ? openat(caches, lock, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
+
+	return fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0;
+}
+
 int hoy_mountcaches_list(int caches, struct hoy_mountcache **ret, size_t *ret_n)
 {
 	cleanup_fd int fd = openat(caches, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -117,6 +125,7 @@ int hoy_mountcaches_list(int caches, struct hoy_mountcache **ret, size_t *ret_n)
 		v = more;
 		snprintf(v[n].name, sizeof(v[n].name), "%s", e->d_name);
 		v[n].used = last_use(caches, e->d_name);
+		v[n].busy = is_busy(caches, e->d_name);
 		v[n++].bytes = hoy_tree_size(caches, e->d_name);
 	}
 	*ret = steal_ptr(&v);

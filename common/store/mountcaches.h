@@ -22,6 +22,7 @@ void hoy_mountcache_used(int lockdir);
 struct hoy_mountcache {
 	char name[64];
 	int64_t used, bytes;
+	bool busy; /* somebody uses it */
 };
 /* All that there are, in new memory; 0 or -errno. */
 int hoy_mountcaches_list(int caches, struct hoy_mountcache **ret, size_t *ret_n);

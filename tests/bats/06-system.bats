@@ -733,14 +733,18 @@ fill_up() {
 }
 
 @test "podman's images go by hoy on a full disk too" {
-	small_store tmpfs
-	have_image busybox
-	fill_up
-	try hoy image prune -af
-	assert_success
-	rm "$STORE/fill"
-	assert_empty_store
-	umount "$T/small"
+	for fs in tmpfs ext4; do
+		small_store $fs
+		have_image busybox
+		fill_up
+		try hoy image prune -af
+		assert_success
+		assert_stdout_like '^[0-9a-f]{64}$'
+		rm "$STORE/fill"
+		assert_empty_store
+		umount "$T/small"
+		rm -rf "$T/small"
+	done
 }
 
 # ---- an ordinary user

@@ -624,6 +624,70 @@ files() { (cd "$1" && find . -mindepth 1 -printf '%P %y %m %U:%G %l %n %T@\n' | 
 	[[ $(printf '%s\n' "${one[@]}" | sort -u | wc -l) -ge 3 ]]
 }
 
+# What is on a disk with file system $1, or tmpfs: mounted at "$1".
+on_disk() {
+	mkdir "$1"
+	if [[ $1 == tmpfs ]]; then
+		mount -t tmpfs tmpfs "$1"
+	else
+		truncate -s 320M "$1.img"
+		"mkfs.$1" -q "$1.img"
+		mount -o loop "$1.img" "$1"
+	fi
+}
+
+@test "same bits: other file systems, owners, ACLs, labels, users; nothing of the host gets in" {
+	U=$HOY_TEST_AREA/home-hoytest
+	have_image busybox
+	mkdir first
+	(cd first && mkdir -p d/e && for i in $(seq 1 200); do echo "$i" >"d/file-$i"; done; ln -s d/file-1 l; ln d/file-2 h; echo x >x; chmod 640 x; touch -d '2001-02-03 04:05:06.789' d/file-3)
+	cat >first/Containerfile <<-'EOF'
+	FROM busybox
+	COPY . /all/
+	COPY --link d /linked/
+	FROM scratch
+	COPY --from=0 /all /all
+	COPY --chown=7:8 --chmod=644 d/file-1 d/file-2 /some/
+	USER 7
+	WORKDIR /here
+	EOF
+	variants=('--timestamp 7' '--source-date-epoch 7 --rewrite-timestamp' '--timestamp 7 --format docker')
+	build() {
+		local args
+		for args in "${variants[@]}"; do "$@" build -q --no-cache $args .; done
+	}
+	(cd first && build hoy) >want
+	[[ $(sort -u want | wc -l) == 3 ]]
+	for fs in tmpfs ext4 xfs; do
+		on_disk $fs
+		mkdir $fs/other
+		# Made in another order, so that directories have another one, too.
+		(cd first && find . -type d | sort -r | cpio -pdm --quiet "../$fs/other"; find . ! -type d | sort -r | cpio -pdm --quiet "../$fs/other")
+		chown -hR 4711:4711 $fs/other
+		setfattr -n security.selinux -v system_u:object_r:tmp_t:s0 $fs/other/x $fs/other/d
+		setfacl -m u:4711:rwx $fs/other/d/file-9 2>/dev/null || setfattr -n system.posix_acl_access -v 0x0200000001000600ffffffff020006006712000004000400ffffffff10000600ffffffff20000400ffffffff $fs/other/d/file-9
+		setfattr -n trusted.mine -v 1 $fs/other/d/file-8
+		chmod 644 $fs/other/d/file-9
+		find $fs/other -exec touch -h -d '2019-09-09' {} +
+		(cd $fs/other && umask 027 && LC_ALL=C TZ=Pacific/Auckland build hoy) >got
+		diff want got
+		[[ $fs == tmpfs ]] || umount $fs
+	done
+	# podman's of the same.
+	(cd tmpfs/other && sed -i 's/--link //' Containerfile && find . -exec touch -h -d '2019-09-09' {} + && build hoy >"$T/ours" && build oracle_podman >"$T/theirs")
+	diff ours theirs
+	# An ordinary user, with a store of that user's.
+	as_user true
+	mkdir -p "$U/bin" "$U/ctx"
+	cp "$HOY_BIN"/hoy* "$U/bin/"
+	cp -a first/. "$U/ctx"
+	chown -hR hoytest:hoytest "$U/ctx"
+	as_user podman load -q -i "$(fixture busybox)/docker.tar"
+	for args in "${variants[@]}"; do as_user "$U/bin/hoy" --runtime "$U/bin/hoy-runtime" build -q --no-cache $args "$U/ctx"; done >got
+	diff want got
+	umount tmpfs
+}
+
 @test "an ordinary user: stages side by side, platforms, a directory as the output" {
 	U=$HOY_TEST_AREA/home-hoytest
 	as_user true

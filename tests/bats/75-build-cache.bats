@@ -108,6 +108,32 @@ Total reclaimed space: 2.097MB"
 	[[ $(caches) == "$one" ]]
 }
 
+@test "buildx du: what is in the cache, when it was used, and what could go" {
+	have_image busybox
+	mkdir -p ctx
+	try hoy buildx du
+	assert_stdout_like '^ID +RECLAIMABLE +SIZE +LAST ACCESSED
+Reclaimable:	0B
+Total:		0B$'
+	one=$(step 1)
+	cache one 2
+	id=$(hoy create --network none "$one")
+	touch -d '3 days ago' "$ROOT/overlay-images/$one"
+	try hoy buildx du
+	assert_success
+	[[ $(wc -l <<<"$output") == 7 ]]
+	assert_stdout_like "$one +false +2\.[0-9]*MB +3 days ago"
+	assert_stdout_like "$(caches) +true +2.097MB +(About a|[0-9]+|Less than a) (second|minute)s? ago"
+	[[ $(hoy builder du --format json | jq -c '[length, (map(select(.Type == "exec.cachemount"))[0] | .Size, .Reclaimable)]') == '[4,2097152,true]' ]]
+	[[ $(hoy builder du --format '{{.ID}}' | tail -n 1) == "$one" ]]
+	hoy rm "$id"
+	hoy buildx du | grep -E "$one +true" >/dev/null
+	# What is said to be reclaimable, is.
+	bytes=$(hoy builder du --format json | jq 'map(.Size) | add')
+	hoy builder prune -f --max-used-space 1 | tail -n 1 | grep -F "$(numfmt --to=si --format=%.2f "$bytes" | tr -d M | cut -c1-3)"
+	[[ $(hoy builder du --format json) == '[]' ]]
+}
+
 @test "hoy-build prune: as buildah's, images that nobody needs and caches go" {
 	have_image busybox
 	mkdir -p ctx
@@ -169,6 +195,7 @@ wait_for() {
 		hoy builder prune -f --max-used-space 1 >pruned
 		hoy image prune -f --build-cache >>pruned
 		grep -qx 'Total reclaimed space: 0B' pruned
+		[[ $(hoy buildx du --format json | jq 'any(.[]; .Reclaimable)') == false ]]
 		[[ $(wc -l <pruned) == 1 && $(caches | wc -l) == 2 ]]
 		touch gate/on
 		wait

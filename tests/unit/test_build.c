@@ -9,6 +9,7 @@
 #include "cmd-build/builder/builder.h"
 #include "cmd-build/cfile.h"
 #include "cmd-build/mounts.h"
+#include "cmd-build/screen.h"
 #include "cmd-build/subst.h"
 #include "common/base/buf.h"
 #include "common/base/err.h"
@@ -220,6 +221,38 @@ static void test_mounts(void)
 	}
 }
 
+/* ---- what is printed on a terminal ---- */
+
+static const struct {
+	const char *in, *want, *why;
+} screens[] = {
+	{ "plain \ttext", "plain \ttext", "text and tabs stay" },
+	{ "10%\r50%\r100%", "100%", "what is overwritten, isn't seen" },
+	{ "done\r", "done", "a return at the end" },
+	{ "\r\r", "", "returns alone" },
+	{ "\033[1;31mred\033[m", "\033[1;31mred\033[m\033[0m", "colours stay, and end" },
+	{ "\033[38:5:1mx", "\033[38:5:1mx\033[0m", "colours with colons" },
+	{ "\033[>4;2mx\033[?1049hy", "xy", "modes of keyboard and screen" },
+	{ "a\033[2Jb\033[10;5Hc\033[Ad", "abcd", "moves and erasures" },
+	{ "\033]0;title\ax\033]8;;http://a\033\\y", "xy", "titles and links" },
+	{ "\033Pq#0\033\\z", "z", "device strings" },
+	{ "\033]0;no end", "", "a title without an end" },
+	{ "\033[12", "", "a sequence without an end" },
+	{ "\033", "", "an escape alone" },
+	{ "\033(0x\033cy\0337z", "xyz", "character sets, resets" },
+	{ "a\bb\ac\177d\016e", "abcde", "control characters" },
+	{ "\302\233Jx \303\244 \342\202\254", "Jx \303\244 \342\202\254", "control characters in UTF-8, and what is none" },
+};
+
+static void test_screen(void)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(screens); i++) {
+		cleanup_free char *got = screen_clean(screens[i].in);
+
+		ok(got && !strcmp(got, screens[i].want), "%s", screens[i].why);
+	}
+}
+
 int main(void)
 {
 	test_modes();
@@ -228,5 +261,6 @@ int main(void)
 	test_words();
 	test_docs();
 	test_ignore();
+	test_screen();
 	return tap_done();
 }
