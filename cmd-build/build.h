@@ -122,6 +122,9 @@ struct state {
 	char key[HOY_ID_SIZE];	  /* what a cache in a registry calls the step at hand; "": nobody needs it */
 	bool pulled;		  /* it came from there */
 	bool last;		  /* the step at hand is the target's last one */
+	bool linked;		  /* its layer has nothing to do with those below; see linked.h */
+	int64_t linked_at;	  /* the time that the history has for it then */
+	char again[HOY_ID_SIZE];  /* the layer that it is, of another image; "": it's made */
 };
 void state_release(struct state *s);
 

@@ -250,7 +250,7 @@ static int add_history(struct state *s, struct hoy_json_doc *d, struct hoy_json 
 
 		r = add_entry(s, d, list, at, end + 1, true);
 	}
-	return r ? r : add_entry(s, d, list, moment(s->b), by, empty);
+	return r ? r : add_entry(s, d, list, s->linked && s->b->time < 0 ? s->linked_at : moment(s->b), by, empty);
 }
 
 /* What docker's format has even if nothing is in it. */
@@ -420,6 +420,9 @@ static int make_spec(struct state *s, const char *by, bool empty)
 	hoy_json_set_bool(&d, build, "empty", empty);
 	hoy_json_set_bool(&d, build, "take", true);
 	hoy_json_set_bool(&d, build, "plain", s->work && s->work->plain);
+	hoy_json_set_bool(&d, build, "linked", s->linked && s->work && s->work->plain);
+	if (*s->again)
+		hoy_json_set_string(&d, build, "again", s->again);
 	r = add_system(s, &d, build);
 	if (!r)
 		r = add_config(s, &d, root);
