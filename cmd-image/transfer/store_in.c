@@ -682,10 +682,9 @@ static int take_facts(struct layer_got *g, const struct hoy_json *rec, struct ho
 	return take_ids(&g->res.uids, hoy_json_get(rec, "uidset")) && take_ids(&g->res.gids, hoy_json_get(rec, "gidset")) ? 0 : hoy_fail_oom(err);
 }
 
-/* The layer that J has staged: a copy of one that the store has, of which nothing needs to be digested. */
-static int stage_again(struct work *w, struct job *j, struct hoy_err *err)
+/* The files of the layer that the store has. */
+static int copy_layer(struct work *w, struct job *j, struct hoy_err *err)
 {
-	const char *id = w->o->again;
 	struct flush flush;
 	int r = hoy_stage_new(&j->stage, w->s, err);
 
@@ -693,15 +692,29 @@ static int stage_again(struct work *w, struct job *j, struct hoy_err *err)
 		return r;
 	j->staged = true;
 	flush_begin(&flush, w->s->dest->homefd);
-	r = hoy_stage_copy(&j->stage, w->s, id, err);
-	if (!r)
-		r = hoy_store_peek(w->s, HOY_LAYERS, err);
+	r = hoy_stage_copy(&j->stage, w->s, w->o->again, err);
+	if (flush_end(&flush, !r, r ? NULL : err) < 0 && !r)
+		r = -err->code;
+	return r ? r : hoy_store_peek(w->s, HOY_LAYERS, err);
+}
+
+/* The layer J on PARENT (NULL: on nothing) is one that the store has, of which nothing needs to be digested. */
+static int stage_again(struct work *w, struct job *j, const char *parent, struct hoy_err *err)
+{
+	const char *id = w->o->again;
+	int r = take_facts(&j->got, hoy_layer_get(w->s, id), err);
+
+	if (r < 0)
+		return r;
+	layer_chain(parent, j->got.diff_id, j->id);
+	/* It may even be there at this very place. */
+	if (hoy_layer_whole(w->s, j->id))
+		return 0;
+	r = copy_layer(w, j, err);
 	/* Who removes a layer, removes its record first: what was copied is whole if that is there. */
 	if (!r && !hoy_layer_whole(w->s, id))
 		r = hoy_fail(err, ENOENT, "layer %.12s was removed meanwhile: try again", id);
-	if (!r)
-		r = take_facts(&j->got, hoy_layer_get(w->s, id), err);
-	return flush_end(&flush, !r, r ? NULL : err) < 0 && !r ? -err->code : r;
+	return r;
 }
 
 int store_import(struct hoy_store *s, struct stream *tar, const struct hoy_strv *below,
@@ -722,7 +735,7 @@ int store_import(struct hoy_store *s, struct stream *tar, const struct hoy_strv 
 		snprintf(w.jobs[i].id, HOY_ID_SIZE, "%s", i < n ? below->v[i] : "");
 	}
 	if (!r && own)
-		r = tar ? stage_tar(&w, &w.jobs[n], tar, err) : stage_again(&w, &w.jobs[n], err);
+		r = tar ? stage_tar(&w, &w.jobs[n], tar, err) : stage_again(&w, &w.jobs[n], n ? w.jobs[n - 1].id : NULL, err);
 	if (!r)
 		r = describe(arg, own ? &w.jobs[n].got : NULL, &cb, &mb, err);
 	if (!r)
@@ -734,7 +747,7 @@ int store_import(struct hoy_store *s, struct stream *tar, const struct hoy_strv 
 			progress(o->quiet, "Copying blob %s", config.diff_ids.v[i]);
 		progress(o->quiet, "Copying config %s", m.config.digest);
 		progress(o->quiet, "Writing manifest to image destination");
-		if (own)
+		if (tar)
 			layer_chain(n ? w.jobs[n - 1].id : NULL, w.jobs[n].got.diff_id, w.jobs[n].id);
 		r = commit(&w, &(struct manifest){ 0 }, ret_id, err);
 	}

@@ -464,6 +464,12 @@ last_layers() { "$1" image inspect "$2" | jq -r ".[0].RootFS.Layers[-$3:][]"; }
 	[[ $(<kinds) == 1 ]]
 	hoy system check
 	oracle_podman system check
+	# on an image that has other settings alone, the layer is there already, at this very place
+	sed -i '/^RUN/a ENV A=1' Containerfile
+	hoy build --layers --network none -f Containerfile -t three ctx >out
+	[[ $(grep -c 'Using the layer of' out) == 2 ]]
+	diff <(hoy image inspect two | jq '.[0].RootFS') <(hoy image inspect three | jq '.[0].RootFS')
+	hoy rmi three
 	# the image that it came from may go
 	hoy rmi one
 	[[ $(hoy run --rm --network none two cat /w/sub/hard) == a ]]
