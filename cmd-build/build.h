@@ -7,6 +7,7 @@
 
 #include "cmd-build/cfile.h"
 #include "cmd-build/platform.h"
+#include "cmd-build/userns.h"
 #include "cmd-build/view.h"
 #include "common/base/err.h"
 #include "common/base/strv.h"
@@ -22,13 +23,14 @@
 
 struct build_opts {
 	struct hoy_strv files, tags, build_args, labels, annotations, run_opts[40], platforms, envs, unset_envs, unset_labels, unset_notes,
-		layer_labels, os_features, outputs, hooks_dirs, runtime_flags, decryption_keys, secrets, ssh, allow, contexts, arg_files, cpp_flags, cache_from, cache_to, no_cache_stages, attest, refused[13];
+		layer_labels, os_features, outputs, hooks_dirs, runtime_flags, decryption_keys, secrets, ssh, allow, contexts, arg_files, cpp_flags, cache_from, cache_to, no_cache_stages, attest, refused[9];
 	const char *target, *format, *iidfile, *pull, *timestamp, *ignorefile, *network, *os, *arch, *variant, *authfile, *creds, *cert_dir,
-		*manifest, *progress, *from, *os_version, *epoch, *logfile, *metadata_file, *retry_delay, *cache_ttl, *sign_by, *userns, *runtime, *isolation, *provenance;
+		*manifest, *progress, *from, *os_version, *epoch, *logfile, *metadata_file, *retry_delay, *cache_ttl, *sign_by, *runtime, *isolation, *provenance;
 	bool no_cache, squash, squash_all, quiet, all_platforms, rewrite_timestamp, omit_history, logsplit, compat_volumes, no_hosts,
 		no_hostname, compress, use_stdin, disable_trust, explain_cache, push, load;
 	int layers, rm, force_rm, tls_verify, identity_label, http_proxy, skip_unused, inherit_labels, inherit_notes, created_note, no_compression;
 	int64_t jobs, retry;
+	struct userns_opts userns;
 };
 
 extern const struct hoy_opt build_options[];
@@ -61,6 +63,7 @@ struct build {
 	struct hoy_store *s;
 	struct cfile f;
 	bool chroot; /* RUN has no runtime: chroot.h */
+	struct userns ns; /* of commands; each working container has its own like it */
 	bool docker, layers, podman; /* podman: hoy's manner, not buildah's */
 	bool squash;		  /* all of it, what the base brings too */
 	struct hoy_strv heading;  /* ARG before the first FROM, and platform arguments: KEY=value */
@@ -166,6 +169,13 @@ const struct hoy_json *cache_last_step(const struct state *s, const struct hoy_j
  */
 int cache_claim(struct state *s, const struct cf_instr *i);
 /*
+ * From now on image ID is in use until the build ends (children of this process included, if cache_hold_begin() was called before they
+ * were made), and used now. Between finding or committing an image and that, the descriptor of cache_gate() keeps those out who prune.
+ */
+int cache_hold_begin(struct build *b);
+int cache_gate(struct build *b);
+int cache_hold(struct build *b, const char *id);
+/*
  * Commit S as an image without a name: BY is the last entry of its history, EMPTY: it has no layer of its own. S then stands on it.
  */
 int image_commit(struct state *s, const char *by, bool empty);
@@ -180,27 +190,42 @@ struct work {
 	struct build *b;
 	char id[HOY_ID_SIZE], layer[HOY_ID_SIZE];
 	char *name, *root; /* root: where it is mounted, or NULL */
+	struct userns ns;  /* of its commands, its files are shifted by */
+	bool kept;	   /* it stays when the build is over */
 	bool plain;	   /* never mounted: what it holds was written straight into its upper directory */
 	struct hoy_strv stubs; /* what a RUN's mounts may have made */
 	struct hoy_strv parents; /* directories in which that was, innermost first: paths without a slash in front */
 };
+/* Append what W's buildah.json says to RET. */
+typedef int work_text(struct work *w, struct hoy_buf *ret);
 /*
- * Make the layer and the record of W, whose name and ids are there, on what S stands on. TEXT, if wanted, is its buildah.json.
- * -EEXIST: the name is somebody else's.
+ * Make the layer and the record of W, whose name and ids are there, on what S stands on; ids of its user namespace are chosen if need be.
+ * TEXT, if wanted, then tells what its buildah.json is. -EEXIST: the name is somebody else's.
  */
-int work_create(const struct state *s, struct work *w, const struct hoy_buf *text);
+int work_create(const struct state *s, struct work *w, work_text *text);
 /* A working container for what S stands on: S's. work_open() also mounts it. */
 int work_new(struct state *s);
+/* The same with the user namespace of another one. */
+int work_new_like(struct state *s, const struct userns *ns);
 int work_open(struct state *s);
 int work_unmount(struct work *w, struct hoy_err *err);
 /* Is it mounted by somebody, who wouldn't bear changes beneath (or cannot that be found out)? */
 bool work_mounted(struct work *w);
 /* Take away what mounts of commands have left in the layer, unless it's mounted. */
 void work_tidy(struct work *w);
-/* Take it away with all that it holds; NULL is fine. */
+/* S's working container gets a name and settings, and stays when the build is over, for buildah's verbs and ours. */
+int work_keep(struct state *s);
+/* TEXT becomes the buildah.json of the container ID. */
+int work_settings(struct build *b, const char *id, const struct hoy_buf *text);
+/* Take it away with all that it holds, unless it is kept; NULL is fine. */
 void work_drop(struct work *w);
 /* Make the directory PATH in it. */
 int work_mkdir(struct state *s, const char *path);
+/* Are there volumes of the image that S stands on of which it has no directory? buildah makes those before it copies into it. */
+bool work_lacks_volumes(struct state *s);
+/* Make the directory VOLUME if there is nothing; those that are the keys of VOLUMES. */
+int work_volume(struct state *s, const char *volume);
+int work_volumes(struct state *s, const struct hoy_json *volumes);
 /* Make the working directory of the config there, its user's. */
 int work_workdir(struct state *s);
 /* Mount it, if it isn't. */

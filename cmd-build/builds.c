@@ -8,6 +8,7 @@
 #include "cmd-build/graph.h"
 #include "cmd-build/lease.h"
 #include "cmd-build/publish.h"
+#include "cmd-build/signing.h"
 #include "common/base/fd.h"
 #include "common/cli/call.h"
 #include "common/store/images.h"
@@ -177,13 +178,23 @@ static int add_builds(struct builds *l, struct build *b)
 /* Several images that leave the store by one name do so as a list. */
 static bool one_for_all(const struct builds *l, const struct build *b) { return l->n > 1 && publish_needs_list(b); }
 
+/* By its first name. */
+static int sign_it(struct build *b, const char *id)
+{
+	cleanup_free char *name = b->o->tags.n ? full_name(b->o->tags.v[0], &b->err) : NULL;
+
+	if (!b->o->sign_by)
+		return 0;
+	return b->o->tags.n && !name ? -b->err.code : sign_stored(id, name, b->o->sign_by, &b->err);
+}
+
 /* The new image's names are told, with those that it has had. */
 static int name_it(struct build *b, const char *id)
 {
-	int r = 0;
+	int r = sign_it(b, id);
 
-	if (!publish_names(b))
-		return 0;
+	if (r < 0 || !publish_names(b))
+		return r;
 	for (size_t i = b->o->tags.n; i && !r; i--) {
 		cleanup_free char *name = full_name(b->o->tags.v[i - 1], &b->err);
 
@@ -343,7 +354,10 @@ static int finish(struct builds *l, struct build *b)
 int build_all(struct build *b)
 {
 	struct builds l = { NULL, 0 };
-	int r = add_builds(&l, b);
+	int r = cache_hold_begin(b);
+
+	if (!r)
+		r = add_builds(&l, b);
 
 	for (size_t i = 0; i < l.n && !r; i++) {
 		l.v[i].many = l.n > 1;

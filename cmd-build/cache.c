@@ -7,6 +7,7 @@
 #include "common/base/fd.h"
 #include "common/data/time.h"
 #include "common/store/images.h"
+#include "common/store/inuse.h"
 
 static bool same_text(const struct hoy_json *a, const struct hoy_json *b, const char *key)
 {
@@ -111,7 +112,7 @@ int cache_find(struct state *s, const char *by, bool layer, char id[HOY_ID_SIZE]
 
 /* ---- one at a time ---- */
 
-/* FNV-1a, for a place in a file of locks: if two keys share one, they wait for each other, no more. */
+/* FNV-1a, for a place (below HOY_INUSE_IMAGES) in a file of locks: if two keys share one, they wait for each other, no more. */
 static uint64_t hash(uint64_t h, const char *text)
 {
 	for (; *text; text++)
@@ -122,14 +123,12 @@ static uint64_t hash(uint64_t h, const char *text)
 int cache_claim(struct state *s, const struct cf_instr *i)
 {
 	struct build *b = s->b;
-	cleanup_fd int dir = -1, fd = -1;
+	cleanup_fd int fd = hoy_inuse_open(b->s);
 	uint64_t h = hash(hash(hash(0xcbf29ce484222325, s->image), b->docker ? "docker" : "oci"), i->text);
 	struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)(h >> 2), .l_len = 1 };
 
-	dir = hoy_open_dir_p(b->s->graphfd, "hoy", 0700);
-	fd = dir < 0 ? dir : openat(dir, "build.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0)
-		return hoy_fail_errno(&b->err, dir < 0 ? -dir : errno, "cannot open the lock of builds");
+		return hoy_fail_errno(&b->err, -fd, "cannot open the lock of builds");
 	s->waited = fcntl(fd, F_OFD_SETLK, &fl) < 0;
 	while (s->waited && fcntl(fd, F_OFD_SETLKW, &fl) < 0) {
 		if (errno != EINTR)
@@ -138,4 +137,33 @@ int cache_claim(struct state *s, const struct cf_instr *i)
 			return -ECANCELED;
 	}
 	return steal_fd(&fd);
+}
+
+/* ---- what others must not take away ---- */
+
+static int held = -1; /* children of ours have it, too: what a stage stands on stays when its process ends */
+
+int cache_hold_begin(struct build *b)
+{
+	if (held < 0)
+		held = hoy_inuse_open(b->s);
+	return held < 0 ? hoy_fail_errno(&b->err, -held, "cannot open the lock of builds") : 0;
+}
+
+int cache_gate(struct build *b)
+{
+	int fd = hoy_inuse_gate(b->s, false);
+
+	return fd < 0 ? hoy_fail_errno(&b->err, -fd, "cannot take the lock of builds") : fd;
+}
+
+int cache_hold(struct build *b, const char *id)
+{
+	int r = cache_hold_begin(b);
+
+	if (!r && (r = hoy_inuse_hold(held, id)) < 0)
+		r = hoy_fail_errno(&b->err, -r, "cannot take the lock of builds");
+	if (!r)
+		hoy_image_touch(b->s, id);
+	return r;
 }

@@ -13,7 +13,7 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 
-enum form { F_TEXT, F_WORDS, F_PAIRS, F_JSON_TEXT, F_JSON_WORDS, F_HEALTH };
+enum form { F_TEXT, F_WORDS, F_QUOTED_WORDS, F_PAIRS, F_JSON_TEXT, F_JSON_WORDS, F_HEALTH };
 static const struct kind {
 	const char *word;
 	enum form form;
@@ -21,7 +21,7 @@ static const struct kind {
 	const char *flags; /* those that it knows */
 } kinds[] = {
 	{ "ADD", F_JSON_WORDS, true, "checksum chmod chown exclude keep-git-dir link unpack " },
-	{ "ARG", F_WORDS, false, "" },
+	{ "ARG", F_QUOTED_WORDS, false, "" },
 	{ "CMD", F_JSON_TEXT, false, "" },
 	{ "COPY", F_JSON_WORDS, true, "chmod chown exclude from link parents " },
 	{ "ENTRYPOINT", F_JSON_TEXT, false, "" },
@@ -182,11 +182,9 @@ static int take_logical(struct parser *ps, struct cf_instr *i, char **ret, struc
 		if (!more)
 			break;
 	}
-	while (b.len && strchr(CF_SPACES, b.data[b.len - 1]))
-		b.data[--b.len] = '\0';
 	if (b.error)
 		return hoy_fail_oom(err);
-	*ret = b.len ? hoy_buf_steal(&b) : NULL;
+	*ret = blank(hoy_buf_str(&b), b.len) ? NULL : hoy_buf_steal(&b);
 	return 0;
 }
 
@@ -213,6 +211,17 @@ void cf_split_words(const struct cfile *f, const char *s, struct hoy_strv *ret)
 
 		hoy_strv_pushn(ret, s, e - s);
 		s = e;
+	}
+}
+
+/* (No quote holds these together: paths with spaces need the JSON form.) */
+static void split_at_spaces(const char *s, struct hoy_strv *ret)
+{
+	for (s += strspn(s, CF_SPACES); *s; s += strspn(s, CF_SPACES)) {
+		size_t len = strcspn(s, CF_SPACES);
+
+		hoy_strv_pushn(ret, s, len);
+		s += len;
 	}
 }
 
@@ -278,10 +287,20 @@ static int take_flags(const struct cfile *f, const struct kind *k, struct cf_ins
 
 /* ---- instructions ---- */
 
+/* The words of TEXT, if it is an array. What follows it is nothing to podman; to RUN it is, as to docker: `RUN [ "$a" ] && b`. */
+static int take_json(const struct cfile *f, struct cf_instr *i, const char *text, struct hoy_err *err)
+{
+	int r = json_words(text, !strcmp(i->word, "RUN"), &i->args);
+
+	i->json = r > 0;
+	return r < 0 ? cfile_fail(f, i, err, EINVAL, "when using JSON array syntax, arrays must be comprised of strings only") : 0;
+}
+
 static int take_health(const struct cfile *f, struct cf_instr *i, struct hoy_err *err)
 {
 	const char *e = i->rest + strcspn(i->rest, CF_SPACES), *cmd = e + strspn(e, CF_SPACES);
 	char type[8] = "";
+	int r;
 
 	for (size_t k = 0; i->rest + k < e && k < sizeof(type) - 1; k++)
 		type[k] = toupper((unsigned char)i->rest[k]);
@@ -290,10 +309,12 @@ static int take_health(const struct cfile *f, struct cf_instr *i, struct hoy_err
 	if (!strcmp(type, "NONE") == !!*cmd)
 		return cfile_fail(f, i, err, EINVAL, *cmd ? "NONE takes no arguments" : "missing command after HEALTHCHECK CMD");
 	hoy_strv_push(&i->args, type);
-	i->json = json_words(cmd, &i->args);
+	r = take_json(f, i, cmd, err);
 	if (!i->json && *cmd)
 		hoy_strv_push(&i->args, cmd);
-	return 0;
+	if (!r && *cmd && i->args.n == 1)
+		r = cfile_fail(f, i, err, EINVAL, "missing command after HEALTHCHECK CMD");
+	return r;
 }
 
 static int take_args(const struct cfile *f, const struct kind *k, struct cf_instr *i, struct hoy_err *err)
@@ -301,13 +322,15 @@ static int take_args(const struct cfile *f, const struct kind *k, struct cf_inst
 	int r = 0;
 
 	if (k->form == F_JSON_TEXT || k->form == F_JSON_WORDS)
-		i->json = json_words(i->rest, &i->args);
+		r = take_json(f, i, i->rest, err);
 	if (k->form == F_HEALTH)
 		r = take_health(f, i, err);
 	else if (k->form == F_PAIRS)
 		r = split_pairs(f, i, err);
-	else if (k->form == F_WORDS || (k->form == F_JSON_WORDS && !i->json))
+	else if (k->form == F_QUOTED_WORDS)
 		cf_split_words(f, i->rest, &i->args);
+	else if (k->form == F_WORDS || (k->form == F_JSON_WORDS && !i->json))
+		split_at_spaces(i->rest, &i->args);
 	else if (!i->json && *i->rest)
 		hoy_strv_push(&i->args, i->rest);
 	return i->args.error ? hoy_fail_oom(err) : r;
@@ -325,21 +348,23 @@ static int check(const struct cfile *f, const struct cf_instr *i, struct hoy_err
 		return cfile_fail(f, i, err, EINVAL, "requires at least one source and a destination");
 	if (!strcmp(w, "SHELL") && (!i->json || !n))
 		return cfile_fail(f, i, err, EINVAL, "requires the arguments to be in JSON form");
-	/* An empty list of CMD or ENTRYPOINT takes away what the base image has. */
-	if (!n && !((!strcmp(w, "CMD") || !strcmp(w, "ENTRYPOINT")) && i->json))
+	/* CMD and ENTRYPOINT that are empty take away what the base image has. */
+	if (!n && strcmp(w, "CMD") && strcmp(w, "ENTRYPOINT"))
 		return cfile_fail(f, i, err, EINVAL, "requires an argument");
 	return 0;
 }
 
 static int take_instr(struct parser *ps, struct cf_instr *i, const char *text, struct hoy_err *err)
 {
-	size_t len = strcspn(text, CF_SPACES);
-	const char *rest = text + len + strspn(text + len, CF_SPACES);
+	/* (What continues a line of the escape character alone may begin with spaces.) */
+	const char *word = text + strspn(text, CF_SPACES), *rest;
+	size_t len = strcspn(word, CF_SPACES);
 	const struct kind *k;
 	int r;
 
+	rest = word + len + strspn(word + len, CF_SPACES);
 	i->text = strdup(text);
-	i->word = strndup(text, len);
+	i->word = strndup(word, len);
 	if (!i->text || !i->word)
 		return hoy_fail_oom(err);
 	for (char *c = i->word; *c; c++)
@@ -350,7 +375,9 @@ static int take_instr(struct parser *ps, struct cf_instr *i, const char *text, s
 	r = take_flags(ps->f, k, i, &rest, err);
 	if (r < 0)
 		return r;
-	i->rest = strdup(rest);
+	for (len = strlen(rest); len && strchr(CF_SPACES, rest[len - 1]);)
+		len--;
+	i->rest = strndup(rest, len);
 	if (!i->rest)
 		return hoy_fail_oom(err);
 	r = take_args(ps->f, k, i, err);

@@ -18,7 +18,7 @@ struct cf_doc { /* a here-document */
 struct cf_instr {
 	unsigned line;	       /* of its first word, from 1 */
 	char *word;	       /* in capitals */
-	char *text;	       /* the instruction as written, on one line */
+	char *text;	       /* the instruction as written, on one line: what the history tells, spaces at its end too */
 	char *rest;	       /* what follows word and flags */
 	struct hoy_strv flags; /* "--chown=1:2", as written */
 	char *file;	       /* of another Containerfile: its name; or NULL */

@@ -4,252 +4,31 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <net/if.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "cmd-build/build.h"
-#include "cmd-build/mounts.h"
-#include "common/base/beneath.h"
+#include "cmd-build/chroot_in.h"
 #include "common/base/fd.h"
 #include "common/base/msg.h"
 #include "common/proc/sys.h"
 
 void chroot_cmd_release(struct chroot_cmd *c)
 {
-	hoy_strv_release(&c->words);
-	hoy_strv_release(&c->env);
-	hoy_strv_release(&c->volumes);
-	hoy_strv_release(&c->hosts);
-	hoy_strv_release(&c->limits);
-}
+	struct hoy_strv *lists[] = { &c->words, &c->env, &c->volumes, &c->hosts, &c->limits, &c->groups, &c->dns, &c->dns_search, &c->dns_options,
+				     &c->masks, &c->unmasks };
 
-/* ---- in the child: the last thing it says, if it cannot go on ---- */
-
-__attribute__((noreturn)) static void give_up(const char *what, const char *which)
-{
-	hoy_error("cannot %s '%s': %s", what, which, strerror(errno));
-	_exit(125);
-}
-
-/* ---- mounts ---- */
-
-/* A directory, or with FILE a file, to mount something on at PATH, which the container chose. */
-static int mount_point(int root, const char *path, bool file)
-{
-	cleanup_free char *dir = strdup(path);
-	char *slash = dir ? strrchr(dir, '/') : NULL;
-	cleanup_fd int parent = -1;
-	int fd = hoy_open_beneath(root, path, O_PATH, 0, HOY_IN_ROOT);
-
-	if (fd >= 0 || !dir)
-		return fd;
-	if (!file)
-		return hoy_mkdir_in_root(root, path, 0755);
-	if (slash)
-		*slash = '\0';
-	parent = hoy_mkdir_in_root(root, slash && *dir ? dir : "/", 0755);
-	if (parent < 0)
-		return parent;
-	hoy_close(openat(parent, slash ? slash + 1 : dir, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644));
-	return hoy_open_beneath(root, path, O_PATH, 0, HOY_IN_ROOT);
-}
-
-/* SOURCE, with all that is mounted beneath it, at TARGET of ROOT. */
-static void bind_at(int root, const char *source, const char *target, bool rdonly)
-{
-	cleanup_fd int from = sys_open_tree(AT_FDCWD, source, OPEN_TREE_CLONE | AT_RECURSIVE), to = -1;
-	struct sys_mount_attr ro = { .set = MOUNT_ATTR_RDONLY };
-	struct stat st;
-
-	if (from < 0 || fstat(from, &st) < 0)
-		give_up("mount", source);
-	if (rdonly && sys_mount_setattr(from, AT_RECURSIVE, &ro) < 0)
-		give_up("make read-only", source);
-	to = mount_point(root, target, !S_ISDIR(st.st_mode));
-	if (to < 0) {
-		errno = -to;
-		give_up("make a mount point for", target);
-	}
-	if (sys_attach(from, to) < 0)
-		give_up("mount at", target);
-}
-
-static void mount_tmpfs(int root, const struct run_mount *m)
-{
-	cleanup_buf struct hoy_buf opts = HOY_BUF_INIT(4096);
-	cleanup_fd int to = mount_point(root, m->target, false);
-	char path[40];
-
-	for (size_t i = 0; i < m->options.n; i++)
-		if (!strncmp(m->options.v[i], "size=", 5) || !strncmp(m->options.v[i], "mode=", 5))
-			hoy_buf_printf(&opts, "%s%s", opts.len ? "," : "", m->options.v[i]);
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", to);
-	if (to < 0 || mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV | (m->rdonly ? MS_RDONLY : 0), hoy_buf_str(&opts)) < 0)
-		give_up("mount a tmpfs at", m->target);
-}
-
-/* Our devices, but nobody makes or runs any. */
-static void mount_dev(int root)
-{
-	cleanup_fd int from = sys_open_tree(AT_FDCWD, "/dev", OPEN_TREE_CLONE | AT_RECURSIVE), to = mount_point(root, "/dev", false);
-	struct sys_mount_attr attr = { .set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC };
-
-	if (from < 0 || to < 0 || sys_mount_setattr(from, 0, &attr) < 0 || sys_attach(from, to) < 0)
-		give_up("mount", "/dev");
-}
-
-/* What tells of the machine, or changes it, is not a build's affair, even if it's root's. */
-static void mask(int root)
-{
-	static const char *const files[] = { "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/sched_debug", "/proc/interrupts" },
-			  *const dirs[] = { "/proc/acpi", "/proc/scsi", "/sys/firmware" },
-			  *const fixed[] = { "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger" };
-
-	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
-		if (hoy_exists(root, files[i] + 1))
-			bind_at(root, "/dev/null", files[i], false);
-	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
-		struct run_mount m = { .target = (char *)dirs[i], .rdonly = true, .options = HOY_STRV_INIT };
-
-		if (hoy_exists(root, dirs[i] + 1))
-			mount_tmpfs(root, &m);
-	}
-	for (size_t i = 0; i < ARRAY_SIZE(fixed); i++) {
-		cleanup_fd int at = openat(root, fixed[i] + 1, O_PATH | O_CLOEXEC);
-		char path[40];
-
-		snprintf(path, sizeof(path), "/proc/self/fd/%d", at);
-		if (at >= 0)
-			bind_at(root, path, fixed[i], true);
-	}
-}
-
-static void mount_volumes(int root, const struct chroot_cmd *c)
-{
-	for (size_t i = 0; i < c->volumes.n; i++) {
-		cleanup_strv struct hoy_strv parts = HOY_STRV_INIT;
-
-		hoy_strv_split(&parts, c->volumes.v[i], ':');
-		if (parts.n >= 2)
-			bind_at(root, parts.v[0], parts.v[1], parts.n > 2 && !strcmp(parts.v[2], "ro"));
-	}
-	for (size_t i = 0; c->mounts && i < c->mounts->n; i++) {
-		const struct run_mount *m = &c->mounts->v[i];
-
-		if (m->source)
-			bind_at(root, m->source, m->target, m->rdonly);
-		else
-			mount_tmpfs(root, m);
-	}
-}
-
-/* Our own processes alone, if the kernel lets us; else those of whoever started us are seen, too. */
-static void mount_proc(int root, bool own_pids)
-{
-	cleanup_fd int to = mount_point(root, "/proc", false);
-	char path[40];
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", to);
-	if (to >= 0 && own_pids && !mount("proc", path, "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL))
-		return;
-	bind_at(root, "/proc", "/proc", false);
-}
-
-/* TEXT as the file NAME of the file system FS, at /etc/NAME. */
-static void put_file(int root, int fs, const char *name, const struct hoy_buf *text)
-{
-	cleanup_fd int file = openat(fs, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-	cleanup_free char *target = hoy_asprintf("/etc/%s", name);
-	char path[40];
-
-	if (file < 0 || !target || hoy_write_full(file, text->data, text->len) < 0 || fchmod(file, 0644) < 0)
-		give_up("write /etc/", name);
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", file);
-	bind_at(root, path, target, false);
-}
-
-/* Our own /etc/NAME, into RET; false if there is none. */
-static bool own_file(const char *name, struct hoy_buf *ret)
-{
-	cleanup_free char *path = hoy_asprintf("/etc/%s", name), *text = NULL;
-	size_t len;
-
-	if (!path || hoy_read_file(AT_FDCWD, path, 1 << 20, &text, &len, NULL) < 0)
-		return false;
-	hoy_buf_add(ret, text, len);
-	return true;
-}
-
-static void put_hosts(int root, int fs, const struct chroot_cmd *c)
-{
-	cleanup_buf struct hoy_buf text = HOY_BUF_INIT(2 << 20);
-
-	(void)own_file("hosts", &text);
-	for (size_t i = 0; i < c->hosts.n; i++) {
-		const char *colon = strchr(c->hosts.v[i], ':');
-
-		if (colon)
-			hoy_buf_printf(&text, "%s\t%.*s\n", colon + 1, (int)(colon - c->hosts.v[i]), c->hosts.v[i]);
-	}
-	put_file(root, fs, "hosts", &text);
-}
-
-/*
- * Copies: what a command writes there is not ours. In a tmpfs that is only mounted, where nothing is yet, until its files are at their places:
- * nobody has to clean up.
- */
-static void mount_copies(int root, const struct chroot_cmd *c)
-{
-	cleanup_buf struct hoy_buf resolv = HOY_BUF_INIT(2 << 20);
-	cleanup_fd int below = mount_point(root, "/sys", false), fs = -1;
-	char path[40];
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", below);
-	if (below < 0 || mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV, "size=4m") < 0)
-		give_up("mount a tmpfs at", "/sys");
-	fs = mount_point(root, "/sys", false);
-	if (!c->no_hosts)
-		put_hosts(root, fs, c);
-	if (own_file("resolv.conf", &resolv))
-		put_file(root, fs, "resolv.conf", &resolv);
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fs);
-	if (umount2(path, MNT_DETACH) < 0)
-		give_up("unmount", "/sys");
-}
-
-/* The container's root with what is mounted in it becomes ours. */
-static void change_root(const struct chroot_cmd *c, bool own_pids)
-{
-	cleanup_fd int tree = -1, root = -1;
-
-	if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
-		give_up("keep mounts to ourselves below", "/");
-	/* A mount point of its own, as pivot_root(2) wants it. */
-	tree = sys_open_tree(AT_FDCWD, c->root, OPEN_TREE_CLONE);
-	root = open(c->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (tree < 0 || root < 0 || sys_attach(tree, root) < 0)
-		give_up("mount", c->root);
-	mount_copies(tree, c);
-	mount_dev(tree);
-	bind_at(tree, "/sys", "/sys", true);
-	mount_proc(tree, own_pids);
-	mask(tree);
-	mount_volumes(tree, c);
-	if (fchdir(tree) < 0)
-		give_up("go to", c->root);
-	if (syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0) {
-		/* Where our own root is none that can be put away. */
-		if (fchdir(tree) < 0 || chroot(".") < 0)
-			give_up("change the root to", c->root);
-	}
-	if (chdir("/") < 0)
-		give_up("go to", "/");
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+		hoy_strv_release(lists[i]);
 }
 
 /* ---- who it is ---- */
@@ -320,7 +99,17 @@ static void add_groups(const char *login, struct who *w)
 				w->groups[w->n++] = g->gr_gid;
 }
 
-static void find_who(const char *spec, struct who *w)
+static void add_given(const struct hoy_strv *names, struct who *w)
+{
+	for (size_t i = 0; i < names->n; i++) {
+		errno = ENOENT;
+		if (w->n == ARRAY_SIZE(w->groups) || !find_group(names->v[i], &w->groups[w->n]))
+			chroot_give_up("find the group", names->v[i]);
+		w->n++;
+	}
+}
+
+static void find_who(const char *spec, const struct hoy_strv *groups, struct who *w)
 {
 	const char *colon = strchr(spec, ':');
 	cleanup_free char *user = strndup(spec, colon ? (size_t)(colon - spec) : strlen(spec));
@@ -329,11 +118,12 @@ static void find_who(const char *spec, struct who *w)
 	snprintf(w->home, sizeof(w->home), "/");
 	errno = ENOENT;
 	if (!user || !find_user(*user ? user : "0", w, login, sizeof(login)))
-		give_up("find the user", spec);
+		chroot_give_up("find the user", spec);
 	if (colon && !find_group(colon + 1, &w->gid))
-		give_up("find the group", spec);
+		chroot_give_up("find the group", spec);
 	if (!colon)
 		add_groups(login, w);
+	add_given(groups, w);
 	w->groups[w->n < ARRAY_SIZE(w->groups) ? w->n++ : w->n - 1] = w->gid;
 }
 
@@ -360,18 +150,18 @@ static void set_limit(const char *spec)
 		l.rlim_cur = strtoll(eq + 1, &end, 10);
 		l.rlim_max = *end == ':' ? (rlim_t)strtoll(end + 1, &end, 10) : l.rlim_cur;
 		if (*end || setrlimit(limits[i].resource, &l) < 0)
-			give_up("set the limit", spec);
+			chroot_give_up("set the limit", spec);
 		return;
 	}
 	errno = EINVAL;
-	give_up("set the limit", spec);
+	chroot_give_up("set the limit", spec);
 }
 
 static void drop_bounding(uint64_t caps)
 {
 	for (int i = 0; i < 64; i++)
 		if (!(caps & UINT64_C(1) << i) && prctl(PR_CAPBSET_READ, i, 0, 0, 0) == 1 && prctl(PR_CAPBSET_DROP, i, 0, 0, 0) < 0)
-			give_up("drop", "a capability");
+			chroot_give_up("drop", "a capability");
 }
 
 /* What is left after the user is another one: for root, the set; for others nothing. */
@@ -381,11 +171,11 @@ static void set_caps(uint64_t caps)
 	struct __user_cap_data_struct own[2], d[2] = { 0 };
 
 	if (syscall(SYS_capget, &h, own) < 0)
-		give_up("read", "capabilities");
+		chroot_give_up("read", "capabilities");
 	for (int i = 0; i < 2; i++)
 		d[i].effective = d[i].permitted = own[i].permitted & (uint32_t)(caps >> 32 * i);
 	if (syscall(SYS_capset, &h, d) < 0)
-		give_up("set", "capabilities");
+		chroot_give_up("set", "capabilities");
 }
 
 static void become(const struct chroot_cmd *c, const struct who *w)
@@ -395,12 +185,12 @@ static void become(const struct chroot_cmd *c, const struct who *w)
 	drop_bounding(c->caps);
 	/* With one id mapped there are no groups to set. */
 	if (setgroups(w->n, w->groups) < 0 && errno != EPERM)
-		give_up("set", "groups");
+		chroot_give_up("set", "groups");
 	if (setresgid(w->gid, w->gid, w->gid) < 0 || setresuid(w->uid, w->uid, w->uid) < 0)
-		give_up("become", *c->user ? c->user : "root");
+		chroot_give_up("become", *c->user ? c->user : "root");
 	set_caps(c->caps);
 	if (c->no_new_privs && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-		give_up("set", "no_new_privs");
+		chroot_give_up("set", "no_new_privs");
 }
 
 /* ---- the command ---- */
@@ -425,18 +215,35 @@ __attribute__((noreturn)) static void run_words(const struct chroot_cmd *c, cons
 	_exit(errno == ENOENT ? 127 : 126);
 }
 
-__attribute__((noreturn)) static void inner(const struct chroot_cmd *c, bool own_pids)
+/* The user namespace: from now on ids are those that are inside. */
+static void enter_userns(int ns)
 {
+	if (setns(ns, CLONE_NEWUSER) < 0)
+		chroot_give_up("join", "the user namespace");
+	if (setgroups(0, NULL) < 0 && errno != EPERM)
+		chroot_give_up("set", "groups");
+	if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
+		chroot_give_up("become root of", "the user namespace");
+}
+
+__attribute__((noreturn)) static void inner(const struct chroot_cmd *c, int ns, int spaces)
+{
+	struct hoy_err err = HOY_ERR_INIT;
 	struct who w = { 0 };
 	sigset_t none;
 
-	change_root(c, own_pids);
+	/* What is made on the way is the container's root's. */
+	if (userns_as_root(c->ns, &err) < 0)
+		_exit(hoy_report(&err, 125));
+	chroot_enter(c, spaces & CLONE_NEWPID);
 	/* A seccomp profile around us may forbid it: then the name is the one that is there. */
-	if (c->hostname && own_pids && sethostname(c->hostname, strlen(c->hostname)) < 0 && errno != EPERM)
-		give_up("set the host name", c->hostname);
-	find_who(c->user, &w);
+	if (c->hostname && spaces & CLONE_NEWUTS && sethostname(c->hostname, strlen(c->hostname)) < 0 && errno != EPERM)
+		chroot_give_up("set the host name", c->hostname);
+	find_who(c->user, &c->groups, &w);
+	if (ns >= 0)
+		enter_userns(ns);
 	if (chdir(c->dir) < 0)
-		give_up("go to", c->dir);
+		chroot_give_up("go to", c->dir);
 	become(c, &w);
 	/* Changing ids has forgotten it. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -456,58 +263,60 @@ static void take_streams(unsigned flags)
 		dup2(null, 1);
 }
 
-/* The first process: it makes the namespaces, starts who is process 1 in them, and passes on how that ended. */
-__attribute__((noreturn)) static void outer(const struct chroot_cmd *c, unsigned flags, pid_t parent)
+/* A network of its own, in which there is nothing but itself. */
+static void leave_network(void)
 {
-	bool own_pids = !unshare(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC);
+	struct ifreq lo = { .ifr_name = "lo", .ifr_flags = IFF_UP };
+	cleanup_fd int fd = -1;
+
+	if (unshare(CLONE_NEWNET) < 0)
+		chroot_give_up("make", "a network namespace");
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &lo) < 0)
+		chroot_give_up("bring up", "lo");
+}
+
+/* The first process: it makes the namespaces, starts who is process 1 in them, and passes on how that ended. */
+__attribute__((noreturn)) static void outer(const struct chroot_cmd *c, unsigned flags, int ns, pid_t parent)
+{
+	int want = (c->host_pid ? 0 : CLONE_NEWPID) | (c->host_uts ? 0 : CLONE_NEWUTS) | (c->host_ipc ? 0 : CLONE_NEWIPC);
+	int got = unshare(CLONE_NEWNS | want) < 0 ? 0 : want, status;
 	pid_t pid;
-	int status;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		_exit(125);
-	if (!own_pids && unshare(CLONE_NEWNS) < 0)
-		give_up("make", "a mount namespace");
+	if (got != want && unshare(CLONE_NEWNS) < 0)
+		chroot_give_up("make", "a mount namespace");
+	if (c->no_network)
+		leave_network();
 	take_streams(flags);
 	pid = fork();
 	if (pid < 0)
-		give_up("start", "a process");
+		chroot_give_up("start", "a process");
 	if (!pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		inner(c, own_pids);
+		inner(c, ns, got);
 	}
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
 	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
 }
 
-static int check_volumes(struct build *b, const struct chroot_cmd *c)
-{
-	for (size_t i = 0; i < c->volumes.n; i++) {
-		cleanup_strv struct hoy_strv parts = HOY_STRV_INIT;
-
-		hoy_strv_split(&parts, c->volumes.v[i], ':');
-		if (parts.n < 2 || parts.n > 3 || *parts.v[1] != '/' || *parts.v[0] != '/' ||
-		    (parts.n == 3 && strcmp(parts.v[2], "ro") && strcmp(parts.v[2], "rw")))
-			return hoy_fail(&b->err, HOY_EUNSUPPORTED, "'%s': with the isolation chroot, a volume is /SOURCE:/TARGET[:ro]", c->volumes.v[i]);
-	}
-	return 0;
-}
-
 int chroot_run(struct build *b, const struct chroot_cmd *c, unsigned flags)
 {
+	cleanup_fd int ns = -1;
 	pid_t pid, self = getpid();
-	int r = check_volumes(b, c);
 
-	if (r < 0)
-		return r;
 	if (c->words.error || c->env.error || !c->words.n)
 		return hoy_fail_oom(&b->err);
+	if (c->ns->own && (ns = userns_open(c->ns, &b->err)) < 0)
+		return ns;
 	fflush(stdout);
 	pid = fork();
 	if (pid < 0)
 		return hoy_fail_errno(&b->err, errno, "cannot start a process");
 	if (!pid)
-		outer(c, flags, self);
+		outer(c, flags, ns, self);
 	return wait_child(pid);
 }

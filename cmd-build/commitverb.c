@@ -6,6 +6,8 @@
 #include <sys/mman.h>
 
 #include "cmd-build/ctr.h"
+#include "cmd-build/extra.h"
+#include "cmd-build/signing.h"
 #include "cmd-build/verbs.h"
 #include "common/base/fd.h"
 #include "common/cli/call.h"
@@ -14,7 +16,7 @@
 #include "common/store/images.h"
 
 struct commit_opts {
-	struct hoy_strv annotation, change, unset_annotation, unset_env, encryption_key, encrypt_layer;
+	struct hoy_strv add_file, annotation, change, unset_annotation, unset_env, encryption_key, encrypt_layer;
 	const char *authfile, *cert_dir, *config, *creds, *format, *iidfile, *manifest, *sign_by, *source_date_epoch, *timestamp;
 	int created_annotation, disable_compression, identity_label, tls_verify;
 	bool omit_history, quiet, rewrite_timestamp, rm, squash;
@@ -24,6 +26,7 @@ struct commit_opts {
 #define LIST(letter, name, field, arg, help) { letter, name, HOY_OPT_LIST, O(field), arg, help }
 #define COMMAS(letter, name, field, arg, help) { letter, name, HOY_OPT_COMMAS, O(field), arg, help }
 static const struct hoy_opt commit_opts[] = {
+	LIST(0, "add-file", add_file, "SOURCE[:PATH]", "add a file to the image, in a layer of its own"),
 	LIST(0, "annotation", annotation, "KEY=VALUE", "add an annotation to the image's manifest"),
 	STR(0, "authfile", authfile, "FILE", "credentials of registries"),
 	STR(0, "cert-dir", cert_dir, "DIR", "certificates of registries"),
@@ -63,8 +66,11 @@ struct commit {
 	const char *name;    /* in the store, NULL: none */
 	const char *place;   /* "TRANSPORT:..." elsewhere, or NULL */
 	char id[HOY_ID_SIZE];
-	bool was_there;
+	struct hoy_strv files; /* that are added: source, path, source, path ... */
+	struct hoy_strv before; /* images that were there, and stay */
 };
+/* The image is not yet what it is to be when it is committed: it gets its name afterwards. */
+static bool unfinished(const struct commit *m) { return m->o.sign_by || (m->files.n && !m->o.squash); }
 
 static int oom(struct commit *m) { return hoy_fail_oom(&m->c.b.err); }
 
@@ -202,7 +208,7 @@ static int describe(struct commit *m)
 	    (clamp && !hoy_json_set_bool(&m->d, m->build, "clamp", true)) ||
 	    (take && !hoy_json_set_bool(&m->d, m->build, "take", true)) || (!m->o.created_annotation && !hoy_json_set_bool(&m->d, m->build, "undated", true)))
 		return oom(m);
-	r = add_config(m);
+	r = m->o.squash && m->files.n && extra_write(&m->d, m->build, &m->files) < 0 ? oom(m) : add_config(m);
 	if (!r)
 		r = add_notes(m);
 	if (!r)
@@ -239,16 +245,16 @@ static int call(struct commit *m, const char *tool, const struct hoy_strv *argv,
 	return status ? -HOY_EREMOTE : 0; /* it has told the user why */
 }
 
-static void note_images(struct commit *m, struct hoy_strv *ids)
+static void note_images(struct commit *m)
 {
 	if (!hoy_store_peek(m->c.b.s, HOY_LAYERS | HOY_IMAGES, NULL))
 		for (struct hoy_json *rec = hoy_image_first(m->c.b.s); rec; rec = hoy_image_next(m->c.b.s, rec))
-			hoy_strv_push(ids, hoy_json_str(rec, "id") ?: "");
+			hoy_strv_push(&m->before, hoy_json_str(rec, "id") ?: "");
 }
 
 static int store_image(struct commit *m)
 {
-	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT, before = HOY_STRV_INIT;
+	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
 	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(1 << 16);
 	cleanup_fd int spec = spec_file(m);
 	const char *author = hoy_json_str(hoy_json_get(m->c.d.root, "ociv1"), "author"), *comment = hoy_json_str(hoy_json_get(m->c.d.root, "docker"), "comment");
@@ -256,8 +262,8 @@ static int store_image(struct commit *m)
 
 	if (spec < 0)
 		return spec;
-	if (m->place)
-		note_images(m, &before);
+	if (m->place || unfinished(m))
+		note_images(m);
 	hoy_strv_push(&argv, "commit");
 	hoy_strv_pushf(&argv, "--spec=/dev/fd/%d", spec);
 	hoy_strv_pushf(&argv, "--format=%s", m->docker ? "docker" : "oci");
@@ -273,7 +279,7 @@ static int store_image(struct commit *m)
 		hoy_strv_pushf(&argv, "--config=%s", m->o.config);
 	for (size_t i = 0; i < m->o.change.n; i++)
 		hoy_strv_pushf(&argv, "--change=%s", m->o.change.v[i]);
-	if (m->name)
+	if (m->name && !unfinished(m))
 		hoy_strv_push(&argv, m->name);
 	r = call(m, "hoy-transfer", &argv, &out);
 	if (r < 0)
@@ -281,7 +287,6 @@ static int store_image(struct commit *m)
 	if (out.len < HOY_ID_LEN || !hoy_is_hex(out.data, HOY_ID_LEN))
 		return hoy_fail(&m->c.b.err, HOY_EFORMAT, "hoy-transfer did not print an image id");
 	snprintf(m->id, sizeof(m->id), "%.*s", HOY_ID_LEN, out.data);
-	m->was_there = hoy_strv_has(&before, m->id);
 	return 0;
 }
 
@@ -309,12 +314,53 @@ static void push_copy_options(const struct commit *m, struct hoy_strv *argv)
 }
 
 /* Only the place that was asked for keeps the image. */
-static void forget_image(struct commit *m)
+static void forget_image(struct commit *m, const char *id)
 {
-	if (m->was_there || hoy_store_lock(m->c.b.s, 0, HOY_LAYERS | HOY_IMAGES | HOY_CONTAINERS, NULL) < 0)
+	if (hoy_strv_has(&m->before, id) || hoy_store_lock(m->c.b.s, 0, HOY_LAYERS | HOY_IMAGES | HOY_CONTAINERS, NULL) < 0)
 		return;
-	(void)hoy_image_delete(m->c.b.s, m->id, NULL, NULL);
+	(void)hoy_image_delete(m->c.b.s, id, NULL, NULL);
 	hoy_store_unlock(m->c.b.s);
+}
+
+static int add_files(struct commit *m)
+{
+	char first[HOY_ID_SIZE];
+	int r;
+
+	memcpy(first, m->id, sizeof(first));
+	r = extra_layer(&m->c.b, m->id, &m->files, m->o.timestamp ? m->time : -1);
+	if (strcmp(first, m->id))
+		forget_image(m, first);
+	return r;
+}
+
+static int sign_here(struct commit *m, const char *name)
+{
+	int r;
+
+	if (!m->o.quiet)
+		fputs("Creating signature: Signing image using simple signing\n", stderr);
+	r = sign_stored(m->id, name, m->o.sign_by, &m->c.b.err);
+	if (!r && !m->o.quiet)
+		fputs("Storing signatures\n", stderr);
+	return r;
+}
+
+/* What is left to do for the image in the store. What fails here leaves no image. */
+static int complete_image(struct commit *m)
+{
+	cleanup_free char *name = m->name ? full_name(m->name, &m->c.b.err) : NULL;
+	int r = m->name && !name ? -m->c.b.err.code : 0;
+
+	if (!r && m->files.n && !m->o.squash)
+		r = add_files(m);
+	if (!r && m->o.sign_by && !m->place)
+		r = sign_here(m, name);
+	if (!r && name && unfinished(m))
+		r = image_tag(&m->c.b, m->id, name);
+	if (r < 0)
+		forget_image(m, m->id);
+	return r;
 }
 
 static int copy_out(struct commit *m)
@@ -328,7 +374,7 @@ static int copy_out(struct commit *m)
 	hoy_strv_pushf(&argv, "containers-storage:%s", m->id);
 	hoy_strv_push(&argv, m->place);
 	r = call(m, "hoy-image", &argv, &out);
-	forget_image(m);
+	forget_image(m, m->id);
 	return r;
 }
 
@@ -398,15 +444,17 @@ static int take_name(struct commit *m, const char *word)
 		m->place = word;
 	else
 		m->name = word;
-	if (!m->place && (m->o.sign_by || m->o.encryption_key.n))
-		return hoy_fail(&m->c.b.err, HOY_EUNSUPPORTED, "images in the store can be neither signed nor encrypted: name a registry or a file");
+	if (!m->place && m->o.encryption_key.n)
+		return hoy_fail(&m->c.b.err, HOY_EUNSUPPORTED, "images in the store cannot be encrypted: name a registry or a file");
 	return 0;
 }
 
 static int finish(struct commit *m)
 {
-	int r = m->place ? copy_out(m) : 0;
+	int r = unfinished(m) ? complete_image(m) : 0;
 
+	if (!r && m->place)
+		r = copy_out(m);
 	if (!r && m->o.manifest)
 		r = add_to_list(m);
 	if (!r && m->o.iidfile) {
@@ -435,13 +483,15 @@ static int check(struct commit *m, int n, char **argv)
 		r = take_format(m);
 	if (!r && m->o.manifest && n == 2 && hoy_names_transport(argv[2]))
 		r = hoy_fail(&m->c.b.err, HOY_EUNSUPPORTED, "--manifest is for images in the store");
+	for (size_t i = 0; i < m->o.add_file.n && !r; i++)
+		r = extra_parse(&m->files, m->o.add_file.v[i], &m->c.b.err);
 	return r ? r : take_name(m, n == 2 ? argv[2] : NULL);
 }
 
 static int run_commit(const struct hoy_verb *v, int argc, char **argv)
 {
 	struct commit m = { .o = { .created_annotation = 1, .disable_compression = -1, .identity_label = -1, .tls_verify = -1 } };
-	struct hoy_strv *lists[] = { &m.o.annotation, &m.o.change, &m.o.unset_annotation, &m.o.unset_env, &m.o.encryption_key, &m.o.encrypt_layer };
+	struct hoy_strv *lists[] = { &m.files, &m.before, &m.o.add_file, &m.o.annotation, &m.o.change, &m.o.unset_annotation, &m.o.unset_env, &m.o.encryption_key, &m.o.encrypt_layer };
 	int status, r, n = hoy_verb_args(v, argc, argv, &m.o, 0, -1, &status);
 
 	if (n < 0)

@@ -10,6 +10,7 @@
 #include "common/base/fd.h"
 #include "common/base/msg.h"
 #include "common/data/time.h"
+#include "common/proc/signal.h"
 
 static const char *const proxies[] = { "HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "FTP_PROXY", "ftp_proxy", "NO_PROXY",
 				       "no_proxy", "ALL_PROXY", "all_proxy" };
@@ -188,7 +189,7 @@ static int apply_command(struct state *s, const struct cf_instr *i)
 	cleanup_strv struct hoy_strv words = HOY_STRV_INIT;
 
 	/* Whatever SHELL says: as buildah has it. */
-	if (!i->json) {
+	if (!i->json && (i->args.n || !entry)) {
 		hoy_strv_push(&words, "/bin/sh");
 		hoy_strv_push(&words, "-c");
 	}
@@ -196,25 +197,19 @@ static int apply_command(struct state *s, const struct cf_instr *i)
 		hoy_strv_push(&words, i->args.v[k]);
 	if (entry && !s->cmd_set)
 		hoy_json_unset(s->cfg, "Cmd");
-	s->cmd_set = s->cmd_set || !entry;
+	s->cmd_set = s->cmd_set || (!entry && i->args.n);
 	return words.error ? oom(s) : set_list(s, key, &words, 0);
 }
 
-/* "80", "80/udp", "80-82/tcp": a range stays one, as buildah has it. */
-static int expose(struct state *s, const struct cf_instr *i, const char *spec)
+/* Whatever it says: as buildah has it, a range stays one, and what a port is, matters to those who publish it. */
+static int expose(struct state *s, const char *spec)
 {
-	const char *slash = strchr(spec, '/'), *proto = slash ? slash + 1 : "tcp";
-	unsigned long from, to;
-	char *end, key[64];
+	size_t port = strcspn(spec, "/");
+	const char *proto = spec[port] ? spec + port + 1 : "";
+	size_t len = strcspn(proto, "/");
+	cleanup_free char *key = hoy_asprintf("%.*s/%.*s", (int)port, spec, len ? (int)len : 3, len ? proto : "tcp");
 
-	from = to = strtoul(spec, &end, 10);
-	if (*end == '-' && isdigit((unsigned char)end[1]))
-		to = strtoul(end + 1, &end, 10);
-	if (!isdigit((unsigned char)*spec) || (*end && end != slash) || !from || to < from || to > 65535 ||
-	    (strcasecmp(proto, "tcp") && strcasecmp(proto, "udp") && strcasecmp(proto, "sctp")))
-		return cfile_fail(&s->b->f, i, &s->b->err, EINVAL, "invalid containerPort: %s", spec);
-	snprintf(key, sizeof(key), "%.*s/%s", (int)(slash ? slash - spec : (long)strlen(spec)), spec, proto);
-	return add_key(s, "ExposedPorts", key);
+	return key ? add_key(s, "ExposedPorts", key) : oom(s);
 }
 
 static int apply_expose(struct state *s, const struct cf_instr *i)
@@ -227,8 +222,10 @@ static int apply_expose(struct state *s, const struct cf_instr *i)
 		r = subst_words(i->args.v[k], '\\', &vars, &ports, &s->b->err);
 	if (r < 0)
 		return cfile_fail(&s->b->f, i, &s->b->err, -r, "%s", (char *)strdupa(s->b->err.msg));
+	if (!ports.n || (ports.n == 1 && !*ports.v[0]))
+		return cfile_fail(&s->b->f, i, &s->b->err, EINVAL, "requires at least one argument");
 	for (size_t k = 0; k < ports.n && !r; k++)
-		r = expose(s, i, ports.v[k]);
+		r = *ports.v[k] ? expose(s, ports.v[k]) : 0;
 	return r;
 }
 
@@ -237,7 +234,7 @@ static int apply_volume(struct state *s, const struct cf_instr *i)
 	int r = 0;
 
 	for (size_t k = 0; k < i->args.n && !r; k++) {
-		cleanup_free char *path = i->json ? strdup(i->args.v[k]) : config_word(s, i, i->args.v[k]);
+		cleanup_free char *path = config_word(s, i, i->args.v[k]);
 
 		if (!path)
 			return -s->b->err.code;
@@ -253,10 +250,28 @@ static int apply_word(struct state *s, const struct cf_instr *i, const char *key
 	if (!word)
 		return -s->b->err.code;
 	if (!strcmp(key, "WorkingDir")) {
-		path = join_clean(config_str(s, key), word);
+		/* As buildah has it: what is absolute stays as it is, but for a slash at its end. */
+		size_t len = strlen(word);
+
+		path = *word != '/' ? join_clean(config_str(s, key), word) : strndup(word, len - (len > 1 && word[len - 1] == '/'));
 		return path && hoy_json_set_string(&s->d, s->cfg, key, path) ? 0 : oom(s);
 	}
 	return hoy_json_set_string(&s->d, s->cfg, key, word) ? 0 : oom(s);
+}
+
+static int apply_signal(struct state *s, const struct cf_instr *i)
+{
+	cleanup_free char *word = config_word(s, i, i->args.v[0]);
+	char *end;
+	long n;
+
+	if (!word)
+		return -s->b->err.code;
+	/* Any number but 0 is one, as to podman: what it means is the matter of the machine that it is sent on. */
+	n = strtol(word, &end, 10);
+	if (*word && !*end ? !n : hoy_signal_parse(word) < 0)
+		return cfile_fail(&s->b->f, i, &s->b->err, EINVAL, "Invalid signal: %s", word);
+	return hoy_json_set_string(&s->d, s->cfg, "StopSignal", word) ? 0 : oom(s);
 }
 
 static int health_flag(struct state *s, const struct cf_instr *i, struct hoy_json *h, const char *flag, const char *key)
@@ -272,8 +287,8 @@ static int health_flag(struct state *s, const struct cf_instr *i, struct hoy_jso
 		ns = strtol(text, &end, 10);
 		if (!*text || *end || ns < 0)
 			return cfile_fail(&s->b->f, i, &s->b->err, EINVAL, "--retries must be a number that is not negative, not '%s'", text);
-	} else if (!hoy_duration_parse(text, &ns) || ns < 1000000) {
-		return cfile_fail(&s->b->f, i, &s->b->err, EINVAL, "--%s must be a duration of at least 1ms, not '%s'", flag, text);
+	} else if (!hoy_duration_parse(text, &ns) || ns < 1000000 || isdigit((unsigned char)text[strlen(text) - 1])) {
+		return cfile_fail(&s->b->f, i, &s->b->err, EINVAL, "--%s must be a duration with a unit, of at least 1ms, not '%s'", flag, text);
 	}
 	return hoy_json_set_int(&s->d, h, key, ns) ? 0 : oom(s);
 }
@@ -294,7 +309,7 @@ static int apply_health(struct state *s, const struct cf_instr *i)
 		if (!hoy_json_set_string(&s->d, test, NULL, word))
 			return oom(s);
 	}
-	for (size_t k = 0; k < ARRAY_SIZE(flags) && !r; k++)
+	for (size_t k = 0; k < ARRAY_SIZE(flags) && !r && i->args.n > 1; k++)
 		r = health_flag(s, i, h, flags[k][0], flags[k][1]);
 	return r;
 }
@@ -302,10 +317,16 @@ static int apply_health(struct state *s, const struct cf_instr *i)
 static int apply_onbuild(struct state *s, const struct cf_instr *i)
 {
 	struct hoy_json *list = hoy_json_need(&s->d, s->cfg, "OnBuild", HOY_JSON_ARRAY);
+	static const char *const never[] = { "ONBUILD", "FROM", "MAINTAINER" };
+	size_t len = strcspn(i->rest, " \t");
+	const char *trigger;
 
-	if (!strncasecmp(i->rest, "ONBUILD", 7) || !strncasecmp(i->rest, "FROM", 4) || !strncasecmp(i->rest, "MAINTAINER", 10))
-		return cfile_fail(&s->b->f, i, &s->b->err, EINVAL, "%.*s isn't allowed as an ONBUILD trigger", (int)strcspn(i->rest, " \t"), i->rest);
-	return list && hoy_json_set_string(&s->d, list, NULL, i->rest) ? 0 : oom(s);
+	for (size_t k = 0; k < ARRAY_SIZE(never); k++)
+		if (len == strlen(never[k]) && !strncasecmp(i->rest, never[k], len))
+			return cfile_fail(&s->b->f, i, &s->b->err, EINVAL, "%.*s isn't allowed as an ONBUILD trigger", (int)len, i->rest);
+	/* As it was written, with the spaces at its end. */
+	trigger = strcasestr(i->text, "ONBUILD") + 7;
+	return list && hoy_json_set_string(&s->d, list, NULL, trigger + strspn(trigger, " \t")) ? 0 : oom(s);
 }
 
 static int apply_maintainer(struct state *s, const struct cf_instr *i)
@@ -343,7 +364,7 @@ int config_apply(struct state *s, const struct cf_instr *i)
 	if (!strcmp(w, "WORKDIR"))
 		return apply_word(s, i, "WorkingDir");
 	if (!strcmp(w, "STOPSIGNAL"))
-		return apply_word(s, i, "StopSignal");
+		return apply_signal(s, i);
 	/* OCI's format has no place for it, and as buildah warns, it then holds for no RUN either. */
 	if (!strcmp(w, "SHELL") && !s->b->docker)
 		return 0;

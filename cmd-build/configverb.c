@@ -351,7 +351,7 @@ static int apply_entrypoint(struct config *g)
 
 	if (!text)
 		return 0;
-	if (!blank(text) && json_words(text, &words)) {
+	if (!blank(text) && json_words(text, true, &words) > 0) {
 		warn_command(g, "and will be passed to entrypoint as a parameter");
 	} else if (!blank(text)) {
 		hoy_strv_push(&words, "/bin/sh");
@@ -371,7 +371,7 @@ static int apply_cmd(struct config *g)
 
 	if (!text)
 		return 0;
-	if (!blank(text) && !json_words(text, &words) && shell_words(text, &words) < 0)
+	if (!blank(text) && json_words(text, true, &words) <= 0 && shell_words(text, &words) < 0)
 		return hoy_fail(&g->c.b.err, EINVAL, "parsing --cmd \"%s\": invalid command line string", text);
 	r = words.n ? ctr_set_list(&g->c, "Cmd", &words) : ctr_set(&g->c, "Cmd", NULL);
 	return r ? r : note(g, "/bin/sh -c #(nop) CMD %s", text);

@@ -74,6 +74,19 @@ static int check_local(struct state *s, const struct cf_instr *i, bool remote)
 	return 0;
 }
 
+/* As buildah has it: what is behind ".." in the destination need not be there. In new memory. */
+static char *destination(const struct state *s, const char *word)
+{
+	cleanup_free char *clean = NULL;
+	const char *end = strrchr(word, '/');
+	bool dir = end && (!end[1] || !strcmp(end, "/.") || !strcmp(end, "/.."));
+
+	if (!strstr(word, ".."))
+		return strdup(word);
+	clean = join_clean(config_str(s, "WorkingDir"), word);
+	return clean ? hoy_asprintf("%s%s", clean, dir && clean[1] ? "/" : "") : NULL;
+}
+
 static int push_paths(struct state *s, const struct cf_instr *i, struct hoy_strv *argv)
 {
 	size_t nth = 0;
@@ -81,7 +94,7 @@ static int push_paths(struct state *s, const struct cf_instr *i, struct hoy_strv
 
 	for (size_t k = 0; k < i->args.n && !r; k++) {
 		bool last = k + 1 == i->args.n, remote;
-		cleanup_free char *word = NULL;
+		cleanup_free char *word = NULL, *dest = NULL;
 
 		if (nth < i->n_docs && !last && !i->json && starts(i->args.v[k], "<<")) {
 			r = push_doc(s, i, &nth, argv);
@@ -92,10 +105,13 @@ static int push_paths(struct state *s, const struct cf_instr *i, struct hoy_strv
 			return -s->b->err.code;
 		remote = !last && *i->word == 'A' && is_remote(word);
 		r = last ? 0 : check_local(s, i, remote);
-		if (!r && remote)
+		dest = last ? destination(s, word) : NULL;
+		if (last && !dest)
+			r = hoy_fail_oom(&s->b->err);
+		else if (!r && remote)
 			r = push_remote(s, i, word, argv);
 		else
-			hoy_strv_push(argv, word);
+			hoy_strv_push(argv, dest ?: word);
 	}
 	return r;
 }
@@ -166,6 +182,8 @@ static int push_copy_flags(struct state *s, const struct cf_instr *i, const stru
 	hoy_strv_pushf(argv, "--root=%s", root);
 	hoy_strv_pushf(argv, "--context=%s", src->path);
 	hoy_strv_pushf(argv, "--workdir=%s", *dir ? dir : "/");
+	if (src->maps)
+		userns_map_argv(src->maps, "from-", argv);
 	if (src->image)
 		hoy_strv_push(argv, "--from-image");
 	else if (s->b->ignore && !src->named)
@@ -175,6 +193,15 @@ static int push_copy_flags(struct state *s, const struct cf_instr *i, const stru
 	if (unpack)
 		hoy_strv_push(argv, cf_flag(i, "unpack") ? "--add=all" : "--add");
 	return 0;
+}
+
+/* Whose the files are outside of the container's user namespace. An archive is unpacked in the build's own directory then. */
+static int push_maps(struct state *s, struct hoy_strv *argv)
+{
+	int r = hoy_idmaps_empty(&s->work->ns.maps) ? 0 : need_tmp(s->b);
+
+	userns_map_argv(&s->work->ns.maps, "", argv);
+	return r;
 }
 
 /* UPPER: the upper directory of an overlay on ROOT, which is written to; NULL: ROOT itself is. */
@@ -194,6 +221,10 @@ static int copy(struct state *s, const struct cf_instr *i, const struct source *
 		hoy_strv_pushf(&argv, "--upper=%s", upper);
 	if (dry)
 		hoy_strv_push(&argv, "--dry-run");
+	else
+		r = push_maps(s, &argv);
+	if (r < 0)
+		return r;
 	if (s->b->tmp)
 		hoy_strv_pushf(&argv, "--docs=%s", s->b->tmp);
 	hoy_strv_push(&argv, "--");
@@ -248,9 +279,12 @@ static int copy_upper(struct state *s, const struct cf_instr *i, const struct so
 int work_copy(struct state *s, const struct cf_instr *i, char **ret_sum)
 {
 	struct source src = { .path = NULL };
-	bool fresh = !s->work && !s->b->s->vfs && (*i->word == 'C' || is_linked(s, i));
+	bool volumes = !cf_flag(i, "link") && work_lacks_volumes(s);
+	bool fresh = !s->work && !s->b->s->vfs && (*i->word == 'C' || is_linked(s, i)) && !s->b->ns.own && !volumes;
 	int r = fresh ? work_new(s) : work_open(s);
 
+	if (!r && volumes)
+		r = work_volumes(s, hoy_json_path(s->base.root, "config", "Volumes", NULL));
 	if (!r)
 		r = open_from(s, i, &src);
 	if (!r)

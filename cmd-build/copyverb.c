@@ -9,17 +9,20 @@
 #include "cmd-build/verbs.h"
 #include "common/base/fd.h"
 #include "common/cli/call.h"
+#include "common/data/time.h"
 #include "common/store/images.h"
 
 struct copy_opts {
 	struct hoy_strv exclude;
-	const char *checksum, *chmod, *chown, *contextdir, *from, *ignorefile;
-	int add_history;
+	const char *cert_dir, *checksum, *chmod, *chown, *contextdir, *from, *ignorefile, *retry_delay, *timestamp;
+	int add_history, tls_verify;
+	int64_t retry;
 	bool parents, quiet;
 };
 #define O(field) offsetof(struct copy_opts, field)
 #define COMMON_OPTS \
 	{ 0, "add-history", HOY_OPT_TRI, O(add_history), NULL, "note it in the image's history (default BUILDAH_HISTORY)" }, \
+	{ 0, "cert-dir", HOY_OPT_STRING, O(cert_dir), "DIR", "certificates of registries and web servers" }, \
 	{ 0, "checksum", HOY_OPT_STRING, O(checksum), "DIGEST", "what a fetched file must have" }, \
 	{ 0, "chmod", HOY_OPT_STRING, O(chmod), "MODE", "mode of what is copied" }, \
 	{ 0, "chown", HOY_OPT_STRING, O(chown), "USER[:GROUP]", "owner of what is copied" }, \
@@ -27,7 +30,11 @@ struct copy_opts {
 	{ 0, "exclude", HOY_OPT_COMMAS, O(exclude), "PATTERN", "what isn't copied, as in a .containerignore file" }, \
 	{ 0, "from", HOY_OPT_STRING, O(from), "NAME", "a working container or an image, whose root sources are beneath" }, \
 	{ 0, "ignorefile", HOY_OPT_STRING, O(ignorefile), "FILE", "a .containerignore file; with --contextdir" }, \
-	{ 'q', "quiet", HOY_OPT_FLAG, O(quiet), NULL, "do not print the digest of what was copied" }
+	{ 'q', "quiet", HOY_OPT_FLAG, O(quiet), NULL, "do not print the digest of what was copied" }, \
+	{ 0, "retry", HOY_OPT_INT, O(retry), "N", "attempts after a failed one to get something (default 3)" }, \
+	{ 0, "retry-delay", HOY_OPT_STRING, O(retry_delay), "DURATION", "time between attempts" }, \
+	{ 0, "timestamp", HOY_OPT_STRING, O(timestamp), "SECONDS", "time of all files that are copied" }, \
+	{ 0, "tls-verify", HOY_OPT_TRI, O(tls_verify), NULL, "check certificates of registries and web servers" }
 static const struct hoy_opt add_opts[] = {
 	COMMON_OPTS,
 	HOY_OPTS_END,
@@ -42,6 +49,7 @@ static const struct hoy_opt copy_opts[] = {
 struct place {
 	char *path;
 	char layer[HOY_ID_SIZE]; /* mounted for this; "": none */
+	struct hoy_idmaps maps;	 /* its files' ids are shifted by */
 	bool image;
 };
 
@@ -55,6 +63,7 @@ static int open_from(struct ctr *c, const char *name, struct place *p)
 
 	if (!r && !hoy_container_find(b->s, name, &rec, NULL)) {
 		snprintf(p->layer, sizeof(p->layer), "%s", hoy_json_str(rec, "layer") ?: "");
+		r = hoy_idmaps_read(rec, &p->maps) < 0 ? hoy_fail(&b->err, HOY_EFORMAT, "container '%s' has an invalid id map", name) : 0;
 	} else if (!r) {
 		r = image_source(b, name, id);
 		if (!r)
@@ -136,6 +145,10 @@ static int make_argv(struct ctr *c, const struct copy_opts *o, const struct plac
 		hoy_strv_pushf(argv, "--chown=%s", o->chown);
 	if (o->chmod)
 		hoy_strv_pushf(argv, "--chmod=%s", o->chmod);
+	userns_map_argv(&p->maps, "from-", argv);
+	userns_map_argv(&c->w.ns.maps, "", argv);
+	if (!r && (!hoy_idmaps_empty(&c->w.ns.maps) || o->timestamp))
+		r = need_tmp(&c->b);
 	if (p->image)
 		hoy_strv_push(argv, "--from-image");
 	if (o->ignorefile)
@@ -146,6 +159,8 @@ static int make_argv(struct ctr *c, const struct copy_opts *o, const struct plac
 		hoy_strv_push(argv, "--parents");
 	if (o->checksum)
 		hoy_strv_pushf(argv, "--checksum=%s", o->checksum);
+	if (o->timestamp)
+		hoy_strv_pushf(argv, "--timestamp=%s", o->timestamp);
 	for (size_t i = 0; i < o->exclude.n; i++)
 		hoy_strv_pushf(argv, "--exclude=%s", o->exclude.v[i]);
 	/* The last one is where to, if there are several. */
@@ -165,7 +180,7 @@ static int copy(struct ctr *c, const struct copy_opts *o, bool add, int n, char 
 {
 	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
 	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(1 << 16);
-	struct place p = { NULL, "", false };
+	struct place p = { .path = NULL };
 	int status = 0, r = work_mount(&c->w), end;
 
 	if (!r)
@@ -196,11 +211,16 @@ static int note(struct ctr *c, const struct copy_opts *o, bool add, const char *
 static int check(struct ctr *c, const struct copy_opts *o, int n, char **argv)
 {
 	int r = options_first(n > 1 ? 1 : n, argv, "container name", &c->b.err);
+	int64_t ns;
 
 	if (!r && !n)
 		r = hoy_fail(&c->b.err, EINVAL, "container ID must be specified");
 	if (!r && n == 1)
 		r = hoy_fail(&c->b.err, EINVAL, "src must be specified");
+	if (!r && o->timestamp && (!*o->timestamp || o->timestamp[strspn(o->timestamp, "0123456789")]))
+		r = hoy_fail(&c->b.err, EINVAL, "parsing timestamp value \"%s\": it must be a number of seconds since 1970", o->timestamp);
+	if (!r && o->retry_delay && !hoy_duration_parse(o->retry_delay, &ns))
+		r = hoy_fail(&c->b.err, EINVAL, "unable to parse value provided \"%s\" as --retry-delay: time: invalid duration \"%s\"", o->retry_delay, o->retry_delay);
 	if (!r && o->ignorefile && !o->contextdir)
 		r = hoy_fail(&c->b.err, EINVAL, "--ignorefile option requires that you specify a context dir using --contextdir");
 	return r;
@@ -208,7 +228,7 @@ static int check(struct ctr *c, const struct copy_opts *o, int n, char **argv)
 
 static int run_copy_or_add(const struct hoy_verb *v, int argc, char **argv, bool add)
 {
-	struct copy_opts o = { .add_history = -1 };
+	struct copy_opts o = { .add_history = -1, .tls_verify = -1, .retry = -1 };
 	cleanup_free char *sum = NULL;
 	struct ctr c;
 	int status, r, n = hoy_verb_args(v, argc, argv, &o, 0, -1, &status);
@@ -216,6 +236,10 @@ static int run_copy_or_add(const struct hoy_verb *v, int argc, char **argv, bool
 	if (n < 0)
 		return status;
 	ctr_init(&c);
+	c.o.cert_dir = o.cert_dir;
+	c.o.tls_verify = o.tls_verify;
+	c.o.retry = o.retry;
+	c.o.retry_delay = o.retry_delay;
 	r = check(&c, &o, n, argv);
 	if (!r)
 		r = ctr_open(&c, argv[1]);

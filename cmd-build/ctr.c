@@ -79,7 +79,7 @@ int ctr_load(struct ctr *c, const struct hoy_json *rec)
 	r = hoy_json_adopt(&c->d, data, len, "buildah.json", &c->b.err);
 	if (!r && (!hoy_json_is(c->d.root, HOY_JSON_OBJECT) || strcmp(hoy_json_str(c->d.root, "type") ?: "", "buildah 0.0.1")))
 		r = hoy_fail(&c->b.err, HOY_EFORMAT, "container \"%s\" is not a buildah container", c->w.name);
-	return r;
+	return r ? r : userns_read(&c->w.ns, c->d.root, &c->b.err);
 }
 
 int ctr_open(struct ctr *c, const char *name)
@@ -274,12 +274,22 @@ int isolation_parse(const char *text, struct hoy_err *err)
 {
 	static const char *const names[] = { "", "oci", "chroot", "rootless" };
 
+	if (text && !strcasecmp(text, "default"))
+		return ISOLATION_OCI;
+
 	if (!text || !*text)
 		text = getenv("BUILDAH_ISOLATION") ?: "";
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		if (!strcasecmp(text, names[i]))
 			return (int)i;
 	return hoy_fail(err, EINVAL, "unrecognized isolation type \"%s\"", text);
+}
+
+bool no_pivot_asked(void)
+{
+	const char *v = getenv("BUILDAH_NOPIVOT");
+
+	return v && *v;
 }
 
 int options_first(int n, char **argv, const char *noun, struct hoy_err *err)

@@ -28,6 +28,8 @@ int ctr_open(struct ctr *c, const char *name);
 /* The settings of the container REC, into C; -ENOENT without a sentence if it is none of a build. */
 int ctr_load(struct ctr *c, const struct hoy_json *rec);
 int ctr_save(struct ctr *c);
+/* Make the container that C's settings describe on what S stands on: NAME, or NULL: one after its image that is not taken. */
+int ctr_create(struct ctr *c, const struct state *s, const char *name);
 /* Carry out the triggers LIST, ONBUILD of the image, in the container that was just made. */
 int ctr_trigger(struct ctr *c, const struct hoy_json *list);
 /* Before a commit: mount points that commands of buildah's, or of ours, have left in the layer go. */
@@ -39,6 +41,8 @@ void ctr_write(struct ctr *c, struct hoy_buf *ret);
 
 /* The settings of a container on what S stands on, whose config is in s->base; FORMAT is one of those above, or NULL: what an image says. */
 int ctr_describe(struct ctr *c, const struct state *s, const char *format);
+/* What CONFIG (docker's object) says becomes what the settings do, in both forms. */
+int ctr_put_config(struct ctr *c, const struct hoy_json *config);
 /* The config objects, of the image in OCI's and in docker's form. */
 struct hoy_json *ctr_oci(struct ctr *c);
 struct hoy_json *ctr_docker(struct ctr *c);
@@ -55,6 +59,8 @@ int ctr_set_env(struct ctr *c, const char *key, const char *value);
 
 /* The number that the name of an isolation means, DEFAULT for ""; -EINVAL with a sentence. Without TEXT the environment's. */
 int isolation_parse(const char *text, struct hoy_err *err);
+/* Does the environment want roots to be changed without pivot_root? */
+bool no_pivot_asked(void);
 /* Options behind the container's or image's name are a mistake that buildah names: 0, or -EINVAL with a sentence. */
 int options_first(int n, char **argv, const char *noun, struct hoy_err *err);
 /* The end of a verb: what failed, if R says so, is told. The exit status. */

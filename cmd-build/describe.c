@@ -218,3 +218,11 @@ int ctr_describe(struct ctr *c, const struct state *s, const char *format)
 	}
 	return r;
 }
+
+int ctr_put_config(struct ctr *c, const struct hoy_json *config)
+{
+	HOY_JSON_EACH(m, config)
+		if (!hoy_json_put(&c->d, ctr_docker(c), m->key, hoy_json_copy(&c->d, m)))
+			return hoy_fail_oom(&c->b.err);
+	return copy_keys(c, ctr_oci(c), config, oci_config_keys, ARRAY_SIZE(oci_config_keys));
+}

@@ -150,10 +150,23 @@ static int fetch_git(struct build *b, const char *url, const char *path, bool ke
 
 static int fetch_web(struct build *b, const char *url, const char *what, const char *path)
 {
-	cleanup_free char *prefix = what ? hoy_asprintf("--what=%s", what) : NULL;
-	const char *words[] = { "fetch", b->o->tls_verify == 0 ? "--tls-verify=false" : "--tls-verify=true", prefix ?: "--", url, path, NULL };
-	int status = hoy_call_tool("hoy-transfer", words, NULL);
+	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
+	int status;
 
+	hoy_strv_push(&argv, "fetch");
+	hoy_strv_pushf(&argv, "--tls-verify=%s", b->o->tls_verify == 0 ? "false" : "true");
+	if (b->o->cert_dir)
+		hoy_strv_pushf(&argv, "--cert-dir=%s", b->o->cert_dir);
+	if (b->o->retry >= 0)
+		hoy_strv_pushf(&argv, "--retry=%lld", (long long)b->o->retry);
+	if (b->o->retry_delay)
+		hoy_strv_pushf(&argv, "--retry-delay=%s", b->o->retry_delay);
+	if (what)
+		hoy_strv_pushf(&argv, "--what=%s", what);
+	hoy_strv_push(&argv, "--");
+	hoy_strv_push(&argv, url);
+	hoy_strv_push(&argv, path);
+	status = argv.error ? -ENOMEM : hoy_call_tool("hoy-transfer", (const char *const *)argv.v, NULL);
 	if (status < 0)
 		return hoy_fail_errno(&b->err, -status, "cannot run hoy-transfer");
 	return status ? -HOY_EREMOTE : 0; /* it has told the user why */

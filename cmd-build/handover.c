@@ -227,17 +227,34 @@ static int run_rmi(const struct hoy_verb *v, int argc, char **argv)
 }
 const struct hoy_verb verb_rmi = { "rmi", "[options] IMAGE...", "Remove images", rmi_opts, run_rmi, HOY_VERB_COMMAND };
 
+struct prune_opts {
+	bool all, force;
+	struct hoy_strv filters;
+	const char *max_used, *reserved, *min_free;
+};
 static const struct hoy_opt prune_opts[] = {
-	{ 'a', "all", HOY_OPT_FLAG, offsetof(struct rmi_opts, all), NULL, "remove all images that no container uses" },
-	{ 'f', "force", HOY_OPT_FLAG, offsetof(struct rmi_opts, force), NULL, "remove working containers, too, that use them" },
+	{ 'a', "all", HOY_OPT_FLAG, offsetof(struct prune_opts, all), NULL, "remove all images that no container uses" },
+	{ 0, "filter", HOY_OPT_LIST, offsetof(struct prune_opts, filters), "KEY=VALUE", "with a size: what builds have used since until=TIME stays" },
+	{ 'f', "force", HOY_OPT_FLAG, offsetof(struct prune_opts, force), NULL, "remove working containers, too, that use them" },
+	{ 0, "keep-storage", HOY_OPT_STRING, offsetof(struct prune_opts, reserved), "SIZE", "--reserved-space" },
+	{ 0, "max-used-space", HOY_OPT_STRING, offsetof(struct prune_opts, max_used), "SIZE", "remove what builds have not used for longest, until their cache takes no more" },
+	{ 0, "min-free-space", HOY_OPT_STRING, offsetof(struct prune_opts, min_free), "SIZE", "the same, until so much of the disk is free" },
+	{ 0, "reserved-space", HOY_OPT_STRING, offsetof(struct prune_opts, reserved), "SIZE", "leave the cache so much in any case" },
 	HOY_OPTS_END,
 };
+
+static void push_pair(struct hoy_strv *words, const char *option, const char *value)
+{
+	if (value)
+		hoy_strv_pushf(words, "--%s=%s", option, value);
+}
 
 static int run_prune(const struct hoy_verb *v, int argc, char **argv)
 {
 	cleanup_strv struct hoy_strv words = HOY_STRV_INIT;
-	struct rmi_opts o = { 0 };
+	struct prune_opts o = { .filters = HOY_STRV_INIT };
 	int status, n = hoy_verb_args(v, argc, argv, &o, 0, 0, &status);
+	bool bounded = o.max_used || o.reserved || o.min_free;
 
 	if (n < 0)
 		return status;
@@ -246,8 +263,16 @@ static int run_prune(const struct hoy_verb *v, int argc, char **argv)
 	hoy_strv_push(&words, "-f");
 	if (o.all)
 		hoy_strv_push(&words, "-a");
-	if (o.force)
+	if (!bounded)
+		hoy_strv_push(&words, "--build-cache");
+	if (o.force && !bounded)
 		hoy_strv_push(&words, "--external");
+	push_pair(&words, "max-used-space", o.max_used);
+	push_pair(&words, "reserved-space", o.reserved);
+	push_pair(&words, "min-free-space", o.min_free);
+	for (size_t i = 0; i < o.filters.n; i++)
+		push_pair(&words, "filter", o.filters.v[i]);
+	hoy_strv_release(&o.filters);
 	return call_and_tell(&words);
 }
 const struct hoy_verb verb_prune = { "prune", "[options]", "Remove images that nobody needs", prune_opts, run_prune, 0 };

@@ -127,21 +127,22 @@ static int resolve(struct build *b, const char *name, const struct platform *p, 
 int image_use(struct state *s, const char *id)
 {
 	struct build *b = s->b;
-	const struct hoy_json *rec = hoy_image_get(b->s, id);
+	const struct hoy_json *rec;
 	char copy[HOY_ID_SIZE];
-	int r;
+	cleanup_fd int gate = cache_gate(b);
+	int r = gate < 0 ? gate : 0;
 
 	snprintf(copy, sizeof(copy), "%s", id);
-	if (!rec) {
+	if (!r)
 		r = hoy_store_peek(b->s, HOY_LAYERS | HOY_IMAGES, &b->err);
-		rec = r ? NULL : hoy_image_get(b->s, copy);
-		if (!rec)
-			return r ?: hoy_fail(&b->err, ENOENT, "image %.12s was removed meanwhile", copy);
-	}
+	rec = r ? NULL : hoy_image_get(b->s, copy);
+	if (!rec)
+		return r ?: hoy_fail(&b->err, ENOENT, "image %.12s was removed meanwhile", copy);
 	hoy_json_release(&s->base);
 	snprintf(s->image, sizeof(s->image), "%s", copy);
 	snprintf(s->layer, sizeof(s->layer), "%s", hoy_json_str(rec, "layer") ?: "");
-	return hoy_image_config(b->s, rec, &s->base, &b->err);
+	r = cache_hold(b, copy);
+	return r ? r : hoy_image_config(b->s, rec, &s->base, &b->err);
 }
 
 static int take_notes(struct state *s, const struct hoy_json *rec, const char *name)
@@ -175,7 +176,7 @@ int image_base(struct state *s, const char *name)
 	if (!r)
 		r = config_begin(s, s->base.root);
 	if (!r)
-		r = take_notes(s, rec, kept);
+		r = take_notes(s, hoy_image_get(s->b->s, s->image), kept);
 	s->name = steal_ptr(&kept);
 	return r;
 }
@@ -221,15 +222,17 @@ int image_tag(struct build *b, const char *id, const char *name)
 
 /* ---- commits ---- */
 
-static int add_entry(struct state *s, struct hoy_json_doc *d, struct hoy_json *list, int64_t at, const char *by, bool empty)
+static int add_entry(struct state *s, struct hoy_json_doc *d, struct hoy_json *list, int64_t at, const char *by, bool empty,
+		     const char *author)
 {
 	struct hoy_json *h = hoy_json_put(d, list, NULL, hoy_json_new(d, HOY_JSON_OBJECT));
 	cleanup_free char *from = s->name ? hoy_asprintf("FROM %s", s->name) : NULL;
 	char when[HOY_TIME_SIZE];
 
 	hoy_time_format(at, when);
-	if (!h || !hoy_json_set_string(d, h, "created", when) || !hoy_json_set_string(d, h, "created_by", by) ||
-	    (s->author && !hoy_json_set_string(d, h, "author", s->author)) || (from && !hoy_json_set_string(d, h, "comment", from)) ||
+	/* The two formats have their members in different orders. */
+	if (!h || !hoy_json_set_string(d, h, "created", when) || (s->b->docker && author && !hoy_json_set_string(d, h, "author", author)) ||
+	    !hoy_json_set_string(d, h, "created_by", by) || (!s->b->docker && author && !hoy_json_set_string(d, h, "author", author)) || (from && !hoy_json_set_string(d, h, "comment", from)) ||
 	    (empty && !hoy_json_set_bool(d, h, "empty_layer", true)))
 		return hoy_fail_oom(&s->b->err);
 	free(s->name);
@@ -248,9 +251,10 @@ static int add_history(struct state *s, struct hoy_json_doc *d, struct hoy_json 
 		char *end;
 		int64_t at = strtoll(s->pending.v[i], &end, 10);
 
-		r = add_entry(s, d, list, at, end + 1, true);
+		r = add_entry(s, d, list, at, end + 1, true, NULL);
 	}
-	return r ? r : add_entry(s, d, list, s->linked && s->b->time < 0 ? s->linked_at : moment(s->b), by, empty);
+	/* (Of several steps in one image, buildah names the author of the last one alone.) */
+	return r ? r : add_entry(s, d, list, s->linked && s->b->time < 0 ? s->linked_at : moment(s->b), by, empty, s->author);
 }
 
 /* What docker's format has even if nothing is in it. */
@@ -418,7 +422,7 @@ static int make_spec(struct state *s, const char *by, bool empty)
 	hoy_json_set_string(&d, root, "image", s->image);
 	hoy_json_set_string(&d, build, "created", when);
 	hoy_json_set_bool(&d, build, "empty", empty);
-	hoy_json_set_bool(&d, build, "take", true);
+	hoy_json_set_bool(&d, build, "take", !(s->work && s->work->kept));
 	hoy_json_set_bool(&d, build, "plain", s->work && s->work->plain);
 	hoy_json_set_bool(&d, build, "linked", s->linked && s->work && s->work->plain);
 	if (*s->again)
@@ -448,7 +452,7 @@ int image_commit(struct state *s, const char *by, bool empty)
 	struct build *b = s->b;
 	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
 	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(1 << 16);
-	cleanup_fd int spec = -1;
+	cleanup_fd int spec = -1, gate = -1;
 	int status, r = s->work ? work_unmount(s->work, &b->err) : 0;
 
 	spec = r ? r : make_spec(s, by, empty);
@@ -464,6 +468,9 @@ int image_commit(struct state *s, const char *by, bool empty)
 		hoy_strv_push(&argv, "--squash");
 	if (argv.error)
 		return hoy_fail_oom(&b->err);
+	gate = cache_gate(b);
+	if (gate < 0)
+		return gate;
 	status = hoy_call_tool("hoy-transfer", (const char *const *)argv.v, &out);
 	if (status < 0)
 		return hoy_fail_errno(&b->err, -status, "cannot run hoy-transfer");

@@ -8,6 +8,7 @@
 #include "cmd-build/build.h"
 #include "cmd-build/input.h"
 #include "cmd-build/lease.h"
+#include "cmd-build/limit.h"
 #include "cmd-build/mounts.h"
 #include "cmd-build/verbs.h"
 #include "common/base/fd.h"
@@ -88,6 +89,9 @@ static int run_build(const struct hoy_verb *v, int argc, char **argv)
 	if (r < 0 && b.err.code)
 		hoy_report(&b.err, 0);
 	build_release(&b);
+	fflush(stdout);
+	if (!r)
+		limit_cache();
 	return hoy_finish_stdout(!r ? 0 : b.status ?: 125);
 }
 const struct hoy_verb verb_build = { "build", "[options] [CONTEXT]", "Build an image from a Containerfile", build_options, run_build, 0 };
@@ -101,5 +105,6 @@ int main(int argc, char **argv)
 	/* (Parsing moves the words of argv about, but nobody parses behind this one.) */
 	if (argc > 1 && !strcmp(argv[1], "__complete"))
 		handover_remember(argv);
+	hoy_own_globals = userns_globals;
 	return hoy_tool_main("hoy-build", "Images from Containerfiles", verbs, argc, argv);
 }

@@ -14,9 +14,11 @@
 #include "common/cli/call.h"
 #include "common/conf/dirs.h"
 #include "common/proc/sys.h"
+#include "common/store/mountcaches.h"
 
 struct mount_lock {
-	struct hoy_lock lock;
+	struct hoy_lock lock; /* not opened: others may use the cache, too */
+	int dir;	      /* the cache's lock directory */
 	struct mount_lock *next;
 };
 
@@ -118,7 +120,7 @@ static struct source *open_from(struct state *s, const struct mount_spec *spec, 
 	}
 	src->next = m->sources;
 	m->sources = src;
-	return source_open(s, spec->from, src) < 0 ? NULL : src;
+	return source_open_seen(s, spec->from, src) < 0 ? NULL : src;
 }
 
 /* PATH beneath ROOT, which is taken for "/". */
@@ -166,26 +168,6 @@ static int mount_bind(struct state *s, const struct mount_spec *spec, struct run
 
 /* ---- caches ---- */
 
-/* buildah's directory of caches: one of ours, and no link. */
-static int open_caches(struct state *s)
-{
-	const char *dir = getenv("TMPDIR");
-	cleanup_free char *path = hoy_asprintf("%s/buildah-cache-%u", dir && *dir ? dir : "/var/tmp", (unsigned)hoy_rootless_uid());
-	cleanup_fd int fd = -1;
-	struct stat st;
-
-	if (!path)
-		return hoy_fail_oom(&s->b->err);
-	if (mkdir(path, 0755) < 0 && errno != EEXIST)
-		return fail(s, "create", path);
-	fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return fail(s, "open", path);
-	if (st.st_uid != geteuid())
-		return hoy_fail(&s->b->err, EPERM, "'%s' belongs to somebody else", path);
-	return steal_fd(&fd);
-}
-
 /* The name that the directory of the cache ID has. Digests are hoy-builder's. */
 static int cache_name(struct state *s, const char *id, char name[32])
 {
@@ -211,21 +193,29 @@ static int open_cache(struct state *s, int parent, const char *name, const struc
 	return steal_fd(&fd);
 }
 
+/* Cache NAME is in use from now on; nobody's lock yet. */
+static struct mount_lock *use_cache(struct state *s, struct run_mounts *m, int parent, const char *name)
+{
+	struct mount_lock *l = calloc(1, sizeof(*l));
+
+	if (!l) {
+		hoy_fail_oom(&s->b->err);
+		return NULL;
+	}
+	*l = (struct mount_lock){ HOY_LOCK_INIT, hoy_mountcache_use(parent, name), m->locks };
+	m->locks = l;
+	if (l->dir < 0)
+		hoy_fail_errno(&s->b->err, -l->dir, "cannot lock the cache");
+	return l->dir < 0 ? NULL : l;
+}
+
 /* The lock of the cache NAME: *RET is false if WAIT is and somebody else has it. */
 static int take_lock(struct state *s, struct run_mounts *m, int parent, const char *name, bool wait, bool *ret)
 {
-	cleanup_free char *path = hoy_asprintf("buildah-cache-lockfiles/%s", name);
-	cleanup_fd int dir = path ? hoy_open_dir_p(parent, path, 0700) : -ENOMEM;
 	const struct timespec pause = { .tv_nsec = 20000000 };
-	struct mount_lock *l = calloc(1, sizeof(*l));
-	int r = !l ? -ENOMEM : dir;
+	struct mount_lock *l = use_cache(s, m, parent, name);
+	int r = l ? hoy_lock_open(&l->lock, l->dir, "buildah-cache-lockfile", false) : -s->b->err.code;
 
-	if (r >= 0) {
-		l->lock = (struct hoy_lock)HOY_LOCK_INIT;
-		l->next = m->locks;
-		m->locks = l;
-		r = hoy_lock_open(&l->lock, dir, "buildah-cache-lockfile", false);
-	}
 	/* A signal must end the waiting: that's why it isn't done by the kernel. */
 	while (!r && (r = hoy_lock_try(&l->lock, true)) == -EAGAIN && wait) {
 		if (stopped(s->b) < 0)
@@ -234,7 +224,7 @@ static int take_lock(struct state *s, struct run_mounts *m, int parent, const ch
 		r = 0;
 	}
 	*ret = !r;
-	return r && r != -EAGAIN ? hoy_fail_errno(&s->b->err, -r, "cannot lock the cache") : 0;
+	return !r || r == -EAGAIN || s->b->err.code ? (r == -EAGAIN ? 0 : r) : hoy_fail_errno(&s->b->err, -r, "cannot lock the cache");
 }
 
 /* Caches that are private have another directory for each build that runs at the same time: NAME, NAME-1, NAME-2... */
@@ -247,7 +237,7 @@ static int lock_cache(struct state *s, struct run_mounts *m, int parent, const s
 
 	snprintf(name, 64, "%s", first);
 	if (r < 0 || spec->sharing == SHARING_SHARED)
-		return r;
+		return r < 0 || use_cache(s, m, parent, name) ? r : -s->b->err.code;
 	r = take_lock(s, m, parent, name, spec->sharing == SHARING_LOCKED, &have);
 	for (unsigned i = 1; !r && !have; i++) {
 		snprintf(name, 64, "%s-%u", first, i);
@@ -258,7 +248,7 @@ static int lock_cache(struct state *s, struct run_mounts *m, int parent, const s
 
 static int own_cache(struct state *s, const struct mount_spec *spec, struct run_mounts *m)
 {
-	cleanup_fd int parent = open_caches(s);
+	cleanup_fd int parent = hoy_mountcaches_open(true, &s->b->err);
 	char name[64];
 	int r = parent < 0 ? parent : lock_cache(s, m, parent, spec, name);
 
@@ -315,6 +305,9 @@ static int open_one(struct state *s, const char *text, struct run_mounts *m)
 	};
 	int r = mount_spec_parse(&spec, text, *dir ? dir : "/", &s->b->err);
 
+	/* From here on, who is meant. */
+	if (!r)
+		r = userns_outside(&s->work->ns, &spec.uid, &spec.gid, &s->b->err);
 	if (!r)
 		r = of[spec.type](s, &spec, m);
 	mount_spec_release(&spec);
@@ -363,6 +356,8 @@ void mounts_argv(const struct run_mounts *m, struct hoy_strv *argv)
 			hoy_buf_printf(&b, ",%s", v->options.v[k]);
 		hoy_strv_push(argv, hoy_buf_str(&b));
 	}
+	for (size_t k = 0; k < m->env.n; k++)
+		hoy_strv_pushf(argv, "--env=%.*s", (int)strcspn(m->env.v[k], "="), m->env.v[k]);
 }
 
 void mounts_close(struct state *s, struct run_mounts *m)
@@ -382,6 +377,9 @@ void mounts_close(struct state *s, struct run_mounts *m)
 	for (struct mount_lock *l = m->locks, *next; l; l = next) {
 		next = l->next;
 		hoy_lock_close(&l->lock);
+		if (l->dir >= 0)
+			hoy_mountcache_used(l->dir);
+		hoy_close(l->dir);
 		free(l);
 	}
 	for (size_t i = 0; i < m->n; i++) {

@@ -59,8 +59,10 @@ struct run_mounts {
  * somebody makes don't stay. mounts_close() is to be called whatever this returns.
  */
 int mounts_open(struct state *s, const struct cf_instr *i, struct run_mounts *m);
-/* The words of hoy-run's command line for them. */
+/* The words of hoy-run's command line for them. Variables are only named: everybody can read a command line. */
 void mounts_argv(const struct run_mounts *m, struct hoy_strv *argv);
+/* As run_and_wait(), with the secrets of M in its environment, and in nobody else's. */
+int run_with_secrets(struct build *b, const struct run_mounts *m, char **argv, const char *name, unsigned flags);
 void mounts_close(struct state *s, struct run_mounts *m);
 /* What the history says of what the bind mounts of I hold, ":DIGEST" each, in new memory; NULL if there are none. */
 int mounts_sums(struct state *s, const struct cf_instr *i, char **ret);

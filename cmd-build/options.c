@@ -53,7 +53,7 @@ const struct hoy_opt build_options[] = {
 	{ 0, "env", HOY_OPT_LIST, O(envs), "KEY[=VALUE]", "an ENV behind each FROM" },
 	{ 0, "explain-cache", HOY_OPT_FLAG, O(explain_cache), NULL, "tell what changed of a step that is not in the cache" },
 	{ 'f', "file", HOY_OPT_LIST, O(files), "FILE", "the Containerfile; - is stdin" },
-	{ 0, "force-rm", HOY_OPT_TRI, O(force_rm), NULL, "take working containers away if the build fails, too (default true, nothing else is possible)" },
+	{ 0, "force-rm", HOY_OPT_TRI, O(force_rm), NULL, "with layers, take the container of a step that fails away (default true; of hoy-build false)" },
 	{ 0, "format", HOY_OPT_STRING, O(format), "FORMAT", "oci (default) or docker" },
 	{ 0, "from", HOY_OPT_STRING, O(from), "IMAGE", "in place of what the first FROM names" },
 	RUN_OPT(14, 0, "group-add", "GROUP", "supplementary group of RUN"),
@@ -97,7 +97,7 @@ const struct hoy_opt build_options[] = {
 	{ 0, "retry", HOY_OPT_INT, O(retry), "N", "attempts after a failed one of a pull or push (default 3)" },
 	{ 0, "retry-delay", HOY_OPT_STRING, O(retry_delay), "DURATION", "time between attempts" },
 	{ 0, "rewrite-timestamp", HOY_OPT_FLAG, O(rewrite_timestamp), NULL, "no file of the image is younger than --source-date-epoch" },
-	{ 0, "rm", HOY_OPT_TRI, O(rm), NULL, "take working containers away (default true, nothing else is possible)" },
+	{ 0, "rm", HOY_OPT_TRI, O(rm), NULL, "with layers, take the containers of steps away (default true)" },
 	{ 0, "runtime", HOY_OPT_STRING, O(runtime), "PATH", "OCI runtime for RUN" },
 	{ 0, "runtime-flag", HOY_OPT_LIST, O(runtime_flags), "FLAG", "global flag for the OCI runtime" },
 	REFUSED(1, "sbom"),
@@ -111,7 +111,7 @@ const struct hoy_opt build_options[] = {
 	{ 0, "secret", HOY_OPT_LIST, O(secrets), "id=ID[,src=FILE|VARIABLE][,type=file|env]", "a secret for RUN --mount=type=secret" },
 	RUN_OPT(19, 0, "security-opt", "OPTION", "of RUN: seccomp=, label=, ..."),
 	RUN_OPT(20, 0, "shm-size", "SIZE", "size of /dev/shm of RUN"),
-	{ 0, "sign-by", HOY_OPT_STRING, O(sign_by), "FINGERPRINT", "not supported: hoy push signs" },
+	{ 0, "sign-by", HOY_OPT_STRING, O(sign_by), "FINGERPRINT", "sign the image with this key of gpg" },
 	{ 0, "skip-unused-stages", HOY_OPT_TRI, O(skip_unused), NULL, "build only the stages that the target needs (default true)" },
 	{ 0, "source-date-epoch", HOY_OPT_STRING, O(epoch), "SECONDS", "time of the image and its history (default: $SOURCE_DATE_EPOCH)" },
 	{ 0, "squash", HOY_OPT_FLAG, O(squash), NULL, "one layer for all new steps; hoy-build: one for all there is" },
@@ -126,11 +126,7 @@ const struct hoy_opt build_options[] = {
 	{ 0, "unsetannotation", HOY_OPT_COMMAS, O(unset_notes), "KEY", "take an annotation away" },
 	{ 0, "unsetenv", HOY_OPT_COMMAS, O(unset_envs), "NAME", "take a variable away" },
 	{ 0, "unsetlabel", HOY_OPT_COMMAS, O(unset_labels), "KEY", "take a label away" },
-	{ 0, "userns", HOY_OPT_STRING, O(userns), "MODE", "user namespace of RUN: host" },
-	REFUSED(9, "userns-gid-map"),
-	REFUSED(10, "userns-gid-map-group"),
-	REFUSED(11, "userns-uid-map"),
-	REFUSED(12, "userns-uid-map-user"),
+	USERNS_OPTS(O(userns)),
 	RUN_OPT(22, 0, "uts", "MODE", "UTS namespace of RUN: private or host"),
 	{ 0, "variant", HOY_OPT_STRING, O(variant), "VARIANT", "variant of the architecture" },
 	RUN_OPT(23, 'v', "volume", "SOURCE:PATH[:OPTIONS]", "mount a directory for RUN"),
@@ -147,8 +143,7 @@ const size_t n_run_options = ARRAY_SIZE(run_options);
 
 /* What buildah's options have and ours can't do: named, and refused. */
 static const char *const refused[] = { "cw", "sbom", "sbom-image-output", "sbom-image-purl-output", "sbom-merge-strategy", "sbom-output",
-				       "sbom-purl-output", "sbom-scanner-command", "sbom-scanner-image", "userns-gid-map",
-				       "userns-gid-map-group", "userns-uid-map", "userns-uid-map-user" };
+				       "sbom-purl-output", "sbom-scanner-command", "sbom-scanner-image" };
 
 void options_init(struct build_opts *o)
 {
@@ -190,12 +185,6 @@ static int take_refused(struct build *b)
 	for (size_t i = 0; i < ARRAY_SIZE(refused); i++)
 		if (o->refused[i].n)
 			return hoy_fail(&b->err, HOY_EUNSUPPORTED, "--%s is not supported", refused[i]);
-	if (o->userns && *o->userns && strcmp(o->userns, "host"))
-		return hoy_fail(&b->err, HOY_EUNSUPPORTED, "--userns=%s is not supported: RUN has the user namespace of the build", o->userns);
-	if (o->sign_by)
-		return hoy_fail(&b->err, HOY_EUNSUPPORTED, "--sign-by is not supported: images are signed on their way (run: hoy push --sign-by=%s)", o->sign_by);
-	if (o->rm == 0 || o->force_rm == 0)
-		return hoy_fail(&b->err, HOY_EUNSUPPORTED, "working containers cannot be kept: --%s=false", o->rm ? "force-rm" : "rm");
 	return 0;
 }
 
@@ -296,15 +285,16 @@ static int take_envs(struct build *b)
 static int take_run(struct build *b)
 {
 	struct build_opts *o = b->o;
-	int isolation = isolation_parse(o->isolation, &b->err);
+	int isolation = isolation_parse(o->isolation, &b->err), r;
 
 	if (isolation < 0)
 		return isolation;
 	b->chroot = isolation == ISOLATION_CHROOT;
-	if (o->hooks_dirs.n > 1)
-		return hoy_fail(&b->err, HOY_EUNSUPPORTED, "more than one --hooks-dir is not supported");
-	if (o->hooks_dirs.n)
-		hoy_globals.hooks_dir = o->hooks_dirs.v[0];
+	r = userns_take(&b->ns, &o->userns, &b->err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < o->hooks_dirs.n; i++)
+		hoy_strv_push(&hoy_globals.hooks_dirs, o->hooks_dirs.v[i]);
 	if (o->runtime)
 		hoy_globals.runtime = o->runtime;
 	for (size_t i = 0; i < o->runtime_flags.n; i++)

@@ -6,6 +6,7 @@
 
 #include "cmd-build/build.h"
 #include "cmd-build/chroot.h"
+#include "cmd-build/ctr.h"
 #include "cmd-build/mounts.h"
 #include "cmd-build/runopts.h"
 #include "common/base/fd.h"
@@ -102,8 +103,7 @@ static int push_options(const struct state *s, const struct cf_instr *i, struct 
 		hoy_strv_push(argv, "--no-hosts");
 	if (o->no_hostname)
 		hoy_strv_push(argv, "--no-hostname");
-	if (*user)
-		hoy_strv_pushf(argv, "--user=%s", user);
+	hoy_strv_pushf(argv, "--user=%s", *user ? user : "0");
 	hoy_strv_pushf(argv, "--workdir=%s", *dir ? dir : "/");
 	if (o->http_proxy == 0)
 		hoy_strv_push(argv, "--http-proxy=false");
@@ -112,7 +112,9 @@ static int push_options(const struct state *s, const struct cf_instr *i, struct 
 		hoy_strv_pushf(argv, "--volume=%s%s:%s:O", s->work->root, v->key, v->key);
 	for (size_t k = 0; k < n_run_options; k++)
 		for (size_t m = 0; m < o->run_opts[k].n; m++)
-			hoy_strv_pushf(argv, "--%s=%s", run_options[k].name, o->run_opts[k].v[m]);
+			/* Without a network, /etc/resolv.conf is the image's. */
+			if (strcmp(network, "none") || strncmp(run_options[k].name, "dns", 3))
+				hoy_strv_pushf(argv, "--%s=%s", run_options[k].name, o->run_opts[k].v[m]);
 	return 0;
 }
 
@@ -130,14 +132,6 @@ static int push_security(struct state *s, const struct cf_instr *i, struct hoy_s
 	return 0;
 }
 
-/* Secrets go through our own environment: everybody can read a command line. */
-static void push_mounts(const struct run_mounts *m, struct hoy_strv *argv)
-{
-	mounts_argv(m, argv);
-	for (size_t k = 0; k < m->env.n; k++)
-		hoy_strv_pushf(argv, "--env=%.*s", (int)strcspn(m->env.v[k], "="), m->env.v[k]);
-}
-
 static int make_argv(struct state *s, const struct cf_instr *i, const char *name, const struct run_mounts *m, struct hoy_strv *argv)
 {
 	int r;
@@ -149,19 +143,23 @@ static int make_argv(struct state *s, const struct cf_instr *i, const char *name
 	hoy_strv_push(argv, "--rm");
 	if (s->b->o->use_stdin)
 		hoy_strv_push(argv, "--interactive");
+	if (no_pivot_asked())
+		hoy_strv_push(argv, "--no-pivot");
 	hoy_strv_push(argv, "--rootfs");
 	hoy_strv_push(argv, "--log-driver=none");
 	hoy_strv_push(argv, "--passwd=false");
 	hoy_strv_pushf(argv, "--name=%s", name);
 	push_env(s, argv);
-	r = push_options(s, i, argv);
+	r = userns_run_argv(&s->work->ns, argv, &s->b->err);
+	if (!r)
+		r = push_options(s, i, argv);
 	if (!r)
 		r = push_security(s, i, argv);
 	if (!r)
 		r = push_script(s, i, argv);
 	if (r < 0)
 		return r;
-	push_mounts(m, argv);
+	mounts_argv(m, argv);
 	hoy_strv_push(argv, s->work->root);
 	r = push_command(s, i, argv);
 	return argv->error ? hoy_fail_oom(&s->b->err) : r;
@@ -169,16 +167,14 @@ static int make_argv(struct state *s, const struct cf_instr *i, const char *name
 
 static unsigned run_flags(const struct build *b) { return (b->o->quiet ? RUN_QUIET : 0) | (b->o->use_stdin ? RUN_STDIN : 0); }
 
-/* Run it with the secrets of M in its environment, and in nobody else's. */
-static int run_with(struct state *s, const struct run_mounts *m, char **argv, const char *name)
+int run_with_secrets(struct build *b, const struct run_mounts *m, char **argv, const char *name, unsigned flags)
 {
 	cleanup_strv struct hoy_strv env = HOY_STRV_INIT;
-	unsigned flags = run_flags(s->b);
 	char **own = environ;
 	int r;
 
 	if (!m->env.n)
-		return run_and_wait(s->b, argv, name, flags);
+		return run_and_wait(b, argv, name, flags);
 	for (char **e = own; *e; e++)
 		hoy_strv_push(&env, *e);
 	for (size_t k = 0; k < m->env.n; k++) {
@@ -189,7 +185,7 @@ static int run_with(struct state *s, const struct run_mounts *m, char **argv, co
 	if (env.error)
 		return -ENOMEM;
 	environ = env.v;
-	r = run_and_wait(s->b, argv, name, flags);
+	r = run_and_wait(b, argv, name, flags);
 	environ = own;
 	for (size_t k = 0; k < env.n; k++)
 		explicit_bzero(env.v[k], strlen(env.v[k]));
@@ -198,76 +194,33 @@ static int run_with(struct state *s, const struct run_mounts *m, char **argv, co
 
 /* ---- without a runtime ---- */
 
-/* What hoy-run would be told by the words of ARGV: environment and volumes. */
-static void take_words(const struct hoy_strv *argv, struct chroot_cmd *k)
+/* What hoy-run would be told. */
+static int fill_chroot(struct state *s, const struct cf_instr *i, struct chroot_cmd *k, const struct run_mounts *m, struct hoy_strv *argv)
 {
-	for (size_t n = 0; n < argv->n; n++) {
-		const char *word = argv->v[n];
+	int r = push_options(s, i, argv);
 
-		if (!strncmp(word, "--env=", 6))
-			hoy_strv_push(&k->env, word + 6);
-		else if (!strncmp(word, "--volume=", 9))
-			hoy_strv_push(&k->volumes, word + 9);
-	}
-}
-
-/* Those of hoy-run's options that need no runtime, no cgroup and no network of its own; the others are refused. */
-static int take_run_option(struct state *s, const char *name, const char *value, struct chroot_cmd *k)
-{
-	uint64_t set = 0;
-	int r;
-
-	if (!strcmp(name, "volume"))
-		hoy_strv_push(&k->volumes, value);
-	else if (!strcmp(name, "add-host"))
-		hoy_strv_push(&k->hosts, value);
-	else if (!strcmp(name, "ulimit"))
-		hoy_strv_push(&k->limits, value);
-	else if (!strcmp(name, "security-opt") && !strcmp(value, "no-new-privileges"))
-		k->no_new_privs = true;
-	else if (strncmp(name, "cap-", 4))
-		return hoy_fail(&s->b->err, HOY_EUNSUPPORTED, "the isolation chroot cannot have --%s=%s", name, value);
-	else if ((r = hoy_caps_parse(value, &set, &s->b->err)) < 0)
+	if (!r)
+		r = push_security(s, i, argv);
+	push_env(s, argv);
+	if (!r)
+		r = push_script(s, i, argv);
+	if (r < 0)
 		return r;
-	if (set)
-		k->caps = !strcmp(name, "cap-add") ? k->caps | set : k->caps & ~set;
-	return 0;
-}
-
-static int fill_chroot(struct state *s, const struct cf_instr *i, struct chroot_cmd *k, const struct run_mounts *m)
-{
-	const struct build_opts *o = s->b->o;
-	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
-	const char *network = cf_flag(i, "network") ?: "default", *security = cf_flag(i, "security") ?: "sandbox";
-	int r = push_script(s, i, &argv);
-
-	if ((strcmp(network, "default") && strcmp(network, "host")) || (o->network && strcmp(o->network, "host") && strcmp(o->network, "default")))
-		return cfile_fail(&s->b->f, i, &s->b->err, HOY_EUNSUPPORTED, "the isolation chroot has the network of the host alone");
-	if (strcmp(security, "sandbox"))
-		return cfile_fail(&s->b->f, i, &s->b->err, HOY_EUNSUPPORTED, "the isolation chroot cannot have --security=%s", security);
-	for (char **e = environ; *e && o->http_proxy != 0; e++) {
-		size_t len = strcspn(*e, "=");
-
-		if (len > 6 && !strncasecmp(*e + len - 6, "_proxy", 6))
-			hoy_strv_push(&k->env, *e);
-	}
-	push_env(s, &argv);
-	take_words(&argv, k);
+	r = argv->error ? hoy_fail_oom(&s->b->err) : chroot_words(k, argv, &s->b->err);
+	if (r < 0)
+		return cfile_fail(&s->b->f, i, &s->b->err, -r, "%s", (char *)strdupa(s->b->err.msg));
 	for (size_t n = 0; n < m->env.n; n++)
 		hoy_strv_push(&k->env, m->env.v[n]);
-	for (size_t n = 0; n < n_run_options && !r; n++)
-		for (size_t v = 0; v < o->run_opts[n].n && !r; v++)
-			r = take_run_option(s, run_options[n].name, o->run_opts[n].v[v], k);
-	return r ? r : argv.error ? hoy_fail_oom(&s->b->err) : push_command(s, i, &k->words);
+	return push_command(s, i, &k->words);
 }
 
 static int run_chroot(struct state *s, const struct cf_instr *i, const struct run_mounts *m)
 {
-	const char *dir = config_str(s, "WorkingDir");
+	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
 	char host[16];
-	struct chroot_cmd k = { .root = s->work->root, .user = config_str(s, "User"), .dir = *dir ? dir : "/", .hostname = host,
-				.caps = HOY_CAPS_DEFAULT, .no_hosts = s->b->o->no_hosts, .mounts = m };
-	int r = fill_chroot(s, i, &k, m);
+	struct chroot_cmd k = { .root = s->work->root, .hostname = host, .caps = HOY_CAPS_DEFAULT, .mounts = m, .ns = &s->work->ns,
+				.no_pivot = no_pivot_asked() };
+	int r = fill_chroot(s, i, &k, m, &argv);
 
 	snprintf(host, sizeof(host), "%.12s", s->work->id);
 	if (!r)
@@ -285,7 +238,7 @@ static int run_hoy(struct state *s, const struct cf_instr *i, const char *name, 
 	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
 	int r = make_argv(s, i, name, m, &argv);
 
-	return r ? r : run_with(s, m, argv.v, name);
+	return r ? r : run_with_secrets(s->b, m, argv.v, name, run_flags(s->b));
 }
 
 int work_run(struct state *s, const struct cf_instr *i)
@@ -299,9 +252,8 @@ int work_run(struct state *s, const struct cf_instr *i)
 		r = stopped(s->b);
 	if (!r)
 		r = work_workdir(s);
-	HOY_JSON_EACH(v, hoy_json_get(s->cfg, "Volumes"))
-		if (!r)
-			r = work_mkdir(s, v->key);
+	if (!r)
+		r = work_volumes(s, hoy_json_get(s->cfg, "Volumes"));
 	if (r < 0)
 		return r;
 	root = open(s->work->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -19,7 +19,7 @@ struct run_opts {
 	struct hoy_strv cap_add, cap_drop, device, env, mount, runtime_flag, volume;
 	const char *cgroupns, *contextdir, *hostname, *ipc, *isolation, *network, *pid, *runtime, *user, *uts, *workingdir;
 	int add_history, terminal;
-	bool no_hostname, no_hosts;
+	bool no_hostname, no_hosts, no_pivot;
 };
 #define O(field) offsetof(struct run_opts, field)
 #define STR(letter, name, field, arg, help) { letter, name, HOY_OPT_STRING, O(field), arg, help }
@@ -40,6 +40,7 @@ static const struct hoy_opt run_opts[] = {
 	STR(0, "network", network, "MODE", "private, none, host, NETWORK or ns:PATH"),
 	{ 0, "no-hostname", HOY_OPT_FLAG, O(no_hostname), NULL, "leave /etc/hostname alone" },
 	{ 0, "no-hosts", HOY_OPT_FLAG, O(no_hosts), NULL, "leave /etc/hosts alone" },
+	{ 0, "no-pivot", HOY_OPT_FLAG, O(no_pivot), NULL, "change the root without pivot_root (default BUILDAH_NOPIVOT)" },
 	STR(0, "pid", pid, "MODE", "PID namespace: private, host or a path"),
 	STR(0, "runtime", runtime, "PATH", "OCI runtime"),
 	COMMAS(0, "runtime-flag", runtime_flag, "FLAG", "option of the runtime, without dashes"),
@@ -225,8 +226,6 @@ static void push_env(struct runner *u)
 	HOY_JSON_EACH(e, hoy_json_get(ctr_oci(u->c), "Env"))
 		hoy_strv_pushf(&u->argv, "--env=%s", hoy_json_text(e) ?: "");
 	push_given(u, "env", &u->o->env);
-	for (size_t i = 0; i < u->mounts.env.n; i++)
-		hoy_strv_pushf(&u->argv, "--env=%s", u->mounts.env.v[i]);
 	if (!hoy_json_bool(common(u), "HTTPProxy", true))
 		hoy_strv_push(&u->argv, "--http-proxy=false");
 }
@@ -234,12 +233,13 @@ static void push_env(struct runner *u)
 static void push_files(struct runner *u)
 {
 	push_list(u, "add-host", "AddHost");
-	push_list(u, "dns", "DNSServers");
-	push_list(u, "dns-option", "DNSOptions");
-	push_list(u, "dns-search", "DNSSearch");
+	if (!is_network(u, "none")) {
+		push_list(u, "dns", "DNSServers");
+		push_list(u, "dns-option", "DNSOptions");
+		push_list(u, "dns-search", "DNSSearch");
+	}
 	push_list(u, "volume", "Volumes");
 	push_given(u, "volume", &u->o->volume);
-	mounts_argv(&u->mounts, &u->argv);
 	HOY_JSON_EACH(d, hoy_json_get(u->c->d.root, "DeviceSpecs"))
 		hoy_strv_pushf(&u->argv, "--device=%s", hoy_json_text(d) ?: "");
 	push_given(u, "device", &u->o->device);
@@ -289,7 +289,11 @@ static int push_volume(struct runner *u, int root, size_t nth, const char *path,
 	own = name ? hoy_open_dir_p(c->b.s->ctrsfd, at, 0755) : -ENOMEM;
 	fresh = own >= 0 && !hoy_exists(own, name);
 	dir = own < 0 ? own : hoy_open_dir_p(own, name, 0755);
-	from = hoy_mkdir_in_root(root, path, 0755);
+	r = userns_as_root(&c->w.ns, &c->b.err);
+	from = r < 0 ? r : hoy_mkdir_in_root(root, path, 0755);
+	(void)userns_as_root(NULL, NULL);
+	if (r < 0)
+		return r;
 	if (dir < 0 || from < 0)
 		return hoy_fail_errno(&c->b.err, dir < 0 ? -dir : -from, "cannot make the volume '%s'", path);
 	hoy_close(from);
@@ -322,29 +326,17 @@ static bool has_terminal(const struct run_opts *o)
 	return o->terminal >= 0 ? o->terminal : isatty(0) && isatty(1) && isatty(2);
 }
 
-static int make_argv(struct runner *u, int root, int n, char **words)
+/* All that the command line has for the command, but for the container's root, and the words that belong to a runtime. */
+static int push_all(struct runner *u, int root)
 {
 	const char *user = u->o->user ?: hoy_json_str(ctr_oci(u->c), "User"), *dir = u->o->workingdir ?: hoy_json_str(ctr_oci(u->c), "WorkingDir");
 	cleanup_strv struct hoy_strv volumes = HOY_STRV_INIT;
 	int r;
 
-	if (u->o->runtime)
-		hoy_globals.runtime = u->o->runtime;
-	for (size_t i = 0; i < u->o->runtime_flag.n; i++)
-		hoy_strv_push(&hoy_globals.runtime_flags, u->o->runtime_flag.v[i]);
-	hoy_strv_push(&u->argv, "hoy-run");
-	hoy_globals_argv(&u->argv);
-	hoy_strv_push(&u->argv, "--events-backend=none");
-	hoy_strv_push(&u->argv, "run");
-	hoy_strv_push(&u->argv, "--rm");
-	hoy_strv_push(&u->argv, "--rootfs");
-	hoy_strv_push(&u->argv, "--log-driver=none");
-	hoy_strv_push(&u->argv, "--passwd=false");
-	hoy_strv_push(&u->argv, has_terminal(u->o) ? "-it" : "-i");
-	hoy_strv_pushf(&u->argv, "--name=%s", u->name);
 	hoy_strv_pushf(&u->argv, "--workdir=%s", dir && *dir ? dir : "/");
-	if (user && *user)
-		hoy_strv_pushf(&u->argv, "--user=%s", user);
+	hoy_strv_pushf(&u->argv, "--user=%s", user && *user ? user : "0");
+	if (u->o->no_pivot || no_pivot_asked())
+		hoy_strv_push(&u->argv, "--no-pivot");
 	push_namespaces(u);
 	push_hostname(u);
 	r = push_caps(u);
@@ -356,78 +348,56 @@ static int make_argv(struct runner *u, int root, int n, char **words)
 	push_files(u);
 	r = push_volumes(u, root, &volumes);
 	push_given(u, "volume", &volumes);
-	hoy_strv_push(&u->argv, u->c->w.root);
-	for (int i = 0; i < n; i++)
-		hoy_strv_push(&u->argv, words[i]);
 	return r ? r : u->argv.error ? hoy_fail_oom(&u->c->b.err) : 0;
 }
 
-/* ---- without a runtime ---- */
-
-static bool is_set(const struct hoy_json *common, const char *key)
+static int run_hoy(struct runner *u, int root, int n, char **words)
 {
-	const struct hoy_json *v = hoy_json_get(common, key);
+	int r;
 
-	return v && (v->type == HOY_JSON_STRING ? v->len > 0 : v->type == HOY_JSON_NUMBER ? strcmp(v->str, "0") != 0 : v->count > 0);
-}
-
-/* What only a runtime, a cgroup or a network of its own can do. */
-static int refuse(struct runner *u)
-{
-	static const char *const keys[] = { "CgroupParent", "CPUPeriod", "CPUQuota", "CPUShares", "CPUSetCPUs", "CPUSetMems", "Memory", "MemorySwap",
-					    "DNSServers", "DNSOptions", "DNSSearch", "LabelOpts", "ApparmorProfile", "Masks", "Unmasks" };
-	const char *bad = u->o->network && strcmp(u->o->network, "host") ? "a --network other than host" : u->o->device.n ? "--device" :
-			  u->o->runtime || u->o->runtime_flag.n ? "--runtime" : u->o->cgroupns || u->o->ipc || u->o->pid || u->o->uts ? "a namespace that is asked for" : NULL;
-
-	for (size_t i = 0; i < ARRAY_SIZE(keys) && !bad; i++)
-		bad = is_set(common(u), keys[i]) ? keys[i] : NULL;
-	if (!bad && (is_set(u->c->d.root, "DeviceSpecs") || is_set(u->c->d.root, "GroupAdd")))
-		bad = "a device or group";
-	return bad ? hoy_fail(&u->c->b.err, HOY_EUNSUPPORTED, "the isolation chroot cannot have %s", bad) : 0;
-}
-
-static int fill_chroot(struct runner *u, int root, int n, char **words, struct chroot_cmd *k)
-{
-	struct ctr *c = u->c;
-	int r = find_caps(u, &k->caps);
-
-	HOY_JSON_EACH(e, hoy_json_get(ctr_oci(c), "Env"))
-		hoy_strv_push(&k->env, hoy_json_text(e) ?: "");
-	for (size_t i = 0; i < u->o->env.n; i++) {
-		const char *word = u->o->env.v[i], *eq = strchr(word, '=');
-		cleanup_free char *key = strndup(word, eq ? (size_t)(eq - word) : strlen(word));
-
-		if (key && (eq || getenv(key)))
-			hoy_env_set(&k->env, key, eq ? eq + 1 : getenv(key));
-	}
-	for (size_t i = 0; i < u->mounts.env.n; i++)
-		hoy_strv_push(&k->env, u->mounts.env.v[i]);
-	HOY_JSON_EACH(v, hoy_json_get(common(u), "Volumes"))
-		hoy_strv_push(&k->volumes, hoy_json_text(v) ?: "");
-	HOY_JSON_EACH(h, hoy_json_get(common(u), "AddHost"))
-		hoy_strv_push(&k->hosts, hoy_json_text(h) ?: "");
-	HOY_JSON_EACH(l, hoy_json_get(common(u), "Ulimit"))
-		hoy_strv_push(&k->limits, hoy_json_text(l) ?: "");
-	for (size_t i = 0; i < u->o->volume.n; i++)
-		hoy_strv_push(&k->volumes, u->o->volume.v[i]);
+	if (u->o->runtime)
+		hoy_globals.runtime = u->o->runtime;
+	for (size_t i = 0; i < u->o->runtime_flag.n; i++)
+		hoy_strv_push(&hoy_globals.runtime_flags, u->o->runtime_flag.v[i]);
+	HOY_JSON_EACH(d, hoy_json_get(common(u), "OCIHooksDir"))
+		hoy_strv_push(&hoy_globals.hooks_dirs, hoy_json_text(d) ?: "");
+	hoy_strv_push(&u->argv, "hoy-run");
+	hoy_globals_argv(&u->argv);
+	hoy_strv_push(&u->argv, "--events-backend=none");
+	hoy_strv_push(&u->argv, "run");
+	hoy_strv_push(&u->argv, "--rm");
+	hoy_strv_push(&u->argv, "--rootfs");
+	hoy_strv_push(&u->argv, "--log-driver=none");
+	hoy_strv_push(&u->argv, "--passwd=false");
+	hoy_strv_push(&u->argv, has_terminal(u->o) ? "-it" : "-i");
+	hoy_strv_pushf(&u->argv, "--name=%s", u->name);
+	r = userns_run_argv(&u->c->w.ns, &u->argv, &u->c->b.err);
+	if (!r)
+		r = push_all(u, root);
+	mounts_argv(&u->mounts, &u->argv);
+	hoy_strv_push(&u->argv, u->c->w.root);
 	for (int i = 0; i < n; i++)
-		hoy_strv_push(&k->words, words[i]);
-	return r ? r : push_volumes(u, root, &k->volumes);
+		hoy_strv_push(&u->argv, words[i]);
+	if (!r && u->argv.error)
+		r = hoy_fail_oom(&u->c->b.err);
+	return r ? r : run_with_secrets(&u->c->b, &u->mounts, u->argv.v, u->name, RUN_STDIN);
 }
 
+/* Without a runtime. */
 static int run_chroot(struct runner *u, int root, int n, char **words)
 {
 	struct ctr *c = u->c;
-	const char *dir = u->o->workingdir ?: hoy_json_str(ctr_oci(c), "WorkingDir"), *own = hoy_json_str(ctr_docker(c), "Hostname");
-	char host[16];
-	struct chroot_cmd k = { .root = c->w.root, .user = u->o->user ?: hoy_json_str(ctr_oci(c), "User") ?: "", .dir = dir && *dir ? dir : "/",
-				.hostname = u->o->hostname ?: own && *own ? own : host, .no_hosts = u->o->no_hosts, .mounts = &u->mounts,
-				.no_new_privs = hoy_json_bool(common(u), "NoNewPrivileges", false) };
-	int r = refuse(u);
+	struct chroot_cmd k = { .root = c->w.root, .mounts = &u->mounts, .ns = &c->w.ns };
+	int r = push_all(u, root);
 
-	snprintf(host, sizeof(host), "%.12s", c->w.id);
+	if (!r && (u->o->runtime || u->o->runtime_flag.n))
+		r = hoy_fail(&c->b.err, HOY_EUNSUPPORTED, "the isolation chroot cannot have --runtime");
 	if (!r)
-		r = fill_chroot(u, root, n, words, &k);
+		r = chroot_words(&k, &u->argv, &c->b.err);
+	for (size_t i = 0; i < u->mounts.env.n; i++)
+		hoy_strv_push(&k.env, u->mounts.env.v[i]);
+	for (int i = 0; i < n; i++)
+		hoy_strv_push(&k.words, words[i]);
 	if (!r)
 		r = chroot_run(&c->b, &k, RUN_STDIN);
 	chroot_cmd_release(&k);
@@ -471,16 +441,16 @@ static int run_prepared(struct runner *u, int root, int n, char **words)
 	cleanup_fd int made = -1;
 	int r = 0;
 
-	if (dir && *dir && (made = hoy_mkdir_in_root(root, dir, 0755)) < 0)
+	r = dir && *dir ? userns_as_root(&c->w.ns, &c->b.err) : 0;
+	if (!r && dir && *dir && (made = hoy_mkdir_in_root(root, dir, 0755)) < 0)
 		r = hoy_fail_errno(&c->b.err, -made, "cannot create the directory '%s'", dir);
+	(void)userns_as_root(NULL, NULL);
 	if (!r && u->o->mount.n)
 		r = open_mounts(u);
-	if (!r && !u->chroot)
-		r = make_argv(u, root, n, words);
 	if (!r)
 		work_note_stubs(&c->w, root);
 	if (!r)
-		r = u->chroot ? run_chroot(u, root, n, words) : run_and_wait(&c->b, u->argv.v, u->name, RUN_STDIN);
+		r = u->chroot ? run_chroot(u, root, n, words) : run_hoy(u, root, n, words);
 	if (u->o->mount.n)
 		mounts_close(&u->state, &u->mounts);
 	work_drop_stubs(&c->w, root);

@@ -31,6 +31,7 @@ static int open_stage(struct build *b, struct stage *st, struct source *src)
 	if (st->work) {
 		r = work_mount(st->work);
 		src->path = r ? NULL : strdup(st->work->root);
+		src->maps = &st->work->ns.maps;
 		return r ? r : src->path ? 0 : hoy_fail_oom(&b->err);
 	}
 	snprintf(src->id, sizeof(src->id), "%s", st->image);
@@ -63,8 +64,27 @@ int source_open(struct state *s, const char *from, struct source *src)
 	return r ? r : open_image(b, src);
 }
 
+int source_open_seen(struct state *s, const char *from, struct source *src)
+{
+	struct state image = { .b = s->b, .st = s->st };
+	int r = source_open(s, from, src);
+
+	if (r < 0 || !*src->layer || hoy_idmaps_empty(&s->work->ns.maps))
+		return r;
+	memcpy(image.image, src->id, sizeof(image.image));
+	memcpy(image.layer, src->layer, sizeof(image.layer));
+	r = work_new_like(&image, &s->work->ns);
+	src->work = image.work;
+	if (!r)
+		r = work_mount(src->work);
+	free(src->path);
+	src->path = r ? NULL : strdup(src->work->root);
+	return r ? r : src->path ? 0 : hoy_fail_oom(&s->b->err);
+}
+
 void source_close(struct state *s, struct source *src)
 {
+	work_drop(src->work);
 	if (*src->layer)
 		(void)unmount_layer(s->b, src->layer, NULL);
 	free(src->path);

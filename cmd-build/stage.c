@@ -42,6 +42,21 @@ static void hint_platform(struct state *s)
 			 (char *)strdupa(b->err.msg), platform_text(&p, want), platform_text(&here, have));
 }
 
+/* Of a stage that is one image, buildah makes the directories of a VOLUME that is the last instruction. */
+static int last_volumes(struct state *s, const struct cf_instr *i)
+{
+	int r = 0;
+
+	if (s->b->layers || strcmp(i->word, "VOLUME") || i != &s->b->f.v[s->st->first + s->st->n - 1])
+		return 0;
+	for (size_t k = 0; k < i->args.n && !r; k++) {
+		cleanup_free char *word = config_word(s, i, i->args.v[k]);
+
+		r = word ? work_volume(s, word) : -s->b->err.code;
+	}
+	return r;
+}
+
 /* Carry I out; *RET_BY is what the history says of it. */
 static int carry_out(struct state *s, const struct cf_instr *i, char **ret_by)
 {
@@ -57,6 +72,8 @@ static int carry_out(struct state *s, const struct cf_instr *i, char **ret_by)
 	/* One container for all: a directory is there for those who look into it from outside. */
 	if (!r && !strcmp(i->word, "WORKDIR") && !s->b->layers)
 		r = work_workdir(s);
+	if (!r)
+		r = last_volumes(s, i);
 	/* As buildah has it: beside what is copied (but not linked), the working directory is there. */
 	if (!r && adds_layer(i) && strcmp(i->word, "RUN") && !cf_flag(i, "link"))
 		r = work_workdir(s);
@@ -101,25 +118,34 @@ static int stand_on(struct state *s, const char *id)
 	return r;
 }
 
-/* Look for the step I in the cache, here and in registries, which BY tells of; S stands on it then, and *RET is true. */
-static int from_cache(struct state *s, const struct cf_instr *i, const char *by, bool layer, bool *ret)
+/* Look for the step that BY tells of in the store, where nobody takes it away meanwhile; S stands on it then, and *RET is true. */
+static int from_store(struct state *s, const char *by, bool layer, bool *ret)
 {
+	cleanup_fd int gate = cache_gate(s->b);
 	char id[HOY_ID_SIZE] = "";
-	int r = remote_key(s, by, layer);
+	int r = gate < 0 ? gate : cache_find(s, by, layer, id);
 
-	*ret = false;
-	if (!r && may_look(s))
-		r = cache_find(s, by, layer, id);
-	if (!r && !*id && may_look(s))
-		r = remote_pull(s, &s->pulled);
-	if (!r && s->pulled)
-		r = cache_find(s, by, layer, id);
-	if (!r && !*id)
-		explain_miss(s, i, by, layer);
 	if (r < 0 || !*id)
 		return r;
 	*ret = true;
 	return stand_on(s, id);
+}
+
+/* The same for the step I, in registries, too. */
+static int from_cache(struct state *s, const struct cf_instr *i, const char *by, bool layer, bool *ret)
+{
+	int r = remote_key(s, by, layer);
+
+	*ret = false;
+	if (!r && may_look(s))
+		r = from_store(s, by, layer, ret);
+	if (!r && !*ret && may_look(s))
+		r = remote_pull(s, &s->pulled);
+	if (!r && s->pulled)
+		r = from_store(s, by, layer, ret);
+	if (!r && !*ret)
+		explain_miss(s, i, by, layer);
+	return r;
 }
 
 /*
@@ -161,7 +187,10 @@ static int make_image(struct state *s, const struct cf_instr *i, bool last, bool
 		return r;
 	s->missed = true;
 	s->linked = is_linked(s, i);
-	r = image_commit(s, by, !layer);
+	if (s->work && s->b->o->rm == 0)
+		r = work_keep(s);
+	if (!r)
+		r = image_commit(s, by, !layer);
 	s->linked = false;
 	*s->again = '\0';
 	work_drop(s->work);
@@ -330,6 +359,21 @@ static int run_steps(struct state *s, const struct cfile *before, const struct c
 	return !r && of == 1 ? nothing_to_do(s) : r;
 }
 
+/* With layers, the container of a step that failed stays for whoever wants to look at it. (Not for whoever has ended the build.) */
+static bool keeps_failed(const struct build *b, int r)
+{
+	return b->layers && r != -ECANCELED && (b->o->force_rm >= 0 ? !b->o->force_rm : !b->podman);
+}
+
+/* What has failed is told, whatever comes of this. */
+static void keep_failed(struct state *s)
+{
+	struct hoy_err failed = s->b->err;
+
+	(void)work_keep(s);
+	s->b->err = failed;
+}
+
 int build_stage(struct build *b, struct stage *st)
 {
 	cleanup_cfile struct cfile before = CFILE_INIT, behind = CFILE_INIT;
@@ -350,6 +394,8 @@ int build_stage(struct build *b, struct stage *st)
 		if (!st->is_base)
 			*st->image = '\0';
 	}
+	if (r < 0 && s.work && keeps_failed(b, r))
+		keep_failed(&s);
 	st->args = s.args;
 	s.args = (struct hoy_strv)HOY_STRV_INIT;
 	state_release(&s);

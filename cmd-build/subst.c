@@ -96,12 +96,8 @@ static size_t name_len(const char *s)
 {
 	size_t n = 0;
 
-	if (isdigit((unsigned char)*s)) {
-		while (isdigit((unsigned char)s[n]))
-			n++;
-		return n;
-	}
-	if (*s && strchr("@*#?-$!", *s))
+	/* As podman has it: "$12" is "$1" and a 2, and "$@" is nothing special. */
+	if (isdigit((unsigned char)*s))
 		return 1;
 	while (isalnum((unsigned char)s[n]) || s[n] == '_')
 		n++;

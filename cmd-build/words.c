@@ -39,16 +39,38 @@ int shell_words(const char *text, struct hoy_strv *ret)
 	return ret->error ? -ENOMEM : 0;
 }
 
-bool json_words(const char *text, struct hoy_strv *ret)
+/* How long the array at the beginning of TEXT is; 0: it has no end. */
+static size_t array_len(const char *text)
+{
+	bool string = false;
+	int depth = 0;
+
+	for (size_t i = 0; text[i]; i++) {
+		if (string && text[i] == '\\' && text[i + 1])
+			i++;
+		else if (text[i] == '"')
+			string = !string;
+		else if (!string && text[i] == '[')
+			depth++;
+		else if (!string && text[i] == ']' && !--depth)
+			return i + 1;
+	}
+	return 0;
+}
+
+int json_words(const char *text, bool whole, struct hoy_strv *ret)
 {
 	cleanup_json struct hoy_json_doc d = HOY_JSON_DOC_INIT;
+	size_t len;
 
-	if (text[strspn(text, " \t\r\n")] != '[' || hoy_json_parse(&d, text, strlen(text), "words", NULL) < 0)
-		return false;
+	text += strspn(text, " \t\r\n");
+	len = *text == '[' ? array_len(text) : 0;
+	if (!len || (whole && text[len + strspn(text + len, " \t\r\n")]) || hoy_json_parse(&d, text, len, "words", NULL) < 0)
+		return 0;
 	HOY_JSON_EACH(e, d.root)
 		if (!hoy_json_text(e))
-			return false;
+			return -EINVAL;
 	HOY_JSON_EACH(e, d.root)
 		hoy_strv_push(ret, e->str);
-	return true;
+	return 1;
 }

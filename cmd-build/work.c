@@ -17,8 +17,7 @@
 
 /* ---- life ---- */
 
-/* The directory of container ID and TEXT in it, before there is a record: whoever sees the container, sees what it is. */
-static int write_settings(struct build *b, const char *id, const struct hoy_buf *text)
+int work_settings(struct build *b, const char *id, const struct hoy_buf *text)
 {
 	char path[HOY_ID_SIZE + 16];
 	cleanup_fd int own = -1, dir = -1;
@@ -33,34 +32,71 @@ static int write_settings(struct build *b, const char *id, const struct hoy_buf 
 	return r < 0 ? hoy_fail_errno(&b->err, -r, "cannot write '%s'", path) : 0;
 }
 
-int work_create(const struct state *s, struct work *w, const struct hoy_buf *text)
+/* What W stands on, whose files are as its user namespace needs them, into PARENT. */
+static int find_parent(const struct state *s, struct work *w, char parent[HOY_ID_SIZE])
+{
+	struct build *b = s->b;
+	struct hoy_json *image = *s->image ? hoy_image_get(b->s, s->image) : NULL;
+	int r = 0;
+
+	snprintf(parent, HOY_ID_SIZE, "%s", s->layer);
+	if (*s->image && !image)
+		return hoy_fail(&b->err, ENOENT, "image %.12s was removed meanwhile", s->image);
+	if (w->ns.automatic)
+		r = hoy_auto_ids(b->s, image, &w->ns.want, &w->ns.maps, &b->err);
+	w->ns.automatic = false;
+	if (!r && image && !hoy_idmaps_empty(&w->ns.maps))
+		r = hoy_shift_parent(b->s, image, &w->ns.maps, parent, &b->err);
+	return r < 0 ? hoy_fail_prefix(&b->err, "creating container") : 0;
+}
+
+/* Layer, settings and record: the store is locked. */
+static int make_records(const struct state *s, struct work *w, work_text *text)
 {
 	struct build *b = s->b;
 	cleanup_free char *lname = hoy_asprintf("%s-layer", w->name);
-	struct hoy_layer_rw rw = { .id = w->layer, .parent = *s->layer ? s->layer : NULL, .name = lname, .vol = true };
-	struct hoy_container_new n = { .id = w->id, .name = w->name, .image = s->image, .layer = w->layer, .metadata = "", .vol = true };
-	int r = lname ? lease_take(b->s, LEASE_CONTAINER, w->id, &b->err) : hoy_fail_oom(&b->err);
+	cleanup_buf struct hoy_buf settings = HOY_BUF_INIT((size_t)32 << 20);
+	char parent[HOY_ID_SIZE];
+	int r = lname ? find_parent(s, w, parent) : hoy_fail_oom(&b->err);
+	const struct hoy_idmaps *maps = hoy_idmaps_empty(&w->ns.maps) ? NULL : &w->ns.maps;
+	struct hoy_layer_rw rw = { .id = w->layer, .parent = *parent ? parent : NULL, .name = lname, .vol = true, .maps = maps };
+	struct hoy_container_new n = { .id = w->id, .name = w->name, .image = s->image, .layer = w->layer, .metadata = "", .vol = true, .maps = maps };
+
+	if (!r && text)
+		r = text(w, &settings);
+	if (!r)
+		r = hoy_layer_create_rw(b->s, &rw, &b->err);
+	if (r < 0)
+		return r;
+	/* Before there is a record: whoever sees the container, sees what it is. */
+	r = text ? work_settings(b, w->id, &settings) : 0;
+	if (!r)
+		r = hoy_container_create(b->s, &n, &b->err);
+	if (r < 0)
+		(void)hoy_layer_delete(b->s, w->layer, NULL);
+	if (r < 0 && text)
+		(void)hoy_remove_tree(b->s->ctrsfd, w->id);
+	return r;
+}
+
+int work_create(const struct state *s, struct work *w, work_text *text)
+{
+	bool maps = w->ns.automatic || !hoy_idmaps_empty(&w->ns.maps);
+	struct hoy_lock one = HOY_LOCK_INIT;
+	struct build *b = s->b;
+	int r = lease_take(b->s, LEASE_CONTAINER, w->id, &b->err);
 
 	if (!r)
 		r = lease_take(b->s, LEASE_NEW_LAYER, w->layer, &b->err);
+	if (!r && maps)
+		r = hoy_shift_lock(b->s, &one, &b->err);
 	if (!r)
-		r = hoy_store_lock(b->s, HOY_IMAGES, HOY_LAYERS | HOY_CONTAINERS, &b->err);
-	if (r < 0)
-		return r;
-	if (*s->image && !hoy_image_get(b->s, s->image))
-		r = hoy_fail(&b->err, ENOENT, "image %.12s was removed meanwhile", s->image);
-	if (!r)
-		r = hoy_layer_create_rw(b->s, &rw, &b->err);
-	if (!r && text)
-		r = write_settings(b, w->id, text);
+		r = hoy_store_lock(b->s, maps ? 0 : HOY_IMAGES, HOY_LAYERS | HOY_CONTAINERS | (maps ? HOY_IMAGES : 0), &b->err);
 	if (!r) {
-		r = hoy_container_create(b->s, &n, &b->err);
-		if (r < 0)
-			(void)hoy_layer_delete(b->s, w->layer, NULL);
-		if (r < 0 && text)
-			(void)hoy_remove_tree(b->s->ctrsfd, w->id);
+		r = make_records(s, w, text);
+		hoy_store_unlock(b->s);
 	}
-	hoy_store_unlock(b->s);
+	hoy_lock_close(&one);
 	lease_drop(LEASE_NEW_LAYER, w->layer);
 	/* One that has settings is there to stay. */
 	if (r < 0 || text)
@@ -103,7 +139,9 @@ int work_mount(struct work *w)
 
 int work_open(struct state *s) { return work_new(s) ?: work_mount(s->work); }
 
-int work_new(struct state *s)
+int work_new(struct state *s) { return work_new_like(s, &s->b->ns); }
+
+int work_new_like(struct state *s, const struct userns *ns)
 {
 	struct work *w;
 	int r;
@@ -114,6 +152,7 @@ int work_new(struct state *s)
 	if (!w)
 		return hoy_fail_oom(&s->b->err);
 	w->b = s->b;
+	w->ns = *ns;
 	if (hoy_random_id(w->id) < 0 || hoy_random_id(w->layer) < 0 ||
 	    !(w->name = hoy_asprintf("%.12s-working-container-%.8s", *s->image ? s->image : "scratch", w->id))) {
 		free(w);
@@ -136,7 +175,7 @@ void work_drop(struct work *w)
 	if (!w)
 		return;
 	(void)work_unmount(w, &err);
-	if (!hoy_store_lock(w->b->s, 0, HOY_LAYERS | HOY_IMAGES | HOY_CONTAINERS, &err)) {
+	if (!w->kept && !hoy_store_lock(w->b->s, 0, HOY_LAYERS | HOY_IMAGES | HOY_CONTAINERS, &err)) {
 		if (!hoy_container_delete(w->b->s, w->id, &err))
 			lease_drop(LEASE_CONTAINER, w->id);
 		hoy_store_unlock(w->b->s);
@@ -156,8 +195,56 @@ int work_mkdir(struct state *s, const char *path)
 	if (r < 0)
 		return r;
 	root = open(s->work->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (root >= 0 && (r = userns_as_root(&s->work->ns, &s->b->err)) < 0)
+		return r;
 	fd = root < 0 ? -errno : hoy_mkdir_in_root(root, path, 0755);
+	(void)userns_as_root(NULL, NULL);
 	return fd < 0 ? hoy_fail_errno(&s->b->err, -fd, "cannot create the directory '%s'", path) : 0;
+}
+
+bool work_lacks_volumes(struct state *s)
+{
+	const struct hoy_json *volumes = hoy_json_path(s->base.root, "config", "Volumes", NULL);
+	cleanup_free char *root = NULL;
+	cleanup_fd int fd = -1;
+	bool lacks = false;
+
+	if (!volumes || !volumes->count)
+		return false;
+	if (!*s->layer || mount_layer(s->b, s->layer, true, &root) < 0)
+		return true;
+	fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	HOY_JSON_EACH(v, volumes) {
+		cleanup_free char *path = join_clean("/", v->key);
+		cleanup_fd int there = path ? hoy_open_beneath(fd, path, O_PATH, 0, HOY_IN_ROOT) : -ENOMEM;
+
+		lacks = lacks || there < 0;
+	}
+	(void)unmount_layer(s->b, s->layer, NULL);
+	return lacks;
+}
+
+int work_volume(struct state *s, const char *volume)
+{
+	cleanup_free char *path = join_clean("/", volume);
+	cleanup_fd int root = -1, there = -1;
+	int r = path ? work_open(s) : hoy_fail_oom(&s->b->err);
+
+	if (r < 0)
+		return r;
+	root = open(s->work->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	there = hoy_open_beneath(root, path, O_PATH, 0, HOY_IN_ROOT);
+	return there < 0 ? work_mkdir(s, path) : 0;
+}
+
+int work_volumes(struct state *s, const struct hoy_json *volumes)
+{
+	int r = 0;
+
+	HOY_JSON_EACH(v, volumes)
+		if (!r)
+			r = work_volume(s, v->key);
+	return r;
 }
 
 /* A directory that USER doesn't own already is made by hoy-builder, which knows the container's accounts. */
@@ -169,6 +256,7 @@ static int make_users(struct state *s, const char *dir, const char *user)
 	hoy_strv_push(&argv, "mkdir");
 	hoy_strv_pushf(&argv, "--root=%s", s->work->root);
 	hoy_strv_pushf(&argv, "--user=%s", user);
+	userns_map_argv(&s->work->ns.maps, "", &argv);
 	hoy_strv_push(&argv, "--");
 	hoy_strv_push(&argv, dir);
 	r = argv.error ? -ENOMEM : hoy_call_tool("hoy-builder", (const char *const *)argv.v, NULL);
@@ -177,11 +265,12 @@ static int make_users(struct state *s, const char *dir, const char *user)
 
 int work_workdir(struct state *s)
 {
-	const char *dir = config_str(s, "WorkingDir"), *user = config_str(s, "User");
+	cleanup_free char *dir = join_clean("/", config_str(s, "WorkingDir"));
+	const char *user = config_str(s, "User");
 	cleanup_fd int root = -1, fd = -1;
-	int r = work_open(s);
+	int r = dir ? work_open(s) : hoy_fail_oom(&s->b->err);
 
-	if (r < 0 || !*dir || !strcmp(dir, "/"))
+	if (r < 0 || !strcmp(dir, "/"))
 		return r;
 	if (!*user || !strcmp(user, "0") || !strcmp(user, "root"))
 		return work_mkdir(s, dir);
@@ -218,6 +307,14 @@ void work_drop_stubs(struct work *w, int root)
 	hoy_strv_release(&w->stubs);
 }
 
+/* Does LAYER have other ids on the disk than W shows? */
+static bool shifts(const struct work *w, const char *layer)
+{
+	const struct hoy_json *rec = hoy_layer_get(w->b->s, layer);
+
+	return !hoy_idmaps_empty(&w->ns.maps) && !hoy_json_get(rec, "uidmap") && !hoy_json_get(rec, "gidmap");
+}
+
 /* Is the directory NAME of a layer below as ST? */
 static bool as_below(struct work *w, const char *name, const struct stat *st)
 {
@@ -229,7 +326,8 @@ static bool as_below(struct work *w, const char *name, const struct stat *st)
 		cleanup_fd int fd = hoy_layer_open_diff(w->b->s, lowers.v[i]);
 		struct stat there;
 
-		if (fd >= 0 && !fstatat(fd, name, &there, AT_SYMLINK_NOFOLLOW))
+		if (fd >= 0 && !fstatat(fd, name, &there, AT_SYMLINK_NOFOLLOW) &&
+		    !(shifts(w, lowers.v[i]) && userns_outside(&w->ns, &there.st_uid, &there.st_gid, NULL) < 0))
 			return S_ISDIR(there.st_mode) && there.st_mode == st->st_mode && there.st_uid == st->st_uid && there.st_gid == st->st_gid;
 	}
 	return false;

@@ -145,7 +145,10 @@ static int put_image(struct hoy_store *s, struct hoy_jw *w, const struct hoy_jso
 	put_graph_driver(s, w, hoy_json_str(rec, "layer"));
 	hoy_jw_object(w, "RootFS");
 	hoy_jw_string(w, "Type", hoy_json_str(hoy_json_get(cfg.root, "rootfs"), "type") ?: "layers");
-	put_names(w, "Layers", hoy_json_path(cfg.root, "rootfs", "diff_ids", NULL));
+	if (hoy_json_path(cfg.root, "rootfs", "diff_ids", NULL))
+		put_names(w, "Layers", hoy_json_path(cfg.root, "rootfs", "diff_ids", NULL));
+	else
+		hoy_jw_null(w, "Layers");
 	hoy_jw_end_object(w);
 	put_map(w, "Labels", hoy_json_get(c, "Labels"), true);
 	put_map(w, "Annotations", hoy_json_get(man.root, "annotations"), false);

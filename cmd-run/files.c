@@ -188,7 +188,7 @@ int write_files(struct ctr *c, const struct hoy_json *status, struct hoy_err *er
 		r = put(c, dirfd, "hostname", &b, err);
 	}
 	hoy_buf_reset(&b);
-	if (!r && (strcmp(mode, "none") || hoy_json_get(c->def.root, "dns"))) {
+	if (!r && strcmp(mode, "none") && !hoy_json_bool(c->def.root, "imageResolv", false)) {
 		resolv_conf(c, status, &b);
 		r = put(c, dirfd, "resolv.conf", &b, err);
 	}

@@ -10,6 +10,7 @@
 #include "common/conf/dirs.h"
 #include "common/data/time.h"
 #include "common/data/units.h"
+#include "common/proc/signal.h"
 
 #define O(field) offsetof(struct create_opts, field)
 #define FLAG(letter, name, field, help) { letter, name, HOY_OPT_FLAG, O(field), NULL, help }
@@ -93,6 +94,7 @@ const struct hoy_opt run_options[] = {
 	FLAG(0, "no-healthcheck", no_healthcheck, "ignore the image's health check"),
 	FLAG(0, "no-hosts", no_hosts, "leave /etc/hosts alone"),
 	FLAG(0, "no-hostname", no_hostname, "leave /etc/hostname alone"),
+	FLAG(0, "no-pivot", no_pivot, NULL), /* hoy-build's */
 	FLAG(0, "oom-kill-disable", oom_kill_disable, "do not kill when memory runs out (cgroup v1)"),
 	STR(0, "oom-score-adj", oom_score_adj, "N", "score for the kernel's OOM killer"),
 	STR(0, "os", os, "OS", "operating system of the image to pull"),
@@ -297,6 +299,25 @@ static int namespaces(struct ctr *c, const struct create_opts *o, struct hoy_err
 	return 0;
 }
 
+/* "none" is the image's own file. */
+static int name_servers(struct ctr *c, const struct create_opts *o, const char *mode, struct hoy_err *err)
+{
+	bool none = hoy_strv_has(&o->dns, "none");
+
+	if (o->dns.n && mode && (!strcmp(mode, "none") || !strncmp(mode, "container:", 10)))
+		return hoy_fail(err, EINVAL, "conflicting options: dns and the network mode: %s", mode);
+	if (none && o->dns.n > 1)
+		return hoy_fail(err, EINVAL, "none is not allowed to be specified with other DNS ip addresses");
+	if (none && (o->dns_search.n || o->dns_option.n))
+		return hoy_fail(err, EINVAL, "invalid config provided: UseImageResolvConf and %s are mutually exclusive options", o->dns_search.n ? "DNSSearch" : "DNSOption");
+	set_true(c, "imageResolv", none);
+	if (!none)
+		def_list(c, "dns", &o->dns);
+	def_list(c, "dnsSearch", &o->dns_search);
+	def_list(c, "dnsOptions", &o->dns_option);
+	return 0;
+}
+
 static int network(struct ctr *c, const struct create_opts *o, struct hoy_err *err)
 {
 	const char *mode = o->network.n ? o->network.v[0] : NULL;
@@ -309,16 +330,14 @@ static int network(struct ctr *c, const struct create_opts *o, struct hoy_err *e
 	set(c, "ip", o->ip);
 	set(c, "mac", o->mac);
 	def_list(c, "aliases", &o->network_alias);
-	def_list(c, "dns", &o->dns);
-	def_list(c, "dnsSearch", &o->dns_search);
-	def_list(c, "dnsOptions", &o->dns_option);
 	for (size_t i = 0; i < o->add_host.n; i++)
 		if (!strchr(o->add_host.v[i], ':'))
 			return hoy_fail(err, EINVAL, "bad format for add-host: \"%s\": it has the form HOST:IP", o->add_host.v[i]);
 	def_list(c, "addHosts", &o->add_host);
 	set_true(c, "noHosts", o->no_hosts);
 	set_true(c, "noHostname", o->no_hostname);
-	return 0;
+	set_true(c, "noPivot", o->no_pivot || hoy_json_bool(hoy_json_get(conf(), "engine"), "no_pivot_root", false));
+	return name_servers(c, o, mode, err);
 }
 
 static int log_option(struct ctr *c, const char *opt, struct hoy_err *err)
@@ -401,7 +420,7 @@ static bool seconds(const char *text, int64_t *ret)
 static int stopping(struct ctr *c, const struct create_opts *o, const struct hoy_json *cfg, struct hoy_err *err)
 {
 	const char *sig = o->stop_signal ?: hoy_json_str(cfg, "StopSignal") ?: "SIGTERM";
-	int n = parse_signal(sig);
+	int n = hoy_signal_parse(sig);
 	int64_t v;
 
 	if (n <= 0)
@@ -489,6 +508,9 @@ int define(struct ctr *c, const struct create_opts *o, char **words, const struc
 		return hoy_fail(err, EINVAL, "invalid size '%s' for --shm-size", o->shm_size);
 	hoy_json_set_int(&c->def, c->def.root, "shmSize", shm);
 	def_list(c, "groups", &o->group_add);
+	set_true(c, "keepGroups", hoy_strv_has(&o->group_add, "keep-groups"));
+	if (o->group_add.n > 1 && hoy_strv_has(&o->group_add, "keep-groups"))
+		return hoy_fail(err, EINVAL, "the '--group-add keep-groups' option is not allowed with any other --group-add options");
 	r = pairs(c, "sysctls", &o->sysctl, err);
 	if (!r)
 		r = command(c, o, words, cfg, err);

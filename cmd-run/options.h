@@ -10,7 +10,7 @@ struct create_opts {
 	int64_t preserve_fds;
 	/* of both */
 	bool tty, interactive, rm, privileged, read_only, replace, quiet, publish_all, no_hosts, env_host, init, no_hostname, oom_kill_disable,
-		rootfs, tls_verify_given, no_healthcheck;
+		rootfs, tls_verify_given, no_healthcheck, no_pivot;
 	int read_only_tmpfs, http_proxy, tls_verify, passwd;
 	const char *name, *workdir, *user, *entrypoint, *hostname, *memory, *memory_swap, *memory_reservation, *cpus, *cpuset_cpus,
 		*cpuset_mems, *pull, *platform, *arch, *os, *variant, *authfile, *creds, *stop_signal, *shm_size, *pid, *ipc, *uts, *userns,

@@ -143,6 +143,8 @@ int passage_main(char **argv);
 /* ---- spec.c ---- */
 /* The limits of the definition's cgroup alone, as linux.resources. */
 void write_resources(const struct ctr *c, struct hoy_buf *out);
+/* "hooks" of the spec, if there are any for C; that it needs its runtime's `start` because of them is noted in c->live. */
+int write_hooks(struct ctr *c, struct hoy_jw *w, struct hoy_err *err);
 int write_spec(struct ctr *c, const char *rootfs, const char *netns, struct hoy_buf *out, struct hoy_err *err);
 
 /* ---- files.c: hosts, resolv.conf, hostname, .containerenv in the run directory ---- */
@@ -192,7 +194,6 @@ void reconcile(struct hoy_store *s);
 /* ---- stop.c ---- */
 int ctr_stop(struct ctr *c, int64_t timeout, struct hoy_err *err);
 int ctr_kill(struct ctr *c, int sig, bool all, struct hoy_err *err);
-int parse_signal(const char *s);
 
 /* ---- exec.c ---- */
 /* The runtime's command line that runs WORDS in the running container (definition loaded), and its specification on an inherited fd. */

@@ -121,7 +121,8 @@ static void base_mounts(struct spec *s)
 	base_mount(s, "/dev/pts", "devpts", "devpts", gid_mapped(s, 5) ? "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5" :
 		   "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620");
 	if (is(ipc, "host")) {
-		base_mount(s, "/dev/mqueue", "bind", "/dev/mqueue", "rbind,nosuid,noexec,nodev");
+		if (hoy_exists(AT_FDCWD, "/dev/mqueue"))
+			base_mount(s, "/dev/mqueue", "bind", "/dev/mqueue", "rbind,nosuid,noexec,nodev");
 		base_mount(s, "/dev/shm", "bind", "/dev/shm", "rbind,nosuid,noexec,nodev");
 	} else {
 		base_mount(s, "/dev/mqueue", "mqueue", "mqueue", "nosuid,noexec,nodev");
@@ -622,7 +623,7 @@ static int extra_groups(struct spec *s, struct hoy_err *err)
 		memmove(s->user.groups + 1, s->user.groups, s->user.n_groups++ * sizeof(*s->user.groups));
 		s->user.groups[0] = hoy_rootless_gid();
 	}
-	HOY_JSON_EACH(it, hoy_json_get(s->def, "groups")) {
+	HOY_JSON_EACH(it, hoy_json_get(s->def, "keepGroups") ? NULL : hoy_json_get(s->def, "groups")) {
 		cleanup_free char *spec = hoy_asprintf("%u:%s", s->user.uid, it->str);
 		struct user u;
 		int r = spec ? resolve_user(s->rootfd, spec, &u, err) : hoy_fail_oom(err);
@@ -758,10 +759,14 @@ int write_spec(struct ctr *c, const char *rootfs, const char *netns, struct hoy_
 	hoy_jw_object(&s.w, "annotations");
 	hoy_jw_string(&s.w, "io.container.manager", "libpod");
 	hoy_jw_string(&s.w, "org.opencontainers.image.stopSignal", "15");
+	if (hoy_json_bool(s.def, "keepGroups", false))
+		hoy_jw_string(&s.w, "run.oci.keep_original_groups", "1");
 	HOY_JSON_EACH(it, hoy_json_get(s.def, "annotations"))
 		hoy_jw_value(&s.w, it->key, it);
 	hoy_jw_end_object(&s.w);
-	r = linux_part(&s, netns, err);
+	r = write_hooks(c, &s.w, err);
+	if (!r)
+		r = linux_part(&s, netns, err);
 	free(s.userns);
 	hoy_jw_end_object(&s.w);
 	return r ? r : out->error ? hoy_fail_oom(err) : 0;

@@ -223,6 +223,8 @@ static void monitor_argv(struct ctr *c, const char *root, struct hoy_strv *a)
 	hoy_strv_push(a, "--persist-dir");
 	hoy_strv_pushf(a, "%s/persist", c->rundir);
 	hoy_strv_push(a, "--full-attach");
+	if (hoy_json_bool(c->def.root, "noPivot", false))
+		hoy_strv_push(a, "--no-pivot");
 	if (hoy_json_str(c->live.root, "cgroupManager"))
 		hoy_strv_push(a, "-s");
 	hoy_strv_push(a, "-l");
@@ -511,7 +513,7 @@ static int follow(struct ctr *c, int sock, const struct start_how *how, int *ret
 }
 
 /*
- * The runtime's `start`. What ours does for a container without poststart hooks, which is all that we make, is to write
+ * The runtime's `start`. What ours does for a container without poststart hooks is to write
  * to the fifo that its process waits on (hoy-runtime(1), FILES): we do that ourselves and spare a program.
  */
 static int runtime_start(struct ctr *c, int *ret_code, struct hoy_err *err)
@@ -520,7 +522,7 @@ static int runtime_start(struct ctr *c, int *ret_code, struct hoy_err *err)
 	cleanup_free char *dir = hoy_asprintf("%s/hoy/runtime/%s", c->s->conf.runroot, c->id);
 	cleanup_fd int dirfd = -1, fifo = -1;
 
-	if (!base || strcmp(base + 1, "hoy-runtime"))
+	if (!base || strcmp(base + 1, "hoy-runtime") || hoy_json_bool(c->live.root, "poststart", false))
 		return runtime_call(c, "start", NULL, ret_code, err);
 	dirfd = dir ? open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
 	fifo = dirfd < 0 ? -1 : openat(dirfd, "exec.fifo", O_WRONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);

@@ -12,37 +12,8 @@
 
 #include "cmd-run/run.h"
 #include "common/data/time.h"
+#include "common/proc/signal.h"
 #include "common/store/containers.h"
-
-static const struct { const char *name; int number; } signals[] = {
-	{ "HUP", SIGHUP }, { "INT", SIGINT }, { "QUIT", SIGQUIT }, { "ILL", SIGILL }, { "TRAP", SIGTRAP }, { "ABRT", SIGABRT },
-	{ "IOT", SIGIOT }, { "BUS", SIGBUS }, { "FPE", SIGFPE }, { "KILL", SIGKILL }, { "USR1", SIGUSR1 }, { "SEGV", SIGSEGV },
-	{ "USR2", SIGUSR2 }, { "PIPE", SIGPIPE }, { "ALRM", SIGALRM }, { "TERM", SIGTERM }, { "STKFLT", SIGSTKFLT },
-	{ "CHLD", SIGCHLD }, { "CONT", SIGCONT }, { "STOP", SIGSTOP }, { "TSTP", SIGTSTP }, { "TTIN", SIGTTIN }, { "TTOU", SIGTTOU },
-	{ "URG", SIGURG }, { "XCPU", SIGXCPU }, { "XFSZ", SIGXFSZ }, { "VTALRM", SIGVTALRM }, { "PROF", SIGPROF },
-	{ "WINCH", SIGWINCH }, { "IO", SIGIO }, { "PWR", SIGPWR }, { "SYS", SIGSYS }, { "RTMIN", 34 }, { "RTMAX", 64 },
-};
-
-int parse_signal(const char *s)
-{
-	char *end;
-	long n;
-
-	if (isdigit((unsigned char)*s)) {
-		n = strtol(s, &end, 10);
-		return *end || n < 1 || n > 64 ? -EINVAL : (int)n;
-	}
-	if (!strncasecmp(s, "SIG", 3))
-		s += 3;
-	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
-		if (!strcasecmp(s, signals[i].name))
-			return signals[i].number;
-	if (!strncasecmp(s, "RTMIN+", 6) && isdigit((unsigned char)s[6]) && atoi(s + 6) <= 30)
-		return 34 + atoi(s + 6);
-	if (!strncasecmp(s, "RTMAX-", 6) && isdigit((unsigned char)s[6]) && atoi(s + 6) <= 30)
-		return 64 - atoi(s + 6);
-	return -EINVAL;
-}
 
 /* A pidfd of the container's process, checked to be that process; -ESRCH if it is gone. */
 static int open_pid(const struct ctr *c)
@@ -300,7 +271,7 @@ const struct hoy_verb verb_restart = { "restart", "[options] CONTAINER [CONTAINE
 
 static int kill_one(struct ctr *c, const struct common_opts *o, struct hoy_err *err)
 {
-	int sig = parse_signal(o->signal ? o->signal : "KILL");
+	int sig = hoy_signal_parse(o->signal ? o->signal : "KILL");
 
 	if (sig <= 0)
 		return hoy_fail(err, EINVAL, "invalid signal: %s", o->signal);

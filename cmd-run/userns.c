@@ -282,20 +282,6 @@ static int join_container(struct ctr *c, const char *name, struct hoy_err *err)
 	return r ? r : put_maps(c, &m, err);
 }
 
-static int ranges(const char *file, const char *name, struct hoy_idmap *m, struct hoy_err *err)
-{
-	struct hoy_idrange r[MAX_RANGES];
-	size_t n = hoy_subids_of(file, name, r, MAX_RANGES);
-	uint64_t at = 0;
-
-	if (!n)
-		return hoy_fail(err, ENOENT, "no %s ranges found for user \"%s\" in %s", strrchr(file, '/') + 1, name, file);
-	for (size_t i = 0; i < n; i++, at += r[i - 1].count)
-		if (r[i].start > UINT32_MAX || r[i].count > UINT32_MAX || hoy_idmap_add(m, (uint32_t)at, (uint32_t)r[i].start, (uint32_t)r[i].count) < 0)
-			return hoy_fail(err, EINVAL, "the ranges of user \"%s\" in %s cannot be used", name, file);
-	return 0;
-}
-
 static int check_clash(const struct hoy_idmap *m, struct hoy_err *err)
 {
 	long i = hoy_idmap_clash(m);
@@ -312,9 +298,9 @@ static int explicit_maps(struct ctr *c, const struct create_opts *o, struct hoy_
 	int r = 0;
 
 	if (u && *u) {
-		r = ranges("/etc/subuid", u, &m.uid, err);
+		r = hoy_subids_map("/etc/subuid", u, &m.uid, err);
 		if (!r)
-			r = ranges("/etc/subgid", g, &m.gid, err);
+			r = hoy_subids_map("/etc/subgid", g, &m.gid, err);
 	}
 	if (!r)
 		r = parse_idmaps(&o->uidmap, &o->gidmap, &m, err);

@@ -9,6 +9,7 @@
 
 #include "cmd-runtime/runtime.h"
 #include "common/proc/pidfd.h"
+#include "common/proc/signal.h"
 
 static int start(struct state *st, struct spec *s, struct hoy_err *err)
 {
@@ -68,35 +69,6 @@ int cmd_state(struct rt *rt, int argc, char **argv, struct hoy_err *err)
 	spec_release(&s);
 	state_release(&st);
 	return r;
-}
-
-static const struct { const char *name; int sig; } signals[] = {
-	{ "HUP", SIGHUP }, { "INT", SIGINT }, { "QUIT", SIGQUIT }, { "ILL", SIGILL }, { "TRAP", SIGTRAP },
-	{ "ABRT", SIGABRT }, { "IOT", SIGIOT }, { "BUS", SIGBUS }, { "FPE", SIGFPE }, { "KILL", SIGKILL },
-	{ "USR1", SIGUSR1 }, { "SEGV", SIGSEGV }, { "USR2", SIGUSR2 }, { "PIPE", SIGPIPE }, { "ALRM", SIGALRM },
-	{ "TERM", SIGTERM }, { "STKFLT", SIGSTKFLT }, { "CHLD", SIGCHLD }, { "CLD", SIGCHLD }, { "CONT", SIGCONT },
-	{ "STOP", SIGSTOP }, { "TSTP", SIGTSTP }, { "TTIN", SIGTTIN }, { "TTOU", SIGTTOU }, { "URG", SIGURG },
-	{ "XCPU", SIGXCPU }, { "XFSZ", SIGXFSZ }, { "VTALRM", SIGVTALRM }, { "PROF", SIGPROF }, { "WINCH", SIGWINCH },
-	{ "IO", SIGIO }, { "POLL", SIGIO }, { "PWR", SIGPWR }, { "SYS", SIGSYS },
-};
-
-static int parse_signal(const char *s)
-{
-	char *end;
-	long n = strtol(s, &end, 10);
-
-	if (end != s && !*end)
-		return n >= 0 && n < NSIG ? (int)n : -1;
-	if (!strncasecmp(s, "SIG", 3))
-		s += 3;
-	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
-		if (!strcasecmp(s, signals[i].name))
-			return signals[i].sig;
-	if (!strncasecmp(s, "RTMIN", 5))
-		return s[5] == '+' ? SIGRTMIN + atoi(s + 6) : SIGRTMIN;
-	if (!strncasecmp(s, "RTMAX", 5))
-		return s[5] == '-' ? SIGRTMAX - atoi(s + 6) : SIGRTMAX;
-	return -1;
 }
 
 static bool has_cgroup(const struct state *st)
@@ -183,7 +155,7 @@ int cmd_kill(struct rt *rt, int argc, char **argv, struct hoy_err *err)
 
 	if (r < 0)
 		return r;
-	e.sig = r > 1 ? parse_signal(argv[1]) : SIGTERM;
+	e.sig = r > 1 ? hoy_signal_parse(argv[1]) : SIGTERM;
 	if (e.sig < 0)
 		return hoy_fail(err, EINVAL, "unknown signal '%s'", argv[1]);
 	e.id = argv[0];

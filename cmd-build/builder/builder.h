@@ -11,6 +11,7 @@
 #include "common/base/strv.h"
 #include "common/cli/opts.h"
 #include "common/data/tar_write.h"
+#include "common/proc/idmap.h"
 
 struct hoy_err;
 
@@ -44,13 +45,10 @@ int items_add(struct items *it, const char *arg, struct hoy_err *err);
 
 /* Is the file FD a tar, perhaps compressed? */
 bool is_archive(int fd);
-/* Unpack it into the directory TO (-1: only digest it); "file:HEX" is added to SUMS. */
+/* Unpack it into the directory TO (-1: only digest it) with the owners that it names; "file:HEX" is added to SUMS. */
 int unpack_archive(int fd, int to, struct hoy_strv *sums, struct hoy_err *err);
 
 /* ---- how: put.c, parents.c, mode.c, xattrs.c ---- */
-
-/* Who the USER[:GROUP] of an image's config is: a number without a group is in root's, unless an account says more. False: unknown. */
-bool owner_of_user(int rootfd, const char *text, uid_t *uid, gid_t *gid);
 
 struct putter {
 	int from; /* root of what is copied: context, stage, image; borrowed */
@@ -58,7 +56,10 @@ struct putter {
 	bool chown, keep_owner; /* to uid and gid; neither: to root */
 	uid_t uid;
 	gid_t gid;
+	const struct hoy_idmaps *of, *to; /* what the ids of sources are shifted by, and those of the root; NULL or empty: by nothing */
 	const char *chmod; /* NULL: modes stay as they are */
+	bool forced; /* all have the time TIME */
+	int64_t time;
 	bool keep_setid, times; /* times: they are part of the digest */
 	bool dry; /* nothing is written: only the digest is wanted */
 	EVP_MD_CTX *md; /* of the tar that the item at hand would be; NULL: nobody wants to know */
@@ -82,6 +83,11 @@ void read_xattrs(int fd, struct xattrs *x);
 void set_xattrs(int fd, const struct xattrs *x);
 void xattrs_release(struct xattrs *x);
 
+/* Lists of lines, as userns_map_argv() of hoy-build writes them, as maps; 0 or -EINVAL with a sentence. */
+int maps_parse(const struct hoy_strv *uids, const struct hoy_strv *gids, struct hoy_idmaps *ret, struct hoy_err *err);
+/* The owner that UID and GID, ids inside, are on the disk; -EINVAL with a sentence, or 0. */
+int maps_out(const struct hoy_idmaps *m, uid_t *uid, gid_t *gid, struct hoy_err *err);
+
 /* What is in the directory DIR, sorted, into RET; 0 or -errno. */
 int list_names(int dir, struct hoy_strv *ret);
 /*
@@ -101,7 +107,7 @@ int spot_below(struct putter *p, const struct spot *at, const char *name, struct
  */
 int put_item(struct putter *p, const char *path, const struct spot *at, const char *name, bool whole);
 /* The file FD gets ST's time, to the second. */
-void put_time(int fd, const struct stat *st);
+void put_time(const struct putter *p, int fd, const struct stat *st);
 /* The directory PATH, without what is in it, as NAME in AT; p->name goes on with it. It is *RET. */
 int put_parent(struct putter *p, const char *path, const struct spot *at, const char *name, struct spot *ret);
 /*

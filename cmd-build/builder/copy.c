@@ -16,8 +16,8 @@
 
 struct copy_opts {
 	bool dry, from_image, parents;
-	const char *add, *root, *context, *ignore, *docs, *chown, *chmod, *workdir, *what, *checksum, *link, *upper;
-	struct hoy_strv exclude;
+	const char *add, *root, *context, *ignore, *docs, *chown, *chmod, *workdir, *what, *checksum, *link, *upper, *timestamp;
+	struct hoy_strv exclude, uid_map, gid_map, from_uid_map, from_gid_map;
 };
 #define O(field) offsetof(struct copy_opts, field)
 static const struct hoy_opt copy_opts[] = {
@@ -29,11 +29,16 @@ static const struct hoy_opt copy_opts[] = {
 	{ 0, "docs", HOY_OPT_STRING, O(docs), "DIR", "the files that sources of the form <<NAME, <@NAME and <+NAME stand for" },
 	{ 0, "dry-run", HOY_OPT_FLAG, O(dry), NULL, "write nothing, print the digest" },
 	{ 0, "exclude", HOY_OPT_LIST, O(exclude), "PATTERN", "what of the context isn't copied, as in a .containerignore file" },
+	{ 0, "from-gid-map", HOY_OPT_COMMAS, O(from_gid_map), "INSIDE:OUTSIDE:SIZE", "what group ids in the context are outside of a container" },
 	{ 0, "from-image", HOY_OPT_FLAG, O(from_image), NULL, "the context is a root itself: owners and set-id bits are kept" },
+	{ 0, "from-uid-map", HOY_OPT_COMMAS, O(from_uid_map), "INSIDE:OUTSIDE:SIZE", "what user ids in the context are outside of a container" },
+	{ 0, "gid-map", HOY_OPT_COMMAS, O(gid_map), "INSIDE:OUTSIDE:SIZE", "what group ids of the root are outside of the container" },
 	{ 0, "ignore", HOY_OPT_STRING, O(ignore), "FILE", "a .containerignore file" },
 	{ 0, "link", HOY_OPT_STRING, O(link), "DIR", "copy as if the root were empty: to this directory, and (unless it is that of --upper) from there to the root" },
 	{ 0, "parents", HOY_OPT_FLAG, O(parents), NULL, "keep the directories above the sources" },
 	{ 0, "root", HOY_OPT_STRING, O(root), "DIR", "root of the container" },
+	{ 0, "timestamp", HOY_OPT_STRING, O(timestamp), "SECONDS", "time of all that is copied, instead of its own" },
+	{ 0, "uid-map", HOY_OPT_COMMAS, O(uid_map), "INSIDE:OUTSIDE:SIZE", "what user ids of the root are outside of the container" },
 	{ 0, "upper", HOY_OPT_STRING, O(upper), "DIR", "write to this empty directory, which will be the upper one of an overlay on the root" },
 	{ 0, "what", HOY_OPT_STRING, O(what), "TEXT", "what errors begin with: file, line, instruction" },
 	{ 0, "workdir", HOY_OPT_STRING, O(workdir), "DIR", "what a relative destination is beneath" },
@@ -43,6 +48,7 @@ static const struct hoy_opt copy_opts[] = {
 struct copy {
 	const struct copy_opts *o;
 	struct putter p;
+	struct hoy_idmaps of, to;
 	struct ignore ignore;
 	int root, context, docs, upper, linked; /* -1: there is none */
 	int lookup;	   /* where paths of the destination are looked up; one of these */
@@ -143,6 +149,36 @@ static bool is_dir(int at, const char *path)
 	return fd >= 0;
 }
 
+/* What lies in the directory FROM, with the owners that the image knows, goes to the directory TO of the root, over what is there. */
+static int merge(struct copy *c, int from, int to, struct hoy_err *err)
+{
+	struct putter p = { .from = from, .keep_owner = true, .keep_setid = true, .to = &c->to, .forced = c->p.forced, .time = c->p.time, .name = HOY_BUF_INIT(1 << 20), .err = err };
+	struct spot at = { openat(to, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), -1 };
+	int r = at.to < 0 ? hoy_fail_errno(err, errno, "cannot open '%s'", c->o->root) : put_item(&p, "", &at, "", false);
+
+	spot_close(&at);
+	hoy_links_release(&p.links);
+	hoy_buf_release(&p.name);
+	return r;
+}
+
+/* The owners that an archive names are others on the disk, or its times aren't wanted: it is unpacked in a place of its own first. */
+static int unpack_changed(struct copy *c, int fd, int to, struct hoy_err *err)
+{
+	cleanup_free char *dir = c->o->docs ? hoy_asprintf("%s/unpack-XXXXXX", c->o->docs) : NULL;
+	cleanup_fd int at = -1;
+	int r;
+
+	if (!dir || !mkdtemp(dir))
+		return hoy_fail_errno(err, dir ? errno : EINVAL, "cannot make a directory to unpack in");
+	at = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	r = at < 0 ? hoy_fail_errno(err, errno, "cannot open '%s'", dir) : unpack_archive(fd, at, &c->sums, err);
+	if (!r)
+		r = merge(c, at, to, err);
+	(void)hoy_remove_tree(AT_FDCWD, dir);
+	return r;
+}
+
 /* 1: it was an archive. */
 static int try_unpack(struct copy *c, const char *path, struct hoy_err *err)
 {
@@ -159,7 +195,7 @@ static int try_unpack(struct copy *c, const char *path, struct hoy_err *err)
 	c->into = strdup(c->dest);
 	r = c->into ? put_parents(&c->p, c->lookup, &c->place, c->dest, &at) : hoy_fail_oom(err);
 	if (!r)
-		r = unpack_archive(fd, at.to, &c->sums, err);
+		r = at.to < 0 || (hoy_idmaps_empty(c->p.to) && !c->p.forced) ? unpack_archive(fd, at.to, &c->sums, err) : unpack_changed(c, fd, at.to, err);
 	spot_close(&at);
 	return r < 0 ? r : 1;
 }
@@ -210,7 +246,7 @@ static void date_parents(struct copy *c, const struct item *it, int to)
 			continue;
 		fd = hoy_open_beneath(to, path + (kept - it->path), O_RDONLY | O_DIRECTORY, 0, HOY_BENEATH);
 		if (fd >= 0)
-			put_time(fd, &st);
+			put_time(&c->p, fd, &st);
 	}
 }
 
@@ -310,19 +346,6 @@ static void date_dirs(int root, const char *dir, const struct timespec *at)
 	}
 }
 
-/* What lies in the directory of --link goes to the root, over what is there. */
-static int merge(struct copy *c, struct hoy_err *err)
-{
-	struct putter p = { .from = c->linked, .keep_owner = true, .keep_setid = true, .name = HOY_BUF_INIT(1 << 20), .err = err };
-	struct spot at = { openat(c->root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), -1 };
-	int r = at.to < 0 ? hoy_fail_errno(err, errno, "cannot open '%s'", c->o->root) : put_item(&p, "", &at, "", false);
-
-	spot_close(&at);
-	hoy_links_release(&p.links);
-	hoy_buf_release(&p.name);
-	return r;
-}
-
 /* ---- options ---- */
 
 static int open_dirs(struct copy *c, struct hoy_err *err)
@@ -376,6 +399,15 @@ static int settings(struct copy *c, struct hoy_err *err)
 	c->p.dry = o->dry;
 	c->p.chown = o->chown != NULL;
 	c->p.chmod = o->chmod;
+	c->p.forced = o->timestamp != NULL;
+	c->p.time = o->timestamp ? strtoll(o->timestamp, NULL, 10) : 0;
+	c->p.of = &c->of;
+	/* In the directory of --link, owners are what they are to the image. */
+	c->p.to = o->link ? NULL : &c->to;
+	if (!r)
+		r = maps_parse(&o->from_uid_map, &o->from_gid_map, &c->of, err);
+	if (!r)
+		r = maps_parse(&o->uid_map, &o->gid_map, &c->to, err);
 	if (!r && o->chown)
 		r = owner_parse(c->root, o->chown, &c->p.uid, &c->p.gid, err);
 	if (!r && o->chmod)
@@ -403,7 +435,8 @@ static void copy_release(struct copy *c)
 static int run_copy(const struct hoy_verb *v, int argc, char **argv)
 {
 	struct hoy_err err = HOY_ERR_INIT;
-	struct copy_opts o = { 0 };
+	struct copy_opts o = { .dry = false };
+	struct hoy_strv *lists[] = { &o.exclude, &o.uid_map, &o.gid_map, &o.from_uid_map, &o.from_gid_map };
 	struct copy c = { .o = &o, .root = -1, .context = -1, .docs = -1, .upper = -1, .linked = -1, .p = { .name = HOY_BUF_INIT(1 << 20), .err = &err } };
 	int status, r, n = hoy_verb_args(v, argc, argv, &o, 2, INT32_MAX, &status);
 
@@ -420,7 +453,7 @@ static int run_copy(const struct hoy_verb *v, int argc, char **argv)
 	if (!r && o.link && !o.dry && c.latest.tv_sec)
 		date_dirs(c.linked, c.into, &c.latest);
 	if (!r && o.link && !o.dry && strcmp(o.link, o.upper ?: ""))
-		r = merge(&c, &err);
+		r = merge(&c, c.linked, c.root, &err);
 	if (!r)
 		r = print_sums(&c, &err);
 	if (!r && o.link)
@@ -428,7 +461,8 @@ static int run_copy(const struct hoy_verb *v, int argc, char **argv)
 	if (r < 0 && o.what)
 		hoy_fail_prefix(&err, "%s", o.what);
 	copy_release(&c);
-	hoy_strv_release(&o.exclude);
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+		hoy_strv_release(lists[i]);
 	return hoy_finish_stdout(r < 0 ? hoy_report(&err, 125) : 0);
 }
 const struct hoy_verb verb_copy = { "copy", "--root DIR --context DIR [options] SOURCE... DEST", "Put files into the root of a container",

@@ -75,16 +75,26 @@ int owner_parse(int rootfd, const char *text, uid_t *uid, gid_t *gid, struct hoy
 	return 0;
 }
 
-bool owner_of_user(int rootfd, const char *text, uid_t *uid, gid_t *gid)
-{
-	cleanup_free char *users = NULL;
-	char *f[4];
-	unsigned id;
+/* ---- where ids are others outside ---- */
 
-	if (number(text, &id) && !look_up(rootfd, "etc/passwd", 2, text, f, 4, &users)) {
-		*uid = id;
-		*gid = 0;
-		return true;
-	}
-	return !owner_parse(rootfd, text, uid, gid, NULL);
+int maps_parse(const struct hoy_strv *uids, const struct hoy_strv *gids, struct hoy_idmaps *ret, struct hoy_err *err)
+{
+	const struct hoy_strv *const lists[] = { uids, gids };
+
+	for (size_t k = 0; k < ARRAY_SIZE(lists); k++)
+		for (size_t i = 0; i < lists[k]->n; i++)
+			if (hoy_idmap_parse(k ? &ret->gid : &ret->uid, lists[k]->v[i]) < 0)
+				return hoy_fail(err, EINVAL, "'%s' is no line of a map of ids", lists[k]->v[i]);
+	return 0;
+}
+
+int maps_out(const struct hoy_idmaps *m, uid_t *uid, gid_t *gid, struct hoy_err *err)
+{
+	if (hoy_idmaps_empty(m))
+		return 0;
+	if (!hoy_idmap_out(&m->uid, *uid, uid))
+		return hoy_fail(err, EINVAL, "container ID %u cannot be mapped to a host ID", (unsigned)*uid);
+	if (!hoy_idmap_out(&m->gid, *gid, gid))
+		return hoy_fail(err, EINVAL, "container ID %u cannot be mapped to a host ID", (unsigned)*gid);
+	return 0;
 }

@@ -79,7 +79,11 @@ static int resolve(int lookup, const char *path, struct real *ret, int links)
 
 static int own(struct putter *p, int fd)
 {
-	return fchown(fd, p->chown ? p->uid : 0, p->chown ? p->gid : 0) < 0 || fchmod(fd, 0755) < 0 ? -errno : 0;
+	uid_t uid = p->chown ? p->uid : 0;
+	gid_t gid = p->chown ? p->gid : 0;
+	int r = maps_out(p->to, &uid, &gid, p->err);
+
+	return r ? r : fchown(fd, uid, gid) < 0 || fchmod(fd, 0755) < 0 ? -errno : 0;
 }
 
 /* The directory of the components PARTS in ROOT. */

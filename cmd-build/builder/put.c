@@ -22,10 +22,24 @@ static int fail(struct putter *p, int code, const char *what, const char *name)
 	return hoy_fail_errno(p->err, code, "cannot %s '%s%s'", what, hoy_buf_str(&p->name), name);
 }
 
-static void owner(const struct putter *p, const struct stat *st, uid_t *uid, gid_t *gid)
+/* Whose what ST is about will be, to the image. */
+static int owner(struct putter *p, const struct stat *st, uid_t *uid, gid_t *gid)
 {
-	*uid = p->chown ? p->uid : p->keep_owner ? st->st_uid : 0;
-	*gid = p->chown ? p->gid : p->keep_owner ? st->st_gid : 0;
+	bool keep = !p->chown && p->keep_owner;
+
+	*uid = p->chown ? p->uid : keep ? st->st_uid : 0;
+	*gid = p->chown ? p->gid : keep ? st->st_gid : 0;
+	if (!keep || hoy_idmaps_empty(p->of))
+		return 0;
+	return hoy_idmap_in(&p->of->uid, *uid, uid) && hoy_idmap_in(&p->of->gid, *gid, gid) ? 0 : fail(p, EINVAL, "find the owner of", "");
+}
+
+/* And on the disk. */
+static int owner_outside(struct putter *p, const struct stat *st, uid_t *uid, gid_t *gid)
+{
+	int r = owner(p, st, uid, gid);
+
+	return r ? r : maps_out(p->to, uid, gid, p->err);
 }
 
 static mode_t mode_of(const struct putter *p, const struct stat *st)
@@ -54,7 +68,8 @@ static int digest_header(struct putter *p, const struct stat *st, char type, con
 	uid_t uid;
 	gid_t gid;
 
-	owner(p, st, &uid, &gid);
+	if (owner(p, st, &uid, &gid) < 0)
+		return -p->err->code;
 	i.uid = uid;
 	i.gid = gid;
 	i.size = type == '0' ? st->st_size : 0;
@@ -72,27 +87,30 @@ static int digest_header(struct putter *p, const struct stat *st, char type, con
 /* ---- one file ---- */
 
 /* To the nearest second, as buildah's way through a tar has it. */
-static struct timespec whole(const struct stat *st)
+static struct timespec whole(const struct putter *p, const struct stat *st)
 {
+	if (p->forced)
+		return (struct timespec){ .tv_sec = p->time };
 	return (struct timespec){ .tv_sec = st->st_mtim.tv_sec + (st->st_mtim.tv_nsec >= 500000000) };
 }
 
-void put_time(int fd, const struct stat *st)
+void put_time(const struct putter *p, int fd, const struct stat *st)
 {
-	struct timespec times[2] = { whole(st), whole(st) };
+	struct timespec times[2] = { whole(p, st), whole(p, st) };
 
 	(void)futimens(fd, times);
 }
 
 static int finish(struct putter *p, int to, const char *name, const struct stat *st)
 {
-	struct timespec times[2] = { whole(st), whole(st) };
+	struct timespec times[2] = { whole(p, st), whole(p, st) };
 	uid_t uid;
 	gid_t gid;
 
 	if (p->dry)
 		return 0;
-	owner(p, st, &uid, &gid);
+	if (owner_outside(p, st, &uid, &gid) < 0)
+		return -p->err->code;
 	if (fchownat(to, name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0)
 		return fail(p, errno, "change the owner of", "");
 	if (!S_ISLNK(st->st_mode) && fchmodat(to, name, mode_of(p, st), 0) < 0)
@@ -109,13 +127,14 @@ static int finish_file(struct putter *p, int fd, const struct stat *st, const st
 
 	if (p->dry)
 		return 0;
-	owner(p, st, &uid, &gid);
+	if (owner_outside(p, st, &uid, &gid) < 0)
+		return -p->err->code;
 	if (fchown(fd, uid, gid) < 0)
 		return fail(p, errno, "change the owner of", "");
 	if (fchmod(fd, mode_of(p, st)) < 0)
 		return fail(p, errno, "change the mode of", "");
 	set_xattrs(fd, x);
-	put_time(fd, st);
+	put_time(p, fd, st);
 	return 0;
 }
 

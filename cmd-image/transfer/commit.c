@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "cmd-image/transfer/changes.h"
+#include "cmd-image/transfer/extra.h"
 #include "cmd-image/transfer/layer.h"
 #include "cmd-image/transfer/layer_diff.h"
 #include "cmd-image/transfer/override.h"
@@ -57,12 +58,14 @@ static const char *spec(const struct commit *c, const char *key) { return hoy_js
  * hoy-build commits steps: history and annotations are its own, a step may have no layer ("empty"), or that of another image
  * ("again": its id), or one that has nothing to do with those below ("linked"); the times may be given ("created", and "mtime" for
  * the files, with "clamp" for those that are younger); platform and version of the system; "bare": no history; "undated": no
- * annotation with the time.
+ * annotation with the time; "files": files from outside for extra_tar(), which are a layer ("empty": the only one, and the history
+ * tells of it) or in front of the squashed one.
  */
 static const struct hoy_json *build(const struct commit *c) { return hoy_json_get(c->spec.root, "build"); }
 static const char *again(const struct commit *c) { return hoy_json_str(build(c), "again"); }
 /* Is no container's layer committed? */
 static bool layerless(const struct commit *c) { return hoy_json_bool(build(c), "empty", false) || again(c); }
+static const struct hoy_json *files(const struct commit *c) { return hoy_json_get(build(c), "files"); }
 
 static const struct diff_time *mtime(struct commit *c)
 {
@@ -72,7 +75,18 @@ static const struct diff_time *mtime(struct commit *c)
 
 /* ---- config and manifest ---- */
 
-static void put_history(const struct commit *c, struct hoy_jw *w, const char *now)
+/* As buildah's reads, with all its characters: the same bits are to be the same image. */
+static void put_added(struct hoy_jw *w, const char *now, const char *diff_id)
+{
+	cleanup_free char *by = hoy_asprintf("/bin/sh -c #(nop) ADD dir:%s in /\",", diff_id + 7);
+
+	hoy_jw_object(w, NULL);
+	hoy_jw_string(w, "created", now);
+	hoy_jw_string(w, "created_by", by);
+	hoy_jw_end_object(w);
+}
+
+static void put_history(const struct commit *c, struct hoy_jw *w, const char *now, const char *diff_id)
 {
 	cleanup_free char *from = *spec(c, "imageName") ? hoy_asprintf("FROM %s", spec(c, "imageName")) : NULL;
 
@@ -83,6 +97,8 @@ static void put_history(const struct commit *c, struct hoy_jw *w, const char *no
 	if (build(c)) {
 		HOY_JSON_EACH(h, hoy_json_get(build(c), "history"))
 			hoy_jw_value(w, NULL, h);
+		if (layerless(c) && files(c) && diff_id)
+			put_added(w, now, diff_id);
 		hoy_jw_end_array(w);
 		return;
 	}
@@ -97,12 +113,18 @@ static void put_history(const struct commit *c, struct hoy_jw *w, const char *no
 
 static void put_rootfs(const struct commit *c, struct hoy_jw *w, const char *diff_id)
 {
+	const struct hoy_json *below = c->o->squash ? NULL : hoy_json_path(c->base.root, "rootfs", "diff_ids", NULL);
+
 	hoy_jw_object(w, "rootfs");
 	hoy_jw_string(w, "type", "layers");
+	/* Of docker's format, Go leaves out what is empty. */
+	if (c->docker && !diff_id && (!below || !below->count)) {
+		hoy_jw_end_object(w);
+		return;
+	}
 	hoy_jw_array(w, "diff_ids");
-	if (!c->o->squash)
-		HOY_JSON_EACH(d, hoy_json_path(c->base.root, "rootfs", "diff_ids", NULL))
-			hoy_jw_string(w, NULL, hoy_json_text(d));
+	HOY_JSON_EACH(d, below)
+		hoy_jw_string(w, NULL, hoy_json_text(d));
 	if (diff_id)
 		hoy_jw_string(w, NULL, diff_id);
 	hoy_jw_end_array(w);
@@ -196,7 +218,7 @@ static void put_config(const struct commit *c, struct hoy_jw *w, const char *now
 	}
 	put_rootfs(c, w, diff_id);
 	if (!hoy_json_bool(build(c), "bare", false))
-		put_history(c, w, now);
+		put_history(c, w, now, diff_id);
 	if (c->docker)
 		put_system(c, w);
 	hoy_jw_end_object(w);
@@ -428,6 +450,18 @@ static int make_config(struct commit *c, struct hoy_err *err)
 	return override_apply(&c->spec, c->config, c->ch.c) < 0 ? hoy_fail_oom(err) : 0;
 }
 
+/* The layer, of what the container wrote or of FILES or of both. */
+static int open_layer(struct commit *c, struct stream **ret, struct hoy_err *err)
+{
+	const struct diff_time *t = mtime(c);
+
+	if (!layerless(c) && !(*ret = open_diff(c, err)))
+		return -err->code;
+	if (!files(c))
+		return 0;
+	return extra_tar(files(c), t ? t->seconds : hoy_now() / HOY_NS, steal_ptr(ret), ret, err);
+}
+
 static int commit_it(struct commit *c, const char *arg, char id[HOY_ID_SIZE], struct hoy_err *err)
 {
 	cleanup_free char *name = arg ? local_name(arg) : NULL;
@@ -442,8 +476,8 @@ static int commit_it(struct commit *c, const char *arg, char id[HOY_ID_SIZE], st
 		r = -err->code;
 	if (!r)
 		r = load(c, err);
-	if (!r && !layerless(c) && !(tar = open_diff(c, err)))
-		r = -err->code;
+	if (!r)
+		r = open_layer(c, &tar, err);
 	progress(c->o->quiet || r, "Getting image source signatures");
 	in.take = c->take ? spec(c, "layer") : NULL;
 	in.again = again(c);

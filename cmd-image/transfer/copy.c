@@ -146,6 +146,15 @@ static int pass_layer(struct copy *c, size_t i, const char *suffix, struct hoy_e
 	return end_crypt(c, i, crypt, r, err);
 }
 
+/* Nothing of the manifest may change. */
+static bool keeps(const struct copy *c) { return c->o->preserve || c->sigs.n || c->artifact; }
+
+/* Is layer I plain in a manifest of the store, which may not change? */
+static bool stays_plain(const struct copy *c, size_t i)
+{
+	return keeps(c) && c->src->plain && !strcmp(c->m->v[i].digest, c->config->diff_ids.v[i]);
+}
+
 /* Packed already, somewhere else: if the destination has that blob, nothing needs to be sent. */
 static int known_layer(struct copy *c, size_t i, struct hoy_err *err)
 {
@@ -153,7 +162,7 @@ static int known_layer(struct copy *c, size_t i, struct hoy_err *err)
 	const char *suffix = NULL, *type;
 	int r = 0;
 
-	if (c->as != LAYERS_PACKED || c->chunked || !c->src->ops->packed || !c->src->ops->packed(c->src, i, &d, &suffix)) {
+	if (c->as != LAYERS_PACKED || c->chunked || stays_plain(c, i) || !c->src->ops->packed || !c->src->ops->packed(c->src, i, &d, &suffix)) {
 		free(d.digest);
 		return 0;
 	}
@@ -192,7 +201,7 @@ static bool packed_so(const struct copy *c, size_t i, const char *suffix)
 /* A plain tar, packed here if that is wanted. */
 static int plain_layer(struct copy *c, size_t i, struct hoy_err *err)
 {
-	const char *diff = c->config->diff_ids.v[i], *pack = c->as == LAYERS_PACKED ? c->pack : NULL;
+	const char *diff = c->config->diff_ids.v[i], *pack = c->as == LAYERS_PACKED && !stays_plain(c, i) ? c->pack : NULL;
 	struct chunked_notes notes = { .set = false };
 	struct packing p = { .suffix = pack, .level = c->o->level, .first = c->o->precompute, .notes = pack && c->chunked ? &notes : NULL };
 	struct origin from = { .src = c->src, .d = &c->m->v[i], .layer = i, .inflate = !c->src->plain, .want = diff, .want_size = -1 };
@@ -214,9 +223,6 @@ static int plain_layer(struct copy *c, size_t i, struct hoy_err *err)
 		r = set(&c->out[i], out.digest, layer_type_like(c->kind, pack ? pack : "", c->m->v[i].type), out.size, err);
 	return end_crypt(c, i, p.crypt, r, err);
 }
-
-/* Nothing of the manifest may change. */
-static bool keeps(const struct copy *c) { return c->o->preserve || c->sigs.n || c->artifact; }
 
 /* Does layer D say where else it is, as those do that are not to be distributed? */
 static bool elsewhere(const struct desc *d)
@@ -301,9 +307,6 @@ static int get_signatures(const struct copy_opts *o, struct source *src, struct 
 
 	for (size_t i = 0; have && i < have->n && !r; i++)
 		r = sigs_add_copy(ret, &have->v[i], err);
-	/* The layers of the store are plain: packed again, they would be others. */
-	if (!r && ret->n && src->plain)
-		r = hoy_fail(err, HOY_EUNSUPPORTED, "Copying this image would require changing layer representation, which we cannot do: \"Would invalidate signatures\" (--remove-signatures leaves them behind)");
 	if (!r && (ret->n || sign_wanted(&o->sign)) && !dst->ops->signatures)
 		r = hoy_fail(err, HOY_EUNSUPPORTED, "Can not copy signatures to %s: this transport keeps none (--remove-signatures leaves them behind)", dst->name);
 	return r;
@@ -313,20 +316,8 @@ static int get_signatures(const struct copy_opts *o, struct source *src, struct 
 static int put_signatures(const struct copy_opts *o, struct dest *dst, const struct manifest *m, bool top, struct sigs *sigs,
 			  struct hoy_err *err)
 {
-	cleanup_free char *name = NULL;
-	int r = 0;
+	int r = sign_for(&o->sign, o->quiet, &dst->ref, dst->name, m->digest, sigs, err);
 
-	if (sign_wanted(&o->sign)) {
-		if (o->sign.gpg_key)
-			progress(o->quiet, "Creating signature: Signing image using simple signing");
-		if (o->sign.sigstore_params)
-			progress(o->quiet, "Creating signature: Signing image using a sigstore signature");
-		if (o->sign.sigstore_key)
-			progress(o->quiet, "Creating signature: Signing image using a sigstore signature");
-		r = sign_name(&o->sign, &dst->ref, dst->name, &name, err);
-		if (!r)
-			r = sign_image(&o->sign, name, m->digest, sigs, err);
-	}
 	if (r < 0 || !sigs->n)
 		return r;
 	progress(o->quiet, "Storing signatures");
@@ -484,6 +475,15 @@ static int choose_kind(struct copy *c, struct hoy_err *err)
 	return 0;
 }
 
+/* The layers of the store are plain: where the signed manifest has packed ones, those would be others. */
+static int check_plain(const struct copy *c, struct hoy_err *err)
+{
+	for (size_t i = 0; c->src->plain && c->sigs.n && i < c->m->n; i++)
+		if (strcmp(c->m->v[i].digest, c->config->diff_ids.v[i]))
+			return hoy_fail(err, HOY_EUNSUPPORTED, "Copying this image would require changing layer representation, which we cannot do: \"Would invalidate signatures\" (--remove-signatures leaves them behind)");
+	return 0;
+}
+
 static int copy_as_is(struct source *src, struct dest *dst, const struct copy_opts *o, const struct manifest *m, bool instance, bool top,
 		      struct written *ret, struct hoy_err *err)
 {
@@ -510,6 +510,8 @@ static int copy_as_is(struct source *src, struct dest *dst, const struct copy_op
 		c.artifact = true;
 		r = 0;
 	}
+	if (!r)
+		r = check_plain(&c, err);
 	c.out = calloc(m->n + 1, sizeof(*c.out));
 	c.notes = calloc(m->n + 1, sizeof(*c.notes));
 	if (!r && (!c.out || !c.notes))

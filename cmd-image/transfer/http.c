@@ -162,7 +162,7 @@ static long stall_seconds(const struct request *q)
 	return n > 0 ? n : q->slow_end ? 300 : 30;
 }
 
-static void set_tls(CURL *c, const struct tls *tls)
+void http_trust(CURL *c, const struct tls *tls)
 {
 	curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, (long)tls->verify);
 	curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, tls->verify ? 2L : 0L);
@@ -269,6 +269,11 @@ static bool may_work_again(CURLcode e)
 
 static bool worth_again(long status) { return status == 429 || (status >= 500 && status != 501 && status != 505); }
 
+bool http_worth_again(CURLcode code, long status)
+{
+	return may_work_again(code) || code == CURLE_COULDNT_CONNECT || (code == CURLE_HTTP_RETURNED_ERROR && worth_again(status));
+}
+
 int http_do(CURL *c, const struct tls *tls, struct request *q, struct answer *a, struct hoy_err *err)
 {
 	struct transfer t = { .c = c, .q = q, .a = a };
@@ -279,7 +284,7 @@ int http_do(CURL *c, const struct tls *tls, struct request *q, struct answer *a,
 
 	answer_reset(a, q->receive ? ERROR_BODY : q->max);
 	h = prepare(&t);
-	set_tls(c, tls);
+	http_trust(c, tls);
 	curl_easy_setopt(c, CURLOPT_ERRORBUFFER, text);
 	e = curl_easy_perform(c);
 	curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &a->status);

@@ -26,5 +26,9 @@ struct tls {
 	char *cert, *key;
 };
 void http_init(void);
+/* C trusts whom T says, and is who T says. */
+void http_trust(CURL *c, const struct tls *t);
+/* May a transfer that ended with CODE and this STATUS work the next time? */
+bool http_worth_again(CURLcode code, long status);
 /* 0, or -errno of a connection that failed with the sentence; a->again: it may work the next time. */
 int http_do(CURL *c, const struct tls *tls, struct request *q, struct answer *a, struct hoy_err *err);

@@ -136,10 +136,11 @@ static int into_store(struct source *src, const char *to, const struct out_opts 
 	cleanup_free char *name = NULL;
 	const char *names[2] = { NULL, NULL };
 	struct store_in in = { .quiet = o->copy.quiet, .names = names, .parallel = o->copy.parallel, .trust = o->copy.trust, .crypt = &o->copy.crypt,
-			       .no_signatures = o->copy.sign.remove };
+			       .no_signatures = o->copy.sign.remove, .sign = &o->copy.sign };
 	char id[HOY_ID_SIZE];
 	int r = store_name_parse(&n, to, err);
 
+	in.title = to;
 	if (!r && n.name && !(names[0] = name = full_name(n.name)))
 		r = hoy_fail(err, EINVAL, "'%s' is no image name", n.name);
 	if (!r)
@@ -172,8 +173,6 @@ static int run_out(const char *from, const char *to, struct out_opts *o, struct 
 		r = source_open(&src, from, &o->src, err);
 	if (!r && o->copy.crypt.encrypt.n && !strncmp(to, "containers-storage:", 19))
 		r = hoy_fail(err, HOY_EUNSUPPORTED, "'%s': a store has no encrypted layers (--encryption-key)", to);
-	if (!r && sign_wanted(&o->copy.sign) && !strncmp(to, "containers-storage:", 19))
-		r = hoy_fail(err, HOY_EUNSUPPORTED, "'%s': no signature is made for an image of a store (sign it where it is pushed)", to);
 	if (!r && o->referrers && !strncmp(to, "containers-storage:", 19))
 		r = hoy_fail(err, HOY_EUNSUPPORTED, "'%s': a store takes nothing that refers to an image (--referrers)", to);
 	if (!r && !strncmp(to, "containers-storage:", 19)) {

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "cmd-image/transfer/gpg.h"
+#include "cmd-image/transfer/progress.h"
 #include "cmd-image/transfer/sigstore.h"
 #include "cmd-image/transfer/yaml.h"
 #include "common/base/err.h"
@@ -202,4 +203,22 @@ int sign_image(const struct sign_opts *o, const char *name, const char *digest, 
 	if (!r && o->sigstore_params)
 		r = sign_by_params(o->sigstore_params, name, digest, ret, err);
 	return r || !o->sigstore_key ? r : sign_sigstore(o->sigstore_key, o->passphrase_file, name, digest, ret, err);
+}
+
+int sign_for(const struct sign_opts *o, bool quiet, const struct hoy_ref *dest, const char *dest_title, const char *digest, struct sigs *ret,
+	     struct hoy_err *err)
+{
+	cleanup_free char *name = NULL;
+	int r;
+
+	if (!sign_wanted(o))
+		return 0;
+	if (o->gpg_key)
+		progress(quiet, "Creating signature: Signing image using simple signing");
+	if (o->sigstore_params)
+		progress(quiet, "Creating signature: Signing image using a sigstore signature");
+	if (o->sigstore_key)
+		progress(quiet, "Creating signature: Signing image using a sigstore signature");
+	r = sign_name(o, dest, dest_title, &name, err);
+	return r ? r : sign_image(o, name, digest, ret, err);
 }

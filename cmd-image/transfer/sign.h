@@ -25,6 +25,9 @@ int sign_check(const struct sign_opts *o, struct hoy_err *err);
 int sign_name(const struct sign_opts *o, const struct hoy_ref *dest, const char *dest_title, char **ret, struct hoy_err *err);
 /* Add to RET the signatures that O wants, which say that manifest DIGEST is the image NAME. */
 int sign_image(const struct sign_opts *o, const char *name, const char *digest, struct sigs *ret, struct hoy_err *err);
+/* The same, the name being O's identity or DEST (as sign_name()), with what is to be said unless QUIET. Nothing if O wants none. */
+int sign_for(const struct sign_opts *o, bool quiet, const struct hoy_ref *dest, const char *dest_title, const char *digest, struct sigs *ret,
+	     struct hoy_err *err);
 /* The passphrase in FILE, or (NULL) asked for on the terminal, for the key WHAT; new memory, to be given to passphrase_free(). */
 int passphrase_get(const char *file, const char *what, char **ret, struct hoy_err *err);
 void passphrase_free(char *p);

@@ -9,6 +9,7 @@
 #include "cmd-image/transfer/split.h"
 #include "cmd-image/transfer/store_in.h"
 #include "cmd-image/transfer/store_name.h"
+#include "cmd-image/transfer/store_sigs.h"
 #include "common/cli/opts.h"
 #include "common/conf/policy.h"
 #include "common/data/ref.h"
@@ -193,23 +194,6 @@ static void ss_free(struct source *s)
 	free(x->metadata);
 }
 
-/* All lie in one item; the sizes in the metadata say where each ends. */
-static int split_signatures(const char *data, size_t len, const struct hoy_json *sizes, struct sigs *ret, struct hoy_err *err)
-{
-	size_t at = 0;
-
-	HOY_JSON_EACH(s, sizes) {
-		int64_t n;
-
-		if (!hoy_json_int64(s, &n) || n < 0 || (uint64_t)n > len - at)
-			return hoy_fail(err, HOY_EFORMAT, "the signatures of the image have not the sizes that its record says");
-		if (sigs_add_blob(ret, data + at, n, err) < 0)
-			return -err->code;
-		at += n;
-	}
-	return at == len ? 0 : hoy_fail(err, HOY_EFORMAT, "the signatures of the image have not the sizes that its record says");
-}
-
 static int ss_signatures(struct source *s, const struct manifest *m, bool instance, struct sigs *ret, struct hoy_err *err)
 {
 	struct store_source *x = (struct store_source *)s;
@@ -229,7 +213,7 @@ static int ss_signatures(struct source *s, const struct manifest *m, bool instan
 	if (r < 0 || !sizes || !sizes->child)
 		return r;
 	r = ss_item(x, key, &data, &len, err);
-	return r < 0 ? r : split_signatures(data, len, sizes, ret, err);
+	return r < 0 ? r : stored_sigs_split(data, len, sizes, ret, err);
 }
 
 static int64_t ss_plain_size(struct source *s, int layer)

@@ -12,9 +12,12 @@
 #include "cmd-image/transfer/layer.h"
 #include "cmd-image/transfer/part.h"
 #include "cmd-image/transfer/schema1.h"
+#include "cmd-image/transfer/sign.h"
+#include "cmd-image/transfer/store_sigs.h"
 #include "common/base/msg.h"
 #include "common/cli/opts.h"
 #include "common/conf/dirs.h"
+#include "common/data/ref.h"
 #include "common/data/units.h"
 #include "common/store/layers.h"
 #include "common/store/parts.h"
@@ -407,46 +410,17 @@ static int commit_layer(struct work *w, size_t i, struct hoy_err *err)
 	return hoy_layer_commit(w->s, &j->stage, &n, err);
 }
 
-/* The signatures as the store keeps them: all in a row, their sizes in the metadata, under two names. */
-struct sig_items {
-	struct hoy_buf data, metadata;
-	char key[HOY_ID_SIZE + 16], sum[SHA_DIGEST_SIZE];
-};
-
-static int make_sig_items(struct sig_items *s, const struct sigs *sigs, const char *digest, struct hoy_err *err)
-{
-	cleanup_buf struct hoy_buf sizes = HOY_BUF_INIT(64 << 10);
-	struct hoy_jw w = hoy_jw_on(&s->metadata, NULL);
-
-	for (size_t i = 0; i < sigs->n; i++) {
-		size_t before = s->data.len;
-
-		sig_blob(&sigs->v[i], &s->data);
-		hoy_buf_printf(&sizes, "%c%zu", i ? ',' : '[', s->data.len - before);
-	}
-	hoy_buf_putc(&sizes, ']');
-	hoy_jw_object(&w, NULL);
-	hoy_jw_raw(&w, "signature-sizes", hoy_buf_str(&sizes));
-	hoy_jw_object(&w, "signatures-sizes");
-	hoy_jw_raw(&w, digest, hoy_buf_str(&sizes));
-	hoy_jw_end_object(&w);
-	hoy_jw_end_object(&w);
-	snprintf(s->key, sizeof(s->key), "signature-%s", digest + 7);
-	sha_of(s->data.data, s->data.len, s->sum);
-	return s->data.error || s->metadata.error ? hoy_fail_oom(err) : 0;
-}
-
 static int commit_image(struct work *w, const struct manifest *list, char ret_id[HOY_ID_SIZE], struct hoy_err *err)
 {
 	const struct manifest *m = w->kept;
 	char man_key[100], list_key[100];
-	struct sig_items sigs = { HOY_BUF_INIT(HOY_BUF_OURS), HOY_BUF_INIT(64 << 10), "", "" };
+	cleanup_stored_sigs struct stored_sigs sigs = STORED_SIGS_INIT;
 	struct hoy_item items[6];
 	size_t n = 0;
 	struct hoy_image_new img = { .id = m->config.digest + 7, .layer = w->n ? w->jobs[w->n - 1].id : NULL,
 				     .created = w->config->created, .items = items, .metadata = "{}" };
 	struct hoy_json *rec = NULL;
-	int r = w->sigs && w->sigs->n ? make_sig_items(&sigs, w->sigs, m->digest, err) : 0;
+	int r = w->sigs && w->sigs->n ? stored_sigs_make(&sigs, w->sigs, m->digest, err) : 0;
 
 	snprintf(man_key, sizeof(man_key), "manifest-%s", m->digest);
 	snprintf(list_key, sizeof(list_key), "manifest-%s", list->digest);
@@ -467,8 +441,6 @@ static int commit_image(struct work *w, const struct manifest *list, char ret_id
 		r = hoy_image_add_name(w->s, &rec, w->o->names[i], err);
 	if (!r)
 		memcpy(ret_id, img.id, HOY_ID_SIZE);
-	hoy_buf_release(&sigs.data);
-	hoy_buf_release(&sigs.metadata);
 	return r;
 }
 
@@ -562,12 +534,32 @@ static int unsealed_manifest(struct work *w, struct manifest *ret, struct hoy_er
 	return r;
 }
 
+/* New signatures of what the store gets, if they are wanted, behind those that came along: in ALL, which is blank. */
+static int sign(struct work *w, struct sigs *all, struct hoy_err *err)
+{
+	cleanup_ref struct hoy_ref ref = HOY_REF_INIT;
+	int r = 0;
+
+	if (!w->o->sign || !sign_wanted(w->o->sign))
+		return 0;
+	for (size_t i = 0; w->sigs && i < w->sigs->n && !r; i++)
+		r = sigs_add_copy(all, &w->sigs->v[i], err);
+	if (!r && w->o->names && w->o->names[0])
+		r = hoy_ref_parse(&ref, w->o->names[0], err);
+	if (!r)
+		r = sign_for(w->o->sign, w->o->quiet, &ref, w->o->title, w->kept->digest, all, err);
+	progress(w->o->quiet || r, "Storing signatures");
+	w->sigs = all;
+	return r;
+}
+
 static int try_store_in(struct hoy_store *s, struct source *src, const struct manifest *m, const struct manifest *list,
 			const struct config *config, const struct sigs *sigs, const struct store_in *o, char ret_id[HOY_ID_SIZE], struct hoy_err *err)
 {
 	struct work w = { .s = s, .src = src, .m = m, .config = config, .sigs = sigs, .o = o, .n = m->n, .parts = { -1 },
 			  .mu = PTHREAD_MUTEX_INITIALIZER, .news = PTHREAD_COND_INITIALIZER };
 	cleanup_manifest struct manifest unsealed = { 0 };
+	cleanup_sigs struct sigs all = { 0 };
 	int r = hoy_store_peek(s, HOY_LAYERS, err);
 
 	w.share = !s->vfs && share_possible(s->dest->homefd);
@@ -582,8 +574,10 @@ static int try_store_in(struct hoy_store *s, struct source *src, const struct ma
 	}
 	if (!r) {
 		w.kept = unsealed.len ? &unsealed : m;
-		r = commit(&w, unsealed.len && !list->len ? m : list, ret_id, err);
+		r = sign(&w, &all, err);
 	}
+	if (!r)
+		r = commit(&w, unsealed.len && !list->len ? m : list, ret_id, err);
 	work_release(&w);
 	return r;
 }

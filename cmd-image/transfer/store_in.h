@@ -11,6 +11,8 @@ struct store_in {
 	int64_t parallel;   /* layers at once; 0: as many as are good */
 	int64_t max_layer;  /* bytes that a layer may unpack to; 0: any */
 	bool no_signatures; /* those of the source stay behind */
+	const struct sign_opts *sign; /* signs it, by the first of NAMES; NULL: nobody does */
+	const char *title;  /* what it is called on the command line, where it is to be signed */
 	const struct trust *trust; /* whose policy judges the image; NULL: the user's or the system's */
 	const struct crypt_opts *crypt; /* whose private keys open encrypted layers; NULL: none are known */
 	const char *take; /* of store_import(): the read-write layer that the tar was made of, whose files become the new one's; or NULL */

@@ -8,6 +8,7 @@
 #include "common/base/err.h"
 
 struct hoy_globals hoy_globals;
+const struct hoy_opt *hoy_own_globals;
 const char *hoy_tool_name = "hoy";
 
 #define G(field) offsetof(struct hoy_globals, field)
@@ -25,7 +26,7 @@ const struct hoy_opt hoy_global_opts[] = {
 	{ 0, "network-cmd-path", HOY_OPT_STRING, G(network_cmd), "PATH", "tool for user-mode networking" },
 	{ 0, "network-config-dir", HOY_OPT_STRING, G(network_config_dir), "PATH", "directory of network definitions" },
 	{ 0, "events-backend", HOY_OPT_STRING, G(events_backend), "NAME", "file or none" },
-	{ 0, "hooks-dir", HOY_OPT_STRING, G(hooks_dir), "PATH", "directory of OCI hooks" },
+	{ 0, "hooks-dir", HOY_OPT_LIST, G(hooks_dirs), "PATH", "directory of OCI hooks; of several, the last one with a file of a name counts" },
 	{ 0, "tmpdir", HOY_OPT_STRING, G(tmpdir), "PATH", "directory of the engine's own state" },
 	{ 0, "log-level", HOY_OPT_STRING, G(log_level), "LEVEL", "debug, info, warn, error, fatal" },
 	{ 'v', "version", HOY_OPT_FLAG, G(version), NULL, "print the version" },
@@ -135,6 +136,8 @@ static int long_option(const struct hoy_verb *v, int argc, char **argv, int *i, 
 		opts = &hoy_globals;
 		hoy_globals.own = o->name;
 	}
+	if (!o && !*v->name && (o = by_name(hoy_own_globals, name, len)))
+		opts = &hoy_globals;
 	if (!o)
 		return hoy_fail(err, ENOENT, "unknown flag: --%.*s", eq ? (int)(eq - name) : (int)strlen(name), name);
 	if (eq)

@@ -52,16 +52,19 @@ struct hoy_verb {
 /* What every tool takes before its verb. */
 struct hoy_globals {
 	struct hoy_storage_args storage;
-	const char *log_level, *runtime, *conmon, *cgroup_manager, *network_cmd, *network_config_dir, *events_backend, *tmpdir,
-		*hooks_dir;
-	struct hoy_strv runtime_flags, modules;
+	const char *log_level, *runtime, *conmon, *cgroup_manager, *network_cmd, *network_config_dir, *events_backend, *tmpdir;
+	struct hoy_strv runtime_flags, modules, hooks_dirs;
 	bool version, help;
 	/* hoy_copy_globals[] */
 	const char *arch, *os, *variant, *command_timeout, *user_agent, *policy, *registries_d;
 	bool debug, insecure_policy;
 	const char *own; /* the last option given that not every verb of the tool takes */
+	/* hoy_own_globals[] */
+	struct hoy_strv userns_uids, userns_gids;
 };
 extern struct hoy_globals hoy_globals;
+/* What this tool alone takes before its verb, kept in hoy_globals; NULL: nothing. Set before hoy_tool_main(). */
+extern const struct hoy_opt *hoy_own_globals;
 extern const struct hoy_opt hoy_global_opts[];
 /* skopeo's, for the verbs of hoy-image that copy between transports (HOY_VERB_COPIES). */
 extern const struct hoy_opt hoy_copy_globals[];

@@ -33,6 +33,7 @@ static void tool_help(const char *tool, const char *summary, const struct hoy_ve
 		if (verbs[i]->summary)
 			printf("  %-*s  %s\n", width, verbs[i]->name, verbs[i]->summary);
 	hoy_options_help("Options", hoy_global_opts);
+	hoy_options_help("Options of this tool", hoy_own_globals);
 	if (copies(verbs))
 		hoy_options_help("Options of commands that copy between transports", hoy_copy_globals);
 }
@@ -184,6 +185,8 @@ static int complete(const struct hoy_verb *globals, const struct hoy_verb *const
 	}
 	if (!n && *cur == '-')
 		hoy_complete_options(hoy_global_opts, cur);
+	if (!n && *cur == '-')
+		hoy_complete_options(hoy_own_globals, cur);
 	for (size_t i = 0; n >= 0 && *cur != '-' && verbs[i]; i++) {
 		const char *name = behind(verbs[i], n);
 		char word[64];

@@ -3,6 +3,9 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+struct hoy_err;
+struct hoy_idmap;
+
 struct hoy_idrange {
 	unsigned long start, count;
 };
@@ -11,3 +14,5 @@ struct hoy_idrange {
 size_t hoy_subids(const char *file, uid_t uid, struct hoy_idrange *ret, size_t max);
 /* The same for who is listed as NAME. */
 size_t hoy_subids_of(const char *file, const char *name, struct hoy_idrange *ret, size_t max);
+/* All of NAME's ranges in FILE as lines of RET, whose ids inside go up from 0; that there are none is -ENOENT. 0 or an error. */
+int hoy_subids_map(const char *file, const char *name, struct hoy_idmap *ret, struct hoy_err *err);

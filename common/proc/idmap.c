@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -23,6 +24,24 @@ int hoy_idmap_add(struct hoy_idmap *m, uint32_t inside, uint32_t outside, uint32
 		return -ERANGE;
 	m->v[m->n++] = (struct hoy_idline){ inside, outside, size };
 	return 0;
+}
+
+int hoy_idmap_parse(struct hoy_idmap *m, const char *text)
+{
+	uint32_t n[3];
+
+	for (int i = 0; i < 3; i++) {
+		unsigned long long v;
+		char *end;
+
+		errno = 0;
+		v = *text >= '0' && *text <= '9' ? strtoull(text, &end, 10) : ULLONG_MAX;
+		if (v > UINT32_MAX || errno || *end != (i < 2 ? ':' : '\0'))
+			return -EINVAL;
+		n[i] = (uint32_t)v;
+		text = end + 1;
+	}
+	return hoy_idmap_add(m, n[0], n[1], n[2]);
 }
 
 static int by_inside(const void *a, const void *b)
@@ -161,15 +180,20 @@ int hoy_idmaps_put(struct hoy_json_doc *d, struct hoy_json *rec, const struct ho
 	return r ? r : put_map(d, rec, "gidmap", &m->gid);
 }
 
-int hoy_idmap_own(const char *file, struct hoy_idmap *ret)
+int hoy_idmap_own(const char *file, struct hoy_idmap *ret) { return hoy_idmap_of(0, file, ret); }
+
+int hoy_idmap_of(pid_t pid, const char *file, struct hoy_idmap *ret)
 {
-	char path[32];
+	char path[48];
 	cleanup_file FILE *f = NULL;
 	struct hoy_idline l;
 	int r = 0;
 
 	ret->n = 0;
-	snprintf(path, sizeof(path), "/proc/self/%s", file);
+	if (pid)
+		snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, file);
+	else
+		snprintf(path, sizeof(path), "/proc/self/%s", file);
 	f = fopen(path, "re");
 	if (!f)
 		return -errno;

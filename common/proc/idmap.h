@@ -2,6 +2,7 @@
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "common/base/spans.h"
 #include "common/data/json.h"
@@ -23,6 +24,8 @@ static inline bool hoy_idmaps_empty(const struct hoy_idmaps *m) { return !m || (
 
 /* Append a line; -E2BIG beyond HOY_IDMAP_MAX, -ERANGE if there are no such ids. */
 int hoy_idmap_add(struct hoy_idmap *m, uint32_t inside, uint32_t outside, uint32_t size);
+/* Append the line that TEXT ("INSIDE:OUTSIDE:SIZE") says; also -EINVAL. */
+int hoy_idmap_parse(struct hoy_idmap *m, const char *text);
 /* Put in order of the ids inside, and make one of lines that go on where another ends. */
 void hoy_idmap_tidy(struct hoy_idmap *m);
 bool hoy_idmap_same(const struct hoy_idmap *a, const struct hoy_idmap *b);
@@ -41,6 +44,8 @@ int hoy_idmaps_read(const struct hoy_json *rec, struct hoy_idmaps *ret);
 int hoy_idmaps_put(struct hoy_json_doc *d, struct hoy_json *rec, const struct hoy_idmaps *m);
 /* The map of our own namespace: FILE is "uid_map" or "gid_map" in /proc/self. 0 or -errno. */
 int hoy_idmap_own(const char *file, struct hoy_idmap *ret);
+/* The same of process PID, in terms of our ids. */
+int hoy_idmap_of(pid_t pid, const char *file, struct hoy_idmap *ret);
 /* Cut lines so that each lies in one of the ranges inside that PARENT has, as the kernel wants it. -E2BIG. */
 int hoy_idmap_split(struct hoy_idmap *m, const struct hoy_idmap *parent);
 /* As lines of a uid_map. */

@@ -744,9 +744,107 @@ local_copy() { hoy copy -q --insecure-policy "oci:img:latest" "dir:d" "$@"; }
 	assert_error 'cannot determine canonical Docker reference'
 }
 
-@test "copy into a store signs nothing, and says so" {
-	try tool hoy-image --insecure-policy copy -q --sign-by nobody@example.org "oci:$(fixture busybox)/oci:latest" "$(storage_name localhost/s:1)"
-	assert_status 1
-	assert_stderr_has 'no signature is made for an image of a store'
-	[[ -z $(hoy images -q) ]]
+hoy_build() {
+	: >"$STORE/.used-hoy"
+	tool hoy-build "${HOY_OPTS[@]}" "$@"
+}
+# stored_sigs NAME: what signatures say that the store keeps of an image: who, and of what.
+stored_sigs() {
+	local id
+	id=$(jq -r --arg n "$1" '.[] | select(.id == $n or (.names // [] | index($n))) | .id' "$ROOT/overlay-images/images.json")
+	gpg -q -d "$ROOT/overlay-images/$id/signatures" 2>/dev/null | jq -c '[.critical.identity["docker-reference"], .critical.image["docker-manifest-digest"]]'
+}
+# What the store knows of the signatures of all images, without the sizes that are a matter of chance.
+sig_records() { jq -cS '[.[] | {id, names, n: (."big-data-names" | sort), sizes: (.metadata | fromjson | .["signatures-sizes"] | map_values(length)), all: (.metadata | fromjson | .["signature-sizes"] | length)}]' "$ROOT/overlay-images/images.json"; }
+
+@test "copy into a store signs, as skopeo; what carries the signatures on, and what drops them" {
+	key a@x.org
+	try hoy copy -q --insecure-policy --sign-by "$KEY" oci:img:latest containers-storage:localhost/s:1
+	assert_success
+	ours=$(sig_records)
+	[[ $(stored_sigs localhost/s:1 | jq -r '.[0]') == localhost/s:1 ]]
+	try oracle_podman system check
+	assert_success
+	hoy rmi localhost/s:1 >/dev/null
+	skopeo --insecure-policy copy -q --sign-by "$KEY" oci:img:latest "$(storage_name localhost/s:1)"
+	diff <(sig_records) - <<<"$ours"
+	# The identity that is given; a second one, which takes the place of the first as there.
+	for tool in hoy skopeo; do
+		if [[ $tool == hoy ]]; then
+			hoy copy -q --insecure-policy --sign-by "$KEY" --sign-identity example.org/x:9 oci:img:latest containers-storage:localhost/s:2
+		else
+			skopeo --insecure-policy copy -q --sign-by "$KEY" --sign-identity example.org/x:9 oci:img:latest "$(storage_name localhost/s:2)"
+		fi
+		[[ $(stored_sigs localhost/s:2 | jq -r '.[0]') == example.org/x:9 ]]
+		sig_records >"$tool.records"
+	done
+	diff hoy.records skopeo.records
+	# A signature more, where the source has one; and none of those, where they are to stay behind.
+	hoy copy -q --insecure-policy --sign-by "$KEY" --sign-identity reg.example/img:1 oci:img:latest dir:d
+	hoy copy -q --insecure-policy --sign-by "$KEY" dir:d containers-storage:localhost/s:3
+	[[ $(sig_records | jq '.[0].all') == 2 ]]
+	hoy copy -q --insecure-policy --remove-signatures --sign-by "$KEY" dir:d containers-storage:localhost/s:3
+	[[ $(sig_records | jq '.[0].all') == 1 ]]
+	try hoy copy --insecure-policy -q --sign-by nobody@example.org oci:img:latest containers-storage:localhost/s:4
+	assert_error 'nobody@example.org'
+	try hoy copy --insecure-policy -q --sign-by "$KEY" oci:img:latest "containers-storage:@$(sig_records | jq -r '.[0].id')"
+	assert_stderr_has 'Cannot determine canonical Docker reference for destination'
+	[[ $(hoy images --noheading | wc -l) == 3 ]]
+}
+
+@test "an image with a signed manifest of plain layers is pushed as it is, its signatures with it" {
+	registry_start r
+	key a@x.org
+	printf 'docker:\n  %s:\n    lookaside: file://%s/stage\n' "$REGISTRY" "$T" >rd/r.yaml
+	mkdir -p home/.config/containers
+	ln -s "$T/rd" home/.config/containers/registries.d
+	have_image busybox
+	c=$(hoy_build from busybox)
+	id=$(hoy_build commit -q --sign-by "$KEY" "$c" "$REGISTRY/x:1")
+	digest=$(hoy image inspect --format '{{.Digest}}' "$id")
+	try hoy push -q --tls-verify=false "$REGISTRY/x:1"
+	assert_success
+	policy "$(signed_by a@x.org)"
+	accepted "docker://$REGISTRY/x:1"
+	[[ $(oracle skopeo inspect --tls-verify=false --format '{{.Digest}}' "docker://$REGISTRY/x:1") == "$digest" ]]
+	try hoy push -q --tls-verify=false --remove-signatures "$REGISTRY/x:1" "$REGISTRY/y:1"
+	assert_success
+	refused "docker://$REGISTRY/y:1" 'A signature was required, but no signature exists'
+	# And podman pushes what we have signed.
+	try oracle_podman push -q --tls-verify=false "$REGISTRY/x:1" "dir:$T/pushed"
+	assert_success
+	[[ -s pushed/signature-1 ]]
+}
+@test "commit --sign-by and build --sign-by: as buildah; a key that isn't there leaves nothing" {
+	key a@x.org
+	have_image busybox
+	c=$(hoy_build from busybox)
+	try hoy_build commit --sign-by "$KEY" "$c" x:1
+	assert_success
+	grep -v 'Copying' <<<"$stderr" >ours
+	[[ $(stored_sigs localhost/x:1 | jq -r '.[0]') == localhost/x:1 ]]
+	[[ $(stored_sigs localhost/x:1 | jq -r '.[1]') == "$(hoy image inspect --format '{{.Digest}}' x:1)" ]]
+	try oracle_buildah commit --sign-by "$KEY" "$c" x:2
+	diff ours <(grep -v 'Copying' <<<"$stderr")
+	id=$(hoy_build commit -q --sign-by "$KEY" "$c")
+	[[ $(stored_sigs "$id" | jq -r '.[0]') =~ ^docker.io/library/[0-9a-f]{64}-tmp:latest$ ]]
+	before=$(hoy images -aq --no-trunc | sort -u)
+	try hoy_build commit -q --sign-by nobody@example.org "$c" x:3
+	assert_error 'nobody@example.org'
+	[[ $(hoy images -aq --no-trunc | sort -u) == "$before" ]]
+	mkdir ctx
+	printf 'FROM busybox\nENV A=b\nLABEL c=d\n' >ctx/Containerfile
+	try hoy build -q --sign-by nobody@example.org -t b:1 ctx
+	assert_status 125
+	not hoy image exists b:1
+	try hoy build --sign-by "$KEY" -t b:1 -t b:2 ctx
+	assert_success
+	[[ $(stored_sigs localhost/b:1 | jq -r '.[0]') == localhost/b:1 ]]
+	# From the cache, too: with one signature, which is the new one.
+	hoy build -q --sign-by "$KEY" -t b:3 ctx >/dev/null
+	[[ $(stored_sigs localhost/b:3 | jq -r '.[0]') == localhost/b:3 ]]
+	try oracle_podman system check
+	assert_success
+	oracle_podman build -q --no-cache --sign-by "$KEY" -t b:4 ctx >/dev/null
+	[[ $(stored_sigs localhost/b:4 | jq -r '.[0]') == localhost/b:4 ]]
 }

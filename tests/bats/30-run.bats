@@ -337,3 +337,18 @@ run_none() { hoy run --network none "$@"; }
 	[[ $(sort -n "$T/out" | tr '\n' ' ') == "$(seq -s ' ' 16) " ]]
 	[[ $(hoy ps -aq) == '' && $(<"$RUNROOT/overlay-layers/mountpoints.json") == '[]' ]]
 }
+
+@test "--dns none, --group-add keep-groups, --ipc host: as podman's, and what excludes what" {
+	have_image busybox
+	for args in '--network host --dns none busybox cat /etc/resolv.conf' '--network none busybox cat /etc/resolv.conf' '--network none --group-add keep-groups busybox id -G' \
+		'--network none --ipc host busybox readlink /proc/self/ns/ipc' '--network none --group-add keep-groups --group-add 5 busybox id -G' \
+		'--network none --dns 1.2.3.4 busybox true' '--network host --dns none --dns 1.2.3.4 busybox true' '--network host --dns none --dns-search x busybox true' \
+		'--network none --user 5 --group-add 7 --group-add wheel busybox id -G'; do
+		# shellcheck disable=SC2086
+		try oracle_podman run --rm $args
+		theirs="$status $output ${stderr//*Error:/Error:}"
+		# shellcheck disable=SC2086
+		try hoy run --rm $args
+		[[ "$status $output ${stderr//*Error:/Error:}" == "$theirs" ]] || { echo "$args: $theirs"; echo "ours: $status $output $stderr"; return 1; }
+	done
+}

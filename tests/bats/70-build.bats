@@ -181,7 +181,7 @@ told() { sed -E 's/[0-9a-f]{64}/ID/g; s/--> [0-9a-f]{12}$/--> ID12/'; }
 	for case in 'COPY nope /|125|Containerfile:2: COPY: cannot find '\''nope'\''' 'RUN --bad x|125|Containerfile:2: RUN: unknown flag: --bad' \
 		'NOPE x|125|Containerfile:2: unknown instruction: NOPE' 'COPY --from=gone a b|125|gone' 'COPY --chown=who x /|125|unknown user '\''who'\''' \
 		'ENV A=${B!C}|125|Containerfile:2: ENV: unsupported modifier' 'RUN ["/etc"]|126|Containerfile:2: RUN: building at STEP' \
-		'EXPOSE x|125|Containerfile:2: EXPOSE: invalid containerPort: x' 'ADD http://x.invalid/y /|125|reading "http://x.invalid/y"'; do
+		'STOPSIGNAL x|125|Containerfile:2: STOPSIGNAL: Invalid signal: x' 'ADD http://x.invalid/y /|125|reading "http://x.invalid/y"'; do
 		IFS='|' read -r line code want <<<"$case"
 		printf 'FROM busybox\n%s\n' "$line" >Containerfile
 		touch x
@@ -206,8 +206,6 @@ told() { sed -E 's/[0-9a-f]{64}/ID/g; s/--> [0-9a-f]{12}$/--> ID12/'; }
 		--format tar|tar
 		--pull=sometimes|sometimes
 		--timestamp x|x
-		--rm=false|working containers cannot be kept: --rm=false
-		--force-rm=false|working containers cannot be kept: --force-rm=false
 		-f a -f b|/a'
 		-t A:B:C|A:B:C
 		https://x.invalid/y|1 argument

@@ -704,7 +704,7 @@ last_layers() { "$1" image inspect "$2" | jq -r ".[0].RootFS.Layers[-$3:][]"; }
 	FROM busybox\nCOPY file|Containerfile:2: COPY: requires at least one source and a destination
 	FROM busybox\nUSER ${X:?no user}|Containerfile:2: USER: X: no user
 	FROM busybox\nHEALTHCHECK --interval=x CMD true|Containerfile:2: HEALTHCHECK: --interval must be a duration
-	FROM busybox\nEXPOSE 99999|Containerfile:2: EXPOSE: invalid containerPort
+	FROM busybox\nSTOPSIGNAL 0|Containerfile:2: STOPSIGNAL: Invalid signal: 0
 	FROM ${NOTHING}|base name (${NOTHING}) should not be blank
 	ENV A=b\nFROM busybox|Containerfile:1: ENV: no build stage in current context
 	END

@@ -28,12 +28,17 @@ ask_podman() {
 	done <list | sort >theirs
 }
 
-# The corpus's part $1 of $2.
-part() {
-	local name reason failed=0
+# The base and the context of all of them.
+prepare() {
 	have_image busybox
 	make_context
 	tar --format=gnu --sort=name --numeric-owner -C ctx -cf context.tar .
+}
+
+# The corpus's part $1 of $2.
+part() {
+	local name reason failed=0
+	prepare
 	find "$HOY_TESTS/corpus" "$corpus" -type f ! -name 'mount-*' ! -name 'differences*' | sort | awk -v p="$1" -v n="$2" 'NR % n == p' >list
 	[[ $(wc -l <list) -gt 20 ]]
 	ask_podman
@@ -65,6 +70,27 @@ explain() {
 @test "corpus, the second quarter" { part 1 4; }
 @test "corpus, the third quarter" { part 2 4; }
 @test "corpus, the fourth quarter" { part 3 4; }
+
+@test "Containerfiles that a machine writes: the same images, and the same ones refused" {
+	local name failed=0
+	prepare
+	mkdir files
+	"$HOY_TESTS/fixtures/randomfiles.py" 1 60 files
+	for name in files/*; do
+		echo "$T/$name"
+	done >list
+	ask_podman
+	"$HOY_TESTS/corpus-build" list ctx "$HOY_BIN/hoy" "${HOY_OPTS[@]}" 2>err | awk '{ print $1, $2 == 0 ? $2 " " $3 : "failed" }' | sort >ours
+	[[ $(grep -c failed theirs) -lt 40 && $(wc -l <ours) == 60 ]]
+	while read -r name; do
+		grep -qxF "$(grep "^$name " ours)" theirs && continue
+		failed=1
+		echo "$name: $(grep "^$name " theirs), ours $(grep "^$name " ours)"
+		cat "files/$name"
+		grep "^$name:" err || true
+	done < <(sed 's,.*/,,' list)
+	[[ $failed == 0 ]]
+}
 
 @test "the corpus is large, and its excuses are about it" {
 	[[ $(find "$HOY_TESTS/corpus" "$corpus" -type f | wc -l) -ge 200 && $(find "$HOY_TESTS/corpus" -name 'real-*' | wc -l) -ge 20 ]]

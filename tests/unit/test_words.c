@@ -45,6 +45,11 @@ static bool same(const struct hoy_strv *v, const char *want)
 	return !strcmp(hoy_buf_str(&b), want);
 }
 
+/* What follows an array. */
+static const struct { const char *text, *want; } begun[] = {
+	{ "[\"a\", \"b]\"]x", "a|b]" }, { "[ \"\\\"]\" ] ]", "\"]" }, { "[] && b", "" },
+};
+
 int main(void)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(shell); i++) {
@@ -55,9 +60,16 @@ int main(void)
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(json); i++) {
 		cleanup_strv struct hoy_strv v = HOY_STRV_INIT;
-		bool is = json_words(json[i].text, &v);
+		int is = json_words(json[i].text, true, &v);
 
-		ok(json[i].want ? is && same(&v, json[i].want) : !is && !v.n, "json: %s", json[i].text);
+		ok(json[i].want ? is == 1 && same(&v, json[i].want) : is <= 0 && !v.n, "json: %s", json[i].text);
 	}
+	for (size_t i = 0; i < ARRAY_SIZE(begun); i++) {
+		cleanup_strv struct hoy_strv v = HOY_STRV_INIT, none = HOY_STRV_INIT;
+
+		ok(json_words(begun[i].text, false, &v) == 1 && same(&v, begun[i].want), "json and more: %s", begun[i].text);
+		ok(!json_words(begun[i].text, true, &none) && !none.n, "not json alone: %s", begun[i].text);
+	}
+	ok(json_words("[\"a\", 1]", false, &(struct hoy_strv)HOY_STRV_INIT) == -EINVAL, "json: not strings alone");
 	return tap_done();
 }
