@@ -756,6 +756,20 @@ last_layers() { "$1" image inspect "$2" | jq -r ".[0].RootFS.Layers[-$3:][]"; }
 	timeout 100 "$HOY_BIN/hoy" "${HOY_OPTS[@]}" build -q --network none -f Containerfile ctx
 }
 
+@test "a context of 100,000 files, most of which hundreds of patterns leave out, with 64 descriptors" {
+	have_image busybox
+	for i in {0..99}; do mkdir -p "ctx/many/$i/a/b"; done
+	seq 0 99999 | awk '{ print "ctx/many/" int($1 / 1000) "/a/b/" $1 }' | xargs touch
+	for i in {1..300}; do printf '**/*.o%s\nmany/%s0/x%s\n' "$i" "$i" "$i"; done >ctx/.containerignore
+	printf '%s\n' 'many/*/a/b/*[0-8]' '!many/7/a/b/7000' 'many/9?' >>ctx/.containerignore
+	file 'COPY . /all/'
+	(ulimit -n 64 && /usr/bin/time -f %M -o most "$HOY_BIN/hoy" "${HOY_OPTS[@]}" build -q --network none -f Containerfile -t ours ctx)
+	[[ $(tail -n 1 most) -lt 65536 ]] || { cat most; false; }
+	# those that end in 9, of 90 directories, and one more
+	[[ $(hoy run --rm --network none ours find /all -type f | sed 's,.*/,,' | grep -vc '^\.') == 9001 ]]
+	[[ $(hoy run --rm --network none ours sh -c 'ls /all/many/7/a/b | head -n 3' | xargs) == '7000 7009 7019' ]]
+}
+
 @test "a RUN that kills all it can, leaves processes, is killed" {
 	have_image busybox
 	file 'RUN kill -9 -1; kill -9 1; kill -9 $PPID; true' 'RUN (setsid sleep 4711 &) ; nohup sleep 4712 >/dev/null 2>&1 & true' "RUN sh -c 'kill -9 \$\$'; exit \$?"
