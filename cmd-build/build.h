@@ -7,6 +7,7 @@
 
 #include "cmd-build/cfile.h"
 #include "cmd-build/platform.h"
+#include "cmd-build/sbom.h"
 #include "cmd-build/userns.h"
 #include "cmd-build/view.h"
 #include "common/base/err.h"
@@ -23,13 +24,14 @@
 
 struct build_opts {
 	struct hoy_strv files, tags, build_args, labels, annotations, run_opts[40], platforms, envs, unset_envs, unset_labels, unset_notes,
-		layer_labels, os_features, outputs, hooks_dirs, runtime_flags, decryption_keys, secrets, ssh, allow, contexts, arg_files, cpp_flags, cache_from, cache_to, no_cache_stages, attest, refused[9];
+		layer_labels, os_features, outputs, hooks_dirs, runtime_flags, decryption_keys, secrets, ssh, allow, contexts, arg_files, cpp_flags, cache_from, cache_to, no_cache_stages, attest;
 	const char *target, *format, *iidfile, *pull, *timestamp, *ignorefile, *network, *os, *arch, *variant, *authfile, *creds, *cert_dir,
-		*manifest, *progress, *from, *os_version, *epoch, *logfile, *metadata_file, *retry_delay, *cache_ttl, *sign_by, *runtime, *isolation, *provenance;
+		*manifest, *progress, *from, *os_version, *epoch, *logfile, *metadata_file, *retry_delay, *cache_ttl, *source_policy, *sign_by, *runtime, *isolation, *provenance, *cw;
 	bool no_cache, squash, squash_all, quiet, all_platforms, rewrite_timestamp, omit_history, logsplit, compat_volumes, no_hosts,
-		no_hostname, compress, use_stdin, disable_trust, explain_cache, push, load;
+		no_hostname, compress, use_stdin, disable_trust, explain_cache, push, load, save_stages, stage_labels;
 	int layers, rm, force_rm, tls_verify, identity_label, http_proxy, skip_unused, inherit_labels, inherit_notes, created_note, no_compression;
 	int64_t jobs, retry;
+	struct sbom_opts sbom;
 	struct userns_opts userns;
 };
 
@@ -54,6 +56,7 @@ struct stage {
 	long base_stage;   /* -1: an image */
 	bool needed, is_base, is_source; /* for the target; for another's FROM, COPY --from */
 	char image[HOY_ID_SIZE]; /* what became of it; "": not committed */
+	bool made;	   /* that image was committed in one piece, and nobody but this build knows it */
 	struct work *work; /* kept for COPY --from where no image was made, or NULL */
 	struct hoy_strv args; /* ARG of a stage holds for those that stand on it */
 };
@@ -82,6 +85,7 @@ struct build {
 	const char *context;
 	char *inputs, *got_context; /* directory of what was fetched before all, and that of the context there; or NULL */
 	size_t n_inputs;
+	struct hoy_json_doc policy; /* --source-policy-file; without a root: none */
 	struct hoy_strv contexts; /* --build-context: name, "image" or "dir", value */
 	struct hoy_strv cache_from, cache_to; /* repositories */
 	char *pushed;	   /* digest of the manifest that a registry got, or NULL */
@@ -175,6 +179,8 @@ int cache_claim(struct state *s, const struct cf_instr *i);
 int cache_hold_begin(struct build *b);
 int cache_gate(struct build *b);
 int cache_hold(struct build *b, const char *id);
+/* Remove image ID, which this build made for itself, unless it has got a name or somebody uses it. */
+void cache_drop(struct build *b, const char *id);
 /*
  * Commit S as an image without a name: BY is the last entry of its history, EMPTY: it has no layer of its own. S then stands on it.
  */
@@ -269,11 +275,13 @@ bool stage_no_cache(const struct state *s);
 int build_all(struct build *b);
 /* The id of what became of the target. */
 const char *build_image(const struct build *b);
-/* Free what planning and building made. */
+/* Take away and free what planning and building made and nobody wants any more. */
 void build_forget(struct build *b);
 
 /* ---- what a build gives beside an image: outputs.c ---- */
 
+/* Call USE with the directory where the files of image ID are, mounted for that (read-only). */
+int image_files(struct build *b, const char *id, int (*use)(struct build *b, const char *root, void *arg), void *arg);
 /* Is all right that --output says? */
 int outputs_check(struct build *b);
 /* Write what --output asks for, of the target's image. */

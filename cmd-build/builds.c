@@ -9,6 +9,7 @@
 #include "cmd-build/lease.h"
 #include "cmd-build/publish.h"
 #include "cmd-build/signing.h"
+#include "cmd-build/srcpolicy.h"
 #include "common/base/fd.h"
 #include "common/cli/call.h"
 #include "common/store/images.h"
@@ -70,10 +71,11 @@ static bool is_ours(const struct hoy_json *rec)
 /* The list NAME, of the store or a registry; in the store, an image that is none names what it is for. */
 static int platforms_of(struct build *b, const char *name, struct hoy_json_doc *ret)
 {
-	const char *words[] = { "manifest", "inspect", name, b->o->tls_verify == 0 ? "--tls-verify=false" : NULL, NULL };
+	cleanup_free char *other = NULL;
+	int r = srcpolicy_image(b, name, &other) ?: hoy_store_peek(b->s, HOY_LAYERS | HOY_IMAGES, &b->err);
+	const char *words[] = { "manifest", "inspect", name = other ?: name, b->o->tls_verify == 0 ? "--tls-verify=false" : NULL, NULL };
 	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(16 << 20);
 	struct hoy_json *rec = NULL;
-	int r = hoy_store_peek(b->s, HOY_LAYERS | HOY_IMAGES, &b->err);
 
 	if (r < 0)
 		return r;
@@ -286,10 +288,20 @@ static int name_list(struct builds *l, struct build *b, char id[HOY_ID_SIZE], ch
 
 const char *build_image(const struct build *b) { return b->stages[b->target].image; }
 
+/* Of stages that others stood on: where steps are no cache, nobody wants their images any more. */
+static void drop_stages(struct build *b)
+{
+	for (size_t i = 0; i < b->n && !b->layers && !b->o->save_stages; i++)
+		if (b->stages[i].made && i != b->target)
+			cache_drop(b, b->stages[i].image);
+}
+
 void build_forget(struct build *b)
 {
-	for (size_t i = 0; i < b->n; i++) {
+	for (size_t i = 0; i < b->n; i++)
 		work_drop(b->stages[i].work);
+	drop_stages(b);
+	for (size_t i = 0; i < b->n; i++) {
 		hoy_strv_release(&b->stages[i].args);
 		free(b->stages[i].name);
 		free(b->stages[i].base);
@@ -334,7 +346,11 @@ static int finish(struct builds *l, struct build *b)
 	int r = 0;
 
 	for (size_t i = 0; i < l->n && !r; i++) {
-		r = one_for_all(l, b) ? 0 : name_it(&l->v[i], build_image(&l->v[i]));
+		r = sbom_of_build(&l->v[i]);
+		if (r < 0)
+			b->status = l->v[i].status;
+		if (!r && !one_for_all(l, b))
+			r = name_it(&l->v[i], build_image(&l->v[i]));
 		if (!r)
 			r = outputs_write(&l->v[i]);
 		if (r < 0)

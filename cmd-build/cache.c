@@ -167,3 +167,17 @@ int cache_hold(struct build *b, const char *id)
 		hoy_image_touch(b->s, id);
 	return r;
 }
+
+void cache_drop(struct build *b, const char *id)
+{
+	cleanup_fd int gate = hoy_inuse_gate(b->s, true);
+	const struct hoy_json *rec, *names;
+
+	if (gate < 0 || hoy_store_lock(b->s, 0, HOY_GRAPH | HOY_LAYERS | HOY_IMAGES | HOY_CONTAINERS, NULL) < 0)
+		return;
+	rec = hoy_image_get(b->s, id);
+	names = hoy_json_get(rec, "names");
+	if (rec && (!names || !names->count) && !hoy_inuse_held(held, id))
+		(void)hoy_image_delete(b->s, id, NULL, NULL);
+	hoy_store_unlock(b->s);
+}

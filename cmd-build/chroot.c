@@ -13,12 +13,10 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "cmd-build/build.h"
 #include "cmd-build/chroot_in.h"
-#include "common/base/fd.h"
 #include "common/base/msg.h"
 #include "common/proc/sys.h"
 

@@ -7,6 +7,8 @@
 
 #include "cmd-build/ctr.h"
 #include "cmd-build/extra.h"
+#include "cmd-build/linked.h"
+#include "cmd-build/sbom.h"
 #include "cmd-build/signing.h"
 #include "cmd-build/verbs.h"
 #include "common/base/fd.h"
@@ -17,9 +19,10 @@
 
 struct commit_opts {
 	struct hoy_strv add_file, annotation, change, unset_annotation, unset_env, encryption_key, encrypt_layer;
-	const char *authfile, *cert_dir, *config, *creds, *format, *iidfile, *manifest, *sign_by, *source_date_epoch, *timestamp;
+	const char *authfile, *cert_dir, *config, *creds, *cw, *format, *iidfile, *manifest, *pull, *sign_by, *source_date_epoch, *timestamp;
 	int created_annotation, disable_compression, identity_label, tls_verify;
 	bool omit_history, quiet, rewrite_timestamp, rm, squash;
+	struct sbom_opts sbom;
 };
 #define O(field) offsetof(struct commit_opts, field)
 #define STR(letter, name, field, arg, help) { letter, name, HOY_OPT_STRING, O(field), arg, help }
@@ -34,6 +37,7 @@ static const struct hoy_opt commit_opts[] = {
 	STR(0, "config", config, "FILE", "JSON with settings for the image, as docker has them in its config"),
 	{ 0, "created-annotation", HOY_OPT_TRI, O(created_annotation), NULL, "add the annotation org.opencontainers.image.created (default true)" },
 	STR(0, "creds", creds, "USER[:PASSWORD]", "credentials for the registry"),
+	STR(0, "cw", cw, "OPTIONS", "not supported"),
 	{ 'D', "disable-compression", HOY_OPT_TRI, O(disable_compression), NULL, "write layers as they are, where the place may have them so (default true)" },
 	COMMAS(0, "encrypt-layer", encrypt_layer, "N", "encrypt this layer alone; -1 is the last one"),
 	COMMAS(0, "encryption-key", encryption_key, "PROTOCOL:FILE", "encrypt layers for this public key"),
@@ -42,9 +46,11 @@ static const struct hoy_opt commit_opts[] = {
 	STR(0, "iidfile", iidfile, "FILE", "write the image's id to a file, instead of printing it"),
 	STR(0, "manifest", manifest, "LIST", "add the image to a list, which is made if need be"),
 	{ 0, "omit-history", HOY_OPT_FLAG, O(omit_history), NULL, "leave the history out of the image" },
+	{ 0, "pull", HOY_OPT_OPTARG, O(pull), "[=true]", "of the scanner's image: true (newer, the default), false (missing), always or never" },
 	{ 'q', "quiet", HOY_OPT_FLAG, O(quiet), NULL, "no progress" },
 	{ 0, "rewrite-timestamp", HOY_OPT_FLAG, O(rewrite_timestamp), NULL, "no file of the layer is younger than --source-date-epoch" },
 	{ 0, "rm", HOY_OPT_FLAG, O(rm), NULL, "remove the container afterwards" },
+	SBOM_OPTS(O(sbom)),
 	STR(0, "sign-by", sign_by, "FINGERPRINT", "sign the image with this key of gpg"),
 	STR(0, "source-date-epoch", source_date_epoch, "SECONDS", "time of the image (default SOURCE_DATE_EPOCH, else now)"),
 	{ 0, "squash", HOY_OPT_FLAG, O(squash), NULL, "one layer for all there is" },
@@ -69,8 +75,25 @@ struct commit {
 	struct hoy_strv files; /* that are added: source, path, source, path ... */
 	struct hoy_strv before; /* images that were there, and stay */
 };
+static const char *const linked_lists[] = { "PrependedLinkedLayers", "AppendedLinkedLayers" };
+
+/* Are there layers that were put together beside the container? */
+static bool linked(const struct commit *m)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < ARRAY_SIZE(linked_lists); i++) {
+		const struct hoy_json *list = hoy_json_get(m->c.d.root, linked_lists[i]);
+
+		any = any || (list && list->count);
+	}
+	return any;
+}
+
 /* The image is not yet what it is to be when it is committed: it gets its name afterwards. */
-static bool unfinished(const struct commit *m) { return m->o.sign_by || (m->files.n && !m->o.squash); }
+static bool unfinished(const struct commit *m) { return m->o.sign_by || (m->files.n && !m->o.squash) || linked(m); }
+/* Files that are younger than the image are as old. */
+static bool clamps(const struct commit *m) { return m->o.rewrite_timestamp && m->time >= 0 && !m->o.timestamp; }
 
 static int oom(struct commit *m) { return hoy_fail_oom(&m->c.b.err); }
 
@@ -109,8 +132,12 @@ static int add_own(struct commit *m, struct hoy_json *list)
 	const char *author = hoy_json_str(hoy_json_get(root, "ociv1"), "author"), *comment = hoy_json_str(root, "history-comment"),
 		   *by = hoy_json_str(root, "created-by");
 	struct hoy_json *h = d.root = hoy_json_new(&d, HOY_JSON_OBJECT);
+	cleanup_buf struct hoy_buf shell = HOY_BUF_INIT(1 << 20);
 
-	if (!h || !hoy_json_set_string(&d, h, "created", m->when) || !hoy_json_set_string(&d, h, "created_by", by && *by ? by : "/bin/sh") ||
+	HOY_JSON_EACH(w, hoy_json_get(ctr_docker(&m->c), "Shell"))
+		hoy_buf_printf(&shell, "%s%s", shell.len ? " " : "", hoy_json_text(w) ?: "");
+	by = by && *by ? by : shell.len ? shell.data : "/bin/sh";
+	if (!h || !hoy_json_set_string(&d, h, "created", m->when) || !hoy_json_set_string(&d, h, "created_by", by) ||
 	    (author && *author && !hoy_json_set_string(&d, h, "author", author)) ||
 	    (comment && *comment && !hoy_json_set_string(&d, h, "comment", comment)))
 		return oom(m);
@@ -194,7 +221,7 @@ static int add_platform(struct commit *m)
 static int describe(struct commit *m)
 {
 	/* Nobody needs the container's files afterwards: they become the layer's. */
-	bool clamp = m->o.rewrite_timestamp && m->time >= 0 && !m->o.timestamp, take = m->o.rm && !m->place && !work_mounted(&m->c.w);
+	bool clamp = clamps(m), take = m->o.rm && !m->place && !work_mounted(&m->c.w);
 	int r;
 
 	m->root = m->d.root = hoy_json_new(&m->d, HOY_JSON_OBJECT);
@@ -262,6 +289,8 @@ static int store_image(struct commit *m)
 
 	if (spec < 0)
 		return spec;
+	if (linked(m) && m->o.squash)
+		return hoy_fail(&m->c.b.err, EINVAL, "can't add prebuilt layers and produce an image with only one layer, at the same time");
 	if (m->place || unfinished(m))
 		note_images(m);
 	hoy_strv_push(&argv, "commit");
@@ -288,6 +317,35 @@ static int store_image(struct commit *m)
 		return hoy_fail(&m->c.b.err, HOY_EFORMAT, "hoy-transfer did not print an image id");
 	snprintf(m->id, sizeof(m->id), "%.*s", HOY_ID_LEN, out.data);
 	return 0;
+}
+
+/* ---- --sbom ---- */
+
+static void push_from_options(const struct commit *m, struct hoy_strv *argv)
+{
+	const char *pull = m->o.pull ?: "true";
+
+	hoy_strv_pushf(argv, "--pull=%s", !strcmp(pull, "true") ? "newer" : !strcmp(pull, "false") ? "missing" : pull);
+	if (m->o.authfile)
+		hoy_strv_pushf(argv, "--authfile=%s", m->o.authfile);
+	if (m->o.cert_dir)
+		hoy_strv_pushf(argv, "--cert-dir=%s", m->o.cert_dir);
+	if (m->o.tls_verify >= 0)
+		hoy_strv_pushf(argv, "--tls-verify=%s", m->o.tls_verify ? "true" : "false");
+}
+
+static int scan(struct commit *m)
+{
+	cleanup_strv struct hoy_strv from = HOY_STRV_INIT;
+	cleanup_free char *root = NULL;
+	int r = sbom_wanted(&m->o.sbom) ? mount_layer(&m->c.b, m->c.w.layer, false, &root) : 0;
+
+	if (!root)
+		return r;
+	push_from_options(m, &from);
+	r = sbom_scan(&m->c.b, &m->o.sbom, &from, root, NULL, &m->files);
+	(void)unmount_layer(&m->c.b, m->c.w.layer, NULL);
+	return r;
 }
 
 /* ---- elsewhere ---- */
@@ -334,6 +392,24 @@ static int add_files(struct commit *m)
 	return r;
 }
 
+/* They come on top of the container's own layer. */
+static int add_linked(struct commit *m)
+{
+	const struct linked_how how = { .when = m->time >= 0 ? m->when : NULL, .mtime = m->o.timestamp || clamps(m) ? m->time : -1, .clamp = clamps(m) };
+	int r = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(linked_lists); i++)
+		HOY_JSON_EACH(l, hoy_json_get(m->c.d.root, linked_lists[i])) {
+			char before[HOY_ID_SIZE];
+
+			memcpy(before, m->id, sizeof(before));
+			r = r ? r : linked_add(&m->c.b, m->id, l, &how);
+			if (strcmp(before, m->id))
+				forget_image(m, before);
+		}
+	return r;
+}
+
 static int sign_here(struct commit *m, const char *name)
 {
 	int r;
@@ -352,6 +428,8 @@ static int complete_image(struct commit *m)
 	cleanup_free char *name = m->name ? full_name(m->name, &m->c.b.err) : NULL;
 	int r = m->name && !name ? -m->c.b.err.code : 0;
 
+	if (!r && linked(m))
+		r = add_linked(m);
 	if (!r && m->files.n && !m->o.squash)
 		r = add_files(m);
 	if (!r && m->o.sign_by && !m->place)
@@ -483,6 +561,10 @@ static int check(struct commit *m, int n, char **argv)
 		r = take_format(m);
 	if (!r && m->o.manifest && n == 2 && hoy_names_transport(argv[2]))
 		r = hoy_fail(&m->c.b.err, HOY_EUNSUPPORTED, "--manifest is for images in the store");
+	if (!r && m->o.cw)
+		r = hoy_fail(&m->c.b.err, HOY_EUNSUPPORTED, "--cw is not supported: no images for confidential workloads are made");
+	if (!r)
+		r = sbom_check(&m->o.sbom, &m->c.b.err);
 	for (size_t i = 0; i < m->o.add_file.n && !r; i++)
 		r = extra_parse(&m->files, m->o.add_file.v[i], &m->c.b.err);
 	return r ? r : take_name(m, n == 2 ? argv[2] : NULL);
@@ -491,7 +573,8 @@ static int check(struct commit *m, int n, char **argv)
 static int run_commit(const struct hoy_verb *v, int argc, char **argv)
 {
 	struct commit m = { .o = { .created_annotation = 1, .disable_compression = -1, .identity_label = -1, .tls_verify = -1 } };
-	struct hoy_strv *lists[] = { &m.files, &m.before, &m.o.add_file, &m.o.annotation, &m.o.change, &m.o.unset_annotation, &m.o.unset_env, &m.o.encryption_key, &m.o.encrypt_layer };
+	struct hoy_strv *lists[] = { &m.files, &m.before, &m.o.add_file, &m.o.annotation, &m.o.change, &m.o.unset_annotation, &m.o.unset_env, &m.o.encryption_key, &m.o.encrypt_layer,
+				     &m.o.sbom.commands };
 	int status, r, n = hoy_verb_args(v, argc, argv, &m.o, 0, -1, &status);
 
 	if (n < 0)
@@ -502,6 +585,8 @@ static int run_commit(const struct hoy_verb *v, int argc, char **argv)
 		r = ctr_open(&m.c, argv[1]);
 	if (!r)
 		ctr_tidy(&m.c);
+	if (!r)
+		r = scan(&m);
 	if (!r)
 		r = store_image(&m);
 	if (!r)

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "cmd-build/build.h"
-#include "cmd-build/linked.h"
+#include "cmd-build/linkstep.h"
 #include "cmd-build/subst.h"
 #include "common/base/buf.h"
 #include "common/base/fd.h"

@@ -182,6 +182,10 @@ static int apply_shell(struct config *g)
 		hoy_buf_printf(&text, "%s%s", i ? " " : "[", words.v[i]);
 	hoy_buf_putc(&text, ']');
 	warn_oci(g, "SHELL", "", words.n ? hoy_buf_str(&text) : "");
+	if (!words.n) {
+		hoy_json_unset(ctr_docker(&g->c), "Shell");
+		return note(g, "/bin/sh -c #(nop) SHELL %s", g->o.shell);
+	}
 	list = hoy_json_put(&g->c.d, ctr_docker(&g->c), "Shell", hoy_json_new(&g->c.d, HOY_JSON_ARRAY));
 	for (size_t i = 0; list && i < words.n; i++)
 		if (!hoy_json_set_string(&g->c.d, list, NULL, words.v[i]))
@@ -194,12 +198,16 @@ static int apply_shell(struct config *g)
 /* SPEC for the map KEY of one form: KEY=VALUE or KEY; KEY- takes away, - all. EMPTY: values are empty objects. */
 static int change_map(struct config *g, struct hoy_json *of, const char *map, const char *spec, bool empty)
 {
-	struct hoy_json *m = of ? hoy_json_need(&g->c.d, of, map, HOY_JSON_OBJECT) : NULL;
 	const char *eq = empty ? NULL : strchr(spec, '=');
 	size_t len = eq ? (size_t)(eq - spec) : strlen(spec);
 	bool off = !eq && len && spec[len - 1] == '-';
 	cleanup_free char *key = strndup(spec, len - off);
+	struct hoy_json *m;
 
+	/* From nothing, nothing is taken. */
+	if (off && key && *key && !hoy_json_is(hoy_json_get(of, map), HOY_JSON_OBJECT))
+		return 0;
+	m = of ? hoy_json_need(&g->c.d, of, map, HOY_JSON_OBJECT) : NULL;
 	if (!m || !key)
 		return oom(g);
 	if (off && !*key)
@@ -347,11 +355,13 @@ static int apply_entrypoint(struct config *g)
 {
 	const char *text = g->o.entrypoint;
 	cleanup_strv struct hoy_strv words = HOY_STRV_INIT;
+	bool json;
 	int r;
 
 	if (!text)
 		return 0;
-	if (!blank(text) && json_words(text, true, &words) > 0) {
+	json = json_words(text, true, &words) > 0;
+	if (json) {
 		warn_command(g, "and will be passed to entrypoint as a parameter");
 	} else if (!blank(text)) {
 		hoy_strv_push(&words, "/bin/sh");
@@ -359,7 +369,7 @@ static int apply_entrypoint(struct config *g)
 		hoy_strv_push(&words, text);
 		warn_command(g, "but will be ignored because of entrypoint settings");
 	}
-	r = words.n ? ctr_set_list(&g->c, "Entrypoint", &words) : ctr_set(&g->c, "Entrypoint", NULL);
+	r = words.n || json ? ctr_set_list(&g->c, "Entrypoint", &words) : ctr_set(&g->c, "Entrypoint", NULL);
 	return r ? r : note(g, "/bin/sh -c #(nop) ENTRYPOINT %s", text);
 }
 
@@ -367,13 +377,15 @@ static int apply_cmd(struct config *g)
 {
 	const char *text = g->o.cmd;
 	cleanup_strv struct hoy_strv words = HOY_STRV_INIT;
+	bool json;
 	int r;
 
 	if (!text)
 		return 0;
-	if (!blank(text) && json_words(text, true, &words) <= 0 && shell_words(text, &words) < 0)
+	json = json_words(text, true, &words) > 0;
+	if (!json && !blank(text) && shell_words(text, &words) < 0)
 		return hoy_fail(&g->c.b.err, EINVAL, "parsing --cmd \"%s\": invalid command line string", text);
-	r = words.n ? ctr_set_list(&g->c, "Cmd", &words) : ctr_set(&g->c, "Cmd", NULL);
+	r = words.n || json ? ctr_set_list(&g->c, "Cmd", &words) : ctr_set(&g->c, "Cmd", NULL);
 	return r ? r : note(g, "/bin/sh -c #(nop) CMD %s", text);
 }
 
@@ -388,7 +400,9 @@ static int set_time(struct config *g, struct hoy_json *h, const char *option, co
 	if (!hoy_duration_parse(text, &ns))
 		return hoy_fail(&g->c.b.err, EINVAL, "parsing --healthcheck-%s \"%s\": invalid duration", option, text);
 	hoy_buf_printf(args, "--%s=%s ", option, text);
-	return hoy_json_set_int(&g->c.d, h, key, ns) ? 0 : oom(g);
+	if (!ns)
+		hoy_json_unset(h, key);
+	return !ns || hoy_json_set_int(&g->c.d, h, key, ns) ? 0 : oom(g);
 }
 
 static int set_retries(struct config *g, struct hoy_json *h, struct hoy_buf *args)
@@ -402,7 +416,9 @@ static int set_retries(struct config *g, struct hoy_json *h, struct hoy_buf *arg
 	if (!*text || *end)
 		return hoy_fail(&g->c.b.err, EINVAL, "--healthcheck-retries must be a number, not '%s'", text);
 	hoy_buf_printf(args, "--retries=%ld ", n);
-	return hoy_json_set_int(&g->c.d, h, "Retries", n) ? 0 : oom(g);
+	if (!n)
+		hoy_json_unset(h, "Retries");
+	return !n || hoy_json_set_int(&g->c.d, h, "Retries", n) ? 0 : oom(g);
 }
 
 /* What a check has if nobody says more. */
@@ -434,6 +450,18 @@ static int set_test(struct config *g, struct hoy_json *h)
 	return list ? 0 : oom(g);
 }
 
+/* Its members in the order in which Go writes them. */
+static int order_health(struct config *g, const struct hoy_json *h)
+{
+	static const char *const keys[] = { "Test", "Interval", "Timeout", "StartPeriod", "StartInterval", "Retries" };
+	struct hoy_json *own = hoy_json_new(&g->c.d, HOY_JSON_OBJECT);
+
+	for (size_t i = 0; own && i < ARRAY_SIZE(keys); i++)
+		if (hoy_json_get(h, keys[i]) && !hoy_json_put(&g->c.d, own, keys[i], hoy_json_copy(&g->c.d, hoy_json_get(h, keys[i]))))
+			own = NULL;
+	return own && hoy_json_put(&g->c.d, ctr_docker(&g->c), "Healthcheck", own) ? 0 : oom(g);
+}
+
 static int apply_health(struct config *g)
 {
 	const struct config_opts *o = &g->o;
@@ -457,8 +485,11 @@ static int apply_health(struct config *g)
 		r = set_time(g, h, "start-interval", "StartInterval", o->health_start_interval, &args);
 	if (!r)
 		r = set_time(g, h, "timeout", "Timeout", o->health_timeout, &args);
+	if (!r)
+		r = order_health(g, h);
 	if (r < 0)
 		return r;
+	h = hoy_json_get(ctr_docker(&g->c), "Healthcheck");
 	if (!hoy_json_get(h, "Test") || !hoy_json_get(h, "Test")->count) {
 		hoy_json_unset(ctr_docker(&g->c), "Healthcheck");
 		return note(g, "/bin/sh -c #(nop) HEALTHCHECK NONE");

@@ -9,8 +9,9 @@
 
 #include "cmd-build/build.h"
 #include "cmd-build/fetch.h"
-#include "cmd-build/linked.h"
+#include "cmd-build/linkstep.h"
 #include "cmd-build/source.h"
+#include "cmd-build/srcpolicy.h"
 #include "cmd-build/subst.h"
 #include "common/base/fd.h"
 #include "common/cli/call.h"
@@ -50,15 +51,18 @@ static int name_fetched(struct state *s, const struct cf_instr *i, const char *u
 static int push_remote(struct state *s, const struct cf_instr *i, const char *url, struct hoy_strv *argv)
 {
 	cleanup_free char *what = hoy_asprintf("%s:%u: %s", cf_name(&s->b->f, i), i->line, i->word);
+	cleanup_free char *other = NULL;
 	const char *path;
 	bool keep;
 	int r = cf_bool(&s->b->f, i, "keep-git-dir", false, &keep, &s->b->err);
 
 	if (!r)
-		r = fetch(s->b, url, keep, what, &path);
+		r = srcpolicy_url(s->b, url, &other);
+	if (!r)
+		r = fetch(s->b, other ?: url, keep, what, &path);
 	if (r < 0)
 		return s->b->err.code ? cfile_fail(&s->b->f, i, &s->b->err, -r, "%s", (char *)strdupa(s->b->err.msg)) : r;
-	if (!is_git(url))
+	if (!is_git(other ?: url))
 		return name_fetched(s, i, url, path, argv);
 	hoy_strv_pushf(argv, "<+%s", path + strlen(s->b->tmp) + 1);
 	return 0;
@@ -249,7 +253,12 @@ static int open_from(struct state *s, const struct cf_instr *i, struct source *s
 	const char *flag = cf_flag(i, "from");
 	cleanup_free char *from = flag ? config_word(s, i, flag) : NULL;
 
-	return flag && !from ? -s->b->err.code : source_open(s, from, src);
+	int r;
+
+	if (flag && !from)
+		return -s->b->err.code;
+	r = source_open(s, from, src);
+	return r < 0 && s->b->err.code ? cfile_fail(&s->b->f, i, &s->b->err, s->b->err.code, "%s", (char *)strdupa(s->b->err.msg)) : r;
 }
 
 /*

@@ -6,6 +6,7 @@
 
 #include "cmd-build/ctr.h"
 #include "cmd-build/fetch.h"
+#include "cmd-build/linked.h"
 #include "cmd-build/verbs.h"
 #include "common/base/fd.h"
 #include "common/cli/call.h"
@@ -17,7 +18,7 @@ struct copy_opts {
 	const char *cert_dir, *checksum, *chmod, *chown, *contextdir, *from, *ignorefile, *retry_delay, *timestamp;
 	int add_history, tls_verify;
 	int64_t retry;
-	bool parents, quiet;
+	bool link, parents, quiet;
 };
 #define O(field) offsetof(struct copy_opts, field)
 #define COMMON_OPTS \
@@ -30,6 +31,7 @@ struct copy_opts {
 	{ 0, "exclude", HOY_OPT_COMMAS, O(exclude), "PATTERN", "what isn't copied, as in a .containerignore file" }, \
 	{ 0, "from", HOY_OPT_STRING, O(from), "NAME", "a working container or an image, whose root sources are beneath" }, \
 	{ 0, "ignorefile", HOY_OPT_STRING, O(ignorefile), "FILE", "a .containerignore file; with --contextdir" }, \
+	{ 0, "link", HOY_OPT_FLAG, O(link), NULL, "to a layer of its own, which the container itself doesn't show" }, \
 	{ 'q', "quiet", HOY_OPT_FLAG, O(quiet), NULL, "do not print the digest of what was copied" }, \
 	{ 0, "retry", HOY_OPT_INT, O(retry), "N", "attempts after a failed one to get something (default 3)" }, \
 	{ 0, "retry-delay", HOY_OPT_STRING, O(retry_delay), "DURATION", "time between attempts" }, \
@@ -130,7 +132,7 @@ static int push_source(struct ctr *c, const struct copy_opts *o, const char *arg
 	return 0;
 }
 
-static int make_argv(struct ctr *c, const struct copy_opts *o, const struct place *p, bool add, int n, char **args, struct hoy_strv *argv)
+static int make_argv(struct ctr *c, const struct copy_opts *o, const struct place *p, const char *link, bool add, int n, char **args, struct hoy_strv *argv)
 {
 	const char *dir = hoy_json_str(ctr_oci(c), "WorkingDir");
 	cleanup_strv struct hoy_strv paths = HOY_STRV_INIT;
@@ -146,7 +148,12 @@ static int make_argv(struct ctr *c, const struct copy_opts *o, const struct plac
 	if (o->chmod)
 		hoy_strv_pushf(argv, "--chmod=%s", o->chmod);
 	userns_map_argv(&p->maps, "from-", argv);
-	userns_map_argv(&c->w.ns.maps, "", argv);
+	if (link) {
+		hoy_strv_pushf(argv, "--upper=%s", link);
+		hoy_strv_pushf(argv, "--link=%s", link);
+	} else {
+		userns_map_argv(&c->w.ns.maps, "", argv);
+	}
 	if (!r && (!hoy_idmaps_empty(&c->w.ns.maps) || o->timestamp))
 		r = need_tmp(&c->b);
 	if (p->image)
@@ -176,7 +183,7 @@ static int make_argv(struct ctr *c, const struct copy_opts *o, const struct plac
 }
 
 /* *RET_SUM is "file:HEX", "dir:HEX" or "multi:HEX", in new memory. */
-static int copy(struct ctr *c, const struct copy_opts *o, bool add, int n, char **args, char **ret_sum)
+static int copy(struct ctr *c, const struct copy_opts *o, const char *link, bool add, int n, char **args, char **ret_sum)
 {
 	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
 	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(1 << 16);
@@ -186,7 +193,7 @@ static int copy(struct ctr *c, const struct copy_opts *o, bool add, int n, char 
 	if (!r)
 		r = open_place(c, o, &p);
 	if (!r)
-		r = make_argv(c, o, &p, add, n, args, &argv);
+		r = make_argv(c, o, &p, link, add, n, args, &argv);
 	if (!r)
 		status = hoy_call_tool("hoy-builder", (const char *const *)argv.v, &out);
 	close_place(c, &p);
@@ -206,6 +213,22 @@ static int note(struct ctr *c, const struct copy_opts *o, bool add, const char *
 	cleanup_free char *by = hoy_asprintf("/bin/sh -c #(nop) %s %s", add ? "ADD" : "COPY", sum);
 
 	return by ? ctr_note(c, o->add_history, by) : hoy_fail_oom(&c->b.err);
+}
+
+/* --link: the container gets a layer more, with its place in the history. */
+static int copy_linked(struct ctr *c, const struct copy_opts *o, bool add, int n, char **args, char **ret_sum)
+{
+	cleanup_free char *dir = NULL, *by = NULL;
+	int r = linked_stage(c, &dir);
+
+	if (!r)
+		r = copy(c, o, dir, add, n, args, ret_sum);
+	by = r ? NULL : hoy_asprintf("/bin/sh -c #(nop) %s --link %s in %s ", add ? "ADD" : "COPY", *ret_sum, n > 1 ? args[n - 1] : "");
+	if (!r)
+		r = by ? linked_note(c, dir, by, o->timestamp ? strtoll(o->timestamp, NULL, 10) : hoy_now() / HOY_NS) : hoy_fail_oom(&c->b.err);
+	if (r < 0 && dir)
+		(void)hoy_remove_tree(AT_FDCWD, dir);
+	return r;
 }
 
 static int check(struct ctr *c, const struct copy_opts *o, int n, char **argv)
@@ -244,7 +267,7 @@ static int run_copy_or_add(const struct hoy_verb *v, int argc, char **argv, bool
 	if (!r)
 		r = ctr_open(&c, argv[1]);
 	if (!r)
-		r = copy(&c, &o, add, n - 1, argv + 2, &sum);
+		r = o.link ? copy_linked(&c, &o, add, n - 1, argv + 2, &sum) : copy(&c, &o, NULL, add, n - 1, argv + 2, &sum);
 	if (!r)
 		r = note(&c, &o, add, sum);
 	if (!r)

@@ -47,17 +47,23 @@ int ctr_open_store(struct ctr *c)
 	return r;
 }
 
-static int take_record(struct ctr *c, const struct hoy_json *rec)
+const char *ctr_first_name(const struct hoy_json *rec)
 {
 	const struct hoy_json *names = hoy_json_get(rec, "names");
-	const char *id = hoy_json_str(rec, "id") ?: "", *name = names && names->child ? hoy_json_text(names->child) : NULL;
+
+	return (names && names->child ? hoy_json_text(names->child) : NULL) ?: "";
+}
+
+static int take_record(struct ctr *c, const struct hoy_json *rec)
+{
+	const char *id = hoy_json_str(rec, "id") ?: "", *name = ctr_first_name(rec);
 
 	if (!hoy_is_id(id))
 		return hoy_fail(&c->b.err, HOY_EFORMAT, "'%s' is no id of a container", id);
 	snprintf(c->w.id, sizeof(c->w.id), "%s", id);
 	snprintf(c->w.layer, sizeof(c->w.layer), "%s", hoy_json_str(rec, "layer") ?: "");
 	free(c->w.name);
-	c->w.name = strdup(name ?: id);
+	c->w.name = strdup(*name ? name : id);
 	return c->w.name ? 0 : hoy_fail_oom(&c->b.err);
 }
 

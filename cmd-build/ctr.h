@@ -28,6 +28,8 @@ int ctr_open(struct ctr *c, const char *name);
 /* The settings of the container REC, into C; -ENOENT without a sentence if it is none of a build. */
 int ctr_load(struct ctr *c, const struct hoy_json *rec);
 int ctr_save(struct ctr *c);
+/* The first name of the container whose record REC is, or "". */
+const char *ctr_first_name(const struct hoy_json *rec);
 /* Make the container that C's settings describe on what S stands on: NAME, or NULL: one after its image that is not taken. */
 int ctr_create(struct ctr *c, const struct state *s, const char *name);
 /* Carry out the triggers LIST, ONBUILD of the image, in the container that was just made. */

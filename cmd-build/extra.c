@@ -11,22 +11,22 @@
 #include "common/cli/call.h"
 #include "common/store/images.h"
 
-/* Does PATH lead out of the image's root? */
-static bool leads_out(const char *path)
+bool extra_inside(const char *path)
 {
+	size_t len = strlen(path);
+
 	for (const char *s = path; s; s = strchr(s, '/')) {
 		s += *s == '/';
 		if (!strncmp(s, "..", 2) && (!s[2] || s[2] == '/'))
-			return true;
+			return false;
 	}
-	return false;
+	return len && path[len - 1] != '/';
 }
 
 int extra_parse(struct hoy_strv *files, const char *text, struct hoy_err *err)
 {
 	const char *colon = strchr(text, ':'), *path = colon ? colon + 1 : text;
 	cleanup_free char *source = strndup(text, colon ? (size_t)(colon - text) : strlen(text));
-	size_t len = strlen(path);
 	struct stat st;
 
 	if (!source)
@@ -35,7 +35,7 @@ int extra_parse(struct hoy_strv *files, const char *text, struct hoy_err *err)
 		return hoy_fail(err, errno, "parsing add-file argument \"%s\": source \"%s\": %s", text, source, strerror(errno));
 	if (!S_ISREG(st.st_mode))
 		return hoy_fail(err, EINVAL, "parsing add-file argument \"%s\": source \"%s\" is not a regular file", text, source);
-	if (!len || path[len - 1] == '/' || leads_out(path))
+	if (!extra_inside(path))
 		return hoy_fail(err, EINVAL, "parsing add-file argument \"%s\": \"%s\" is not the path of a file in the image", text, path);
 	hoy_strv_push(files, source);
 	hoy_strv_push(files, path);

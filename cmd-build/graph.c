@@ -49,6 +49,7 @@ static void put_result(const struct build *b, const struct stage *st, int r, int
 	hoy_jw_string(&w, "msg", b->err.msg);
 	hoy_jw_int(&w, "status", b->status);
 	hoy_jw_string(&w, "image", st->image);
+	hoy_jw_bool(&w, "made", st->made);
 	hoy_jw_strings(&w, "args", st->args.v, st->args.n);
 	hoy_jw_strings(&w, "used", b->used.v, b->used.n);
 	if (st->work) {
@@ -100,6 +101,7 @@ static int get_result(const struct graph *g, struct job *j, int status)
 	if (r < 0)
 		return r;
 	snprintf(j->st->image, sizeof(j->st->image), "%s", hoy_json_str(d.root, "image") ?: "");
+	j->st->made = hoy_json_bool(d.root, "made", false);
 	get_list(&j->st->args, hoy_json_get(d.root, "args"));
 	get_list(&b->used, hoy_json_get(d.root, "used"));
 	j->st->work = get_work(b, hoy_json_get(d.root, "work"));
@@ -165,6 +167,21 @@ static int start(struct graph *g, struct job *j)
 	return 0;
 }
 
+/* A line, or two: a command that ended without the end of its line is followed by an event in the same one. */
+static void take_line(struct graph *g, struct job *j, char *line, int which)
+{
+	char *event = which || !*j->b->mark ? NULL : strstr(line, j->b->mark);
+
+	if (event && event > line) {
+		cleanup_free char *text = strndup(line, event - line);
+
+		if (text)
+			view_line(g->view, j->b, j->st, text, which);
+		line = event;
+	}
+	view_line(g->view, j->b, j->st, line, which);
+}
+
 static void take_lines(struct graph *g, struct job *j, int which, bool end)
 {
 	struct hoy_buf *b = &j->line[which];
@@ -172,11 +189,11 @@ static void take_lines(struct graph *g, struct job *j, int which, bool end)
 
 	while (at && (nl = memchr(at, '\n', b->len - (at - b->data)))) {
 		*nl = '\0';
-		view_line(g->view, j->b, j->st, at, which);
+		take_line(g, j, at, which);
 		at = nl + 1;
 	}
 	if (at && b->len > (size_t)(at - b->data) && (end || b->len - (at - b->data) > LINE_MAX_KEPT)) {
-		view_line(g->view, j->b, j->st, at, which);
+		take_line(g, j, at, which);
 		at = b->data + b->len;
 	}
 	if (at && at > b->data) {
@@ -304,6 +321,7 @@ static int schedule(struct graph *g, long jobs)
 		done = 0;
 		for (size_t i = 0; i < g->n; i++)
 			done += g->v[i].state == DONE;
+		view_show(g->view);
 	}
 	return g->failed;
 }

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include "cmd-build/build.h"
+#include "cmd-build/srcpolicy.h"
 #include "common/base/fd.h"
 #include "common/cli/call.h"
 #include "common/data/ref.h"
@@ -167,8 +168,11 @@ int image_base(struct state *s, const char *name)
 	const char *known = NULL;
 	struct hoy_json *rec = NULL;
 	cleanup_free char *kept = NULL;
-	int r = resolve(s->b, name, s->st->plat_given ? &s->st->plat : NULL, &rec, &known);
+	cleanup_free char *other = NULL;
+	int r = s->st->base_stage >= 0 ? 0 : srcpolicy_image(s->b, name, &other);
 
+	if (!r)
+		r = resolve(s->b, other ?: name, s->st->plat_given ? &s->st->plat : NULL, &rec, &known);
 	if (r < 0)
 		return r;
 	kept = known ? strdup(known) : NULL;
@@ -185,8 +189,11 @@ int image_source(struct build *b, const char *name, char id[HOY_ID_SIZE])
 {
 	const char *known = NULL;
 	struct hoy_json *rec = NULL;
-	int r = resolve(b, name, b->plat_given ? &b->plat : NULL, &rec, &known);
+	cleanup_free char *other = NULL;
+	int r = srcpolicy_image(b, name, &other);
 
+	if (!r)
+		r = resolve(b, other ?: name, b->plat_given ? &b->plat : NULL, &rec, &known);
 	if (!r)
 		snprintf(id, HOY_ID_SIZE, "%s", hoy_json_str(rec, "id") ?: "");
 	return r;

@@ -1,112 +1,160 @@
 #include "cmd-build/linked.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 
-#include "cmd-build/build.h"
+#include "cmd-build/ctr.h"
+#include "common/base/copytree.h"
+#include "common/base/fd.h"
+#include "common/cli/call.h"
 #include "common/data/time.h"
 #include "common/store/images.h"
 #include "common/store/layers.h"
 
-bool is_linked(const struct state *s, const struct cf_instr *i)
-{
-	bool on;
+/* ---- what copy --link leaves ---- */
 
-	return (!strcmp(i->word, "COPY") || !strcmp(i->word, "ADD")) && !cf_bool(&s->b->f, i, "link", false, &on, NULL) && on;
+int linked_stage(struct ctr *c, char **ret)
+{
+	char at[HOY_ID_SIZE + 64], id[HOY_ID_SIZE];
+	cleanup_fd int dir = -1;
+
+	if (hoy_random_id(id) < 0)
+		return hoy_fail(&c->b.err, EIO, "cannot draw a random number");
+	snprintf(at, sizeof(at), "%s/userdata/link-stage-%.12s", c->w.id, id);
+	dir = hoy_open_dir_p(c->b.s->ctrsfd, at, 0755);
+	if (dir < 0)
+		return hoy_fail_errno(&c->b.err, -dir, "cannot create '%s'", at);
+	*ret = hoy_asprintf("%s/%s-containers/%s", c->b.s->conf.graphroot, c->b.s->own.driver, at);
+	return *ret ? 0 : hoy_fail_oom(&c->b.err);
 }
 
-/* The last entry of the history in CFG, if it's that of a step with a layer. */
-static const struct hoy_json *last_entry(const struct hoy_json *cfg)
+int linked_note(struct ctr *c, const char *dir, const char *by, int64_t seconds)
 {
-	const struct hoy_json *list = hoy_json_get(cfg, "history"), *last = NULL;
+	struct hoy_json *list = hoy_json_need(&c->d, c->d.root, "AppendedLinkedLayers", HOY_JSON_ARRAY), *l, *h;
+	char when[HOY_TIME_SIZE];
 
-	HOY_JSON_EACH(h, list)
-		last = h;
-	return last && !hoy_json_bool(last, "empty_layer", false) ? last : NULL;
+	l = list ? hoy_json_put(&c->d, list, NULL, hoy_json_new(&c->d, HOY_JSON_OBJECT)) : NULL;
+	h = l ? hoy_json_need(&c->d, l, "History", HOY_JSON_OBJECT) : NULL;
+	hoy_time_format(seconds * HOY_NS, when);
+	return h && hoy_json_set_string(&c->d, h, "created", when) && hoy_json_set_string(&c->d, h, "created_by", by) &&
+	       hoy_json_set_string(&c->d, l, "BlobPath", dir) ? 0 : hoy_fail_oom(&c->b.err);
 }
 
-/* The destination as the history has it says all only if it's absolute: else the working directory must be the same. */
-static bool same_place(const struct state *s, const struct cf_instr *i, const struct hoy_json *cfg)
-{
-	const char *dir = hoy_json_str(hoy_json_get(cfg, "config"), "WorkingDir") ?: "";
+/* ---- into an image ---- */
 
-	return *i->args.v[i->args.n - 1] == '/' || !strcmp(*dir ? dir : "/", *config_str(s, "WorkingDir") ? config_str(s, "WorkingDir") : "/");
+/* The files of the directory PATH become W's, which nobody has mounted. */
+static int fill(struct build *b, struct work *w, const char *path)
+{
+	cleanup_fd int from = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), to = hoy_layer_open_diff(b->s, w->layer);
+	struct stat st;
+	int r;
+
+	if (from < 0)
+		return hoy_fail_errno(&b->err, errno, "cannot open the linked layer '%s'", path);
+	r = to < 0 ? to : fstat(to, &st) < 0 ? -errno : hoy_copy_tree(from, to, true);
+	/* The root itself is none of its files. */
+	if (!r && (fchown(to, st.st_uid, st.st_gid) < 0 || fchmod(to, st.st_mode & 07777) < 0))
+		r = -errno;
+	w->plain = true;
+	return r < 0 ? hoy_fail_errno(&b->err, -r, "cannot copy the linked layer '%s'", path) : 0;
 }
 
-/* Can the layer on top of the image REC be copied: is it all there, in our own place, with the ids of an image? */
-static bool whole_layer(const struct state *s, const struct hoy_json *rec)
+struct before {
+	struct hoy_json_doc manifest;
+	bool docker;
+};
+
+/* All is as in the image that S stands on, and the layer L comes on top. */
+static bool describe(const struct state *s, const struct before *v, const struct hoy_json *l, const struct linked_how *how, struct hoy_json_doc *d)
 {
-	const char *id = hoy_json_str(rec, "layer") ?: "";
-	const struct hoy_json *layer = *id ? hoy_layer_get(s->b->s, id) : NULL;
+	struct hoy_json *root = d->root = hoy_json_new(d, HOY_JSON_OBJECT), *build = root ? hoy_json_need(d, root, "build", HOY_JSON_OBJECT) : NULL;
+	struct hoy_json *list = build ? hoy_json_need(d, build, "history", HOY_JSON_ARRAY) : NULL, *h;
+	const struct hoy_json *base = s->base.root, *config = hoy_json_get(base, "config"), *notes = hoy_json_get(v->manifest.root, "annotations");
 
-	return layer && hoy_layer_whole(s->b->s, id) && hoy_layer_home(s->b->s, id) == s->b->s->dest && hoy_json_str(layer, "diff-digest") &&
-	       !hoy_json_get(layer, "uidmap");
-}
-
-/* BY of a step whose digest isn't known has this in its place. */
-#define ANY "*"
-
-/* Is OLD the line BY, whose ANY stands for any one word? */
-static bool same_line(const char *by, const char *old)
-{
-	const char *any = strstr(by, " " ANY " in ");
-	size_t front = any ? (size_t)(any - by) + 1 : 0;
-
-	if (!any || strncmp(by, old, front))
-		return !strcmp(by, old);
-	return !strcmp(any + 1 + strlen(ANY), old + front + strcspn(old + front, " "));
-}
-
-/* The newest image whose last step is the line BY, as I on other layers is; its entry is in CFG, which is blank. NULL: there is none. */
-static const struct hoy_json *find(struct state *s, const struct cf_instr *i, const char *by, struct hoy_json_doc *cfg)
-{
-	struct build *b = s->b;
-	const struct hoy_json *best = NULL;
-
-	for (struct hoy_json *rec = hoy_image_first(b->s); rec; rec = hoy_image_next(b->s, rec)) {
-		cleanup_json struct hoy_json_doc d = HOY_JSON_DOC_INIT;
-		const struct hoy_json *last;
-		struct hoy_err ignored = HOY_ERR_INIT;
-
-		if (cache_too_old(b, rec) || !whole_layer(s, rec) || hoy_image_config(b->s, rec, &d, &ignored) < 0)
-			continue;
-		last = last_entry(d.root);
-		if (!last || !same_line(by, hoy_json_str(last, "created_by") ?: "") || !same_place(s, i, d.root) ||
-		    (b->time >= 0 && hoy_json_time(last, "created") != b->time * HOY_NS) ||
-		    (best && hoy_json_time(rec, "created") < hoy_json_time(best, "created")))
-			continue;
-		best = rec;
-		hoy_json_release(cfg);
-		*cfg = d;
-		d = (struct hoy_json_doc)HOY_JSON_DOC_INIT;
-	}
-	return best;
-}
-
-bool linked_elsewhere(struct state *s, const struct cf_instr *i)
-{
-	cleanup_json struct hoy_json_doc cfg = HOY_JSON_DOC_INIT;
-	cleanup_free char *by = NULL;
-
-	/* What a variable in the destination was, histories don't tell. */
-	if (!is_linked(s, i) || stage_no_cache(s) || s->b->squash || s->b->s->vfs || strchr(i->args.v[i->args.n - 1], '$') ||
-	    hoy_store_peek(s->b->s, HOY_LAYERS | HOY_IMAGES, NULL) < 0)
+	h = list ? hoy_json_put(d, list, NULL, hoy_json_copy(d, hoy_json_get(l, "History"))) : NULL;
+	if (h && how->when && !hoy_json_set_string(d, h, "created", how->when))
 		return false;
-	by = created_by(s, i, ANY);
-	return by && find(s, i, by, &cfg);
+	if (h && how->mtime >= 0 && (!hoy_json_set_int(d, build, "mtime", how->mtime) || !hoy_json_set_bool(d, build, "clamp", how->clamp)))
+		return false;
+	return h && hoy_json_set_string(d, root, "container", hoy_json_str(base, "container") ?: "") && hoy_json_set_string(d, root, "image", s->image) &&
+	       hoy_json_set_string(d, root, "layer", s->work->layer) &&
+	       hoy_json_put(d, root, "config", config ? hoy_json_copy(d, config) : hoy_json_new(d, HOY_JSON_OBJECT)) &&
+	       hoy_json_put(d, root, "annotations", notes ? hoy_json_copy(d, notes) : hoy_json_new(d, HOY_JSON_OBJECT)) &&
+	       hoy_json_set_string(d, build, "created", hoy_json_str(base, "created") ?: "") && hoy_json_set_bool(d, build, "take", true) &&
+	       hoy_json_set_bool(d, build, "plain", true) && hoy_json_set_bool(d, build, "bare", !hoy_json_get(base, "history")) &&
+	       hoy_json_set_bool(d, build, "undated", !hoy_json_get(notes, "org.opencontainers.image.created"));
 }
 
-int linked_find(struct state *s, const struct cf_instr *i, const char *by)
+/* In a file without a name: its descriptor. */
+static int spec_file(const struct state *s, const struct before *v, const struct hoy_json *l, const struct linked_how *how)
 {
-	cleanup_json struct hoy_json_doc cfg = HOY_JSON_DOC_INIT;
-	cleanup_free char *line = NULL;
-	const struct hoy_json *rec;
+	cleanup_json struct hoy_json_doc d = HOY_JSON_DOC_INIT;
+	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(32 << 20);
+	struct hoy_jw w = hoy_jw_on(&out, NULL);
+	cleanup_fd int fd = -1;
+	int r;
 
-	if (!linked_elsewhere(s, i) || !(rec = find(s, i, by, &cfg)))
-		return 0;
-	snprintf(s->again, sizeof(s->again), "%s", hoy_json_str(rec, "layer"));
-	s->linked_at = hoy_json_time(last_entry(cfg.root), "created");
-	line = hoy_asprintf("--> Using the layer of %.12s, made of the same on another base", hoy_json_str(rec, "id") ?: "");
-	say_line(s, "link", line ?: "");
-	return line ? 0 : hoy_fail_oom(&s->b->err);
+	if (!describe(s, v, l, how, &d))
+		return hoy_fail_oom(&s->b->err);
+	hoy_jw_value(&w, NULL, d.root);
+	if (out.error)
+		return hoy_fail_oom(&s->b->err);
+	fd = memfd_create("hoy-build", 0);
+	r = fd < 0 ? -errno : hoy_write_full(fd, out.data, out.len);
+	return r < 0 ? hoy_fail_errno(&s->b->err, -r, "cannot write what is committed") : steal_fd(&fd);
+}
+
+static int commit(struct state *s, const struct before *v, const struct hoy_json *l, const struct linked_how *how, char id[HOY_ID_SIZE])
+{
+	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
+	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(1 << 16);
+	cleanup_fd int spec = spec_file(s, v, l, how);
+	const char *author = hoy_json_str(s->base.root, "author"), *comment = hoy_json_str(s->base.root, "comment");
+	int status;
+
+	if (spec < 0)
+		return spec;
+	hoy_strv_push(&argv, "commit");
+	hoy_strv_pushf(&argv, "--spec=/dev/fd/%d", spec);
+	hoy_strv_push(&argv, v->docker ? "--format=docker" : "--format=oci");
+	hoy_strv_push(&argv, "--quiet");
+	if (author && *author)
+		hoy_strv_pushf(&argv, "--author=%s", author);
+	if (v->docker && comment && *comment)
+		hoy_strv_pushf(&argv, "--message=%s", comment);
+	status = argv.error ? -ENOMEM : hoy_call_tool("hoy-transfer", (const char *const *)argv.v, &out);
+	if (status < 0)
+		return hoy_fail_errno(&s->b->err, -status, "cannot run hoy-transfer");
+	if (status)
+		return -HOY_EREMOTE; /* it has told the user why */
+	if (out.len < HOY_ID_LEN || !hoy_is_hex(out.data, HOY_ID_LEN))
+		return hoy_fail(&s->b->err, HOY_EFORMAT, "hoy-transfer did not print an image id");
+	snprintf(id, HOY_ID_SIZE, "%.*s", HOY_ID_LEN, out.data);
+	return 0;
+}
+
+int linked_add(struct build *b, char id[HOY_ID_SIZE], const struct hoy_json *l, const struct linked_how *how)
+{
+	const struct userns none = { .own = false };
+	struct stage st = { .base_stage = -1 };
+	struct state s = { .b = b, .st = &st };
+	struct before v = { HOY_JSON_DOC_INIT, false };
+	int r = image_use(&s, id);
+
+	if (!r)
+		r = hoy_image_manifest(b->s, hoy_image_get(b->s, id), &v.manifest, &b->err);
+	v.docker = strstr(hoy_json_str(v.manifest.root, "mediaType") ?: "", "docker");
+	if (!r)
+		r = work_new_like(&s, &none);
+	if (!r)
+		r = fill(b, s.work, hoy_json_str(l, "BlobPath") ?: "");
+	if (!r)
+		r = commit(&s, &v, l, how, id);
+	hoy_json_release(&v.manifest);
+	state_release(&s);
+	return r;
 }

@@ -1,15 +1,24 @@
-/* cmd-build/linked.h: COPY --link and ADD --link: layers that have nothing to do with those below them. */
+/*
+ * cmd-build/linked.h: what `copy --link` puts into a working container: not into its root, but into a directory beside it, which becomes
+ * a layer of its own of the image. As buildah keeps it: AppendedLinkedLayers of the settings.
+ */
 #pragma once
 #include <stdbool.h>
 
-struct state;
-struct cf_instr;
+#include "common/data/digest.h"
+#include "common/data/json.h"
 
-/* Is I a step of that kind? (A value of --link that is none is told of when the step is carried out.) */
-bool is_linked(const struct state *s, const struct cf_instr *i);
-/* May the store have the layer of I from another base, so that it's worth knowing the digest of what I copies? */
-bool linked_elsewhere(struct state *s, const struct cf_instr *i);
-/*
- * Look for the layer of I, which BY tells of, on any base: s->again is it, and s->linked_at its time. "": there is none; or an error.
- */
-int linked_find(struct state *s, const struct cf_instr *i, const char *by);
+struct build;
+struct ctr;
+
+/* An empty directory of C for it: its path, in new memory. */
+int linked_stage(struct ctr *c, char **ret);
+/* The directory DIR is one more of C's layers, which the history tells of as BY. */
+int linked_note(struct ctr *c, const char *dir, const char *by, int64_t seconds);
+struct linked_how {
+	const char *when; /* the time in the history; NULL: what is noted */
+	int64_t mtime;	  /* of all files, -1: their own */
+	bool clamp;	  /* but those that are older keep theirs */
+};
+/* Put the layer L of the settings on the image ID, which is left as it is, and becomes the new one's. 0 or an error, with its sentence in b->err. */
+int linked_add(struct build *b, char id[HOY_ID_SIZE], const struct hoy_json *l, const struct linked_how *how);

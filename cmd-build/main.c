@@ -10,6 +10,7 @@
 #include "cmd-build/lease.h"
 #include "cmd-build/limit.h"
 #include "cmd-build/mounts.h"
+#include "cmd-build/srcpolicy.h"
 #include "cmd-build/verbs.h"
 #include "common/base/fd.h"
 #include "common/base/msg.h"
@@ -39,6 +40,7 @@ static void build_release(struct build *b)
 	hoy_strv_release(&b->cache_to);
 	free(b->ignore);
 	free(b->pushed);
+	hoy_json_release(&b->policy);
 	input_release(b);
 	cfile_release(&b->f);
 	hoy_store_free(b->s);
@@ -65,6 +67,8 @@ static int run_build(const struct hoy_verb *v, int argc, char **argv)
 		r = options_times(&b);
 	if (!r)
 		r = secrets_check(&b);
+	if (!r)
+		r = srcpolicy_load(&b);
 	if (!r)
 		r = input_file(&b);
 	if (!r)

@@ -30,6 +30,8 @@ static int sum_one(struct state *s, const struct cf_instr *i, const struct mount
 	bool stage = spec->from && find_stage(s->b, spec->from, s->st - s->b->stages) >= 0;
 	int r = source_open(s, spec->from, &src);
 
+	if (r < 0 && s->b->err.code)
+		return cfile_fail(&s->b->f, i, &s->b->err, s->b->err.code, "%s", (char *)strdupa(s->b->err.msg));
 	if (!r && *src.id && !stage)
 		hoy_buf_printf(ret, ":%s", hoy_json_str(hoy_image_get(s->b->s, src.id), "digest") ?: src.id);
 	else if (!r && *src.layer && !spec->source)

@@ -8,11 +8,11 @@
 #include "cmd-build/ctr.h"
 #include "cmd-build/remote.h"
 #include "cmd-build/runopts.h"
+#include "cmd-build/screen.h"
 #include "common/data/time.h"
 
 #define O(field) offsetof(struct build_opts, field)
 #define RUN_OPT(k, letter, option, arg, help) { letter, option, HOY_OPT_LIST, O(run_opts) + (k) * sizeof(struct hoy_strv), arg, help }
-#define REFUSED(k, option) { 0, option, HOY_OPT_LIST, O(refused) + (k) * sizeof(struct hoy_strv), "VALUE", "not supported" }
 const struct hoy_opt build_options[] = {
 	RUN_OPT(0, 0, "add-host", "NAME:IP", "add a line to /etc/hosts"),
 	{ 0, "all-platforms", HOY_OPT_FLAG, O(all_platforms), NULL, "an image for each platform that all base images are for" },
@@ -42,7 +42,7 @@ const struct hoy_opt build_options[] = {
 	{ 0, "created-annotation", HOY_OPT_TRI, O(created_note), NULL, "note the image's time in an annotation (default true)" },
 	{ 0, "cpp-flag", HOY_OPT_LIST, O(cpp_flags), "FLAG", "for cpp, which preprocesses Containerfile.in" },
 	{ 0, "creds", HOY_OPT_STRING, O(creds), "USER[:PASSWORD]", "credentials for the registry" },
-	REFUSED(0, "cw"),
+	{ 0, "cw", HOY_OPT_STRING, O(cw), "OPTIONS", "not supported" },
 	{ 0, "decryption-key", HOY_OPT_COMMAS, O(decryption_keys), "FILE[:PASSWORD]", "private key for encrypted layers of bases" },
 	RUN_OPT(10, 0, "device", "DEVICE", "give RUN a device"),
 	{ 'D', "disable-compression", HOY_OPT_TRI, O(no_compression), NULL, "layers in the store are not compressed (default true)" },
@@ -100,23 +100,19 @@ const struct hoy_opt build_options[] = {
 	{ 0, "rm", HOY_OPT_TRI, O(rm), NULL, "with layers, take the containers of steps away (default true)" },
 	{ 0, "runtime", HOY_OPT_STRING, O(runtime), "PATH", "OCI runtime for RUN" },
 	{ 0, "runtime-flag", HOY_OPT_LIST, O(runtime_flags), "FLAG", "global flag for the OCI runtime" },
-	REFUSED(1, "sbom"),
-	REFUSED(2, "sbom-image-output"),
-	REFUSED(3, "sbom-image-purl-output"),
-	REFUSED(4, "sbom-merge-strategy"),
-	REFUSED(5, "sbom-output"),
-	REFUSED(6, "sbom-purl-output"),
-	REFUSED(7, "sbom-scanner-command"),
-	REFUSED(8, "sbom-scanner-image"),
+	{ 0, "save-stages", HOY_OPT_FLAG, O(save_stages), NULL, "keep an image of each stage; with --layers, there always is one" },
+	SBOM_OPTS(O(sbom)),
 	{ 0, "secret", HOY_OPT_LIST, O(secrets), "id=ID[,src=FILE|VARIABLE][,type=file|env]", "a secret for RUN --mount=type=secret" },
 	RUN_OPT(19, 0, "security-opt", "OPTION", "of RUN: seccomp=, label=, ..."),
 	RUN_OPT(20, 0, "shm-size", "SIZE", "size of /dev/shm of RUN"),
 	{ 0, "sign-by", HOY_OPT_STRING, O(sign_by), "FINGERPRINT", "sign the image with this key of gpg" },
 	{ 0, "skip-unused-stages", HOY_OPT_TRI, O(skip_unused), NULL, "build only the stages that the target needs (default true)" },
+	{ 0, "source-policy-file", HOY_OPT_STRING, O(source_policy), "FILE", "rules about which images and addresses may be used, or what in their place" },
 	{ 0, "source-date-epoch", HOY_OPT_STRING, O(epoch), "SECONDS", "time of the image and its history (default: $SOURCE_DATE_EPOCH)" },
 	{ 0, "squash", HOY_OPT_FLAG, O(squash), NULL, "one layer for all new steps; hoy-build: one for all there is" },
 	{ 0, "squash-all", HOY_OPT_FLAG, O(squash_all), NULL, "one layer for all there is" },
 	{ 0, "ssh", HOY_OPT_LIST, O(ssh), "ID[=SOCKET|KEY,...]", "an ssh agent for RUN --mount=type=ssh (default: of $SSH_AUTH_SOCK)" },
+	{ 0, "stage-labels", HOY_OPT_FLAG, O(stage_labels), NULL, "label the images of --save-stages with the stage's name and base" },
 	{ 0, "stdin", HOY_OPT_FLAG, O(use_stdin), NULL, "RUN reads our stdin" },
 	{ 't', "tag", HOY_OPT_LIST, O(tags), "NAME", "name of the image" },
 	{ 0, "target", HOY_OPT_STRING, O(target), "STAGE", "the stage that is built (default the last)" },
@@ -140,10 +136,6 @@ const struct run_option run_options[] = {
 	{ "security-opt" }, { "shm-size" }, { "ulimit" }, { "uts" }, { "volume" },
 };
 const size_t n_run_options = ARRAY_SIZE(run_options);
-
-/* What buildah's options have and ours can't do: named, and refused. */
-static const char *const refused[] = { "cw", "sbom", "sbom-image-output", "sbom-image-purl-output", "sbom-merge-strategy", "sbom-output",
-				       "sbom-purl-output", "sbom-scanner-command", "sbom-scanner-image" };
 
 void options_init(struct build_opts *o)
 {
@@ -169,23 +161,13 @@ static int take_view(struct build *b)
 	b->o->quiet = b->o->quiet || !strcmp(how, "quiet") || !strcmp(how, "none");
 	if (b->o->quiet)
 		how = "auto";
-	b->view = isatty(1) && isatty(2) && !b->o->quiet ? VIEW_TTY : VIEW_PLAIN;
+	b->view = isatty(1) && screen_able() && !b->o->quiet ? VIEW_TTY : VIEW_PLAIN;
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
 		if (!strcmp(how, kinds[i])) {
-			b->view = i;
+			b->view = i == VIEW_TTY && !screen_able() ? VIEW_PLAIN : i;
 			return 0;
 		}
 	return strcmp(how, "auto") ? hoy_fail(&b->err, EINVAL, "--progress must be auto, plain, tty, json or quiet, not '%s'", how) : 0;
-}
-
-static int take_refused(struct build *b)
-{
-	const struct build_opts *o = b->o;
-
-	for (size_t i = 0; i < ARRAY_SIZE(refused); i++)
-		if (o->refused[i].n)
-			return hoy_fail(&b->err, HOY_EUNSUPPORTED, "--%s is not supported", refused[i]);
-	return 0;
 }
 
 /* "false" of --provenance, "type=sbom,disabled=true" of --attest. */
@@ -311,12 +293,23 @@ static int take_run(struct build *b)
 	return 0;
 }
 
+static int take_sbom(struct build *b)
+{
+	struct build_opts *o = b->o;
+
+	if ((o->squash || o->squash_all) && (o->sbom.image_output || o->sbom.image_purl_output))
+		return hoy_fail(&b->err, HOY_EUNSUPPORTED, "--sbom-image-output makes a layer of its own: not with --squash");
+	return sbom_check(&o->sbom, &b->err);
+}
+
 int options_take(struct build *b)
 {
 	struct build_opts *o = b->o;
 	int64_t ns;
-	int r = take_refused(b);
+	int r = o->cw ? hoy_fail(&b->err, HOY_EUNSUPPORTED, "--cw is not supported: no images for confidential workloads are made") : 0;
 
+	if (!r && o->stage_labels && !o->save_stages)
+		r = hoy_fail(&b->err, EINVAL, "--stage-labels requires --save-stages");
 	if (o->push)
 		hoy_strv_push(&o->outputs, "type=registry");
 	if (o->outputs.error)
@@ -327,6 +320,8 @@ int options_take(struct build *b)
 		r = take_view(b);
 	if (!r)
 		r = take_attestations(b);
+	if (!r)
+		r = take_sbom(b);
 	if (!r)
 		r = take_envs(b);
 	if (!r)

@@ -134,6 +134,25 @@ static int root_of(struct build *b, const char *layer, char **ret)
 	return 0;
 }
 
+int image_files(struct build *b, const char *id, int (*use)(struct build *b, const char *root, void *arg), void *arg)
+{
+	cleanup_free char *layer = NULL, *root = NULL;
+	int r = hoy_store_peek(b->s, HOY_LAYERS | HOY_IMAGES, &b->err);
+
+	if (r < 0)
+		return r;
+	layer = strdup(hoy_json_str(hoy_image_get(b->s, id), "layer") ?: "");
+	r = layer ? root_of(b, layer, &root) : hoy_fail_oom(&b->err);
+	if (r < 0)
+		return r;
+	r = use(b, root, arg);
+	if (*layer)
+		(void)unmount_layer(b, layer, NULL);
+	else
+		(void)rmdir(root);
+	return r;
+}
+
 static bool wants_files(const struct build *b)
 {
 	for (size_t i = 0; i < b->o->outputs.n; i++) {
@@ -145,20 +164,11 @@ static bool wants_files(const struct build *b)
 	return false;
 }
 
-int outputs_write(struct build *b)
+static int write_all(struct build *b, const char *root, void *arg)
 {
-	const struct hoy_json *rec;
-	cleanup_free char *layer = NULL, *root = NULL;
-	bool wanted = wants_files(b);
-	int r = wanted ? hoy_store_peek(b->s, HOY_LAYERS | HOY_IMAGES, &b->err) : 0;
+	int r = 0;
 
-	if (r < 0 || !wanted)
-		return r;
-	rec = hoy_image_get(b->s, build_image(b));
-	layer = strdup(hoy_json_str(rec, "layer") ?: "");
-	r = layer ? root_of(b, layer, &root) : hoy_fail_oom(&b->err);
-	if (r < 0)
-		return r;
+	(void)arg;
 	for (size_t i = 0; i < b->o->outputs.n && !r; i++) {
 		cleanup_outspec struct outspec o;
 
@@ -166,11 +176,12 @@ int outputs_write(struct build *b)
 		if (!r && (o.kind == OUT_DIR || o.kind == OUT_TAR))
 			r = write_one(b, &o, root);
 	}
-	if (*layer)
-		(void)unmount_layer(b, layer, NULL);
-	else
-		(void)rmdir(root);
 	return r;
+}
+
+int outputs_write(struct build *b)
+{
+	return wants_files(b) ? image_files(b, build_image(b), write_all, NULL) : 0;
 }
 
 /* ---- facts ---- */

@@ -6,7 +6,7 @@
 
 #include "cmd-build/build.h"
 #include "cmd-build/explain.h"
-#include "cmd-build/linked.h"
+#include "cmd-build/linkstep.h"
 #include "cmd-build/mounts.h"
 #include "cmd-build/remote.h"
 #include "cmd-build/view.h"
@@ -227,12 +227,13 @@ static int step_of_one(struct state *s, const struct cf_instr *i, bool last)
 		hoy_strv_pushf(&s->pending, "%lld\n%s", (long long)(s->b->time >= 0 ? s->b->time * HOY_NS : hoy_now()), by);
 		return 0;
 	}
-	if (!is_target(s) && !s->st->is_base)
+	if (!is_target(s) && !s->st->is_base && !s->b->o->save_stages)
 		return 0;
 	say_commit(s);
 	r = work_open(s);
 	if (!r)
 		r = image_commit(s, by, false);
+	s->st->made = !r;
 	/* What it wrote is the image's now. */
 	work_drop(s->work);
 	s->work = NULL;
@@ -296,7 +297,20 @@ static int append_pairs(struct state *s, struct cfile *f, const char *word, cons
 	return list->n ? cfile_append(f, text.data, &s->b->err) : 0;
 }
 
-/* Beside what the file says: --env, the triggers of the base image, and --label. */
+/* --stage-labels, as one instruction: whose image that is. What is its base and no more, has that one's. */
+static int append_stage(struct state *s, struct cfile *f)
+{
+	const struct stage *below = s->st->base_stage >= 0 ? &s->b->stages[s->st->base_stage] : NULL;
+	cleanup_strv struct hoy_strv labels = HOY_STRV_INIT;
+
+	if (!s->b->o->stage_labels || !s->st->n)
+		return 0;
+	hoy_strv_pushf(&labels, "io.buildah.stage.name=%s", s->st->name);
+	hoy_strv_pushf(&labels, "io.buildah.stage.base=%s", below ? below->image : s->name ?: s->st->base);
+	return labels.error ? hoy_fail_oom(&s->b->err) : append_pairs(s, f, "LABEL", &labels);
+}
+
+/* Beside what the file says: --env, the triggers of the base image, --stage-labels and --label. */
 static int extras(struct state *s, struct cfile *before, struct cfile *behind)
 {
 	int r;
@@ -309,6 +323,8 @@ static int extras(struct state *s, struct cfile *before, struct cfile *behind)
 	HOY_JSON_EACH(t, hoy_json_path(s->base.root, "config", "OnBuild", NULL))
 		if (!r && hoy_json_text(t))
 			r = cfile_append(before, t->str, &s->b->err);
+	if (!r)
+		r = append_stage(s, behind);
 	return r || !is_target(s) ? r : append_pairs(s, behind, "LABEL", &s->b->o->labels);
 }
 
@@ -378,7 +394,7 @@ int build_stage(struct build *b, struct stage *st)
 {
 	cleanup_cfile struct cfile before = CFILE_INIT, behind = CFILE_INIT;
 	struct state s = { .b = b, .st = st };
-	size_t own = st->n + 1 + (st == &b->stages[b->target] && b->o->labels.n) + !!b->o->envs.n;
+	size_t own = st->n + 1 + (st == &b->stages[b->target] && b->o->labels.n) + !!b->o->envs.n + (b->o->stage_labels && st->n);
 	int r = begin(&s, own);
 
 	if (!r)

@@ -2,10 +2,10 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <time.h>
 
 #include "cmd-build/build.h"
+#include "cmd-build/screen.h"
 #include "common/base/buf.h"
 #include "common/data/time.h"
 
@@ -112,7 +112,9 @@ struct running {
 struct view {
 	enum view_kind kind;
 	struct running run[RUNNING_MAX];
-	size_t n, drawn; /* drawn: lines on the terminal that are ours */
+	size_t n;
+	struct screen screen;
+	bool dirty; /* what runs is not on the terminal as it is now */
 };
 
 struct view *view_new(enum view_kind kind)
@@ -124,47 +126,40 @@ struct view *view_new(enum view_kind kind)
 	return v;
 }
 
-static void wipe(struct view *v)
-{
-	if (v->drawn)
-		fprintf(stderr, "\033[%zuA\033[J", v->drawn);
-	v->drawn = 0;
-}
-
 void view_free(struct view *v)
 {
 	if (v)
-		wipe(v);
+		screen_wipe(&v->screen);
 	free(v);
 }
 
 /* What runs, a line each, below all that was printed. */
 static void draw(struct view *v)
 {
-	struct winsize ws = { .ws_col = 80 };
+	cleanup_strv struct hoy_strv lines = HOY_STRV_INIT;
 	time_t now = time(NULL);
 
-	if (v->kind != VIEW_TTY)
-		return;
-	ioctl(2, TIOCGWINSZ, &ws);
 	for (size_t i = 0; i < v->n; i++) {
 		const struct running *r = &v->run[i];
-		cleanup_free char *line = hoy_asprintf("=> %s %s %llds", r->st->name, r->step, (long long)(now - r->since));
+		char text[PLATFORM_SIZE];
 
-		if (line && ws.ws_col && strlen(line) >= ws.ws_col)
-			line[ws.ws_col - 1] = '\0';
-		for (char *c = line ?: (char *)""; *c; c++)
-			if ((unsigned char)*c < ' ' || *c == 127)
-				*c = '?';
-		fprintf(stderr, "%s\n", line ?: "");
-		v->drawn++;
+		hoy_strv_pushf(&lines, "=> %s%s%s %s %llds", r->b->many ? platform_text(&r->b->plat, text) : "", r->b->many ? " " : "", r->st->name, r->step,
+			       (long long)(now - r->since));
 	}
+	screen_draw(&v->screen, &lines);
+}
+
+void view_show(struct view *v)
+{
+	if (v->kind == VIEW_TTY && v->dirty)
+		draw(v);
+	v->dirty = false;
 }
 
 void view_tick(struct view *v)
 {
-	wipe(v);
-	draw(v);
+	v->dirty = true;
+	view_show(v);
 }
 
 static struct running *find(struct view *v, const struct stage *st)
@@ -183,7 +178,7 @@ void view_run(struct view *v, const struct build *b, const struct stage *st, boo
 		v->run[v->n++] = (struct running){ .b = b, .st = st, .since = time(NULL) };
 	else if (!on && r)
 		*r = v->run[--v->n];
-	view_tick(v);
+	v->dirty = true;
 }
 
 static void print_json(const struct build *b, const struct stage *st, const struct hoy_json *event, const char *line, bool err)
@@ -212,10 +207,12 @@ static void print_json(const struct build *b, const struct stage *st, const stru
 static void note_step(struct view *v, const struct stage *st, const struct hoy_json *event)
 {
 	struct running *r = find(v, st);
+	cleanup_free char *text = NULL;
 
 	if (!r || strcmp(hoy_json_str(event, "event") ?: "", "step"))
 		return;
-	snprintf(r->step, sizeof(r->step), "%s", hoy_json_str(event, "text") ?: "");
+	text = screen_clean(hoy_json_str(event, "text") ?: "");
+	snprintf(r->step, sizeof(r->step), "%s", text ?: "");
 	r->since = time(NULL);
 }
 
@@ -225,6 +222,7 @@ void view_line(struct view *v, const struct build *b, const struct stage *st, ch
 	size_t mark = strlen(b->mark);
 	bool event = !err && mark && !strncmp(line, b->mark, mark) && !hoy_json_parse(&doc, line + mark, strlen(line + mark), "event", NULL);
 	FILE *to = b->log ?: err ? stderr : stdout;
+	cleanup_free char *clean = NULL;
 
 	if (event)
 		note_step(v, st, doc.root);
@@ -232,12 +230,15 @@ void view_line(struct view *v, const struct build *b, const struct stage *st, ch
 		print_json(b, st, event ? doc.root : NULL, line, err);
 		return;
 	}
-	wipe(v);
 	/* What RUN prints is not for those who want the id alone; what is wrong, is. */
-	if (err || !b->o->quiet) {
-		print_prefix(b, st, to);
-		fprintf(to, "%s\n", event ? hoy_json_str(doc.root, "text") ?: "" : line);
-		fflush(to);
+	if (!err && b->o->quiet)
+		return;
+	if (v->kind == VIEW_TTY && !b->log) {
+		screen_wipe(&v->screen);
+		v->dirty = true;
+		clean = screen_clean(event ? hoy_json_str(doc.root, "text") ?: "" : line);
 	}
-	draw(v);
+	print_prefix(b, st, to);
+	fprintf(to, "%s\n", clean ? clean : event ? hoy_json_str(doc.root, "text") ?: "" : line);
+	fflush(to);
 }

@@ -10,7 +10,7 @@ struct cf_instr;
 
 enum view_kind {
 	VIEW_PLAIN,
-	VIEW_TTY,  /* lines, and below them what runs now */
+	VIEW_TTY,  /* lines, and below them what runs now: screen.h */
 	VIEW_JSON, /* an object for each event, on stderr */
 };
 
@@ -34,5 +34,6 @@ void view_free(struct view *v);
 void view_line(struct view *v, const struct build *b, const struct stage *st, char *line, bool err);
 /* ST is running, or no more. */
 void view_run(struct view *v, const struct build *b, const struct stage *st, bool on);
-/* Time goes by. */
+/* Show what runs, if that has changed; or because time goes by. */
+void view_show(struct view *v);
 void view_tick(struct view *v);

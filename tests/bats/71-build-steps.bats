@@ -105,7 +105,7 @@ history_of() { "$1" image inspect "$2" | jq -r '.[0].History[].created_by'; }
 	file 'RUN --mount=type=cache,target=/c true'
 	TMPDIR=$T/evil try build --no-cache .
 	assert_status 125
-	assert_stderr_has 'belongs to somebody else'
+	assert_stderr_has 'is no build cache of ours'
 }
 
 @test "caches that are locked wait for each other, for buildah's builds too; private ones have another directory" {

@@ -448,7 +448,7 @@ files() { (cd "$1" && find . -mindepth 1 -printf '%P %y %m %U:%G %l %n %T@\n' | 
 	dir=$(hoy image mount limited)
 	[[ $(<"$dir/cpus") == *$'\t0' ]]
 	hoy image umount limited
-	for args in '--ipc nope' '--pid nope' '--cpu-shares x' '--memory x' '--cw type=snp' '--sbom syft' '--sbom-output x'; do
+	for args in '--ipc nope' '--pid nope' '--cpu-shares x' '--memory x' '--cw type=snp' '--sbom syft'; do
 		# shellcheck disable=SC2086
 		try hoy build -q --no-cache --network none $args ctx
 		assert_status 125

@@ -154,6 +154,20 @@ settings() { hoy_build inspect "$1" | jq -S "del(.ContainerID, .Container, .Dock
 	assert_stderr_has 'HOSTNAME is not supported for OCI'
 }
 
+@test "config: what is taken away or empty; the image is the same one, to the order of its members" {
+	local o who
+	local -a options=("--volume=/v- --cmd=[]" "--entrypoint=[] --shell=" "--shell=/bin/x" "--healthcheck-retries=3 --healthcheck-start-period=5s"
+		"--healthcheck-interval=0s --healthcheck-retries=0" "--label=a- --unsetannotation=x")
+	for o in "${options[@]}"; do
+		for who in hoy_build oracle_buildah; do
+			c=$($who from scratch)
+			$who config $o "$c" 2>/dev/null
+			$who commit -q --rm --timestamp 0 --format docker "$c"
+		done >ids
+		[[ $(sort -u ids | wc -l) == 1 && $(wc -l <ids) == 2 ]] || { echo "config $o: $(<ids)"; return 1; }
+	done
+}
+
 @test "config: what cannot be is an error, and changes nothing" {
 	c=$(hoy_build from scratch)
 	before=$(hoy_build inspect "$c")

@@ -341,3 +341,38 @@ settings_table() {
 	done
 	not grep -rqs hush-hush "$ROOT"
 }
+
+@test "copy --link, add --link: layers beside the container's own, with either tool" {
+	have_image busybox
+	mkdir -p dir/sub
+	echo x >dir/sub/file
+	tar -cf arch.tar --owner=3 --group=4 -C dir sub
+	find dir arch.tar -exec touch -d @500 {} +
+	for who in oracle_buildah hoy_build; do
+		c=$("$who" from --name "c-$who" busybox)
+		"$who" copy -q --link --timestamp 1000 --chown 7:8 "$c" dir/sub/file /linked/file
+		"$who" run "$c" -- sh -c 'echo own >/own; [ ! -e /linked ]'
+		"$who" add -q --link --timestamp 2000 "$c" arch.tar /un
+		jq -S '.AppendedLinkedLayers | map(del(.BlobPath) | .History.created_by |= gsub("ADD --link file:[0-9a-f]*"; "ADD"))' "$ROOT/overlay-containers/$(hoy_build inspect -f '{{.ContainerID}}' "$c")/userdata/buildah.json" >"$who.settings"
+	done
+	diff oracle_buildah.settings hoy_build.settings
+	for c in c-oracle_buildah c-hoy_build; do
+		for who in oracle_buildah hoy_build; do
+			for format in oci docker; do
+				"$who" commit -q --timestamp 5000 -f $format "$c" "$c-$who-$format" >/dev/null
+				hoy image inspect "$c-$who-$format" | jq -S '.[0] | {Config, History, n: (.RootFS.Layers | length), Created} | del(.Config.Hostname) | .History[].created_by |= gsub("ADD --link file:[0-9a-f]*"; "ADD")' >"$c-$who-$format.json"
+				hoy run --rm --network none "$c-$who-$format" sh -c 'stat -c "%n %u:%g %a %Y" /linked/file /un/sub/file; cat /own /linked/file /un/sub/file' >>"$c-$who-$format.json"
+			done
+		done
+	done
+	for f in c-*-oci.json; do diff c-oracle_buildah-oracle_buildah-oci.json "$f"; done
+	for f in c-*-docker.json; do diff c-oracle_buildah-oracle_buildah-docker.json "$f"; done
+	# Nothing is left in between, and what a transport gets is whole.
+	[[ -z $(hoy images -q --filter dangling=true) && $(hoy_build containers -q | wc -l) == 2 ]]
+	hoy_build commit -q c-hoy_build "oci:$PWD/out" >/dev/null
+	[[ $(jq '.layers | length' "$PWD/out/blobs/sha256/$(jq -r '.manifests[0].digest | sub("sha256:"; "")' out/index.json)") == 4 && -z $(hoy images -q --filter dangling=true) ]]
+	try hoy_build commit -q --squash c-hoy_build squashed
+	assert_error "can't add prebuilt layers and produce an image with only one layer"
+	hoy_build rm -a >/dev/null
+	[[ -z $(find "$ROOT" -name 'link-stage-*') ]]
+}
