@@ -10,7 +10,8 @@ comma   := ,
 VARIANT := $(if $(SAN),san-$(subst $(comma),-,$(SAN)),$(if $(COV),cov,release))
 BUILD   ?= build/$(VARIANT)
 
-# What a tool may link beside libc is part of the design (tests/bats/01-links.bats compares it with DT_NEEDED).
+# What a tool may link beside libc is part of the design (tests/bats/01-house.bats compares it with DT_NEEDED). Of libcurl and
+# libarchive it's the headers alone: they are loaded when they are needed (curl.c, libarchive.c).
 PKGS-hoy           :=
 PKGS-hoy-image     := yajl
 PKGS-hoy-transfer  := yajl libcurl libcrypto libarchive libisal libzstd gpgme libsodium yaml-0.1

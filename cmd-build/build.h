@@ -129,6 +129,9 @@ struct state {
 	char key[HOY_ID_SIZE];	  /* what a cache in a registry calls the step at hand; "": nobody needs it */
 	bool pulled;		  /* it came from there */
 	bool last;		  /* the step at hand is the target's last one */
+	bool linked;		  /* its layer has nothing to do with those below; see linked.h */
+	int64_t linked_at;	  /* the time that the history has for it then */
+	char again[HOY_ID_SIZE];  /* the layer that it is, of another image; "": it's made */
 };
 void state_release(struct state *s);
 
@@ -144,9 +147,7 @@ char *config_word(struct state *s, const struct cf_instr *i, const char *word);
 const char *config_str(const struct state *s, const char *key);
 /* As Go's path.Join(): one slash between the parts, no "." and ".."; PATH alone if it is absolute. In new memory. */
 char *join_clean(const char *dir, const char *path);
-/* Does the COPY or ADD I make a layer that stands on nothing (--link)? */
-bool is_linked(const struct state *s, const struct cf_instr *i);
-/* Where such a one goes, as an absolute name, in new memory; CLEAN: also of one that was absolute, "." and ".." are gone. */
+/* Where a COPY or ADD --link goes, as an absolute name, in new memory; CLEAN: also of one that was absolute, "." and ".." are gone. */
 char *linked_target(struct state *s, const struct cf_instr *i, bool clean);
 /* How the history tells of I, and so what the cache knows it by: SUM is the digest of what was copied, or those of a RUN's mounts. In new memory. */
 char *created_by(struct state *s, const struct cf_instr *i, const char *sum);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cmd-build/build.h"
+#include "cmd-build/linkstep.h"
 #include "cmd-build/subst.h"
 #include "common/base/buf.h"
 #include "common/base/fd.h"
@@ -462,13 +463,6 @@ static void settings_by(const struct state *s, bool copy, struct hoy_buf *b)
 	hoy_buf_puts(b, gap);
 	for (size_t i = 0; s->last && i < o->annotations.n; i++)
 		hoy_buf_printf(b, "%s%s", i ? "," : "", o->annotations.v[i]);
-}
-
-bool is_linked(const struct state *s, const struct cf_instr *i)
-{
-	bool on;
-
-	return !cf_bool(&s->b->f, i, "link", false, &on, NULL) && on;
 }
 
 char *linked_target(struct state *s, const struct cf_instr *i, bool clean)

@@ -2,12 +2,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "cmd-build/build.h"
 #include "cmd-build/fetch.h"
+#include "cmd-build/linkstep.h"
 #include "cmd-build/source.h"
 #include "cmd-build/srcpolicy.h"
 #include "cmd-build/subst.h"
@@ -211,6 +213,7 @@ static int copy(struct state *s, const struct cf_instr *i, const struct source *
 {
 	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT, paths = HOY_STRV_INIT;
 	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(1 << 16);
+	size_t line;
 	int status, r = push_paths(s, i, &paths);
 
 	hoy_strv_push(&argv, "copy");
@@ -238,7 +241,10 @@ static int copy(struct state *s, const struct cf_instr *i, const struct source *
 		return hoy_fail_errno(&s->b->err, -status, "cannot run hoy-builder");
 	if (status)
 		return -HOY_EREMOTE; /* it has told the user why */
-	*ret_sum = strndup(hoy_buf_str(&out), strcspn(hoy_buf_str(&out), "\n"));
+	line = strcspn(hoy_buf_str(&out), "\n");
+	if (is_linked(s, i))
+		s->linked_at = strtoll(hoy_buf_str(&out) + line, NULL, 10);
+	*ret_sum = strndup(hoy_buf_str(&out), line);
 	return *ret_sum ? 0 : hoy_fail_oom(&s->b->err);
 }
 
@@ -283,7 +289,7 @@ int work_copy(struct state *s, const struct cf_instr *i, char **ret_sum)
 {
 	struct source src = { .path = NULL };
 	bool volumes = !cf_flag(i, "link") && work_lacks_volumes(s);
-	bool fresh = !s->work && !s->b->s->vfs && *i->word == 'C' && !s->b->ns.own && !volumes;
+	bool fresh = !s->work && !s->b->s->vfs && (*i->word == 'C' || is_linked(s, i)) && !s->b->ns.own && !volumes;
 	int r = fresh ? work_new(s) : work_open(s);
 
 	if (!r && volumes)

@@ -183,12 +183,14 @@ static int make_argv(struct ctr *c, const struct copy_opts *o, const struct plac
 }
 
 /* *RET_SUM is "file:HEX", "dir:HEX" or "multi:HEX", in new memory. */
-static int copy(struct ctr *c, const struct copy_opts *o, const char *link, bool add, int n, char **args, char **ret_sum)
+/* *RET_TIME: with LINK, the time of the youngest source, in nanoseconds. */
+static int copy(struct ctr *c, const struct copy_opts *o, const char *link, bool add, int n, char **args, char **ret_sum, int64_t *ret_time)
 {
 	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
 	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(1 << 16);
 	struct place p = { .path = NULL };
 	int status = 0, r = work_mount(&c->w), end;
+	size_t line;
 
 	if (!r)
 		r = open_place(c, o, &p);
@@ -204,7 +206,9 @@ static int copy(struct ctr *c, const struct copy_opts *o, const char *link, bool
 		return hoy_fail_errno(&c->b.err, -status, "cannot run hoy-builder");
 	if (status)
 		return -HOY_EREMOTE; /* it has told the user why */
-	*ret_sum = strndup(hoy_buf_str(&out), strcspn(hoy_buf_str(&out), "\n"));
+	line = strcspn(hoy_buf_str(&out), "\n");
+	*ret_sum = strndup(hoy_buf_str(&out), line);
+	*ret_time = strtoll(hoy_buf_str(&out) + line, NULL, 10);
 	return end < 0 ? end : *ret_sum ? 0 : hoy_fail_oom(&c->b.err);
 }
 
@@ -219,13 +223,14 @@ static int note(struct ctr *c, const struct copy_opts *o, bool add, const char *
 static int copy_linked(struct ctr *c, const struct copy_opts *o, bool add, int n, char **args, char **ret_sum)
 {
 	cleanup_free char *dir = NULL, *by = NULL;
+	int64_t at = 0;
 	int r = linked_stage(c, &dir);
 
 	if (!r)
-		r = copy(c, o, dir, add, n, args, ret_sum);
+		r = copy(c, o, dir, add, n, args, ret_sum, &at);
 	by = r ? NULL : hoy_asprintf("/bin/sh -c #(nop) %s --link %s in %s ", add ? "ADD" : "COPY", *ret_sum, n > 1 ? args[n - 1] : "");
 	if (!r)
-		r = by ? linked_note(c, dir, by, o->timestamp ? strtoll(o->timestamp, NULL, 10) : hoy_now() / HOY_NS) : hoy_fail_oom(&c->b.err);
+		r = by ? linked_note(c, dir, by, o->timestamp ? strtoll(o->timestamp, NULL, 10) * HOY_NS : at) : hoy_fail_oom(&c->b.err);
 	if (r < 0 && dir)
 		(void)hoy_remove_tree(AT_FDCWD, dir);
 	return r;
@@ -253,6 +258,7 @@ static int run_copy_or_add(const struct hoy_verb *v, int argc, char **argv, bool
 {
 	struct copy_opts o = { .add_history = -1, .tls_verify = -1, .retry = -1 };
 	cleanup_free char *sum = NULL;
+	int64_t at;
 	struct ctr c;
 	int status, r, n = hoy_verb_args(v, argc, argv, &o, 0, -1, &status);
 
@@ -267,7 +273,7 @@ static int run_copy_or_add(const struct hoy_verb *v, int argc, char **argv, bool
 	if (!r)
 		r = ctr_open(&c, argv[1]);
 	if (!r)
-		r = o.link ? copy_linked(&c, &o, add, n - 1, argv + 2, &sum) : copy(&c, &o, NULL, add, n - 1, argv + 2, &sum);
+		r = o.link ? copy_linked(&c, &o, add, n - 1, argv + 2, &sum) : copy(&c, &o, NULL, add, n - 1, argv + 2, &sum, &at);
 	if (!r)
 		r = note(&c, &o, add, sum);
 	if (!r)

@@ -261,7 +261,7 @@ static int add_history(struct state *s, struct hoy_json_doc *d, struct hoy_json 
 		r = add_entry(s, d, list, at, end + 1, true, NULL);
 	}
 	/* (Of several steps in one image, buildah names the author of the last one alone.) */
-	return r ? r : add_entry(s, d, list, moment(s->b), by, empty, s->author);
+	return r ? r : add_entry(s, d, list, s->linked && s->b->time < 0 ? s->linked_at : moment(s->b), by, empty, s->author);
 }
 
 /* What docker's format has even if nothing is in it. */
@@ -431,6 +431,9 @@ static int make_spec(struct state *s, const char *by, bool empty)
 	hoy_json_set_bool(&d, build, "empty", empty);
 	hoy_json_set_bool(&d, build, "take", !(s->work && s->work->kept));
 	hoy_json_set_bool(&d, build, "plain", s->work && s->work->plain);
+	hoy_json_set_bool(&d, build, "linked", s->linked && s->work && s->work->plain);
+	if (*s->again)
+		hoy_json_set_string(&d, build, "again", s->again);
 	r = add_system(s, &d, build);
 	if (!r)
 		r = add_config(s, &d, root);

@@ -32,14 +32,14 @@ int linked_stage(struct ctr *c, char **ret)
 	return *ret ? 0 : hoy_fail_oom(&c->b.err);
 }
 
-int linked_note(struct ctr *c, const char *dir, const char *by, int64_t seconds)
+int linked_note(struct ctr *c, const char *dir, const char *by, int64_t at)
 {
 	struct hoy_json *list = hoy_json_need(&c->d, c->d.root, "AppendedLinkedLayers", HOY_JSON_ARRAY), *l, *h;
 	char when[HOY_TIME_SIZE];
 
 	l = list ? hoy_json_put(&c->d, list, NULL, hoy_json_new(&c->d, HOY_JSON_OBJECT)) : NULL;
 	h = l ? hoy_json_need(&c->d, l, "History", HOY_JSON_OBJECT) : NULL;
-	hoy_time_format(seconds * HOY_NS, when);
+	hoy_time_format(at, when);
 	return h && hoy_json_set_string(&c->d, h, "created", when) && hoy_json_set_string(&c->d, h, "created_by", by) &&
 	       hoy_json_set_string(&c->d, l, "BlobPath", dir) ? 0 : hoy_fail_oom(&c->b.err);
 }

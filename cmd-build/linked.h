@@ -13,8 +13,8 @@ struct ctr;
 
 /* An empty directory of C for it: its path, in new memory. */
 int linked_stage(struct ctr *c, char **ret);
-/* The directory DIR is one more of C's layers, which the history tells of as BY. */
-int linked_note(struct ctr *c, const char *dir, const char *by, int64_t seconds);
+/* The directory DIR is one more of C's layers, which the history tells of as BY, with the time AT. */
+int linked_note(struct ctr *c, const char *dir, const char *by, int64_t at);
 struct linked_how {
 	const char *when; /* the time in the history; NULL: what is noted */
 	int64_t mtime;	  /* of all files, -1: their own */

@@ -6,6 +6,7 @@
 
 #include "cmd-build/build.h"
 #include "cmd-build/explain.h"
+#include "cmd-build/linkstep.h"
 #include "cmd-build/mounts.h"
 #include "cmd-build/remote.h"
 #include "cmd-build/view.h"
@@ -147,8 +148,11 @@ static int from_cache(struct state *s, const struct cf_instr *i, const char *by,
 	return r;
 }
 
-/* A step with a layer needn't be carried out to know what it is; *RET: it's in the cache, and S stands on it. */
-static int look_first(struct state *s, const struct cf_instr *i, bool *ret)
+/*
+ * A step with a layer needn't be carried out to know what it is; *RET: it's in the cache, and S stands on it. A linked one may have
+ * its layer there, which is s->again then, and *RET_BY what the history says.
+ */
+static int look_first(struct state *s, const struct cf_instr *i, bool *ret, char **ret_by)
 {
 	bool run = !strcmp(i->word, "RUN");
 	cleanup_free char *by = NULL, *sum = NULL;
@@ -157,17 +161,22 @@ static int look_first(struct state *s, const struct cf_instr *i, bool *ret)
 	if (r < 0)
 		return r;
 	by = created_by(s, i, sum);
-	return by ? from_cache(s, i, by, true, ret) : hoy_fail_oom(&s->b->err);
+	r = by ? from_cache(s, i, by, true, ret) : hoy_fail_oom(&s->b->err);
+	if (!r && !*ret)
+		r = linked_find(s, i, by);
+	if (!r && *s->again)
+		*ret_by = steal_ptr(&by);
+	return r;
 }
 
 /* The step I as an image: from the cache, or carried out and committed. *HIT: it was there. */
 static int make_image(struct state *s, const struct cf_instr *i, bool last, bool *hit)
 {
-	bool layer = adds_layer(i), early = layer && may_look(s) && (*s->layer || !strcmp(i->word, "RUN"));
+	bool layer = adds_layer(i), early = layer && (*s->layer || !strcmp(i->word, "RUN")) && (may_look(s) || linked_elsewhere(s, i));
 	cleanup_free char *by = NULL;
-	int r = early ? look_first(s, i, hit) : 0;
+	int r = early ? look_first(s, i, hit, &by) : 0;
 
-	if (!r && !*hit)
+	if (!r && !*hit && !*s->again)
 		r = carry_out(s, i, &by);
 	if (!r && !*hit && !early)
 		r = from_cache(s, i, by, layer, hit);
@@ -177,10 +186,13 @@ static int make_image(struct state *s, const struct cf_instr *i, bool last, bool
 	if (r < 0 || *hit)
 		return r;
 	s->missed = true;
+	s->linked = is_linked(s, i);
 	if (s->work && s->b->o->rm == 0)
 		r = work_keep(s);
 	if (!r)
 		r = image_commit(s, by, !layer);
+	s->linked = false;
+	*s->again = '\0';
 	work_drop(s->work);
 	s->work = NULL;
 	return r;

@@ -106,6 +106,8 @@ int spot_below(struct putter *p, const struct spot *at, const char *name, struct
  * file as NAME. The digest of that goes to p->md; what p->name holds stands in front of all names there. 0 or an error.
  */
 int put_item(struct putter *p, const char *path, const struct spot *at, const char *name, bool whole);
+/* The file FD gets ST's time, to the second. */
+void put_time(const struct putter *p, int fd, const struct stat *st);
 /* The directory PATH, without what is in it, as NAME in AT; p->name goes on with it. It is *RET. */
 int put_parent(struct putter *p, const char *path, const struct spot *at, const char *name, struct spot *ret);
 /*

@@ -57,6 +57,8 @@ struct copy {
 	char *dest;		 /* absolute */
 	bool dir;		 /* it is to be a directory */
 	struct hoy_strv sums;	 /* "file:HEX" of each source */
+	char *into;		 /* the directory that the last one went to */
+	struct timespec latest;	 /* when the youngest of those that nobody fetched was changed */
 };
 
 /* ---- destination ---- */
@@ -189,7 +191,9 @@ static int try_unpack(struct copy *c, const char *path, struct hoy_err *err)
 		return 0;
 	if (c->place.view >= 0)
 		return hoy_fail(err, HOY_EBUSY, "an archive needs the whole root");
-	r = put_parents(&c->p, c->lookup, &c->place, c->dest, &at);
+	free(c->into);
+	c->into = strdup(c->dest);
+	r = c->into ? put_parents(&c->p, c->lookup, &c->place, c->dest, &at) : hoy_fail_oom(err);
 	if (!r)
 		r = at.to < 0 || (hoy_idmaps_empty(c->p.to) && !c->p.forced) ? unpack_archive(fd, at.to, &c->sums, err) : unpack_changed(c, fd, at.to, err);
 	spot_close(&at);
@@ -227,6 +231,25 @@ static int keep_parents(struct copy *c, const struct item *it, struct spot *at)
 	return r;
 }
 
+/* These have the times of what they come from, now that all is in them. TO is where the first of them is. */
+static void date_parents(struct copy *c, const struct item *it, int to)
+{
+	const char *s = it->path, *kept = NULL, *slash;
+
+	for (size_t n = 0; (slash = strchr(s, '/')); n++, s = slash + 1) {
+		cleanup_free char *path = strndup(it->path, slash - it->path);
+		cleanup_fd int from = path ? hoy_open_beneath(c->p.from, path, O_PATH | O_DIRECTORY, 0, HOY_IN_ROOT) : -1, fd = -1;
+		struct stat st;
+
+		kept = kept ?: n < it->skip ? NULL : s;
+		if (!kept || from < 0 || fstat(from, &st) < 0)
+			continue;
+		fd = hoy_open_beneath(to, path + (kept - it->path), O_RDONLY | O_DIRECTORY, 0, HOY_BENEATH);
+		if (fd >= 0)
+			put_time(&c->p, fd, &st);
+	}
+}
+
 /* Has the file PATH of p->from the digest that is wanted? */
 static int check_sum(struct copy *c, const char *path, struct hoy_err *err)
 {
@@ -251,25 +274,41 @@ static int put_one(struct copy *c, const struct item *it, const char *kind, stru
 {
 	bool dir = is_dir(c->p.from, it->path), parents = has_parents(c, it);
 	const char *name = base_name(it->path);
-	cleanup_free char *parent = NULL;
+	cleanup_fd int to = -1;
 	struct spot at;
 	int r;
 
 	if (!dir && !c->dir && !parents)
 		name = base_name(c->dest);
-	parent = dir || c->dir || parents ? strdup(c->dest) : strndup(c->dest, name - c->dest);
-	if (!parent)
+	free(c->into);
+	c->into = dir || c->dir || parents ? strdup(c->dest) : strndup(c->dest, name - c->dest);
+	if (!c->into)
 		return hoy_fail_oom(err);
-	r = put_parents(&c->p, c->lookup, &c->place, parent, &at);
+	r = put_parents(&c->p, c->lookup, &c->place, c->into, &at);
 	if (!r)
 		r = sum_begin(c, err);
 	hoy_buf_reset(&c->p.name);
+	to = r || !parents || c->o->dry ? -1 : fcntl(at.to, F_DUPFD_CLOEXEC, 3);
 	if (!r && parents)
 		r = keep_parents(c, it, &at);
 	if (!r)
 		r = put_item(&c->p, it->path, &at, name, dir && c->o->parents && it->kind == ITEM_PATH && *it->path);
 	spot_close(&at);
+	if (!r && to >= 0)
+		date_parents(c, it, to);
 	return r ? r : sum_end(c, kind ?: dir ? "dir" : "file", err);
+}
+
+/* (Of a link among the sources it's its own time, as buildah has it.) */
+static void note_time(struct copy *c, const char *path)
+{
+	cleanup_fd int fd = hoy_open_beneath(c->p.from, *path ? path : ".", O_PATH | O_NOFOLLOW, 0, HOY_IN_ROOT);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return;
+	if (st.st_mtim.tv_sec > c->latest.tv_sec || (st.st_mtim.tv_sec == c->latest.tv_sec && st.st_mtim.tv_nsec > c->latest.tv_nsec))
+		c->latest = st.st_mtim;
 }
 
 static int copy_one(struct copy *c, const struct item *it, struct hoy_err *err)
@@ -280,12 +319,31 @@ static int copy_one(struct copy *c, const struct item *it, struct hoy_err *err)
 	c->p.from = it->kind == ITEM_PATH ? c->context : c->docs;
 	c->p.ignore = it->kind == ITEM_PATH && c->ignore.n ? &c->ignore : NULL;
 	c->p.times = fetched;
+	if (it->kind == ITEM_PATH || it->kind == ITEM_DOC)
+		note_time(c, it->path);
 	if (fetched && c->o->checksum)
 		r = check_sum(c, it->path, err);
 	if (!r && c->o->add && (it->kind == ITEM_PATH || (fetched && !strcmp(c->o->add, "all"))) && (r = try_unpack(c, it->path, err)))
 		return r < 0 ? r : 0;
 	/* As buildah has it, what was fetched has no word in front of its digest. */
 	return r ? r : put_one(c, it, fetched ? "" : NULL, err);
+}
+
+/* As buildah has it: the directories that lead to DIR in the directory ROOT, it too, are as old as the youngest that is linked there. */
+static void date_dirs(int root, const char *dir, const struct timespec *at)
+{
+	struct timespec times[2] = { { .tv_sec = at->tv_sec }, { .tv_sec = at->tv_sec } };
+
+	for (const char *end = dir + strspn(dir, "/"); *end; end += strspn(end, "/")) {
+		cleanup_free char *path = NULL;
+		cleanup_fd int fd = -1;
+
+		end += strcspn(end, "/");
+		path = strndup(dir, end - dir);
+		fd = path ? hoy_open_beneath(root, path, O_RDONLY | O_DIRECTORY, 0, HOY_IN_ROOT) : -1;
+		if (fd >= 0)
+			(void)futimens(fd, times);
+	}
 }
 
 /* ---- options ---- */
@@ -366,6 +424,7 @@ static void copy_release(struct copy *c)
 	items_release(&c->items);
 	hoy_strv_release(&c->sums);
 	free(c->dest);
+	free(c->into);
 	hoy_close(c->root);
 	hoy_close(c->context);
 	hoy_close(c->docs);
@@ -391,10 +450,14 @@ static int run_copy(const struct hoy_verb *v, int argc, char **argv)
 		r = destination(&c, argv[n], &err);
 	for (size_t i = 0; i < c.items.n && !r; i++)
 		r = copy_one(&c, &c.items.v[i], &err);
+	if (!r && o.link && !o.dry && c.latest.tv_sec)
+		date_dirs(c.linked, c.into, &c.latest);
 	if (!r && o.link && !o.dry && strcmp(o.link, o.upper ?: ""))
 		r = merge(&c, c.linked, c.root, &err);
 	if (!r)
 		r = print_sums(&c, &err);
+	if (!r && o.link)
+		printf("%lld\n", (long long)c.latest.tv_sec * 1000000000 + c.latest.tv_nsec);
 	if (r < 0 && o.what)
 		hoy_fail_prefix(&err, "%s", o.what);
 	copy_release(&c);

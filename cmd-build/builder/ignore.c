@@ -97,16 +97,19 @@ static bool match(const char *p, const char *s, unsigned *steps)
 
 #define STEPS 1000000
 
-/* PATTERN against PATH or a directory above it. */
-static bool matches(const char *pattern, const char *path)
+/* PATTERN against PATH or a directory above it. (A look at its ends spares most paths of large contexts the rest.) */
+static bool matches(const struct ignore_pattern *pattern, const char *path)
 {
-	cleanup_free char *p = strdup(path);
+	cleanup_free char *p = NULL;
 	unsigned steps = STEPS;
 
+	if (strncmp(path, pattern->text, pattern->front) || !strstr(path, pattern->tail))
+		return false;
+	p = strdup(path);
 	while (p && *p) {
 		char *slash;
 
-		if (match(pattern, p, &steps))
+		if (match(pattern->text, p, &steps))
 			return true;
 		slash = strrchr(p, '/');
 		if (!slash)
@@ -180,12 +183,15 @@ static int add(struct ignore *g, const char *line, size_t len, const char *name,
 		return hoy_fail_oom(err);
 	}
 	g->v = v;
-	g->v[g->n++] = (struct ignore_pattern){ text, again };
+	g->v[g->n++] = (struct ignore_pattern){ text, 0, text, again };
 	for (size_t n = strlen(text); n && strchr(" \t", text[n - 1]);)
 		text[--n] = '\0';
 	memmove(text, text + strspn(text, " \t"), strlen(text + strspn(text, " \t")) + 1);
 	r = check(text, name, err);
 	clean(text);
+	g->v[g->n - 1].front = strcspn(text, "*?[\\");
+	for (const char *w = strpbrk(text, "*?[]\\"); w; w = strpbrk(w + 1, "*?[]\\"))
+		g->v[g->n - 1].tail = w + 1;
 	g->some_again = g->some_again || again;
 	return r;
 }
@@ -214,7 +220,7 @@ int ignore_parse(struct ignore *g, const char *text, const char *name, struct ho
 bool ignore_matches(const struct ignore *g, const char *path)
 {
 	for (size_t i = g->n; i; i--)
-		if (matches(g->v[i - 1].text, path))
+		if (matches(&g->v[i - 1], path))
 			return !g->v[i - 1].again;
 	return false;
 }

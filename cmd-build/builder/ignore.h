@@ -8,6 +8,8 @@ struct hoy_err;
 struct ignore {
 	struct ignore_pattern {
 		char *text;
+		size_t front;	  /* bytes before the first wildcard: what it matches begins with them */
+		const char *tail; /* of TEXT, behind the last one: what it matches, or the directory above that it does, ends with it */
 		bool again; /* began with '!': what it matches is part of the context after all */
 	} *v;
 	size_t n;

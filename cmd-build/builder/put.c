@@ -94,6 +94,13 @@ static struct timespec whole(const struct putter *p, const struct stat *st)
 	return (struct timespec){ .tv_sec = st->st_mtim.tv_sec + (st->st_mtim.tv_nsec >= 500000000) };
 }
 
+void put_time(const struct putter *p, int fd, const struct stat *st)
+{
+	struct timespec times[2] = { whole(p, st), whole(p, st) };
+
+	(void)futimens(fd, times);
+}
+
 static int finish(struct putter *p, int to, const char *name, const struct stat *st)
 {
 	struct timespec times[2] = { whole(p, st), whole(p, st) };
@@ -115,7 +122,6 @@ static int finish(struct putter *p, int to, const char *name, const struct stat 
 /* The same for the new file FD; and its attributes, after chown(), which takes file capabilities away. */
 static int finish_file(struct putter *p, int fd, const struct stat *st, const struct xattrs *x)
 {
-	struct timespec times[2] = { whole(p, st), whole(p, st) };
 	uid_t uid;
 	gid_t gid;
 
@@ -128,7 +134,7 @@ static int finish_file(struct putter *p, int fd, const struct stat *st, const st
 	if (fchmod(fd, mode_of(p, st)) < 0)
 		return fail(p, errno, "change the mode of", "");
 	set_xattrs(fd, x);
-	(void)futimens(fd, times);
+	put_time(p, fd, st);
 	return 0;
 }
 

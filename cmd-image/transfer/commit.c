@@ -55,13 +55,16 @@ struct commit {
 static const char *spec(const struct commit *c, const char *key) { return hoy_json_str(c->spec.root, key) ?: ""; }
 
 /*
- * hoy-build commits steps: history and annotations are its own, a step may have no layer ("empty"), the times may be given
- * ("created", and "mtime" for the files, with "clamp" for those that are younger); platform and version of the system; "bare": no
- * history; "undated": no annotation with the time; "files": files from outside for extra_tar(), which are a layer ("empty": the only
- * one, and the history tells of it) or in front of the squashed one.
+ * hoy-build commits steps: history and annotations are its own, a step may have no layer ("empty"), or that of another image
+ * ("again": its id), or one that has nothing to do with those below ("linked"); the times may be given ("created", and "mtime" for
+ * the files, with "clamp" for those that are younger); platform and version of the system; "bare": no history; "undated": no
+ * annotation with the time; "files": files from outside for extra_tar(), which are a layer ("empty": the only one, and the history
+ * tells of it) or in front of the squashed one.
  */
 static const struct hoy_json *build(const struct commit *c) { return hoy_json_get(c->spec.root, "build"); }
-static bool layerless(const struct commit *c) { return hoy_json_bool(build(c), "empty", false); }
+static const char *again(const struct commit *c) { return hoy_json_str(build(c), "again"); }
+/* Is no container's layer committed? */
+static bool layerless(const struct commit *c) { return hoy_json_bool(build(c), "empty", false) || again(c); }
 static const struct hoy_json *files(const struct commit *c) { return hoy_json_get(build(c), "files"); }
 
 static const struct diff_time *mtime(struct commit *c)
@@ -344,7 +347,7 @@ static struct stream *upper(struct commit *c, int dir, struct hoy_err *err)
 	cleanup_strv struct hoy_strv lowers = HOY_STRV_INIT;
 	cleanup_free int *fds = NULL;
 	size_t n = 0;
-	int r = hoy_layer_lowers(c->s, spec(c, "layer"), &lowers, err);
+	int r = hoy_json_bool(build(c), "linked", false) ? 0 : hoy_layer_lowers(c->s, spec(c, "layer"), &lowers, err);
 
 	fds = r ? NULL : calloc(lowers.n + 1, sizeof(*fds));
 	for (size_t i = 0; fds && i < lowers.n; i++) {
@@ -477,6 +480,7 @@ static int commit_it(struct commit *c, const char *arg, char id[HOY_ID_SIZE], st
 		r = open_layer(c, &tar, err);
 	progress(c->o->quiet || r, "Getting image source signatures");
 	in.take = c->take ? spec(c, "layer") : NULL;
+	in.again = again(c);
 	if (!r)
 		r = store_import(c->s, tar, c->o->squash ? NULL : &c->below, describe, c, &in, id, err);
 	if (tar)

@@ -47,8 +47,9 @@ int daemon_new(struct daemon **ret, const struct reg_opts *o, struct hoy_err *er
 	int r = 0;
 
 	if (!d || !(d->host = strdup(host)) || !(d->c = curl_easy_init())) {
+		r = d && d->host ? http_no_handle(err) : hoy_fail_oom(err);
 		daemon_free(d);
-		return hoy_fail_oom(err);
+		return r;
 	}
 	if (!strncmp(host, "unix://", 7)) {
 		d->socket = d->host + 7;

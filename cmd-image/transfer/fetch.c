@@ -73,7 +73,7 @@ static int try_fetch(const char *url, int fd, const struct tls *tls, bool *again
 	CURL *c = curl_easy_init();
 
 	if (!c)
-		return hoy_fail_oom(err);
+		return http_no_handle(err);
 	prepare(c, url, &s, tls, why);
 	code = curl_easy_perform(c);
 	curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &status);
@@ -131,7 +131,6 @@ static int run_fetch(const struct hoy_verb *v, int argc, char **argv)
 
 	if (n < 0)
 		return status;
-	http_init();
 	r = check(&o, &err);
 	fd = r < 0 ? -1 : open(argv[2], O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (!r)

@@ -19,7 +19,7 @@ struct transfer {
 	int headers;
 };
 
-void http_init(void) { curl_global_init(CURL_GLOBAL_DEFAULT); }
+int http_no_handle(struct hoy_err *err) { return hoy_fail(err, ENOSYS, "cannot talk to a server: %s", curl_easy_strerror(CURLE_FAILED_INIT)); }
 
 void answer_release(struct answer *a)
 {

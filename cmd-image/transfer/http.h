@@ -25,7 +25,8 @@ struct tls {
 	char *ca; /* PEM of all that are trusted; NULL: the system's */
 	char *cert, *key;
 };
-void http_init(void);
+/* There is no handle to be had: with libcurl being loaded when it is first needed, it may be that it is missing. */
+int http_no_handle(struct hoy_err *err);
 /* C trusts whom T says, and is who T says. */
 void http_trust(CURL *c, const struct tls *t);
 /* May a transfer that ended with CODE and this STATUS work the next time? */

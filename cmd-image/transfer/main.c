@@ -36,6 +36,5 @@ int main(int argc, char **argv)
 		hoy_error("out of memory");
 		return 125;
 	}
-	http_init();
 	return hoy_tool_main("hoy-transfer", "Images: pull, push, copy, save, load", verbs, argc, argv);
 }

@@ -339,7 +339,7 @@ static int perform(struct registry *r, struct request *q, struct answer *a, stru
 	if (!err)
 		err = &none;
 	if (!c)
-		return hoy_fail_oom(err);
+		return http_no_handle(err);
 	for (;;) {
 		cleanup_free char *header = NULL;
 		int64_t before = q->got;
@@ -458,7 +458,7 @@ static int approach(struct registry *r, const char *path, struct request *q, str
 	int res;
 
 	if (!c)
-		return hoy_fail_oom(err);
+		return http_no_handle(err);
 	res = knock(r, c, "https", path, q, r->insecure ? 0 : r->retry, a, err);
 	if (res < 0 && r->insecure)
 		res = knock(r, c, "http", path, q, r->retry, a, err);

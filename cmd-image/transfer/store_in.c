@@ -649,6 +649,68 @@ static int stage_tar(struct work *w, struct job *j, struct stream *tar, struct h
 	return flush_end(&flush, !r, r ? NULL : err) < 0 && !r ? -err->code : r;
 }
 
+static bool take_ids(struct id_set *ret, const struct hoy_json *from)
+{
+	ret->v = from && from->count ? calloc(from->count, sizeof(*ret->v)) : NULL;
+	HOY_JSON_EACH(e, ret->v ? from : NULL) {
+		int64_t id;
+
+		if (hoy_json_int64(e, &id) && id >= 0 && id <= UINT32_MAX)
+			ret->v[ret->n++] = (unsigned)id;
+	}
+	return ret->v || !from || !from->count;
+}
+
+/* What the record REC of a layer tells of it. */
+static int take_facts(struct layer_got *g, const struct hoy_json *rec, struct hoy_err *err)
+{
+	const char *diff_id = hoy_json_str(rec, "diff-digest");
+
+	if (!diff_id || strlen(diff_id) != SHA_DIGEST_SIZE - 1)
+		return hoy_fail(err, HOY_EFORMAT, "the layer that is to be had again has no digest");
+	snprintf(g->diff_id, sizeof(g->diff_id), "%s", diff_id);
+	snprintf(g->digest, sizeof(g->digest), "%s", hoy_json_str(rec, "compressed-diff-digest") ?: diff_id);
+	g->size = hoy_json_int(rec, "compressed-size", 0);
+	g->diff_size = hoy_json_int(rec, "diff-size", 0);
+	g->kind = (enum compression)hoy_json_int(rec, "compression", COMP_NONE);
+	return take_ids(&g->res.uids, hoy_json_get(rec, "uidset")) && take_ids(&g->res.gids, hoy_json_get(rec, "gidset")) ? 0 : hoy_fail_oom(err);
+}
+
+/* The files of the layer that the store has. */
+static int copy_layer(struct work *w, struct job *j, struct hoy_err *err)
+{
+	struct flush flush;
+	int r = hoy_stage_new(&j->stage, w->s, err);
+
+	if (r < 0)
+		return r;
+	j->staged = true;
+	flush_begin(&flush, w->s->dest->homefd);
+	r = hoy_stage_copy(&j->stage, w->s, w->o->again, err);
+	if (flush_end(&flush, !r, r ? NULL : err) < 0 && !r)
+		r = -err->code;
+	return r ? r : hoy_store_peek(w->s, HOY_LAYERS, err);
+}
+
+/* The layer J on PARENT (NULL: on nothing) is one that the store has, of which nothing needs to be digested. */
+static int stage_again(struct work *w, struct job *j, const char *parent, struct hoy_err *err)
+{
+	const char *id = w->o->again;
+	int r = take_facts(&j->got, hoy_layer_get(w->s, id), err);
+
+	if (r < 0)
+		return r;
+	layer_chain(parent, j->got.diff_id, j->id);
+	/* It may even be there at this very place. */
+	if (hoy_layer_whole(w->s, j->id))
+		return 0;
+	r = copy_layer(w, j, err);
+	/* Who removes a layer, removes its record first: what was copied is whole if that is there. */
+	if (!r && !hoy_layer_whole(w->s, id))
+		r = hoy_fail(err, ENOENT, "layer %.12s was removed meanwhile: try again", id);
+	return r;
+}
+
 int store_import(struct hoy_store *s, struct stream *tar, const struct hoy_strv *below,
 		 int (*describe)(void *arg, const struct layer_got *got, struct hoy_buf *config, struct hoy_buf *manifest,
 				 struct hoy_err *err),
@@ -657,7 +719,8 @@ int store_import(struct hoy_store *s, struct stream *tar, const struct hoy_strv 
 	cleanup_buf struct hoy_buf cb = HOY_BUF_INIT(MANIFEST_MAX), mb = HOY_BUF_INIT(MANIFEST_MAX);
 	cleanup_config struct config config = CONFIG_INIT;
 	cleanup_manifest struct manifest m = { 0 };
-	size_t n = below ? below->n : 0, all = n + !!tar;
+	bool own = tar || o->again;
+	size_t n = below ? below->n : 0, all = n + own;
 	struct work w = { .s = s, .m = &m, .kept = &m, .config = &config, .o = o, .n = all, .parts = { -1 }, .jobs = calloc(n + 1, sizeof(*w.jobs)) };
 	int r = w.jobs ? 0 : hoy_fail_oom(err);
 
@@ -665,10 +728,10 @@ int store_import(struct hoy_store *s, struct stream *tar, const struct hoy_strv 
 		w.jobs[i].part = (struct part)PART_INIT;
 		snprintf(w.jobs[i].id, HOY_ID_SIZE, "%s", i < n ? below->v[i] : "");
 	}
-	if (!r && tar)
-		r = stage_tar(&w, &w.jobs[n], tar, err);
+	if (!r && own)
+		r = tar ? stage_tar(&w, &w.jobs[n], tar, err) : stage_again(&w, &w.jobs[n], n ? w.jobs[n - 1].id : NULL, err);
 	if (!r)
-		r = describe(arg, tar ? &w.jobs[n].got : NULL, &cb, &mb, err);
+		r = describe(arg, own ? &w.jobs[n].got : NULL, &cb, &mb, err);
 	if (!r)
 		r = config_parse(&config, hoy_buf_str(&cb), cb.len, (long)all, err);
 	if (!r)

@@ -16,6 +16,7 @@ struct store_in {
 	const struct trust *trust; /* whose policy judges the image; NULL: the user's or the system's */
 	const struct crypt_opts *crypt; /* whose private keys open encrypted layers; NULL: none are known */
 	const char *take; /* of store_import(): the read-write layer that the tar was made of, whose files become the new one's; or NULL */
+	const char *again; /* of store_import(), instead of a tar: the layer whose files, digests and sizes the new one has; or NULL */
 	const struct hoy_strv *damaged; /* ids of layers that are fetched although they are there, and replaced; or NULL */
 };
 /* The option --max-layer-size (NULL: not given) into O. */

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/base/buf.h"
+#include "common/base/copytree.h"
 #include "common/base/err.h"
 #include "common/base/fd.h"
 #include "common/base/tree.h"
@@ -68,6 +69,21 @@ int hoy_stage_take(struct hoy_stage *st, struct hoy_store *s, const char *layer,
 		return hoy_fail(err, EXDEV, "layer '%s' lies elsewhere", layer);
 	r = take_diff(st, s, diff, &sb);
 	return r < 0 ? hoy_fail_errno(err, -r, "cannot take what layer '%s' holds", layer) : 0;
+}
+
+int hoy_stage_copy(struct hoy_stage *st, struct hoy_store *s, const char *layer, struct hoy_err *err)
+{
+	char split[HOY_ID_SIZE + 20];
+	cleanup_fd int diff = hoy_layer_open_diff(s, layer), in = -1;
+	int r = diff < 0 ? diff : hoy_copy_tree(diff, st->difffd, true);
+	int64_t n;
+
+	snprintf(split, sizeof(split), "%s.tar-split.gz", layer);
+	if (!r && (in = openat(s->own.layersfd, split, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)) < 0)
+		r = -errno;
+	if (!r && (n = hoy_copy_fd(in, st->splitfd)) < 0)
+		r = (int)n;
+	return r < 0 ? hoy_fail_errno(err, -r, "cannot copy what layer '%s' holds", layer) : 0;
 }
 
 void hoy_stage_free(struct hoy_stage *st)

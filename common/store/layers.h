@@ -19,6 +19,11 @@ int hoy_stage_new(struct hoy_stage *st, const struct hoy_store *s, struct hoy_er
  * -HOY_EBUSY while it is mounted, -EXDEV if it lies elsewhere.
  */
 int hoy_stage_take(struct hoy_stage *st, struct hoy_store *s, const char *layer, struct hoy_err *err);
+/*
+ * What the layer LAYER holds is copied (by reflink where the file system can), with its tar-split, to ST, which is empty. No lock is
+ * needed: if the layer still has its record afterwards, all of it was there.
+ */
+int hoy_stage_copy(struct hoy_stage *st, struct hoy_store *s, const char *layer, struct hoy_err *err);
 /* Remove what was not committed. */
 void hoy_stage_free(struct hoy_stage *st);
 

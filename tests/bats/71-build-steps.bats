@@ -429,19 +429,90 @@ repo_start() {
 	done
 }
 
-@test "COPY --link doesn't look at what is there" {
+# The last N layers of an image, as podman or hoy ($1) sees it.
+last_layers() { "$1" image inspect "$2" | jq -r ".[0].RootFS.Layers[-$3:][]"; }
+
+@test "COPY --link doesn't look at what is there: the same layers as podman's" {
 	have_image busybox
 	make_context
-	file 'COPY --link --chown=7:8 tree /new/'
-	one=$(build ctx)
-	printf 'FROM busybox\nRUN mkdir -m 700 /new; echo x >/x\nCOPY --link --chown=7:8 tree /new/\n' >Containerfile
-	two=$(build ctx)
-	[[ $one != "$two" ]]
-	# the layer is the same, but for the time of the directory that was made
-	for id in $one $two; do
-		hoy image inspect "$id" | jq -r '.[0].RootFS.Layers[-1]'
-	done >layers
-	[[ $(hoy run --rm --network none "$two" stat -c '%a %u' /new | xargs) == '755 7' ]]
+	touch -d '2021-02-03 04:05:06.7' ctx/tree
+	file 'RUN mkdir -m 700 /new /real; ln -s /real /l' 'COPY --link --chown=7:8 tree /new/' 'COPY --link file two /new/deep/er/' 'COPY --link file /l/f' \
+		'ADD --link --chmod=640 file /new/x' 'COPY --link dirlink /' 'COPY --link --parents tree/sub/deep /p/q/'
+	theirs --layers --no-cache -t theirs ctx
+	build --layers --no-cache -t ours ctx
+	diff <(last_layers oracle_podman theirs 6) <(last_layers hoy ours 6)
+	diff <(hoy image inspect theirs | jq -c '.[0].History[-6:]') <(hoy image inspect ours | jq -c '.[0].History[-6:]')
+	[[ $(hoy run --rm --network none ours stat -c '%a %u %Y' /new | xargs) == "755 0 $(date -d '2020-01-02 03:04:05' +%s)" ]]
+}
+
+@test "COPY --link on another base: the layer is taken from the store" {
+	have_image busybox
+	make_context
+	file 'RUN echo 1 >/1' 'WORKDIR /w' 'COPY --link tree sub/' 'ADD --link plain.tar /arch/'
+	build --layers -t one ctx
+	# what lies below is new; who reads the context again, sees that its files are younger
+	touch ctx/tree/a
+	sed -i s/1/2/g Containerfile
+	hoy build --layers --explain-cache --network none -f Containerfile -t two ctx >out
+	[[ $(grep -c 'Using the layer of .*, made of the same on another base' out) == 2 ]]
+	diff <(last_layers hoy one 2) <(last_layers hoy two 2)
+	[[ $(hoy image inspect one two | jq -r '.[].RootFS.Layers[1]' | uniq | wc -l) == 2 ]]
+	[[ $(hoy run --rm --network none two cat /w/sub/sub/deep /arch/a | xargs) == 'deep a' ]]
+	[[ $(oracle_podman run --rm --network none two stat -c '%Y %h %U' /w/sub/a) == "$(date -d '2020-01-02 03:04:05' +%s) 2 root" ]]
+	# the records say the same, and all is there
+	jq -c 'group_by(."diff-digest")[] | select(length > 1) | map(del(.id, .parent, .created)) | unique | length' "$ROOT/overlay-layers/layers.json" | sort -u >kinds
+	[[ $(<kinds) == 1 ]]
+	hoy system check
+	oracle_podman system check
+	# on an image that has other settings alone, the layer is there already, at this very place
+	sed -i '/^RUN/a ENV A=1' Containerfile
+	hoy build --layers --network none -f Containerfile -t three ctx >out
+	[[ $(grep -c 'Using the layer of' out) == 2 ]]
+	diff <(hoy image inspect two | jq '.[0].RootFS') <(hoy image inspect three | jq '.[0].RootFS')
+	hoy rmi three
+	# the image that it came from may go
+	hoy rmi one
+	[[ $(hoy run --rm --network none two cat /w/sub/hard) == a ]]
+	# --no-cache is obeyed
+	sed -i s/2/3/g Containerfile
+	hoy build --layers --no-cache --network none -f Containerfile ctx >out
+	not grep 'Using' out
+}
+
+@test "COPY --link: what is another layer isn't taken for the same" {
+	have_image busybox
+	make_context
+	link() { hoy build --layers --network none -f Containerfile -t "$@" ctx >out || { cat out; return 1; }; }
+	taken() { grep -c 'Using the layer of' out || true; }
+	file 'RUN echo app:x:7:8::/: >>/etc/passwd' 'WORKDIR /w' 'ARG TO=/t' 'COPY --link --chown=app file sub/' 'COPY --link two $TO/'
+	link one
+	[[ $(taken) == 0 ]]
+	# an owner by the name of another one
+	sed -i s/7:8/9:8/ Containerfile
+	link two
+	[[ $(taken) == 0 && $(hoy run --rm --network none two stat -c %u /w/sub/file) == 9 ]]
+	# another directory
+	sed -i 's,/w,/v,' Containerfile
+	link three
+	[[ $(taken) == 0 && $(hoy run --rm --network none three cat /v/sub/file) == file ]]
+	# a variable in the destination: what it was, nobody knows
+	sed -i -e 's,=/t,=/u,' -e 's,RUN,RUN :;,' Containerfile
+	link four
+	[[ $(taken) == 1 ]]
+	[[ $(hoy run --rm --network none four cat /u/two) == two ]]
+	# other content, another time
+	file 'RUN echo 4' 'COPY --link file /f/'
+	link five
+	echo more >>ctx/file
+	sed -i s/4/5/ Containerfile
+	link six
+	[[ $(taken) == 0 && $(hoy run --rm --network none six cat /f/file | xargs) == 'file more' ]]
+	sed -i s/5/6/ Containerfile
+	link seven --timestamp 1000000000
+	[[ $(taken) == 0 && $(hoy run --rm --network none seven stat -c %Y /f/file) == 1000000000 ]]
+	sed -i s/6/7/ Containerfile
+	link eight --timestamp 1000000000
+	[[ $(taken) == 1 && $(hoy run --rm --network none eight stat -c %Y /f/file) == 1000000000 ]]
 }
 
 @test "flags of COPY and ADD that are wrong" {
@@ -683,6 +754,20 @@ repo_start() {
 	printf 'loop/**\n**/deep/**/deep/**/deep/**/q\n' >ctx/.containerignore
 	file 'COPY . /all/'
 	timeout 100 "$HOY_BIN/hoy" "${HOY_OPTS[@]}" build -q --network none -f Containerfile ctx
+}
+
+@test "a context of 100,000 files, most of which hundreds of patterns leave out, with 64 descriptors" {
+	have_image busybox
+	for i in {0..99}; do mkdir -p "ctx/many/$i/a/b"; done
+	seq 0 99999 | awk '{ print "ctx/many/" int($1 / 1000) "/a/b/" $1 }' | xargs touch
+	for i in {1..300}; do printf '**/*.o%s\nmany/%s0/x%s\n' "$i" "$i" "$i"; done >ctx/.containerignore
+	printf '%s\n' 'many/*/a/b/*[0-8]' '!many/7/a/b/7000' 'many/9?' >>ctx/.containerignore
+	file 'COPY . /all/'
+	(ulimit -n 64 && /usr/bin/time -f %M -o most "$HOY_BIN/hoy" "${HOY_OPTS[@]}" build -q --network none -f Containerfile -t ours ctx)
+	[[ $(tail -n 1 most) -lt 65536 ]] || { cat most; false; }
+	# those that end in 9, of 90 directories, and one more
+	[[ $(hoy run --rm --network none ours find /all -type f | sed 's,.*/,,' | grep -vc '^\.') == 9001 ]]
+	[[ $(hoy run --rm --network none ours sh -c 'ls /all/many/7/a/b | head -n 3' | xargs) == '7000 7009 7019' ]]
 }
 
 @test "a RUN that kills all it can, leaves processes, is killed" {

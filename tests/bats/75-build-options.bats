@@ -371,6 +371,7 @@ settings_table() {
 		"$who" copy -q --link --timestamp 1000 --chown 7:8 "$c" dir/sub/file /linked/file
 		"$who" run "$c" -- sh -c 'echo own >/own; [ ! -e /linked ]'
 		"$who" add -q --link --timestamp 2000 "$c" arch.tar /un
+		"$who" copy -q --link "$c" dir/sub /linked/sub
 		jq -S '.AppendedLinkedLayers | map(del(.BlobPath) | .History.created_by |= gsub("ADD --link file:[0-9a-f]*"; "ADD"))' "$ROOT/overlay-containers/$(hoy_build inspect -f '{{.ContainerID}}' "$c")/userdata/buildah.json" >"$who.settings"
 	done
 	diff oracle_buildah.settings hoy_build.settings
@@ -388,7 +389,7 @@ settings_table() {
 	# Nothing is left in between, and what a transport gets is whole.
 	[[ -z $(hoy images -q --filter dangling=true) && $(hoy_build containers -q | wc -l) == 2 ]]
 	hoy_build commit -q c-hoy_build "oci:$PWD/out" >/dev/null
-	[[ $(jq '.layers | length' "$PWD/out/blobs/sha256/$(jq -r '.manifests[0].digest | sub("sha256:"; "")' out/index.json)") == 4 && -z $(hoy images -q --filter dangling=true) ]]
+	[[ $(jq '.layers | length' "$PWD/out/blobs/sha256/$(jq -r '.manifests[0].digest | sub("sha256:"; "")' out/index.json)") == 5 && -z $(hoy images -q --filter dangling=true) ]]
 	try hoy_build commit -q --squash c-hoy_build squashed
 	assert_error "can't add prebuilt layers and produce an image with only one layer"
 	hoy_build rm -a >/dev/null
