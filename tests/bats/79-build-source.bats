@@ -11,7 +11,7 @@ layout() {
 	c=$1/blobs/sha256/$(jq -r '.config.digest[7:]' "$m")
 	cat "$1/oci-layout"
 	jq -c '.manifests |= map(.digest = 0 | .size = 0)' "$1/index.json"
-	jq -c '.config.digest = 0 | .layers |= (if . then map(.digest = 0 | .size = 0) else . end)' "$m"
+	jq -c '.config.digest = 0 | .config.size = 0 | .layers |= (if . then map(.digest = 0 | .size = 0) else . end)' "$m"
 	sed 's/"created":"[0-9TZ:.-]*"/"created":0/' "$c"
 	for layer in $(jq -r '.layers[]?.digest[7:]' "$m"); do
 		zcat "$1/blobs/sha256/$layer" | tar -tvv --numeric-owner -f -
