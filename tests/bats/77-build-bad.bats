@@ -156,3 +156,19 @@ nothing_left() {
 	not grep -q hush- <<<"$output$stderr"
 	not grep -rlE 'hush-(file|env)-4711' "$ROOT" "$RUNROOT" "$T/tmp" log
 }
+
+@test "stages that are missing or go round; a context of 100,000 files" {
+	have_image busybox
+	mkdir -p ctx/many
+	remember
+	for text in 'FROM busybox AS a\nCOPY --from=b /x /\nFROM a AS b\n' 'FROM busybox AS a\nCOPY --from=a /x /\n' 'FROM busybox AS a\nRUN --mount=type=bind,from=b,target=/b true\nFROM a AS b\n' 'FROM a AS b\nFROM b AS a\n'; do
+		# shellcheck disable=SC2059
+		printf "$text" >Containerfile
+		try build ctx
+		[[ $status == 125 && $stderr == 'Error: Containerfile:'[12]': '* && $stderr != *$'\n'* ]] || show "with: $text"
+		nothing_left
+	done
+	(cd ctx/many && seq 100000 | xargs touch)
+	file 'COPY many/99999 /x' 'COPY . /all/' 'RUN test "$(ls /all/many | wc -l)" = 100000'
+	build ctx
+}
