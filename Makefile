@@ -120,7 +120,7 @@ install: all
 DEPS      := build-essential pkg-config libyajl-dev libcurl4-openssl-dev libssl-dev libarchive-dev libisal-dev libzstd-dev libgpgme-dev libsodium-dev libyaml-dev \
 	libseccomp-dev libcap-dev libmnl-dev uidmap passt nftables iproute2 ca-certificates
 TEST_DEPS := bats conmon mmdebstrap docker-registry busybox-static podman runc jq hyperfine curl zstd isal openssl apache2-utils socat strace sudo \
-	python3 procps acl attr xfsprogs btrfs-progs clang libclang-rt-14-dev bear nginx-light slirp4netns mandoc binutils qemu-system-x86 cpio gnupg systemd dbus zsh fish containerd docker.io musl-tools gperf
+	python3 procps acl attr xfsprogs btrfs-progs clang libclang-rt-14-dev bear nginx-light slirp4netns mandoc binutils qemu-system-x86 qemu-user-static gcc-aarch64-linux-gnu cpio gnupg systemd dbus zsh fish containerd docker.io musl-tools gperf
 apt_install = DEBIAN_FRONTEND=noninteractive; export DEBIAN_FRONTEND; dpkg -s $(1) >/dev/null 2>&1 || \
 	{ apt-get update -q && apt-get install -y -q --no-install-recommends $(1); }
 deps:
