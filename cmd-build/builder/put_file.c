@@ -116,9 +116,13 @@ int put_finish(struct putter *p, int to, const char *name, const struct stat *st
 	return 0;
 }
 
-/* The same for the new file FD; and its attributes, after chown(), which takes file capabilities away. */
+/*
+ * The same for the new file FD; and its attributes, after chown(), which takes file capabilities away. What most files have from the
+ * beginning isn't set once more: a look costs a fraction of a change.
+ */
 static int finish_file(struct putter *p, int fd, const struct stat *st, const struct xattrs *x)
 {
+	struct stat now;
 	uid_t uid;
 	gid_t gid;
 
@@ -126,9 +130,11 @@ static int finish_file(struct putter *p, int fd, const struct stat *st, const st
 		return 0;
 	if (owner_outside(p, st, &uid, &gid) < 0)
 		return -p->err->code;
-	if (fchown(fd, uid, gid) < 0)
+	if (fstat(fd, &now) < 0)
+		return put_fail(p, errno, "look at", "");
+	if ((now.st_uid != uid || now.st_gid != gid) && fchown(fd, uid, gid) < 0)
 		return put_fail(p, errno, "change the owner of", "");
-	if (fchmod(fd, mode_of(p, st)) < 0)
+	if ((now.st_mode & 07777) != mode_of(p, st) && fchmod(fd, mode_of(p, st)) < 0)
 		return put_fail(p, errno, "change the mode of", "");
 	set_xattrs(fd, x);
 	put_time(p, fd, st);
@@ -161,18 +167,18 @@ int put_room(struct putter *p, const struct spot *at, const char *name)
 }
 
 /* A new file NAME; most often nothing is in its way. */
-static int create(struct putter *p, const struct spot *at, const char *name)
+static int create(struct putter *p, const struct spot *at, const char *name, mode_t mode)
 {
 	int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, fd, r = check_hidden(p, at, name);
 
 	if (r < 0)
 		return r;
-	fd = openat(at->to, name, flags, 0600);
+	fd = openat(at->to, name, flags, mode & 0777);
 	if (fd < 0 && errno == EEXIST) {
 		r = put_room(p, at, name);
 		if (r < 0)
 			return r;
-		fd = openat(at->to, name, flags, 0600);
+		fd = openat(at->to, name, flags, mode & 0777);
 	}
 	return fd < 0 ? put_fail(p, errno, "create", "") : fd;
 }
@@ -203,7 +209,7 @@ static int put_data(struct putter *p, int in, int out, int64_t left)
 
 int put_regular(struct putter *p, int in, const struct stat *st, const struct spot *at, const char *name)
 {
-	cleanup_fd int out = p->dry ? -1 : create(p, at, name);
+	cleanup_fd int out = p->dry ? -1 : create(p, at, name, mode_of(p, st));
 	struct xattrs x;
 	int r;
 
