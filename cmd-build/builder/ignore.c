@@ -191,7 +191,7 @@ static int add(struct ignore *g, const char *line, size_t len, const char *name,
 	clean(text);
 	g->v[g->n - 1].front = strcspn(text, "*?[\\");
 	for (const char *w = strpbrk(text, "*?[]\\"); w; w = strpbrk(w + 1, "*?[]\\"))
-		g->v[g->n - 1].tail = w + 1;
+		g->v[g->n - 1].tail = w + 1 + (w[1] == '/'); /* "**" in front of it may stand for nothing, and the slash with it */
 	g->some_again = g->some_again || again;
 	return r;
 }

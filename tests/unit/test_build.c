@@ -157,6 +157,7 @@ static void test_docs(void)
 static const struct { const char *lines, *path; bool out; } ignored[] = {
 	{ "a", "a", true }, { "a", "a/b", true }, { "a", "b/a", false }, { "/a", "a", true }, { "a/", "a", true }, { "./a", "a", true },
 	{ "*", "a", true }, { "*.c", "a.c", true }, { "*.c", "d/a.c", false }, { "**/*.c", "d/e/a.c", true }, { "**/*.c", "a.c", true },
+	{ "**/a", "a", true }, { "a/**/b", "a/b", true }, { "**/a/b", "a/b", true }, { "**/a", "ba", false },
 	{ "*/a", "b/a", true }, { "*/a", "b/c/a", false }, { "d/**", "d/x/y", true }, { "d/**", "d", false }, { "**/d", "a/d/x", true },
 	{ "a?c", "abc", true }, { "a?c", "a/c", false }, { "[a-c]x", "bx", true }, { "[a-c]x", "dx", false }, { "[^a]x", "bx", true },
 	{ "\\*", "*", true }, { "\\*", "a", false }, { "*\n!a", "a", false }, { "*\n!a", "b", true }, { "!a\n*", "a", true },
