@@ -193,10 +193,10 @@ static int sign_it(struct build *b, const char *id)
 /* The new image's names are told, with those that it has had. */
 static int name_it(struct build *b, const char *id)
 {
-	int r = sign_it(b, id);
+	int r = 0;
 
-	if (r < 0 || !publish_names(b))
-		return r;
+	if (!publish_names(b))
+		return 0;
 	for (size_t i = b->o->tags.n; i && !r; i--) {
 		cleanup_free char *name = full_name(b->o->tags.v[i - 1], &b->err);
 
@@ -350,6 +350,8 @@ static int finish(struct builds *l, struct build *b)
 		r = sbom_of_build(&l->v[i]);
 		if (r < 0)
 			b->status = l->v[i].status;
+		if (!r)
+			r = sign_it(&l->v[i], build_image(&l->v[i]));
 		if (!r && !one_for_all(l, b))
 			r = name_it(&l->v[i], build_image(&l->v[i]));
 		if (!r)

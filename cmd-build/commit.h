@@ -27,5 +27,5 @@ struct commit {
 };
 /* Are files that are younger than the image to be as old? */
 static inline bool commit_clamps(const struct commit *m) { return m->o.rewrite_timestamp && m->time >= 0 && !m->o.timestamp; }
-/* What is committed, as hoy-transfer is told, in a file without a name: its descriptor, or an error with its sentence. */
+/* What is committed, as hoy-transfer is told, into m->root; or an error with its sentence. */
 int commit_spec(struct commit *m);

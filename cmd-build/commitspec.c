@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "cmd-build/extra.h"
 #include "common/base/fd.h"
@@ -129,7 +128,7 @@ static int add_platform(struct commit *m)
 	return 0;
 }
 
-static int describe(struct commit *m)
+int commit_spec(struct commit *m)
 {
 	/* Nobody needs the container's files afterwards: they become the layer's. */
 	bool clamp = commit_clamps(m), take = m->o.rm && !m->place && !work_mounted(&m->c.w);
@@ -152,21 +151,4 @@ static int describe(struct commit *m)
 	if (!r)
 		r = add_platform(m);
 	return r ? r : add_history(m);
-}
-
-int commit_spec(struct commit *m)
-{
-	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(32 << 20);
-	struct hoy_jw w = hoy_jw_on(&out, NULL);
-	cleanup_fd int fd = -1;
-	int r = describe(m);
-
-	if (r < 0)
-		return r;
-	hoy_jw_value(&w, NULL, m->root);
-	if (out.error)
-		return oom(m);
-	fd = memfd_create("hoy-build", 0);
-	r = fd < 0 ? -errno : hoy_write_full(fd, out.data, out.len);
-	return r < 0 ? hoy_fail_errno(&m->c.b.err, -r, "cannot write what is committed") : steal_fd(&fd);
 }

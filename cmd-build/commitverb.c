@@ -7,6 +7,7 @@
 #include "cmd-build/commit.h"
 #include "cmd-build/extra.h"
 #include "cmd-build/linked.h"
+#include "cmd-build/makeimage.h"
 #include "cmd-build/sbom.h"
 #include "cmd-build/signing.h"
 #include "cmd-build/verbs.h"
@@ -91,19 +92,15 @@ static void note_images(struct commit *m)
 static int store_image(struct commit *m)
 {
 	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
-	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(1 << 16);
-	cleanup_fd int spec = commit_spec(m);
 	const char *author = hoy_json_str(hoy_json_get(m->c.d.root, "ociv1"), "author"), *comment = hoy_json_str(hoy_json_get(m->c.d.root, "docker"), "comment");
-	int r;
+	int r = commit_spec(m);
 
-	if (spec < 0)
-		return spec;
+	if (r < 0)
+		return r;
 	if (linked(m) && m->o.squash)
 		return hoy_fail(&m->c.b.err, EINVAL, "can't add prebuilt layers and produce an image with only one layer, at the same time");
 	if (m->place || unfinished(m))
 		note_images(m);
-	hoy_strv_push(&argv, "commit");
-	hoy_strv_pushf(&argv, "--spec=/dev/fd/%d", spec);
 	hoy_strv_pushf(&argv, "--format=%s", m->docker ? "docker" : "oci");
 	if (m->o.quiet || m->place)
 		hoy_strv_push(&argv, "--quiet");
@@ -119,13 +116,7 @@ static int store_image(struct commit *m)
 		hoy_strv_pushf(&argv, "--change=%s", m->o.change.v[i]);
 	if (m->name && !unfinished(m))
 		hoy_strv_push(&argv, m->name);
-	r = call(m, "hoy-transfer", &argv, &out);
-	if (r < 0)
-		return r;
-	if (out.len < HOY_ID_LEN || !hoy_is_hex(out.data, HOY_ID_LEN))
-		return hoy_fail(&m->c.b.err, HOY_EFORMAT, "hoy-transfer did not print an image id");
-	snprintf(m->id, sizeof(m->id), "%.*s", HOY_ID_LEN, out.data);
-	return 0;
+	return make_image_of(m->root, &argv, m->id, &m->c.b.err);
 }
 
 /* ---- --sbom ---- */

@@ -3,12 +3,11 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "cmd-build/build.h"
+#include "cmd-build/makeimage.h"
 #include "common/base/fd.h"
-#include "common/cli/call.h"
 #include "common/store/images.h"
 
 bool extra_inside(const char *path)
@@ -96,50 +95,19 @@ static bool describe(const struct before *v, const char *id, const struct hoy_st
 	       hoy_json_set_bool(d, build, "bare", bare) && (mtime < 0 || hoy_json_set_int(d, build, "mtime", mtime));
 }
 
-/* In a file without a name: its descriptor. */
-static int spec_file(struct build *b, const struct before *v, const char *id, const struct hoy_strv *files, int64_t mtime)
+static int commit_layer(struct build *b, const struct before *v, char *id, const struct hoy_strv *files, int64_t mtime)
 {
 	cleanup_json struct hoy_json_doc d = HOY_JSON_DOC_INIT;
-	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(32 << 20);
-	struct hoy_jw w = hoy_jw_on(&out, NULL);
-	cleanup_fd int fd = -1;
-	int r;
+	cleanup_strv struct hoy_strv words = HOY_STRV_INIT;
+	const char *comment = hoy_json_str(v->config.root, "comment");
 
 	if (!describe(v, id, files, mtime, &d))
 		return hoy_fail_oom(&b->err);
-	hoy_jw_value(&w, NULL, d.root);
-	if (out.error)
-		return hoy_fail_oom(&b->err);
-	fd = memfd_create("hoy-build", 0);
-	r = fd < 0 ? -errno : hoy_write_full(fd, out.data, out.len);
-	return r < 0 ? hoy_fail_errno(&b->err, -r, "cannot write what is committed") : steal_fd(&fd);
-}
-
-static int commit_layer(struct build *b, const struct before *v, char *id, const struct hoy_strv *files, int64_t mtime)
-{
-	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
-	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(1 << 16);
-	cleanup_fd int spec = spec_file(b, v, id, files, mtime);
-	const char *comment = hoy_json_str(v->config.root, "comment");
-	int status;
-
-	if (spec < 0)
-		return spec;
-	hoy_strv_push(&argv, "commit");
-	hoy_strv_pushf(&argv, "--spec=/dev/fd/%d", spec);
-	hoy_strv_push(&argv, v->docker ? "--format=docker" : "--format=oci");
-	hoy_strv_push(&argv, "--quiet");
+	hoy_strv_push(&words, v->docker ? "--format=docker" : "--format=oci");
+	hoy_strv_push(&words, "--quiet");
 	if (v->docker && comment)
-		hoy_strv_pushf(&argv, "--message=%s", comment);
-	status = argv.error ? -ENOMEM : hoy_call_tool("hoy-transfer", (const char *const *)argv.v, &out);
-	if (status < 0)
-		return hoy_fail_errno(&b->err, -status, "cannot run hoy-transfer");
-	if (status)
-		return -HOY_EREMOTE; /* it has told the user why */
-	if (out.len < HOY_ID_LEN || !hoy_is_hex(out.data, HOY_ID_LEN))
-		return hoy_fail(&b->err, HOY_EFORMAT, "hoy-transfer did not print an image id");
-	snprintf(id, HOY_ID_SIZE, "%.*s", HOY_ID_LEN, out.data);
-	return 0;
+		hoy_strv_pushf(&words, "--message=%s", comment);
+	return make_image_of(d.root, &words, id, &b->err);
 }
 
 int extra_layer(struct build *b, char *id, const struct hoy_strv *files, int64_t mtime)

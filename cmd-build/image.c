@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include "cmd-build/build.h"
+#include "cmd-build/makeimage.h"
 #include "cmd-build/srcpolicy.h"
 #include "common/base/fd.h"
 #include "common/cli/call.h"
@@ -411,80 +412,56 @@ static int add_system(struct state *s, struct hoy_json_doc *d, struct hoy_json *
 	return ok ? 0 : hoy_fail_oom(&s->b->err);
 }
 
-/* What hoy-transfer is told, in a file without a name: its descriptor. */
-static int make_spec(struct state *s, const char *by, bool empty)
+/* What hoy-transfer is told: in D, which is blank. */
+static int make_spec(struct state *s, const char *by, bool empty, struct hoy_json_doc *d)
 {
-	cleanup_json struct hoy_json_doc d = HOY_JSON_DOC_INIT;
-	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(16 << 20);
-	struct hoy_jw w = hoy_jw_on(&out, NULL);
-	struct hoy_json *root = hoy_json_new(&d, HOY_JSON_OBJECT), *build = root ? hoy_json_need(&d, root, "build", HOY_JSON_OBJECT) : NULL;
+	struct hoy_json *root = d->root = hoy_json_new(d, HOY_JSON_OBJECT), *build = root ? hoy_json_need(d, root, "build", HOY_JSON_OBJECT) : NULL;
 	char when[HOY_TIME_SIZE], id[HOY_ID_SIZE];
-	int fd, r;
+	int r;
 
 	if (hoy_random_id(id) < 0 || !build)
 		return hoy_fail_oom(&s->b->err);
 	hoy_time_format(moment(s->b), when);
-	hoy_json_set_string(&d, root, "container", s->b->time >= 0 ? "" : s->work ? s->work->id : id);
-	hoy_json_set_string(&d, root, "layer", s->work && !empty ? s->work->layer : "");
-	hoy_json_set_string(&d, root, "image", s->image);
-	hoy_json_set_string(&d, build, "created", when);
-	hoy_json_set_bool(&d, build, "empty", empty);
-	hoy_json_set_bool(&d, build, "take", !(s->work && s->work->kept));
-	hoy_json_set_bool(&d, build, "plain", s->work && s->work->plain);
-	hoy_json_set_bool(&d, build, "linked", s->linked && s->work && s->work->plain);
+	hoy_json_set_string(d, root, "container", s->b->time >= 0 ? "" : s->work ? s->work->id : id);
+	hoy_json_set_string(d, root, "layer", s->work && !empty ? s->work->layer : "");
+	hoy_json_set_string(d, root, "image", s->image);
+	hoy_json_set_string(d, build, "created", when);
+	hoy_json_set_bool(d, build, "empty", empty);
+	hoy_json_set_bool(d, build, "take", !(s->work && s->work->kept));
+	hoy_json_set_bool(d, build, "plain", s->work && s->work->plain);
+	hoy_json_set_bool(d, build, "linked", s->linked && s->work && s->work->plain);
 	if (*s->again)
-		hoy_json_set_string(&d, build, "again", s->again);
-	r = add_system(s, &d, build);
+		hoy_json_set_string(d, build, "again", s->again);
+	r = add_system(s, d, build);
 	if (!r)
-		r = add_config(s, &d, root);
+		r = add_config(s, d, root);
 	if (!r)
-		r = add_notes(s, &d, root);
-	if (!r)
-		r = add_history(s, &d, build, by, empty);
-	if (r < 0)
-		return r;
-	hoy_jw_value(&w, NULL, root);
-	if (out.error)
-		return hoy_fail_oom(&s->b->err);
-	fd = memfd_create("hoy-build", 0);
-	r = fd < 0 ? -errno : hoy_write_full(fd, out.data, out.len);
-	if (!r)
-		return fd;
-	hoy_close(fd);
-	return hoy_fail_errno(&s->b->err, -r, "cannot write what is committed");
+		r = add_notes(s, d, root);
+	return r ? r : add_history(s, d, build, by, empty);
 }
 
 int image_commit(struct state *s, const char *by, bool empty)
 {
 	struct build *b = s->b;
-	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
-	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(1 << 16);
-	cleanup_fd int spec = -1, gate = -1;
-	int status, r = s->work ? work_unmount(s->work, &b->err) : 0;
+	cleanup_json struct hoy_json_doc d = HOY_JSON_DOC_INIT;
+	cleanup_strv struct hoy_strv words = HOY_STRV_INIT;
+	cleanup_fd int gate = -1;
+	char id[HOY_ID_SIZE];
+	int r = s->work ? work_unmount(s->work, &b->err) : 0;
 
-	spec = r ? r : make_spec(s, by, empty);
-	if (spec < 0)
-		return spec;
-	hoy_strv_push(&argv, "commit");
-	hoy_strv_pushf(&argv, "--spec=/dev/fd/%d", spec);
-	hoy_strv_push(&argv, b->docker ? "--format=docker" : "--format=oci");
-	hoy_strv_push(&argv, "--quiet");
+	if (!r)
+		r = make_spec(s, by, empty, &d);
+	if (r < 0)
+		return r;
+	hoy_strv_push(&words, b->docker ? "--format=docker" : "--format=oci");
+	hoy_strv_push(&words, "--quiet");
 	if (s->author)
-		hoy_strv_pushf(&argv, "--author=%s", s->author);
+		hoy_strv_pushf(&words, "--author=%s", s->author);
 	if (b->squash && !empty)
-		hoy_strv_push(&argv, "--squash");
-	if (argv.error)
-		return hoy_fail_oom(&b->err);
+		hoy_strv_push(&words, "--squash");
 	gate = cache_gate(b);
 	if (gate < 0)
 		return gate;
-	status = hoy_call_tool("hoy-transfer", (const char *const *)argv.v, &out);
-	if (status < 0)
-		return hoy_fail_errno(&b->err, -status, "cannot run hoy-transfer");
-	if (status)
-		return -HOY_EREMOTE; /* it has told the user why */
-	if (out.len < HOY_ID_LEN || !hoy_is_hex(out.data, HOY_ID_LEN))
-		return hoy_fail(&b->err, HOY_EFORMAT, "hoy-transfer did not print an image id");
-	out.data[HOY_ID_LEN] = '\0';
-	return image_use(s, out.data);
+	r = make_image_of(d.root, &words, id, &b->err);
+	return r ? r : image_use(s, id);
 }

@@ -4,13 +4,12 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "cmd-build/ctr.h"
+#include "cmd-build/makeimage.h"
 #include "common/base/copytree.h"
 #include "common/base/fd.h"
-#include "common/cli/call.h"
 #include "common/data/time.h"
 #include "common/store/images.h"
 #include "common/store/layers.h"
@@ -89,52 +88,21 @@ static bool describe(const struct state *s, const struct before *v, const struct
 	       hoy_json_set_bool(d, build, "undated", !hoy_json_get(notes, "org.opencontainers.image.created"));
 }
 
-/* In a file without a name: its descriptor. */
-static int spec_file(const struct state *s, const struct before *v, const struct hoy_json *l, const struct linked_how *how)
+static int commit(struct state *s, const struct before *v, const struct hoy_json *l, const struct linked_how *how, char id[HOY_ID_SIZE])
 {
 	cleanup_json struct hoy_json_doc d = HOY_JSON_DOC_INIT;
-	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(32 << 20);
-	struct hoy_jw w = hoy_jw_on(&out, NULL);
-	cleanup_fd int fd = -1;
-	int r;
+	cleanup_strv struct hoy_strv words = HOY_STRV_INIT;
+	const char *author = hoy_json_str(s->base.root, "author"), *comment = hoy_json_str(s->base.root, "comment");
 
 	if (!describe(s, v, l, how, &d))
 		return hoy_fail_oom(&s->b->err);
-	hoy_jw_value(&w, NULL, d.root);
-	if (out.error)
-		return hoy_fail_oom(&s->b->err);
-	fd = memfd_create("hoy-build", 0);
-	r = fd < 0 ? -errno : hoy_write_full(fd, out.data, out.len);
-	return r < 0 ? hoy_fail_errno(&s->b->err, -r, "cannot write what is committed") : steal_fd(&fd);
-}
-
-static int commit(struct state *s, const struct before *v, const struct hoy_json *l, const struct linked_how *how, char id[HOY_ID_SIZE])
-{
-	cleanup_strv struct hoy_strv argv = HOY_STRV_INIT;
-	cleanup_buf struct hoy_buf out = HOY_BUF_INIT(1 << 16);
-	cleanup_fd int spec = spec_file(s, v, l, how);
-	const char *author = hoy_json_str(s->base.root, "author"), *comment = hoy_json_str(s->base.root, "comment");
-	int status;
-
-	if (spec < 0)
-		return spec;
-	hoy_strv_push(&argv, "commit");
-	hoy_strv_pushf(&argv, "--spec=/dev/fd/%d", spec);
-	hoy_strv_push(&argv, v->docker ? "--format=docker" : "--format=oci");
-	hoy_strv_push(&argv, "--quiet");
+	hoy_strv_push(&words, v->docker ? "--format=docker" : "--format=oci");
+	hoy_strv_push(&words, "--quiet");
 	if (author && *author)
-		hoy_strv_pushf(&argv, "--author=%s", author);
+		hoy_strv_pushf(&words, "--author=%s", author);
 	if (v->docker && comment && *comment)
-		hoy_strv_pushf(&argv, "--message=%s", comment);
-	status = argv.error ? -ENOMEM : hoy_call_tool("hoy-transfer", (const char *const *)argv.v, &out);
-	if (status < 0)
-		return hoy_fail_errno(&s->b->err, -status, "cannot run hoy-transfer");
-	if (status)
-		return -HOY_EREMOTE; /* it has told the user why */
-	if (out.len < HOY_ID_LEN || !hoy_is_hex(out.data, HOY_ID_LEN))
-		return hoy_fail(&s->b->err, HOY_EFORMAT, "hoy-transfer did not print an image id");
-	snprintf(id, HOY_ID_SIZE, "%.*s", HOY_ID_LEN, out.data);
-	return 0;
+		hoy_strv_pushf(&words, "--message=%s", comment);
+	return make_image_of(d.root, &words, id, &s->b->err);
 }
 
 int linked_add(struct build *b, char id[HOY_ID_SIZE], const struct hoy_json *l, const struct linked_how *how)

@@ -68,6 +68,9 @@ static int begin(struct build *b, const char *list, struct hoy_strv *argv)
 	}
 	if (b->o->quiet || b->view == VIEW_JSON)
 		hoy_strv_push(argv, "-q");
+	/* What the store has was signed as it is there; layers are packed on their way. */
+	if (b->o->sign_by)
+		hoy_strv_push(argv, "--remove-signatures");
 	return argv->error ? hoy_fail_oom(&b->err) : 0;
 }
 
@@ -98,6 +101,8 @@ static int push_name(struct build *b, const struct outspec *o, const char *id, c
 		r = remote_options(b, !list, &argv);
 	for (size_t i = 0; i < o->coding.n; i++)
 		hoy_strv_push(&argv, o->coding.v[i]);
+	if (b->o->sign_by)
+		hoy_strv_pushf(&argv, "--sign-by=%s", b->o->sign_by);
 	hoy_strv_pushf(&argv, "--digestfile=%s", file ?: "");
 	hoy_strv_push(&argv, list ?: id);
 	hoy_strv_pushf(&argv, "docker://%s", name);

@@ -815,6 +815,23 @@ sig_records() { jq -cS '[.[] | {id, names, n: (."big-data-names" | sort), sizes:
 	assert_success
 	[[ -s pushed/signature-1 ]]
 }
+@test "build --sign-by --push: what the registry gets is signed, the images of a list, too" {
+	registry_start r
+	key a@x.org
+	printf 'docker:\n  %s:\n    lookaside: file://%s/stage\n' "$REGISTRY" "$T" >rd/r.yaml
+	mkdir -p home/.config/containers ctx
+	ln -s "$T/rd" home/.config/containers/registries.d
+	echo x >ctx/x
+	printf 'FROM scratch\nARG TARGETARCH\nCOPY x /$TARGETARCH\n' >ctx/Containerfile
+	hoy build -q --sign-by "$KEY" --push --tls-verify=false -t "$REGISTRY/one:1" ctx
+	policy "$(signed_by a@x.org)"
+	accepted "docker://$REGISTRY/one:1"
+	hoy build -q --sign-by "$KEY" --push --tls-verify=false --platform linux/amd64,linux/arm64 -t "$REGISTRY/two:1" ctx
+	accepted "docker://$REGISTRY/two:1"
+	hoy build -q --sign-by "$KEY" -t "$REGISTRY/one:1" -o type=oci,dest=out.tar --tls-verify=false ctx
+	[[ -s out.tar ]]
+}
+
 @test "commit --sign-by and build --sign-by: as buildah; a key that isn't there leaves nothing" {
 	key a@x.org
 	have_image busybox
